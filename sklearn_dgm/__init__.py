@@ -1,0 +1,29 @@
+"""Scikit-learn-compatible deep generative models.
+
+Names are imported when they are used: `import sklearn_dgm` loads neither torch nor skorch.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "AutoregressiveDensity": "autoregressive",
+    "BaseDensity": "base",
+    "ColumnSchema": "columns",
+    "DensityDisplay": "inspection",
+    "HistogramDensity": "histogram",
+    "TrainingDisplay": "inspection",
+    "is_density": "base",
+    "mean_log_likelihood": "metrics",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

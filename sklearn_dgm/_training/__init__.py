@@ -1,0 +1,1 @@
+"""How networks are fitted: the only room that knows skorch."""

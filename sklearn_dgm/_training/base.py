@@ -1,0 +1,275 @@
+"""Base class of the densities that wrap a torch network fitted by maximum likelihood."""
+
+import copy
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import GradientNormClipping
+from skorch.helper import predefined_split
+
+from sklearn_dgm._training.callbacks import Monitor
+from sklearn_dgm._training.net import Diverged, LikelihoodNet, RowBatches, Rows, StopTraining
+from sklearn_dgm._training.seeding import reproducible, torch_generator
+from sklearn_dgm.base import BaseDensity, check_generator
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:
+        """Stands in where scikit-learn has no callbacks."""
+
+        def _init_callback_context(self, **kwargs):
+            return None
+
+
+# Rows that pass through the network at once when scoring and sampling, to bound the memory.
+ROWS_AT_ONCE = 8192
+
+
+class BaseNeuralDensity(CallbackSupportMixin, BaseDensity):
+    """Base class of densities whose module is trained through skorch.
+
+    A family writes `_build_module(Z, sample_weight)`, which returns a module that offers `loss(z)`, `log_prob(z)` and
+    `sample(n_samples, generator)`, with `forward` the loss.
+
+    Parameters
+    ----------
+    max_epochs, lr, batch_size, weight_decay, early_stopping, validation_fraction, n_iter_no_change, device, \
+warm_start, verbose, callbacks, net_params, random_state, categorical_features, integer_features
+        See :class:`~sklearn_dgm.AutoregressiveDensity`.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDensity._parameter_constraints,
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
+        "net_params": [dict, None],
+        "random_state": ["random_state"],
+    }
+
+    @abstractmethod
+    def _build_module(self, Z, sample_weight):
+        """Return an initialised float32 module for rows like Z (an ndarray)."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the density to rows by maximum likelihood.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows in the likelihood.
+
+        Returns
+        -------
+        self : estimator
+            The fitted density. If anything fails, the estimator is as it was before; Ctrl-C, too, undoes the fit and
+            reaches the caller, except that with `warm_start=True` the best weights so far are kept.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid, a value is missing or infinite, or the weights are negative or all zero.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the likelihood became infinite or undefined, or was still rising after `max_epochs`.
+        """
+        task = self._init_callback_context(max_subtasks=self.max_epochs)
+        hooks = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        if task is not None:
+            task.call_on_fit_task_begin(**hooks)
+        self._fit_or_restore(X, sample_weight)
+        if task is not None:
+            task.call_on_fit_task_end(**hooks, reconstruction_attributes=dict)
+        return self
+
+    def _continues(self):
+        return self.warm_start and hasattr(self, "net_")
+
+    def _start_fit(self, X, sample_weight, *, reset=True):
+        return super()._start_fit(X, sample_weight, reset=reset and not self._continues())
+
+    def _fit(self, Z, sample_weight):
+        device = self._resolve_device()
+        rng = check_generator(self.random_state)
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        with reproducible(rng, device):
+            if self._continues():
+                self._check_possible(Z)
+                module, history = copy.deepcopy(self.net_.module_), list(self.history_)
+            else:
+                module, history = self._build_module(Z, weight), []
+            train, valid = self._split(Z, weight / weight.mean(), rng, device)
+            monitor = Monitor(
+                history,
+                log_det=float(self.schema_.log_det_.sum()),
+                patience=None if valid is None else self.n_iter_no_change,
+                verbose=self.verbose,
+            )
+            net = self._make_net(module.float(), len(train), valid, monitor, device)
+            monitor.report_to(*self._callback_task(Z, sample_weight, net, monitor))
+            try:
+                self._train(net, train, monitor)
+            except KeyboardInterrupt as interrupt:
+                interrupt.keeps_progress = self.warm_start
+                if self.warm_start:
+                    self._keep(net, monitor)
+                raise
+            self._keep(net, monitor)
+
+    def _check_possible(self, Z):
+        impossible = np.flatnonzero(np.isneginf(self._log_density(Z)))
+        if len(impossible):
+            raise ValueError(
+                f"Row {impossible[0]} is impossible under the model that warm_start continues (a category that it has "
+                "not seen, or no whole number in an integer column); set warm_start=False to start anew."
+            )
+
+    def _resolve_device(self):
+        if str(self.device) == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device={self.device!r} is not available: {error}") from error
+        return device
+
+    def _split(self, Z, weight, rng, device):
+        """Training rows, and validation rows where training is to stop on them."""
+        z = torch.from_numpy(np.array(Z, dtype=np.float32)).to(device)
+        weight = torch.from_numpy(np.asarray(weight, dtype=np.float32)).to(device)
+        if not self.early_stopping or len(z) < 2:
+            return Rows(z, weight), None
+        order = torch.from_numpy(rng.permutation(len(z))).to(device)
+        n_valid = min(max(round(self.validation_fraction * len(z)), 1), len(z) - 1)
+        valid, train = order[:n_valid], order[n_valid:]
+        return Rows(z[train], weight[train]), Rows(z[valid], weight[valid])
+
+    def _callback_task(self, Z, sample_weight, net, monitor):
+        """Scikit-learn's callback context, and what its hooks are told of an epoch (evaluated only if asked for)."""
+
+        def fitted_attributes():
+            snapshot = copy.copy(net)
+            snapshot.module_ = copy.deepcopy(net.average.module).double().eval()
+            return {"net_": snapshot, "history_": monitor.history, "n_iter_": len(monitor.history)}
+
+        info = {
+            "estimator": self,
+            "X": lambda: self.schema_.decode(Z),
+            "metadata": {"sample_weight": sample_weight},
+            "reconstruction_attributes": fitted_attributes,
+        }
+        return getattr(self, "_callback_fit_ctx", None), info
+
+    def _make_net(self, module, n_train, valid, monitor, device):
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            # A score of steps an epoch on small tables, batches that fill the processor on large ones.
+            batch_size = int(np.clip(n_train // 20, 32, 512))
+        params = {
+            "optimizer": torch.optim.AdamW,
+            "optimizer__weight_decay": 0.0,
+            "optimizer__param_groups": [("*weight", {"weight_decay": self.weight_decay})],
+            "lr": self.lr,
+            "max_epochs": self.max_epochs,
+            "batch_size": batch_size,
+            "iterator_train": RowBatches,
+            "iterator_train__shuffle": batch_size < n_train,
+            "iterator_valid": RowBatches,
+            "train_split": None if valid is None else predefined_split(valid),
+            "callbacks": [
+                ("clip", GradientNormClipping(10.0)),
+                ("monitor", monitor),
+                *copy.deepcopy(list(self.callbacks or [])),
+            ],
+            "callbacks__print_log": None,
+            "device": device,
+            "verbose": 0,
+            **(self.net_params or {}),
+        }
+        try:
+            return LikelihoodNet(module, criterion=torch.nn.Identity, **params).initialize()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"net_params or callbacks do not fit a skorch net: {error}") from error
+
+    def _train(self, net, train, monitor):
+        net.notify("on_train_begin", X=train, y=None)
+        n_before = len(monitor.history)
+        try:
+            net.fit_loop(train)
+            if monitor.patience is not None and monitor.history[-1]["best"]:
+                warnings.warn(
+                    f"The validation likelihood was still rising after max_epochs={self.max_epochs}; "
+                    "raise max_epochs, or lr.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+        except StopTraining:
+            pass
+        except Diverged:
+            n_epochs = len(monitor.history) - n_before
+            warnings.warn(
+                f"The log-likelihood became infinite or NaN in epoch {n_epochs + 1}; training went back to the best "
+                "weights before. Lower lr.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        net.notify("on_train_end", X=train, y=None)
+
+    def _keep(self, net, monitor):
+        """Take over the best weights, in double precision so that a row's score does not depend on its batch."""
+        net.module_.load_state_dict(monitor.best_state)
+        net.module_.double().eval()
+        net.train_split = None  # or the validation rows would travel with every pickle
+        net.average = None
+        monitor.release()
+        self.net_ = net
+        self.history_ = monitor.history
+        self.n_iter_ = len(monitor.history)
+
+    def _in_chunks(self, function, Z):
+        """Apply a function of a tensor to the rows, a bounded number at once."""
+        device = next(self.net_.module_.parameters()).device
+        with torch.no_grad():
+            return np.concatenate(
+                [
+                    function(torch.from_numpy(np.array(Z[start : start + ROWS_AT_ONCE])).to(device)).cpu().numpy()
+                    for start in range(0, len(Z), ROWS_AT_ONCE)
+                ]
+            )
+
+    def _log_density(self, Z):
+        return self._in_chunks(self.net_.module_.log_prob, Z)
+
+    def _draw(self, n_samples, rng):
+        module = self.net_.module_
+        generator = torch_generator(rng, next(module.parameters()).device)
+        chunks = [
+            module.sample(min(ROWS_AT_ONCE, n_samples - start), generator).cpu().numpy()
+            for start in range(0, n_samples, ROWS_AT_ONCE)
+        ]
+        return np.concatenate(chunks)

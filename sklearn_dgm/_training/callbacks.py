@@ -1,0 +1,98 @@
+"""What happens at the end of an epoch: the record, the best weights, the stop, and scikit-learn's callbacks."""
+
+from skorch.callbacks import Callback
+
+from sklearn_dgm._training.net import StopTraining, WeightAverage
+
+
+def copy_of_state(module):
+    """Copy of a module's weights that further training leaves alone."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+class Monitor(Callback):
+    """Record log-likelihoods, keep the best weights, stop when the validation likelihood no longer rises.
+
+    Parameters
+    ----------
+    history : list of dict
+        Where epochs are recorded; may hold those of earlier fits.
+    log_det : float
+        Log-Jacobian of the encoding, so that the record is in the units of the user's rows.
+    patience : int or None
+        Epochs without a better validation likelihood before training stops; None for no validation.
+    verbose : int
+        Whether to print a line an epoch.
+    """
+
+    # Log-likelihoods must rise by this many nats a row to count as better.
+    tolerance = 1e-4
+
+    task = None
+
+    def __init__(self, history, log_det, patience, verbose):
+        self.history = history
+        self.log_det = log_det
+        self.patience = patience
+        self.verbose = verbose
+
+    def report_to(self, task, task_info):
+        """Tell scikit-learn's callbacks of every epoch.
+
+        Parameters
+        ----------
+        task : CallbackContext or None
+            The context of the fit; None where scikit-learn has no callbacks.
+        task_info : dict
+            Arguments for their hooks.
+        """
+        self.task, self.task_info = task, task_info
+
+    def release(self):
+        """Let go of what only training needs, so that a pickle of the net does not carry it."""
+        self.task = self.task_info = self.epoch_task = self.best_state = None
+
+    def on_train_begin(self, net, **kwargs):
+        """Start from the weights as they are."""
+        net.average = WeightAverage(net.module_)
+        self.best_state = copy_of_state(net.average.module)
+        self.best_score = -float("inf")
+        self.epochs_without_progress = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Tell scikit-learn's callbacks."""
+        if self.task is not None:
+            self.epoch_task = self.task.subcontext(task_name="epoch")
+            self.epoch_task.call_on_fit_task_begin(**self.task_info)
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record the epoch and judge it."""
+        epoch = net.history[-1]
+        record = {
+            "epoch": len(self.history) + 1,
+            "train_log_likelihood": float(self.log_det - epoch["train_loss"]),
+        }
+        score = record["train_log_likelihood"]
+        if self.patience is not None:
+            score = record["valid_log_likelihood"] = float(self.log_det - epoch["valid_loss"])
+        record["best"] = self.patience is None or score > self.best_score + self.tolerance
+        record["duration"] = epoch["dur"]
+        epoch.pop("batches")  # one entry a batch would outgrow the weights
+        self.history.append(record)
+        if record["best"]:
+            self.best_score, self.best_state = score, copy_of_state(net.average.module)
+            self.epochs_without_progress = 0
+        else:
+            self.epochs_without_progress += 1
+        if self.verbose:
+            print(_line(record))
+        stop = self.task is not None and self.epoch_task.call_on_fit_task_end(**self.task_info)
+        if stop or (self.patience is not None and self.epochs_without_progress >= self.patience):
+            raise StopTraining
+
+
+def _line(record):
+    text = f"epoch {record['epoch']:4d}  train {record['train_log_likelihood']:.4f}"
+    if "valid_log_likelihood" in record:
+        text += f"  validation {record['valid_log_likelihood']:.4f}"
+    return f"{text} nats per row{' *' if record['best'] else '  '} {record['duration']:.2f} s"

@@ -1,0 +1,53 @@
+"""Randomness of torch that leaves the process as it was."""
+
+import threading
+from contextlib import contextmanager
+
+import torch
+
+
+# Torch has one default generator and one number of threads for the whole process.
+_PROCESS_STATE = threading.RLock()
+
+
+@contextmanager
+def reproducible(rng, device):
+    """Seed torch from a NumPy generator and compute in one thread, for the length of a block.
+
+    How many threads share a sum changes its last bits, and what a grid search in two processes finds should not differ
+    from what it finds in one. Blocks in several threads of a process take turns.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the seed is drawn.
+    device : torch.device
+        A CUDA device's generator is seeded and restored, too.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with _PROCESS_STATE, torch.random.fork_rng(devices=devices):
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        torch.manual_seed(int(rng.integers(2**63)))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+def torch_generator(rng, device):
+    """Torch generator with a seed from a NumPy generator.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the seed is drawn.
+    device : torch.device
+        Where random numbers are wanted.
+
+    Returns
+    -------
+    generator : torch.Generator
+        The seeded generator.
+    """
+    return torch.Generator(device).manual_seed(int(rng.integers(2**63)))

@@ -1,0 +1,311 @@
+"""The contract that every density of this package keeps, and the template that keeps it.
+
+:class:`BaseDensity` validates, encodes, adds the log-Jacobian and restores the user's table; a family of models adds two
+or three short hooks. Think twice before adding anything here: it is the base class of *all* densities. A method that two
+families need belongs to those families.
+"""
+
+from abc import ABCMeta, abstractmethod
+from contextlib import contextmanager
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from sklearn_dgm.columns import ColumnSchema, is_frame
+
+
+def check_generator(random_state):
+    """Turn a `random_state` into a NumPy generator that is nobody else's.
+
+    Unlike :func:`sklearn.utils.check_random_state`, None gives a freshly seeded generator, so that the global one is
+    left as it was.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+        A seed, or a generator to draw one from.
+
+    Returns
+    -------
+    rng : numpy.random.Generator
+        The generator to draw from.
+
+    Raises
+    ------
+    ValueError
+        If `random_state` is none of these.
+    """
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31, size=4))
+    if random_state is None or isinstance(random_state, Integral):
+        return np.random.default_rng(random_state)
+    raise ValueError(
+        f"random_state should be an int, a numpy RandomState or Generator, or None; got {random_state!r}."
+    )
+
+
+def is_density(estimator):
+    """Tell whether an estimator's `score_samples` is a log-density that it can also sample from.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Any scikit-learn estimator.
+
+    Returns
+    -------
+    bool
+        True for the densities of this package, for `KernelDensity` and for `GaussianMixture`.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> from sklearn.neighbors import KernelDensity
+    >>> from sklearn_dgm import is_density
+    >>> is_density(KernelDensity()), is_density(IsolationForest())
+    (True, False)
+    """
+    if get_tags(estimator).estimator_type == "density_estimator":
+        return True
+    return hasattr(estimator, "score_samples") and hasattr(estimator, "sample")
+
+
+class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base class of all densities.
+
+    It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
+    `fit`, `score_samples`, `score` and `sample`, for arrays and DataFrames with continuous, integer and categorical
+    columns. The reference measure is the Lebesgue measure on continuous columns and the counting measure on the others,
+    and densities are in the units of the X handed in.
+
+    Parameters
+    ----------
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold categories; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+    integer_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold counts; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+
+    Attributes
+    ----------
+    schema_ : ColumnSchema
+        Kinds and scales of the columns.
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    Notes
+    -----
+    **Writing a density.** A family writes hooks over `Z`, the encoded float64 matrix: standardised values in continuous
+    columns, counts from the smallest value in integer columns, codes 0, 1, ... in categorical ones (-1 for a category
+    that `fit` has not seen; `self.schema_.columns_` tells which column is what).
+
+    - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore. Rows of weight 0 are gone by then;
+      `sample_weight` is None or an array of shape (n_samples,).
+    - `_log_density(Z)` returns the natural-log density of each row, of shape (n_samples,); `-inf` for an impossible
+      one. The log-Jacobian of the encoding is added by the base class.
+    - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.
+
+    Set `_standardize = False` in the class body to get continuous columns in their own units, and `score_kind` if the
+    score is not exact. Then run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_dgm import BaseDensity
+    >>> class IndependentNormals(BaseDensity):
+    ...     def _fit(self, Z, sample_weight):
+    ...         self.mean_ = np.average(Z, axis=0, weights=sample_weight)
+    ...         variance = np.average((Z - self.mean_) ** 2, axis=0, weights=sample_weight)
+    ...         self.std_ = np.sqrt(variance + 1e-6)
+    ...     def _log_density(self, Z):
+    ...         U = (Z - self.mean_) / self.std_
+    ...         return -(U**2 / 2 + np.log(self.std_ * np.sqrt(2 * np.pi))).sum(axis=1)
+    ...     def _draw(self, n_samples, rng):
+    ...         return rng.normal(self.mean_, self.std_, (n_samples, len(self.mean_)))
+    >>> X = np.random.default_rng(0).normal(100, 5, (500, 2))
+    >>> IndependentNormals().fit(X).score_samples([[100.0, 100.0]]).round(1)
+    array([-5.1])
+    """
+
+    _parameter_constraints: dict = {
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "integer_features": [StrOptions({"from_dtype"}), "array-like", None],
+    }
+    _standardize = True
+    _score_kind = "exact"
+
+    def __init__(self, *, categorical_features="from_dtype", integer_features="from_dtype"):
+        self.categorical_features = categorical_features
+        self.integer_features = integer_features
+
+    @abstractmethod
+    def _fit(self, Z, sample_weight):
+        """Learn from encoded rows."""
+
+    @abstractmethod
+    def _log_density(self, Z):
+        """Log-density of encoded rows, of shape (n_samples,)."""
+
+    @abstractmethod
+    def _draw(self, n_samples, rng):
+        """Encoded rows drawn from the model, of shape (n_samples, n_features)."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the density to rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+
+        Returns
+        -------
+        self : estimator
+            The fitted density. If anything fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid, a value is missing or infinite, or the weights are negative or all zero.
+        """
+        return self._fit_or_restore(X, sample_weight)
+
+    def _fit_or_restore(self, X, sample_weight):
+        with self._restored_on_failure():
+            Z, sample_weight = self._start_fit(X, sample_weight)
+            self._fit(Z, sample_weight)
+        return self
+
+    @contextmanager
+    def _restored_on_failure(self):
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException as error:
+            # An interrupted warm start says that it keeps what it has learnt.
+            if not getattr(error, "keeps_progress", False):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    def _start_fit(self, X, sample_weight, *, reset=True):
+        """Validate and encode, after learning the schema if `reset`; rows of weight 0 are dropped."""
+        X = self._validate(X, reset=reset)
+        if sample_weight is not None:
+            X, sample_weight = _weighted_rows(X, sample_weight)
+        if reset:
+            self.schema_ = ColumnSchema(
+                self.categorical_features, self.integer_features, standardize=self._standardize
+            ).fit(X, sample_weight)
+            self.score_kind_ = self._score_kind
+        return self.schema_.encode(X)[0], sample_weight
+
+    def _validate(self, X, *, reset):
+        if is_frame(X):
+            if X.shape[0] == 0:
+                raise ValueError(
+                    f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required."
+                )
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X
+        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+            X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
+        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+
+    def score_samples(self, X):
+        """Log-density of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            Natural-log densities (nats), in the units of X; `-inf` for an impossible row.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing or infinite, or the columns are not those of `fit`.
+        """
+        check_is_fitted(self)
+        Z, log_det = self.schema_.encode(self._validate(X, reset=False))
+        return self._log_density(Z) + log_det.sum()
+
+    def score(self, X, y=None):
+        """Total log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+        y : None
+            Ignored, present for API consistency by convention.
+
+        Returns
+        -------
+        log_likelihood : float
+            The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
+        """
+        return float(np.sum(self.score_samples(X)))
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in the container, with the column names and dtypes seen in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        return self.schema_.decode(self._draw(int(n_samples), check_generator(random_state)))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _weighted_rows(X, sample_weight):
+    """Check the weights and leave out the rows that have none."""
+    sample_weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    counted = sample_weight > 0
+    if counted.all():
+        return X, sample_weight
+    if not counted.any():
+        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    rows = np.flatnonzero(counted)
+    return (X.iloc[rows] if hasattr(X, "iloc") else X[rows]), sample_weight[counted]

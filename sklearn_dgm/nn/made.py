@@ -1,0 +1,286 @@
+"""The masked network that computes all conditionals of a Bayesian network over columns in one forward pass."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sklearn_dgm.nn.heads import CategoricalHead, MixtureHead
+from sklearn_dgm.nn.masks import (
+    connections,
+    hidden_labels,
+    steps_until_seen,
+    topological_order,
+)
+
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "gelu": F.gelu,
+}
+
+
+class Variable(NamedTuple):
+    """What the network must know of a column.
+
+    Attributes
+    ----------
+    n_levels : int or None
+        Number of codes of a softmax head; None for a mixture head.
+    whole : bool
+        Whether the values are whole numbers, ordered and unbounded (not codes of categories).
+    location, scale : float
+        Units in which the network sees numbers.
+    """
+
+    n_levels: int | None
+    whole: bool
+    location: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def is_categorical(self):
+        """Whether the codes have no order, so that the network sees them one-hot."""
+        return self.n_levels is not None and not self.whole
+
+    @property
+    def n_features(self):
+        """Number of inputs of the network."""
+        return self.n_levels if self.is_categorical else 1
+
+
+class MaskedLinear(nn.Linear):
+    """A linear layer with some connections removed for good.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (n_out, n_in)
+        True where there is a connection.
+    bias : bool
+        Whether the layer has a bias.
+    """
+
+    def __init__(self, mask, bias=True):
+        super().__init__(mask.shape[1], mask.shape[0], bias)
+        self.register_buffer("mask", torch.from_numpy(np.ascontiguousarray(mask)).to(self.weight.dtype))
+        # A unit with few connections would start too small under the default, which counts all.
+        with torch.no_grad():
+            self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
+
+    def forward(self, x, rows=slice(None)):
+        """Apply the layer, or some rows of it."""
+        bias = None if self.bias is None else self.bias[rows]
+        return F.linear(x, self.weight[rows] * self.mask[rows], bias)
+
+
+class MADE(nn.Module):
+    """Masked network for the conditionals of a directed acyclic graph (MADE: Germain et al., 2015).
+
+    Each conditional's location, or logits, also have a linear path from the parents.
+
+    Parameters
+    ----------
+    variables : list of Variable
+        The columns.
+    adjacency : ndarray of shape (d, d)
+        True at [i, j] where column i is a parent of column j.
+    hidden_sizes : tuple of int
+        Units of each hidden layer.
+    activation : {"relu", "tanh", "silu", "gelu"}
+        Activation of the hidden units.
+    n_components : int
+        Components of the mixture heads.
+    base : {"gaussian", "logistic"}
+        Family of the mixture components.
+    dropout : float
+        Share of hidden units dropped in training.
+    """
+
+    def __init__(
+        self, variables, adjacency, hidden_sizes, activation, n_components, base, dropout=0.0
+    ):
+        super().__init__()
+        self.variables = variables
+        self.adjacency = adjacency
+        self.activation = ACTIVATIONS[activation]
+        self.dropout = dropout
+        self._lay_out_features()
+        self._build_heads(n_components, base)
+        self.hidden_labels = [hidden_labels(adjacency, size) for size in hidden_sizes]
+        self.hidden = nn.ModuleList()
+        # Inputs are what the labels' parents are made of; hidden units have seen the parents already.
+        mask = adjacency[self.feature_label]
+        for labels in self.hidden_labels:
+            self.hidden.append(MaskedLinear(mask[:, labels].T))
+            mask = connections(adjacency, labels)
+        self.out = MaskedLinear(mask[:, self.param_label].T, bias=False)
+        linear_label = self.param_label[self.linear_rows]
+        self.skip = MaskedLinear(adjacency[self.feature_label][:, linear_label].T, bias=False)
+        self.bias = nn.Parameter(torch.zeros(len(self.param_label)))
+
+    def _lay_out_features(self):
+        """Numbers come first, then the one-hot blocks of the categorical columns."""
+        numeric = [j for j, v in enumerate(self.variables) if not v.is_categorical]
+        self.numeric = numeric
+        self.feature_label = np.array(numeric, dtype=int)
+        self.first_feature = {j: i for i, j in enumerate(numeric)}
+        for j, variable in enumerate(self.variables):
+            if variable.is_categorical:
+                self.first_feature[j] = len(self.feature_label)
+                self.feature_label = np.append(self.feature_label, [j] * variable.n_levels)
+        self.register_buffer("location", torch.tensor([self.variables[j].location for j in numeric]))
+        self.register_buffer("scale", torch.tensor([self.variables[j].scale for j in numeric]))
+
+    def _build_heads(self, n_components, base):
+        """One head for all columns of one kind and number of levels; their parameters stand side by side."""
+        groups = {}
+        for j, variable in enumerate(self.variables):
+            groups.setdefault((variable.n_levels, variable.whole), []).append(j)
+        self.heads, self.head_columns, self.head_rows = nn.ModuleList(), [], []
+        param_label, linear_rows, start = [], [], 0
+        for (n_levels, whole), columns in groups.items():
+            if n_levels is None:
+                location = torch.tensor([self.variables[j].location for j in columns])
+                scale = torch.tensor([self.variables[j].scale for j in columns])
+                head = MixtureHead(location, scale, n_components, base, discrete=whole)
+            else:
+                head = CategoricalHead(n_levels, tails=whole)
+            stop = start + len(columns) * head.n_params
+            self.heads.append(head)
+            self.head_columns.append(columns)
+            self.head_rows.append(slice(start, stop))
+            param_label += np.repeat(columns, head.n_params).tolist()
+            within = np.tile(np.arange(head.n_params), len(columns))
+            linear_rows += (start + np.flatnonzero(within < head.n_linear)).tolist()
+            start = stop
+        self.param_label = np.array(param_label)
+        self.linear_rows = np.array(linear_rows)
+
+    def features(self, z):
+        """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows.
+
+        Returns
+        -------
+        features : Tensor of shape (n, n_features)
+            Inputs.
+        """
+        features = z.new_zeros(len(z), len(self.feature_label))
+        features[:, : len(self.numeric)] = (z[:, self.numeric] - self.location) / self.scale
+        for j, variable in enumerate(self.variables):
+            if variable.is_categorical:
+                start, levels = self.first_feature[j], variable.n_levels
+                codes = torch.arange(levels, device=z.device, dtype=z.dtype)
+                features[:, start : start + levels] = (z[:, j, None] == codes).to(z.dtype)
+        return features
+
+    def _squash(self, features):
+        # Far-out rows would otherwise drive the conditionals without bound; the linear path sees them as they are.
+        return torch.asinh(features)
+
+    def params(self, z):
+        """Parameters of all conditionals, of shape (n, n_params)."""
+        features = self.features(z)
+        h = self._squash(features)
+        for layer in self.hidden:
+            h = self.activation(layer(h))
+            h = F.dropout(h, self.dropout, self.training)
+        rows = torch.from_numpy(self.linear_rows).to(z.device)
+        return (self.out(h) + self.bias).index_add(1, rows, self.skip(features))
+
+    def log_prob_features(self, z):
+        """Log-density of each column given its parents.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (n, d)
+            In nats; the sum of a row is its log-density.
+        """
+        params = self.params(z)
+        log_prob = torch.empty_like(z)
+        for head, columns, rows in zip(self.heads, self.head_columns, self.head_rows, strict=True):
+            shaped = params[:, rows].reshape(len(z), len(columns), head.n_params)
+            log_prob[:, columns] = head.log_prob(shaped, z[:, columns])
+        return log_prob
+
+    def log_prob(self, z):
+        """Log-density of each row, of shape (n,)."""
+        return self.log_prob_features(z).sum(dim=1)
+
+    def loss(self, z):
+        """Negative log-likelihood of each row, of shape (n,)."""
+        return -self.log_prob(z)
+
+    def forward(self, z):
+        """The loss of each row, which is what training needs."""
+        return self.loss(z)
+
+    @torch.no_grad()
+    def sample(self, n_samples, generator):
+        """Draw rows, column by column; every hidden unit is computed once, as soon as all it sees is known.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        generator : torch.Generator
+            Source of randomness, on the module's device.
+
+        Returns
+        -------
+        z : Tensor of shape (n_samples, d)
+            Encoded rows.
+        """
+        like = self.skip.weight
+        z = like.new_zeros(n_samples, len(self.variables))
+        features = like.new_zeros(n_samples, len(self.feature_label))
+        squashed = torch.zeros_like(features)
+        hidden = [like.new_zeros(n_samples, len(labels)) for labels in self.hidden_labels]
+        steps = steps_until_seen(self.adjacency)
+        ready = [np.searchsorted(steps[labels], np.arange(len(steps) + 1), "right") for labels in self.hidden_labels]
+        place = {
+            j: (head, rows.start + i * head.n_params, i)
+            for head, columns, rows in zip(self.heads, self.head_columns, self.head_rows, strict=True)
+            for i, j in enumerate(columns)
+        }
+        for t, j in enumerate(topological_order(self.adjacency)):
+            source = squashed
+            for layer, h, end in zip(self.hidden, hidden, ready, strict=True):
+                units = slice(end[t - 1] if t else 0, end[t])
+                if units.stop > units.start:
+                    h[:, units] = self.activation(layer(source, units))
+                source = h
+            head, start, i = place[j]
+            rows = slice(start, start + head.n_params)
+            z[:, j] = head.draw(self._params_of(rows, source, features), i, generator)
+            self._write_features(j, z[:, j], features)
+            block = slice(self.first_feature[j], self.first_feature[j] + self.variables[j].n_features)
+            squashed[:, block] = self._squash(features[:, block])
+        return z
+
+    def _params_of(self, rows, h, features):
+        """Parameters of one column, of shape (n, head.n_params)."""
+        first = np.searchsorted(self.linear_rows, rows.start)
+        last = np.searchsorted(self.linear_rows, rows.stop)
+        params = self.out(h, rows) + self.bias[rows]
+        params[:, : last - first] += self.skip(features, slice(first, last))
+        return params
+
+    def _write_features(self, j, z, features):
+        start, variable = self.first_feature[j], self.variables[j]
+        if variable.is_categorical:
+            features[torch.arange(len(z)), start + z.long()] = 1
+        else:
+            features[:, start] = (z - self.location[start]) / self.scale[start]

@@ -1,0 +1,91 @@
+"""Masks are right when the Jacobian of the network is zero wherever there is no parent."""
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.masks import (
+    complete_adjacency,
+    connections,
+    hidden_labels,
+    steps_until_seen,
+    topological_order,
+)
+
+
+def random_dag(d, probability, rng):
+    """Adjacency of a random directed acyclic graph."""
+    upper = np.triu(rng.random((d, d)) < probability, 1)
+    order = rng.permutation(d)
+    return upper[np.ix_(order, order)]
+
+
+GRAPHS = {
+    "complete": complete_adjacency([0, 1, 2, 3, 4, 5]),
+    "complete, shuffled": complete_adjacency([3, 0, 5, 1, 4, 2]),
+    "empty": np.zeros((6, 6), dtype=bool),
+    "chain": np.eye(6, k=1, dtype=bool),
+    "star": np.arange(6)[:, None] * np.ones(6) < np.minimum(np.arange(6), 1),
+    "sparse": random_dag(6, 0.3, np.random.default_rng(0)),
+    "dense": random_dag(6, 0.7, np.random.default_rng(1)),
+    "one column": np.zeros((1, 1), dtype=bool),
+}
+
+
+def build(adjacency, hidden_sizes=(40, 30)):
+    torch.manual_seed(0)
+    variables = [Variable(None, False)] * len(adjacency)
+    return MADE(variables, adjacency, hidden_sizes, "tanh", 3, "gaussian").double()
+
+
+@pytest.mark.parametrize("hidden_sizes", [(), (40,), (40, 30), (30, 50, 20)])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_conditional_depends_on_its_parents_and_on_nothing_else(name, hidden_sizes):
+    adjacency = GRAPHS[name]
+    module = build(adjacency, hidden_sizes)
+    z = torch.randn(len(adjacency), dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda z: module.params(z[None])[0], z)
+    sees = np.zeros_like(adjacency)
+    for j in range(len(adjacency)):
+        sees[:, j] = (jacobian[module.param_label == j] != 0).any(dim=0).numpy()
+    np.testing.assert_array_equal(sees, adjacency)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_parents_come_first(name):
+    adjacency = GRAPHS[name]
+    position = np.argsort(topological_order(adjacency))
+    parent, child = np.nonzero(adjacency)
+    assert (position[parent] < position[child]).all()
+    steps = steps_until_seen(adjacency)
+    assert (steps <= position).all()
+
+
+def test_complete_graph_follows_the_order():
+    adjacency = complete_adjacency([2, 0, 1])
+    expected = np.array([[0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=bool)
+    np.testing.assert_array_equal(adjacency, expected)
+    assert topological_order(adjacency) == [2, 0, 1]
+
+
+def test_a_cycle_is_refused():
+    with pytest.raises(ValueError, match="cycle"):
+        topological_order(np.array([[0, 1], [1, 0]], dtype=bool))
+
+
+def test_hidden_units_serve_every_column_that_has_parents():
+    adjacency = complete_adjacency(range(5))
+    labels = hidden_labels(adjacency, 12)
+    assert set(labels) == {1, 2, 3, 4}
+    assert (np.diff(steps_until_seen(adjacency)[labels]) >= 0).all()
+    assert np.bincount(labels)[1:].tolist() == [3, 3, 3, 3]
+
+
+def test_connections_are_made_of_subsets():
+    adjacency = random_dag(7, 0.5, np.random.default_rng(3))
+    mask = connections(adjacency, np.arange(7))
+    for i in range(7):
+        for j in range(7):
+            subset = set(np.flatnonzero(adjacency[:, i])) <= set(np.flatnonzero(adjacency[:, j]))
+            assert mask[i, j] == subset

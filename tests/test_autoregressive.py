@@ -1,0 +1,396 @@
+"""AutoregressiveDensity: what it learns, and how it trains, stops, fails and continues."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from skorch.callbacks import Callback, EarlyStopping
+
+from sklearn_dgm import AutoregressiveDensity
+
+
+def quick(**parameters):
+    return AutoregressiveDensity(
+        **{"hidden_layer_sizes": (32,), "max_epochs": 5, "random_state": 0, **parameters}
+    )
+
+
+@pytest.fixture
+def X():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    x[:, 1] += x[:, 0] ** 2
+    return x
+
+
+@pytest.fixture(autouse=True)
+def _ignore_unfinished_training():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The validation likelihood was still rising")
+        yield
+
+
+def mixed_frame(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"city": rng.choice(["Lima", "Oslo", "Rome"], n, p=[0.2, 0.3, 0.5])})
+    frame["count"] = rng.poisson(np.where(frame["city"] == "Rome", 9, 2))
+    frame["income"] = rng.integers(10_000, 90_000, n)
+    frame["temperature"] = np.where(frame["city"] == "Oslo", 2.0, 20.0) + rng.normal(size=n)
+    return frame
+
+
+def test_learns_a_density_close_to_its_entropy():
+    rng = np.random.default_rng(1)
+
+    def draw(n):
+        x = rng.normal(size=(n, 2))
+        x[:, 1] = np.sin(2 * x[:, 0]) + 0.2 * x[:, 1]
+        return x
+
+    entropy = stats.norm.entropy() + stats.norm(scale=0.2).entropy()
+    density = AutoregressiveDensity(random_state=0).fit(draw(3000))
+    held_out = draw(5000)
+    gap = -density.score(held_out) / len(held_out) - entropy
+    assert -0.05 < gap < 0.1
+
+
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+def test_beats_kernel_density_by_cross_validation(load):
+    X = StandardScaler().fit_transform(load().data)
+    train, test = X[::2], X[1::2]
+    search = GridSearchCV(KernelDensity(), {"bandwidth": np.logspace(-1, 0.5, 10)}).fit(train)
+    density = AutoregressiveDensity(random_state=0).fit(train)
+    assert density.score(test) > search.score(test)
+
+
+def test_mixed_columns_are_learnt():
+    frame = mixed_frame(2000)
+    density = AutoregressiveDensity(random_state=0, max_epochs=40).fit(frame)
+    scores = density.score_features(frame)
+    assert list(scores.columns) == list(frame.columns)
+    city = frame["city"].value_counts(normalize=True)
+    assert -scores["city"].mean() == pytest.approx(stats.entropy(city), abs=0.02)
+    assert -scores["income"].mean() == pytest.approx(np.log(80_000), abs=0.1)
+    assert -scores["temperature"].mean() == pytest.approx(stats.norm.entropy(), abs=0.1)
+    drawn = density.sample(2000, random_state=0)
+    means, expected = drawn.groupby("city")["count"].mean(), frame.groupby("city")["count"].mean()
+    assert np.abs(means - expected).max() < 0.6
+    pd.testing.assert_series_equal(drawn.dtypes, frame.dtypes)
+
+
+def test_small_tables_of_categories_sum_to_one():
+    frame = pd.DataFrame({"a": ["x", "y", "x", "z"] * 10, "b": [True, False, False, True] * 10})
+    cells = pd.DataFrame([(a, b) for a in "xyz" for b in (True, False)], columns=["a", "b"])
+    assert np.exp(quick().fit(frame).score_samples(cells)).sum() == pytest.approx(1)
+
+
+def test_unseen_values():
+    frame = mixed_frame()
+    density = quick().fit(frame)
+    row = frame.head(1)
+    assert density.score_samples(row.assign(city="Atlantis"))[0] == -np.inf
+    assert density.score_samples(row.assign(count=1.5))[0] == -np.inf
+    assert np.isfinite(density.score_samples(row.assign(count=1000, temperature=1e6)))[0]
+
+
+def test_row_sums_of_the_features_are_the_score(X):
+    density = quick().fit(X)
+    scores = density.score_features(X)
+    assert scores.shape == X.shape
+    np.testing.assert_allclose(scores.sum(axis=1), density.score_samples(X))
+
+
+def test_units_shift_the_score_by_the_jacobian(X):
+    density = quick().fit(X)
+    scaled = quick().fit(X * [10, 0.01, 3] + [5, 0, -2])
+    shift = np.log([10, 0.01, 3]).sum()
+    np.testing.assert_allclose(
+        scaled.score_samples(X * [10, 0.01, 3] + [5, 0, -2]),
+        density.score_samples(X) - shift,
+        atol=1e-3,
+    )
+
+
+def test_no_scaler_changes_which_model_wins(X):
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), quick()),
+        {"autoregressivedensity__activation": ["relu", "tanh"]},
+        cv=2,
+    )
+    scores = [
+        search.set_params(estimator__standardscaler=scaler).fit(X).cv_results_["mean_test_score"]
+        for scaler in (StandardScaler(), MinMaxScaler((0, 1e-3)), "passthrough")
+    ]
+    differences = [score[0] - score[1] for score in scores]
+    np.testing.assert_allclose(differences, differences[0], atol=0.5)
+
+
+@pytest.mark.parametrize("order", ["given", "random", [2, 0, 1]])
+def test_order(X, order):
+    density = quick(order=order).fit(X)
+    assert sorted(density.order_) == [0, 1, 2]
+    if isinstance(order, list):
+        assert density.order_.tolist() == order
+    # The first column of the order stands alone.
+    first = density.order_[0]
+    changed = X.copy()
+    changed[:, np.delete(np.arange(3), first)] += 1
+    np.testing.assert_allclose(
+        density.score_features(changed)[:, first], density.score_features(X)[:, first]
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"order": [0, 0, 1]}, "order should be a permutation"),
+        ({"order": "alphabetical"}, "'order' parameter"),
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes should be positive"),
+        ({"activation": "sinus"}, "'activation' parameter"),
+        ({"lr": 0}, "'lr' parameter"),
+        ({"device": "quantum"}, "device='quantum' is not available"),
+        ({"device": "cuda:99"}, "device='cuda:99' is not available"),
+        ({"net_params": {"optimiser": None}}, "net_params.*optimiser"),
+    ],
+)
+def test_wrong_parameters(X, parameters, message):
+    density = quick(**parameters)
+    with pytest.raises(ValueError, match=message):
+        density.fit(X)
+    assert not hasattr(density, "schema_")
+
+
+def test_weights_equal_repeats_in_full_batches(X):
+    weight = np.random.default_rng(0).integers(0, 4, len(X))
+    density = quick(early_stopping=False, batch_size=10_000, dropout=0.0, max_epochs=20)
+    weighted = clone(density).fit(X, sample_weight=weight)
+    repeated = clone(density).fit(np.repeat(X, weight, axis=0))
+    np.testing.assert_allclose(
+        weighted.score_samples(X), repeated.score_samples(X), atol=2e-3, rtol=1e-3
+    )
+
+
+def test_history(X):
+    density = quick(max_epochs=7).fit(X)
+    assert density.n_iter_ == len(density.history_) == 7
+    assert [record["epoch"] for record in density.history_] == list(range(1, 8))
+    assert density.history_[0]["valid_log_likelihood"] < density.history_[-1]["valid_log_likelihood"]
+    # In the units of the rows: the likelihood of training is about that of the fitted model.
+    assert density.history_[-1]["train_log_likelihood"] == pytest.approx(
+        density.score(X) / len(X), abs=0.3
+    )
+    without = quick(early_stopping=False).fit(X)
+    assert "valid_log_likelihood" not in without.history_[0]
+
+
+def test_early_stopping_keeps_the_best_weights(X):
+    density = quick(max_epochs=300, n_iter_no_change=5, lr=0.02).fit(X)
+    assert density.n_iter_ < 300
+    best = max(record["valid_log_likelihood"] for record in density.history_)
+    last_best = [record["epoch"] for record in density.history_ if record["best"]][-1]
+    assert density.n_iter_ == last_best + 5
+    assert density.history_[last_best - 1]["valid_log_likelihood"] == pytest.approx(best, abs=1e-3)
+
+
+def test_a_line_an_epoch(X, capsys):
+    quick(verbose=1).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "epoch    1  train -" in lines[0]
+    assert "validation" in lines[0]
+    quick().fit(X)
+    assert capsys.readouterr().out == ""
+
+
+def test_unfinished_training_is_said(X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning, match="raise max_epochs"):
+            quick(max_epochs=1).fit(X)
+
+
+class BreakLoss(Callback):
+    """Make the loss NaN from some epoch on."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            with torch.no_grad():
+                net.module_.bias.fill_(float("nan"))
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_divergence_goes_back_to_the_best_weights(X, early_stopping):
+    density = quick(max_epochs=10, early_stopping=early_stopping, callbacks=[BreakLoss(6)])
+    with pytest.warns(ConvergenceWarning, match="in epoch 6.*Lower lr"):
+        density.fit(X)
+    assert density.n_iter_ == 5
+    assert np.isfinite(density.score(X))
+
+
+def test_a_learning_rate_beyond_reason_leaves_a_usable_model(X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density = quick(lr=1e6).fit(X)
+    assert np.isfinite(density.score(X))
+
+
+class Interrupted(torch.optim.AdamW):
+    """An optimizer that is interrupted at a certain step."""
+
+    steps = 0
+
+    def step(self, closure=None):
+        type(self).steps += 1
+        if self.steps == 40:
+            raise KeyboardInterrupt
+        return super().step(closure)
+
+
+def test_ctrl_c_reaches_the_caller_and_undoes_the_fit(X):
+    Interrupted.steps = 0
+    density = quick().fit(X)
+    expected = density.score_samples(X)
+    density.set_params(net_params={"optimizer": Interrupted}, max_epochs=50)
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    np.testing.assert_array_equal(density.score_samples(X), expected)
+    Interrupted.steps = 0
+    fresh = quick(net_params={"optimizer": Interrupted}, max_epochs=50)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.fit(X)
+    assert not hasattr(fresh, "net_")
+
+
+def test_ctrl_c_keeps_the_best_weights_under_warm_start(X):
+    Interrupted.steps = 0
+    density = quick(net_params={"optimizer": Interrupted}, max_epochs=50, warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert 0 < density.n_iter_ < 50
+    before = density.score(X)
+    density.set_params(net_params=None, max_epochs=20).fit(X)
+    assert density.score(X) > before
+
+
+def test_a_callback_that_stops_is_not_ctrl_c(X):
+    stop = EarlyStopping(patience=1, threshold=10, threshold_mode="abs")
+    density = quick(callbacks=[stop], max_epochs=50).fit(X)
+    assert density.n_iter_ < 50
+    assert stop.misses_ == 0
+
+
+def test_warm_start_continues(X):
+    density = quick(warm_start=True, max_epochs=3).fit(X)
+    first = density.score(X)
+    scale = density.schema_.columns_[0].scale
+    density.set_params(lr=1e-3).fit(X + 0.1)
+    assert density.n_iter_ == 6
+    assert density.net_.lr == 1e-3
+    assert density.schema_.columns_[0].scale == scale
+    assert density.score(X) != first
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        density.fit(X[:, :2])
+    assert density.n_iter_ == 6
+
+
+def test_warm_start_refuses_what_it_cannot_represent():
+    frame = mixed_frame()
+    density = quick(warm_start=True).fit(frame)
+    with pytest.raises(ValueError, match="Row 3 is impossible"):
+        density.fit(frame.assign(city=["Rome"] * 3 + ["Atlantis"] + ["Rome"] * 396))
+
+
+def test_net_params_reach_the_net(X):
+    density = quick(net_params={"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5})
+    density.fit(X)
+    assert isinstance(density.net_.optimizer_, torch.optim.SGD)
+
+
+def test_scikit_learn_callbacks(X):
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(scoring=lambda e, X, y: e.score(X) / len(X))
+    density = quick(warm_start=True).set_callbacks(monitor, callback.ProgressBar()).fit(X)
+    scores = [entry["score"] for entry in monitor.get_logs().data if "score" in entry]
+    assert len(scores) >= 5
+    assert scores[-1] == pytest.approx(density.score(X) / len(X), abs=0.5)
+    restored = pickle.loads(pickle.dumps(density.set_callbacks()))
+    np.testing.assert_array_equal(restored.score_samples(X), density.score_samples(X))
+
+
+def test_a_pickle_carries_no_rows(X):
+    small = quick().fit(X)
+    large = quick().fit(np.tile(X, (200, 1)))
+    assert len(pickle.dumps(large)) < len(pickle.dumps(small)) + 20_000
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+def test_same_seed_same_bits_whatever_the_threads(X, n_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        scores = quick().fit(X).score_samples(X)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(scores, quick().fit(X).score_samples(X))
+
+
+def test_same_bits_in_a_parallel_grid_search(X):
+    grid = {"n_components": [2, 4]}
+    results = [
+        GridSearchCV(quick(), grid, cv=2, n_jobs=n_jobs).fit(X).cv_results_["mean_test_score"]
+        for n_jobs in (1, 2)
+    ]
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.array([[1.0]]),
+        np.array([[1.0, 2.0]]),
+        np.array([[1.0], [2.0]]),
+        np.ones((30, 2)),
+        np.column_stack([np.arange(30.0), np.full(30, 7.0)]),
+        np.tile([[1.0, 2.0], [3.0, 5.0]], (20, 1)),
+        np.random.default_rng(0).normal(size=(6, 25)),
+        np.random.default_rng(0).normal(size=(40, 2)) * 1e300,
+        np.random.default_rng(0).normal(size=(40, 2)) * 1e-300,
+        np.array([[0.0], [1e300], [1e-300], [2.0]]),
+        np.full((20, 1), 3),
+        np.array([["only"]] * 5, dtype=object),
+    ],
+    ids=lambda rows: f"{rows.dtype}{rows.shape}",
+)
+def test_degenerate_tables_work(rows):
+    density = quick().fit(rows)
+    scores = density.score_samples(rows)
+    assert not np.isnan(scores).any()
+    assert (scores > -np.inf).all()
+    drawn = density.sample(4, random_state=0)
+    assert drawn.shape == (4, rows.shape[1])
+    assert drawn.dtype == rows.dtype
+
+
+def test_sampling_does_not_run_a_forward_pass_for_each_column():
+    X = np.random.default_rng(0).normal(size=(100, 64))
+    density = quick(max_epochs=1).fit(X)
+    n_units = sum(layer.weight.shape[0] for layer in density.net_.module_.hidden)
+    computed = []
+    for layer in density.net_.module_.hidden:
+        layer.register_forward_hook(lambda layer, args, output: computed.append(output.shape[1]))
+    density.sample(10, random_state=0)
+    assert sum(computed) == n_units

@@ -1,0 +1,127 @@
+"""The template: validation, encoding, the Jacobian, failures and generators, on the smallest possible density."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+from sklearn_dgm.base import BaseDensity, check_generator, is_density
+
+
+class StandardNormals(BaseDensity):
+    """Independent standard normals in the encoded columns."""
+
+    def _fit(self, Z, sample_weight):
+        self.seen_ = Z.copy()
+        self.weight_ = sample_weight
+
+    def _log_density(self, Z):
+        return stats.norm.logpdf(Z).sum(axis=1)
+
+    def _draw(self, n_samples, rng):
+        return rng.standard_normal((n_samples, self.n_features_in_))
+
+
+@pytest.fixture
+def X():
+    return np.random.default_rng(0).normal([10, -3], [5, 0.1], (50, 2))
+
+
+def test_density_is_in_the_units_of_the_rows(X):
+    expected = stats.norm(X.mean(axis=0), X.std(axis=0)).logpdf(X).sum(axis=1)
+    density = StandardNormals().fit(X)
+    np.testing.assert_allclose(density.score_samples(X), expected)
+    assert density.score(X) == pytest.approx(expected.sum())
+    assert density.score_kind_ == "exact"
+
+
+def test_samples_are_decoded(X):
+    drawn = StandardNormals().fit(X).sample(5000, random_state=0)
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), rtol=0.05)
+    np.testing.assert_allclose(drawn.std(axis=0), X.std(axis=0), rtol=0.05)
+
+
+def test_rows_without_weight_are_not_there(X):
+    weight = np.arange(50) % 3
+    density = StandardNormals().fit(X, sample_weight=weight)
+    assert len(density.seen_) == (weight > 0).sum()
+    np.testing.assert_array_equal(density.weight_, weight[weight > 0])
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    np.testing.assert_array_equal(
+        StandardNormals().fit(frame, sample_weight=weight).seen_, density.seen_
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"), [(np.zeros(50), "zero"), (-np.ones(50), "[Nn]egative")]
+)
+def test_wrong_weights(X, weight, message):
+    with pytest.raises(ValueError, match=message):
+        StandardNormals().fit(X, sample_weight=weight)
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was(X):
+    class Fails(StandardNormals):
+        fails = True
+
+        def _fit(self, Z, sample_weight):
+            super()._fit(Z, sample_weight)
+            if self.fails:
+                raise RuntimeError
+
+    density = Fails()
+    with pytest.raises(RuntimeError):
+        density.fit(X)
+    assert not [name for name in vars(density) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        density.sample()
+    density.fails = False
+    expected = density.fit(X).score_samples(X)
+    density.fails = True
+    with pytest.raises(RuntimeError):
+        density.fit(X[:, :1])
+    np.testing.assert_array_equal(density.score_samples(X), expected)
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.0, "three", None])
+def test_wrong_n_samples(X, n_samples):
+    with pytest.raises(ValueError, match="n_samples should be a positive integer"):
+        StandardNormals().fit(X).sample(n_samples)
+
+
+def test_wrong_frames():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
+    density = StandardNormals().fit(frame)
+    with pytest.raises(ValueError, match="0 sample"):
+        density.fit(frame.head(0))
+    with pytest.raises(ValueError, match="0 sample"):
+        density.score_samples(frame.head(0))
+    with pytest.raises(ValueError, match="feature names"):
+        density.score_samples(frame.rename(columns={"a": "typo"}))
+    with pytest.raises(ValueError, match="column 'b'"):
+        density.score_samples(frame.assign(b=["x", "y"]))
+
+
+def test_lists_of_mixed_values_keep_their_numbers():
+    density = StandardNormals().fit([[1.5, "a"], [2.5, "b"], [1.0, "a"]])
+    assert density.schema_.kinds_.tolist() == ["continuous", "categorical"]
+
+
+def test_generators():
+    assert check_generator(3).random() == check_generator(3).random()
+    assert check_generator(None).random() != check_generator(None).random()
+    shared = np.random.RandomState(0)
+    assert check_generator(shared).random() != check_generator(shared).random()
+    generator = np.random.default_rng(0)
+    assert check_generator(generator) is generator
+    with pytest.raises(ValueError, match="random_state should be"):
+        check_generator("seed")
+
+
+def test_is_density():
+    assert all(is_density(e) for e in (StandardNormals(), KernelDensity(), GaussianMixture()))
+    assert not is_density(IsolationForest())
