@@ -98,12 +98,18 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             If the likelihood became infinite or undefined, or was still rising after `max_epochs`.
         """
         task = self._init_callback_context(max_subtasks=self.max_epochs)
-        hooks = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        if task is not None:
+        if task is None:
+            return self._fit_or_restore(X, sample_weight)
+        hooks = {"estimator": self, "X": X, "y": y}
+        if sample_weight is not None:
+            hooks["metadata"] = {"sample_weight": sample_weight}
+        self._callback_hooks = hooks
+        try:
             task.call_on_fit_task_begin(**hooks)
-        self._fit_or_restore(X, sample_weight)
-        if task is not None:
+            self._fit_or_restore(X, sample_weight)
             task.call_on_fit_task_end(**hooks, reconstruction_attributes=dict)
+        finally:
+            del self._callback_hooks
         return self
 
     def _continues(self):
@@ -130,7 +136,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
                 verbose=self.verbose,
             )
             net = self._make_net(module.float(), len(train), valid, monitor, device)
-            monitor.report_to(*self._callback_task(Z, sample_weight, net, monitor))
+            self._report_epochs(net, monitor)
             try:
                 self._train(net, train, monitor)
             except KeyboardInterrupt as interrupt:
@@ -169,21 +175,17 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         valid, train = order[:n_valid], order[n_valid:]
         return Rows(z[train], weight[train]), Rows(z[valid], weight[valid])
 
-    def _callback_task(self, Z, sample_weight, net, monitor):
-        """Scikit-learn's callback context, and what its hooks are told of an epoch (evaluated only if asked for)."""
+    def _report_epochs(self, net, monitor):
+        """Have scikit-learn's callbacks told of every epoch; a fitted copy is made only if they ask for one."""
 
         def fitted_attributes():
             snapshot = copy.copy(net)
-            snapshot.module_ = copy.deepcopy(net.average.module).double().eval()
+            snapshot.module_ = copy.deepcopy(net.average.module).double()
             return {"net_": snapshot, "history_": monitor.history, "n_iter_": len(monitor.history)}
 
-        info = {
-            "estimator": self,
-            "X": lambda: self.schema_.decode(Z),
-            "metadata": {"sample_weight": sample_weight},
-            "reconstruction_attributes": fitted_attributes,
-        }
-        return getattr(self, "_callback_fit_ctx", None), info
+        if hasattr(self, "_callback_hooks"):
+            hooks = {**self._callback_hooks, "reconstruction_attributes": fitted_attributes}
+            monitor.report_to(self._callback_fit_ctx, hooks)
 
     def _make_net(self, module, n_train, valid, monitor, device):
         batch_size = self.batch_size

@@ -36,21 +36,21 @@ class Monitor(Callback):
         self.patience = patience
         self.verbose = verbose
 
-    def report_to(self, task, task_info):
+    def report_to(self, task, hooks):
         """Tell scikit-learn's callbacks of every epoch.
 
         Parameters
         ----------
-        task : CallbackContext or None
-            The context of the fit; None where scikit-learn has no callbacks.
-        task_info : dict
+        task : CallbackContext
+            The context of the fit.
+        hooks : dict
             Arguments for their hooks.
         """
-        self.task, self.task_info = task, task_info
+        self.task, self.hooks = task, hooks
 
     def release(self):
         """Let go of what only training needs, so that a pickle of the net does not carry it."""
-        self.task = self.task_info = self.epoch_task = self.best_state = None
+        self.task = self.hooks = self.epoch_task = self.best_state = None
 
     def on_train_begin(self, net, **kwargs):
         """Start from the weights as they are."""
@@ -63,7 +63,7 @@ class Monitor(Callback):
         """Tell scikit-learn's callbacks."""
         if self.task is not None:
             self.epoch_task = self.task.subcontext(task_name="epoch")
-            self.epoch_task.call_on_fit_task_begin(**self.task_info)
+            self.epoch_task.call_on_fit_task_begin(**self.hooks)
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch and judge it."""
@@ -86,7 +86,7 @@ class Monitor(Callback):
             self.epochs_without_progress += 1
         if self.verbose:
             print(_line(record))
-        stop = self.task is not None and self.epoch_task.call_on_fit_task_end(**self.task_info)
+        stop = self.task is not None and self.epoch_task.call_on_fit_task_end(**self.hooks)
         if stop or (self.patience is not None and self.epochs_without_progress >= self.patience):
             raise StopTraining
 
