@@ -133,7 +133,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     ...         return rng.normal(self.mean_, self.std_, (n_samples, len(self.mean_)))
     >>> X = np.random.default_rng(0).normal(100, 5, (500, 2))
     >>> IndependentNormals().fit(X).score_samples([[100.0, 100.0]]).round(1)
-    array([-5.1])
+    array([-5.])
     """
 
     _parameter_constraints: dict = {

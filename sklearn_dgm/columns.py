@@ -75,12 +75,16 @@ def _raw_columns(X):
         null = series.is_null().to_numpy()
         if null.any():
             row = int(np.flatnonzero(null)[0])
-            raise ValueError(f"Input X contains NaN (a missing value) in column {label!r}, row {row}.")
+            raise ValueError(
+                f"Input X contains NaN (a missing value) in column {label!r}, row {row}."
+            )
         declared = None
         if series.dtype in (nw.Categorical, nw.Enum):
             accessor = series.to_native().cat
             pandas_like = hasattr(accessor, "categories")
-            declared = (accessor.categories if pandas_like else accessor.get_categories()).to_numpy()
+            declared = (
+                accessor.categories if pandas_like else accessor.get_categories()
+            ).to_numpy()
         columns.append(_RawColumn(label, series.to_numpy(), series.dtype, declared))
     return columns
 
@@ -88,7 +92,7 @@ def _raw_columns(X):
 def _kind_by_dtype(column):
     """Kind of a column by its dtype; columns of Python objects are told by what they hold."""
     dtype = column.dtype
-    if dtype == object or dtype == nw.Object:
+    if column.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
         return CONTINUOUS if all(map(_is_number, column.values)) else CATEGORICAL
     if isinstance(dtype, np.dtype):
         kinds = {"f": CONTINUOUS, "i": INTEGER, "u": INTEGER}
@@ -446,7 +450,9 @@ class ColumnSchema:
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
             Rows in the container, with the column names and dtypes of `fit`.
         """
-        arrays = [self._decode_column(column, z) for column, z in zip(self.columns_, Z.T, strict=True)]
+        arrays = [
+            self._decode_column(column, z) for column, z in zip(self.columns_, Z.T, strict=True)
+        ]
         if isinstance(self._template, np.dtype):
             X = np.empty(Z.shape, dtype=self._template)
             for j, array in enumerate(arrays):

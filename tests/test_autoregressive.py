@@ -185,7 +185,9 @@ def test_history(X):
     density = quick(max_epochs=7).fit(X)
     assert density.n_iter_ == len(density.history_) == 7
     assert [record["epoch"] for record in density.history_] == list(range(1, 8))
-    assert density.history_[0]["valid_log_likelihood"] < density.history_[-1]["valid_log_likelihood"]
+    assert (
+        density.history_[0]["valid_log_likelihood"] < density.history_[-1]["valid_log_likelihood"]
+    )
     # In the units of the rows: the likelihood of training is about that of the fitted model.
     assert density.history_[-1]["train_log_likelihood"] == pytest.approx(
         density.score(X) / len(X), abs=0.3

@@ -10,7 +10,6 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import GradientNormClipping
 from skorch.helper import predefined_split
 
@@ -259,7 +258,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         with torch.no_grad():
             return np.concatenate(
                 [
-                    function(torch.from_numpy(np.array(Z[start : start + ROWS_AT_ONCE])).to(device)).cpu().numpy()
+                    function(torch.from_numpy(np.array(Z[start : start + ROWS_AT_ONCE])).to(device))
+                    .cpu()
+                    .numpy()
                     for start in range(0, len(Z), ROWS_AT_ONCE)
                 ]
             )

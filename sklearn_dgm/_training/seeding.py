@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-
 # Torch has one default generator and one number of threads for the whole process.
 _PROCESS_STATE = threading.RLock()
 

@@ -169,7 +169,9 @@ class MixtureHead(nn.Module):
         """
         logits, means, scales = self._components(params, column)
         component = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)
-        uniform = torch.rand(component.shape, generator=generator, device=params.device, dtype=params.dtype)
+        uniform = torch.rand(
+            component.shape, generator=generator, device=params.device, dtype=params.dtype
+        )
         noise = self.base.draw(uniform.clamp_min(torch.finfo(params.dtype).tiny))
         u = (means.gather(-1, component) + scales.gather(-1, component) * noise)[:, 0]
         z = u * self.scale[column] + self.location[column]

@@ -65,7 +65,9 @@ class MaskedLinear(nn.Linear):
 
     def __init__(self, mask, bias=True):
         super().__init__(mask.shape[1], mask.shape[0], bias)
-        self.register_buffer("mask", torch.from_numpy(np.ascontiguousarray(mask)).to(self.weight.dtype))
+        self.register_buffer(
+            "mask", torch.from_numpy(np.ascontiguousarray(mask)).to(self.weight.dtype)
+        )
         # A unit with few connections would start too small under the default, which counts all.
         with torch.no_grad():
             self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
@@ -131,7 +133,9 @@ class MADE(nn.Module):
             if variable.is_categorical:
                 self.first_feature[j] = len(self.feature_label)
                 self.feature_label = np.append(self.feature_label, [j] * variable.n_levels)
-        self.register_buffer("location", torch.tensor([self.variables[j].location for j in numeric]))
+        self.register_buffer(
+            "location", torch.tensor([self.variables[j].location for j in numeric])
+        )
         self.register_buffer("scale", torch.tensor([self.variables[j].scale for j in numeric]))
 
     def _build_heads(self, n_components, base):
@@ -249,10 +253,15 @@ class MADE(nn.Module):
         squashed = torch.zeros_like(features)
         hidden = [like.new_zeros(n_samples, len(labels)) for labels in self.hidden_labels]
         steps = steps_until_seen(self.adjacency)
-        ready = [np.searchsorted(steps[labels], np.arange(len(steps) + 1), "right") for labels in self.hidden_labels]
+        ready = [
+            np.searchsorted(steps[labels], np.arange(len(steps) + 1), "right")
+            for labels in self.hidden_labels
+        ]
         place = {
             j: (head, rows.start + i * head.n_params, i)
-            for head, columns, rows in zip(self.heads, self.head_columns, self.head_rows, strict=True)
+            for head, columns, rows in zip(
+                self.heads, self.head_columns, self.head_rows, strict=True
+            )
             for i, j in enumerate(columns)
         }
         for t, j in enumerate(topological_order(self.adjacency)):
@@ -266,7 +275,9 @@ class MADE(nn.Module):
             rows = slice(start, start + head.n_params)
             z[:, j] = head.draw(self._params_of(rows, source, features), i, generator)
             self._write_features(j, z[:, j], features)
-            block = slice(self.first_feature[j], self.first_feature[j] + self.variables[j].n_features)
+            block = slice(
+                self.first_feature[j], self.first_feature[j] + self.variables[j].n_features
+            )
             squashed[:, block] = self._squash(features[:, block])
         return z
 

@@ -81,7 +81,9 @@ def start_from_gaussian(module, Z, weight):
     module.out.weight.mul_(0.01)
     bias = torch.zeros_like(module.bias)
     row_of = {row: i for i, row in enumerate(module.linear_rows.tolist())}
-    for head, columns, rows in zip(module.heads, module.head_columns, module.head_rows, strict=True):
+    for head, columns, rows in zip(
+        module.heads, module.head_columns, module.head_rows, strict=True
+    ):
         if hasattr(head, "start"):
             targets = [module.first_feature[j] for j in columns]
             parents_of = {

@@ -52,7 +52,9 @@ def test_softmax_sums_to_one(n_levels, tails, seed):
     head = CategoricalHead(n_levels, tails)
     params = random_params(head, seed)
     reach = 3000 if tails else 0
-    assert np.exp(scores(head, params, np.arange(-reach, n_levels + reach))).sum() == pytest.approx(1)
+    assert np.exp(scores(head, params, np.arange(-reach, n_levels + reach))).sum() == pytest.approx(
+        1
+    )
     beyond = scores(head, params, [-1.0, n_levels, 0.5])
     assert np.isneginf(beyond).tolist() == [not tails, not tails, True]
 
@@ -98,7 +100,8 @@ def test_mixture_draws_from_its_density(base):
 
 
 @pytest.mark.parametrize(
-    "head", [CategoricalHead(4), CategoricalHead(3, tails=True), mixture("logistic", True, scale=3.0)]
+    "head",
+    [CategoricalHead(4), CategoricalHead(3, tails=True), mixture("logistic", True, scale=3.0)],
 )
 def test_discrete_heads_draw_from_their_masses(head):
     params = random_params(head, 2, 0.5)

@@ -76,7 +76,9 @@ def test_training_starts_from_the_shrunk_gaussian():
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))
     weight = np.ones(300)
-    module = MADE([Variable(None, False)] * 4, complete_adjacency([2, 0, 3, 1]), (16,), "relu", 8, "gaussian")
+    module = MADE(
+        [Variable(None, False)] * 4, complete_adjacency([2, 0, 3, 1]), (16,), "relu", 8, "gaussian"
+    )
     start_from_gaussian(module, torch.from_numpy(Z), weight)
     std = Z.std(axis=0)
     covariance = shrunk_covariance((Z - Z.mean(axis=0)) / std, weight) * np.outer(std, std)
