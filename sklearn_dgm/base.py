@@ -206,13 +206,16 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """Validate and encode, after learning the schema if `reset`; rows of weight 0 are dropped."""
         X = self._validate(X, reset=reset)
         if sample_weight is not None:
-            X, sample_weight = _weighted_rows(X, sample_weight)
+            sample_weight = _check_weights(X, sample_weight)
         if reset:
             self.schema_ = ColumnSchema(
                 self.categorical_features, self.integer_features, standardize=self._standardize
             ).fit(X, sample_weight)
             self.score_kind_ = self._score_kind
-        return self.schema_.encode(X)[0], sample_weight
+        Z = self.schema_.encode(X)[0]
+        if sample_weight is not None and not sample_weight.all():
+            Z, sample_weight = Z[sample_weight > 0], sample_weight[sample_weight > 0]
+        return Z, sample_weight
 
     def _validate(self, X, *, reset):
         if is_frame(X):
@@ -297,15 +300,10 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-def _weighted_rows(X, sample_weight):
-    """Check the weights and leave out the rows that have none."""
+def _check_weights(X, sample_weight):
     sample_weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
-    counted = sample_weight > 0
-    if counted.all():
-        return X, sample_weight
-    if not counted.any():
+    if not sample_weight.any():
         raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-    rows = np.flatnonzero(counted)
-    return (X.iloc[rows] if hasattr(X, "iloc") else X[rows]), sample_weight[counted]
+    return sample_weight

@@ -147,11 +147,11 @@ def _as_categories(array, where):
     return array
 
 
-def _categories(column):
+def _categories(column, counted):
     """Distinct values in an order that does not depend on the rows' order."""
     if column.declared is not None:  # also those that no row happens to have
         return column.declared
-    values = _as_categories(column.values, column.where)
+    values = _as_categories(column.values, column.where)[counted]
     if values.dtype.kind != "O":
         return np.unique(values)
     distinct = set(values)
@@ -307,7 +307,7 @@ class ColumnSchema:
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
             A table that has passed scikit-learn's shape checks.
         sample_weight : ndarray of shape (n_samples,), default=None
-            Weights for the means and standard deviations.
+            Weights for the means and standard deviations. Rows of weight 0 are checked, but not learnt from.
 
         Returns
         -------
@@ -322,9 +322,12 @@ class ColumnSchema:
             If a column holds neither numbers nor hashable values.
         """
         raw = _raw_columns(X)
+        counted = slice(None)
+        if sample_weight is not None:
+            counted, sample_weight = sample_weight > 0, sample_weight[sample_weight > 0]
         kinds = self._resolve_kinds([c.label for c in raw], [_kind_by_dtype(c) for c in raw])
         self.columns_ = [
-            self._fit_column(column, kind, sample_weight)
+            self._fit_column(column, kind, counted, sample_weight)
             for column, kind in zip(raw, kinds, strict=True)
         ]
         # An empty frame remembers class, names and dtypes without holding on to rows.
@@ -356,20 +359,21 @@ class ColumnSchema:
         )
         return kinds.tolist()
 
-    def _fit_column(self, column, kind, sample_weight):
+    def _fit_column(self, column, kind, counted, sample_weight):
         label, values, where = column.label, column.values, column.where
         if kind == CATEGORICAL:
-            categories = _categories(column)
+            categories = _categories(column, counted)
             return Column(label, kind, 0.0, 1.0, 0.0, len(categories) - 1.0, categories)
         x = _as_float(values, where)
+        if kind == INTEGER and (x != np.floor(x)).any():
+            row = int(np.flatnonzero(x != np.floor(x))[0])
+            raise ValueError(
+                f"{where} is an integer column, but holds {x[row]} in row {row}; "
+                "leave it out of integer_features."
+            )
+        x = x[counted]
         low, high = float(x.min()), float(x.max())
         if kind == INTEGER:
-            if (x != np.floor(x)).any():
-                row = int(np.flatnonzero(x != np.floor(x))[0])
-                raise ValueError(
-                    f"{where} is an integer column, but holds {x[row]} in row {row}; "
-                    "leave it out of integer_features."
-                )
             if max(-low, high) > LARGEST_INTEGER:
                 raise ValueError(
                     f"{where} holds integers beyond 2**53, which float64 cannot tell apart; "
@@ -430,12 +434,19 @@ class ColumnSchema:
         if not finite:
             for column, x in zip(self.columns_, X.T, strict=True):
                 _as_float(x, column.where)
+        if self._is_identity():
+            return X
         location = np.array([column.location for column in self.columns_])
         scale = np.array([column.scale for column in self.columns_])
-        if not location.any() and (scale == 1).all():
-            return X
         with np.errstate(over="ignore"):  # an infinite z is an impossible point
             return (X - location) / scale
+
+    def _is_identity(self):
+        """Whether all columns are numbers that are encoded as they are."""
+        return all(
+            column.kind != CATEGORICAL and column.location == 0 and column.scale == 1
+            for column in self.columns_
+        )
 
     def decode(self, Z):
         """Turn a matrix of encoded rows back into a table like the fitted one.
@@ -450,10 +461,13 @@ class ColumnSchema:
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
             Rows in the container, with the column names and dtypes of `fit`.
         """
+        is_array = isinstance(self._template, np.dtype)
+        if is_array and self._template == np.float64 and self._is_identity():
+            return Z
         arrays = [
             self._decode_column(column, z) for column, z in zip(self.columns_, Z.T, strict=True)
         ]
-        if isinstance(self._template, np.dtype):
+        if is_array:
             X = np.empty(Z.shape, dtype=self._template)
             for j, array in enumerate(arrays):
                 X[:, j] = _fit_into(array, self._template)

@@ -1,0 +1,312 @@
+"""Axes of a histogram's grid, and the rules that choose bin edges from data."""
+
+import math
+from numbers import Integral
+
+import numpy as np
+from scipy.special import gammaln
+
+NUMPY_RULES = {"auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt"}
+RULES = NUMPY_RULES | {"blocks", "knuth"}
+
+# Bayesian blocks takes time quadratic in the number of distinct values; more are thinned out.
+MAX_BLOCK_VALUES = 10_000
+MAX_KNUTH_BINS = 1000
+
+
+def _range_of(low, high):
+    """Smallest and largest value, set apart if they are equal, as NumPy does."""
+    if low == high:
+        half = 0.5 if abs(low) < 1e15 else abs(low) * 1e-3
+        low, high = low - half, high + half
+    if not math.isfinite(high - low):
+        raise ValueError("the values span more than float64 can hold; rescale them")
+    return low, high
+
+
+def _repeated(x, sample_weight, rule):
+    """Rows repeated by their weights, for rules that know no weights."""
+    if sample_weight is None:
+        return x
+    repeats = sample_weight.astype(np.int64)
+    if (repeats != sample_weight).any():
+        raise ValueError(
+            f"bins={rule!r} takes whole sample weights only; use a number of bins, explicit edges, "
+            "'blocks' or 'knuth'"
+        )
+    return np.repeat(x, repeats)
+
+
+def knuth_edges(x, sample_weight=None):
+    """Equal bins, as many as have the highest posterior probability (Knuth, 2006).
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_samples,)
+        Values.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights; one of 2 counts as the value twice.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_bins + 1,)
+        Bin edges.
+
+    References
+    ----------
+    .. [1] K. H. Knuth, "Optimal data-based binning for histograms", 2006, https://arxiv.org/abs/physics/0605197
+    """
+    total = len(x) if sample_weight is None else sample_weight.sum()
+    low, high = _range_of(x.min(), x.max())
+
+    def log_posterior(n_bins):
+        counts, _ = np.histogram(x, n_bins, (low, high), weights=sample_weight)
+        return (
+            total * math.log(n_bins)
+            + gammaln(n_bins / 2)
+            - gammaln(total + n_bins / 2)
+            - n_bins * gammaln(0.5)
+            + gammaln(counts + 0.5).sum()
+        )
+
+    most = int(min(MAX_KNUTH_BINS, 4 * math.sqrt(total) + 1))
+    coarse = np.unique(np.geomspace(1, most, 100).round().astype(int))
+    best = int(np.argmax([log_posterior(m) for m in coarse]))
+    fine = range(coarse[max(best - 1, 0)], coarse[min(best + 1, len(coarse) - 1)] + 1)
+    return np.linspace(low, high, max(fine, key=log_posterior) + 1)
+
+
+def block_edges(x, sample_weight=None, false_alarm=0.05):
+    """Bins of unequal width from Bayesian blocks (Scargle et al., 2013).
+
+    The partition of the line into blocks of constant density that has the highest fitness, found by dynamic programming
+    over the distinct values.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_samples,)
+        Values.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights; one of 2 counts as the value twice.
+    false_alarm : float, default=0.05
+        Probability of an edge where the density does not change.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_bins + 1,)
+        Bin edges.
+
+    References
+    ----------
+    .. [1] J. D. Scargle et al., "Studies in Astronomical Time Series Analysis. VI. Bayesian Block Representations",
+       The Astrophysical Journal 764 (2013), https://arxiv.org/abs/1207.5578
+    """
+    values, inverse = np.unique(x, return_inverse=True)
+    counts = np.bincount(inverse, weights=sample_weight)
+    if len(values) == 1:
+        return np.array(_range_of(values[0], values[0]))
+    _range_of(values[0], values[-1])  # raises if they lie too far apart
+    edges = np.concatenate([values[:1], values[:-1] / 2 + values[1:] / 2, values[-1:]])
+    if not (np.diff(edges) > 0).all():
+        raise ValueError("bins='blocks' finds values that are too close together for float64")
+    if len(counts) > MAX_BLOCK_VALUES:
+        first = np.arange(MAX_BLOCK_VALUES) * len(counts) // MAX_BLOCK_VALUES
+        counts = np.add.reduceat(counts, first)
+        edges = np.append(edges[first], edges[-1])
+    total = counts.sum()
+    penalty = 4 - math.log(73.53 * false_alarm * total**-0.478)
+    # best[k] is the fitness of the best partition of the first k cells, last[k] where its last block begins.
+    best, last = np.zeros(len(counts) + 1), np.zeros(len(counts), dtype=int)
+    for k in range(len(counts)):
+        width = edges[k + 1] - edges[: k + 1]
+        inside = np.cumsum(counts[k::-1])[::-1]
+        fitness = best[: k + 1] + inside * np.log(inside / width) - penalty
+        last[k] = np.argmax(fitness)
+        best[k + 1] = fitness[last[k]]
+    chosen, k = [len(counts)], len(counts)
+    while k > 0:
+        k = last[k - 1]
+        chosen.append(k)
+    return edges[chosen[::-1]]
+
+
+def bin_edges(x, low, high, bins, sample_weight=None):
+    """Edges of the bins of one column.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_samples,)
+        Values.
+    low, high : float
+        The smallest and the largest of them.
+    bins : int, str or array-like
+        A number of equal bins, a rule, or the edges themselves.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the values.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_bins + 1,)
+        Strictly increasing.
+
+    Raises
+    ------
+    ValueError
+        If `bins` is none of these, or does not give increasing, finite edges.
+    """
+    if isinstance(bins, str):
+        if bins not in RULES:
+            raise ValueError(f"bins={bins!r} is no rule; expected one of {sorted(RULES)}")
+        if bins == "blocks":
+            edges = block_edges(x, sample_weight)
+        elif bins == "knuth":
+            edges = knuth_edges(x, sample_weight)
+        else:
+            x = _repeated(x, sample_weight, bins)
+            try:
+                edges = np.histogram_bin_edges(x, bins, _range_of(low, high))
+            except (MemoryError, ValueError, OverflowError) as error:
+                raise ValueError(f"bins={bins!r} asks for too many bins: {error}") from error
+    elif isinstance(bins, Integral) and not isinstance(bins, bool):
+        if bins < 1:
+            raise ValueError(f"bins={bins!r}, but at least one bin is needed")
+        edges = np.linspace(*_range_of(low, high), bins + 1)
+    else:
+        edges = _given_edges(bins)
+    if not (np.diff(edges) > 0).all():
+        raise ValueError(f"bins={bins!r} gives bins that are too narrow for float64")
+    return edges
+
+
+def _given_edges(bins):
+    try:
+        edges = np.asarray(bins, dtype=np.float64)
+    except (TypeError, ValueError):
+        edges = np.array([])
+    if (
+        edges.ndim != 1
+        or len(edges) < 2
+        or not np.isfinite(edges).all()
+        or (np.diff(edges) <= 0).any()
+    ):
+        raise ValueError(
+            f"bins={bins!r}; expected a positive number of bins, a rule ({', '.join(sorted(RULES))}), or at "
+            "least two finite, increasing edges"
+        )
+    return edges
+
+
+class EdgeAxis:
+    """Bins of a continuous column; all but the last are open on the right.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_bins + 1,)
+        Strictly increasing.
+    """
+
+    def __init__(self, edges):
+        self.edges = edges
+        self.n_bins = len(edges) - 1
+        self.log_widths = np.log(np.diff(edges))
+        # The last bin is closed, so nothing within the range lies beyond its upper edge.
+        self._upper = np.append(edges[1:-1], np.inf)
+        # Near to equal edges, a multiplication finds the bin or one next to it.
+        equal = np.linspace(edges[0], edges[-1], len(edges))
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # subnormal ranges are left to the search
+            self._per_unit = self.n_bins / (edges[-1] - edges[0])
+            self._is_near_equal = bool((np.abs(edges - equal) * self._per_unit < 0.25).all())
+
+    def index(self, z):
+        """Bin of each value.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n,)
+            Values.
+
+        Returns
+        -------
+        index : ndarray of int of shape (n,)
+            Bins; anything where a value is outside.
+        inside : ndarray of bool of shape (n,)
+            Whether a value lies within the edges.
+        """
+        inside = (z >= self.edges[0]) & (z <= self.edges[-1])
+        if not self._is_near_equal:
+            return np.searchsorted(self._upper, z, side="right"), inside
+        index = ((z - self.edges[0]) * self._per_unit).astype(np.intp)
+        np.clip(index, 0, self.n_bins - 1, out=index)
+        below, above = z < self.edges[index], z >= self._upper[index]
+        index -= below
+        index += above
+        return index, inside
+
+    def draw(self, index, rng):
+        """Values uniform within bins.
+
+        Parameters
+        ----------
+        index : ndarray of int of shape (n,)
+            Bins.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        z : ndarray of shape (n,)
+            Values.
+        """
+        low = self.edges[index]
+        return low + rng.random(len(index)) * (self.edges[index + 1] - low)
+
+    def describe(self):
+        """The grid, as messages name it."""
+        return f"the edges from {self.edges[0]:g} to {self.edges[-1]:g}"
+
+    def __eq__(self, other):
+        return isinstance(other, EdgeAxis) and np.array_equal(self.edges, other.edges)
+
+    __hash__ = None
+
+
+class LevelAxis:
+    """One cell for each of the whole numbers from `start` on: counts, or codes of categories.
+
+    Parameters
+    ----------
+    start : int
+        The first value.
+    n_bins : int
+        Number of values.
+    """
+
+    def __init__(self, start, n_bins):
+        self.start = start
+        self.n_bins = n_bins
+
+    @property
+    def log_widths(self):
+        """Logarithm of the counting measure of each cell, of shape (n_bins,)."""
+        return np.zeros(self.n_bins)
+
+    def index(self, z):
+        """Cell of each value; see :meth:`EdgeAxis.index`."""
+        index = z - self.start
+        inside = (index >= 0) & (index < self.n_bins) & (index == np.floor(index))
+        return np.where(inside, index, 0).astype(np.intp), inside
+
+    def draw(self, index, rng):
+        """Values of cells; see :meth:`EdgeAxis.draw`."""
+        return index + float(self.start)
+
+    def describe(self):
+        """The grid, as messages name it."""
+        return "the values that make up the grid"
+
+    def __eq__(self, other):
+        return isinstance(other, LevelAxis) and self.n_bins == other.n_bins
+
+    __hash__ = None

@@ -1,0 +1,468 @@
+"""The histogram: the joint distribution of all columns, by counting."""
+
+import copy
+import functools
+import math
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges
+from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS
+
+# A grid of at most so many cells is scored from a table of all of them.
+MAX_TABLE = 2**20
+# Rows are binned in blocks that fit into the processor's cache, and so small that their memory is used again.
+ROWS_AT_ONCE = 2**13
+# Largest product of numbers of bins that one word of a key holds.
+MAX_WORD = 2**62
+
+
+class _Grid:
+    """The cells of a histogram, each with a sortable key.
+
+    Keys number the cells, in row-major order, as far as 62 bits reach; beyond, they are several such words in big-endian
+    bytes, which sort alike.
+
+    Parameters
+    ----------
+    axes : list of EdgeAxis and LevelAxis
+        One for each column.
+    """
+
+    def __init__(self, axes):
+        self.axes = axes
+        self.n_cells = math.prod(axis.n_bins for axis in axes)
+        self.log_n_cells = sum(math.log(axis.n_bins) for axis in axes)
+        self.words = [[]]
+        size = 1
+        for j, axis in enumerate(axes):
+            if size * axis.n_bins > MAX_WORD and self.words[-1]:
+                self.words.append([])
+                size = 1
+            self.words[-1].append(j)
+            size *= axis.n_bins
+
+    def blocks(self, Z):
+        """Keys of the rows' cells, for a bounded number of rows at once.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, d)
+            Encoded rows.
+
+        Yields
+        ------
+        block : slice
+            Which rows.
+        keys : ndarray of shape (n_block,)
+            Keys, of type int64 or bytes; anything where a row is outside.
+        inside : ndarray of bool of shape (n_block,)
+            Whether a row lies in the grid.
+        """
+        for start in range(0, len(Z), ROWS_AT_ONCE):
+            block = slice(start, start + ROWS_AT_ONCE)
+            yield block, *self._keys(Z[block])
+
+    def _keys(self, Z):
+        words, inside = [], True
+        with np.errstate(invalid="ignore", over="ignore"):  # bins of rows that lie far outside
+            for columns in self.words:
+                key = 0
+                for j in columns:
+                    index, within = self.axes[j].index(np.ascontiguousarray(Z[:, j]))
+                    key = key * self.axes[j].n_bins + index
+                    inside = inside & within
+                words.append(key)
+        return self._pack(words), inside
+
+    @staticmethod
+    def _pack(words):
+        if len(words) == 1:
+            return words[0]
+        return np.stack(words, axis=1).astype(">u8").view(f"S{8 * len(words)}")[:, 0]
+
+    def indices(self, keys):
+        """Bins of cells along each axis.
+
+        Parameters
+        ----------
+        keys : ndarray of shape (m,)
+            Keys of cells.
+
+        Returns
+        -------
+        indices : ndarray of int of shape (m, d)
+            Bins.
+        """
+        words = keys[:, None]
+        if keys.dtype.kind == "S":
+            words = (
+                np.ascontiguousarray(keys).view(">u8").reshape(-1, len(self.words)).astype(np.int64)
+            )
+        indices = np.empty((len(keys), len(self.axes)), dtype=np.intp)
+        for w, columns in enumerate(self.words):
+            rest = words[:, w]
+            for j in reversed(columns):
+                rest, indices[:, j] = np.divmod(rest, self.axes[j].n_bins)
+        return indices
+
+    def log_volumes(self, keys):
+        """Logarithm of the volumes of cells, of shape (m,)."""
+        continuous = [j for j, axis in enumerate(self.axes) if isinstance(axis, EdgeAxis)]
+        indices = self.indices(keys) if continuous else None
+        return sum(
+            (self.axes[j].log_widths[indices[:, j]] for j in continuous), np.zeros(len(keys))
+        )
+
+    def log_volumes_of_all(self):
+        """Logarithm of the volumes of all cells, by key, of shape (n_cells,)."""
+        return functools.reduce(np.add.outer, [axis.log_widths for axis in self.axes]).ravel()
+
+
+class HistogramDensity(BaseDensity):
+    """Joint distribution of all columns, by counting rows in the cells of a grid.
+
+    A cell is one bin in every continuous column, one value in every integer column and one category in every
+    categorical column. The density of a row is ``count / (total * volume of its cell)``; outside the grid it is 0. Only
+    occupied cells are stored.
+
+    Training is counting, scoring is a look-up, and both are exact. The limit is the number of cells: with more of them
+    than rows, almost every new row meets an empty cell.
+
+    Parameters
+    ----------
+    bins : int, str, array-like, dict, default=10
+        How continuous columns are cut. The same for all of them: a number of equal bins between the smallest and the
+        largest value; a rule of :func:`numpy.histogram_bin_edges` ("auto", "fd", "doane", "scott", "stone", "rice",
+        "sturges", "sqrt"); "blocks", bins of unequal width [1]_; "knuth" [2]_; or an array of edges. Or one of these
+        for each column: a list or tuple of `n_features` entries, or a dict by column name or index (columns that it
+        leaves out get 10 bins). The entry of an integer column is None or the `range` of its values, that of a
+        categorical column None.
+    alpha : float, default=0.0
+        Dirichlet pseudo-count, added to every cell of the finite grid. With 0, an empty cell scores `-inf`.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold categories, by dtype, name, index or mask; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+        A category dtype also brings in the categories that no row has.
+    integer_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold counts, in the same form. Their grid is the range from the smallest to the largest value.
+
+    Attributes
+    ----------
+    edges_ : list of ndarray or None
+        Bin edges of each continuous column, None for the others.
+    n_cells_ : int
+        Number of cells of the whole grid.
+    counts_ : ndarray of shape (n_occupied,)
+        Rows, or weights, in each occupied cell.
+    cells_ : ndarray of shape (n_occupied, n_features)
+        The bins of each occupied cell.
+    total_ : float
+        Number of rows, or sum of their weights.
+    schema_ : ColumnSchema
+        Kinds of the columns.
+    score_kind_ : {"exact"}
+        `score_samples` returns exact log-densities.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    AutoregressiveDensity : Generalises to cells that no row has met.
+    sklearn.neighbors.KernelDensity : A smooth density for few continuous columns.
+
+    Notes
+    -----
+    The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
+    categorical ones. Rules of NumPy that take no weights are computed on rows repeated by their weights, which must be
+    whole numbers; equal bins, edges, "blocks" and "knuth" take any.
+
+    References
+    ----------
+    .. [1] J. D. Scargle et al., "Studies in Astronomical Time Series Analysis. VI. Bayesian Block Representations",
+       The Astrophysical Journal 764 (2013), https://arxiv.org/abs/1207.5578
+    .. [2] K. H. Knuth, "Optimal data-based binning for histograms", 2006, https://arxiv.org/abs/physics/0605197
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_dgm import HistogramDensity
+    >>> X = np.array([["tea", 1.0], ["tea", 1.5], ["coffee", 1.5], ["tea", 3.0]], dtype=object)
+    >>> density = HistogramDensity(bins=2).fit(X)
+    >>> np.exp(density.score_samples(X)).round(2)
+    array([0.5 , 0.5 , 0.25, 0.25])
+    >>> HistogramDensity(bins=2, alpha=1).fit(X).score_samples([["coffee", 2.5]]).round(2)
+    array([-2.08])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDensity._parameter_constraints,
+        "bins": [Interval(Integral, 1, None, closed="left"), str, "array-like", dict],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+    }
+    _standardize = False
+
+    def __init__(
+        self,
+        bins=10,
+        *,
+        alpha=0.0,
+        categorical_features="from_dtype",
+        integer_features="from_dtype",
+    ):
+        super().__init__(
+            categorical_features=categorical_features, integer_features=integer_features
+        )
+        self.bins = bins
+        self.alpha = alpha
+
+    def _bins_by_column(self):
+        """The entry of `bins` that is meant for each column."""
+        columns, bins = self.schema_.columns_, self.bins
+        if isinstance(bins, dict):
+            unknown = [key for key in bins if key not in {c.label for c in columns}]
+            if unknown:
+                raise ValueError(f"bins names {unknown[0]!r}, which is not a column of X.")
+            return [bins.get(c.label, 10 if c.kind == CONTINUOUS else None) for c in columns]
+        if isinstance(bins, list | tuple) and len(bins) == len(columns):
+            return list(bins)
+        if isinstance(bins, list | tuple) and not all(isinstance(b, Real) for b in bins):
+            raise ValueError(f"bins has {len(bins)} entries, but X has {len(columns)} columns.")
+        return [bins if c.kind == CONTINUOUS else None for c in columns]
+
+    def _axis(self, column, bins, z, sample_weight):
+        if column.kind == CONTINUOUS:
+            if bins is None:
+                raise ValueError(f"bins is None for {column.where}, which is continuous.")
+            try:
+                return EdgeAxis(bin_edges(z, column.low, column.high, bins, sample_weight))
+            except ValueError as error:
+                raise ValueError(f"{column.where}: {error}.") from error
+        if column.kind == CATEGORICAL:
+            if bins is not None:
+                raise ValueError(f"{column.where} is categorical and takes no bins, got {bins!r}.")
+            return LevelAxis(0, len(column.categories))
+        if bins is None:
+            return LevelAxis(0, int(column.high - column.low) + 1)
+        if not isinstance(bins, range) or bins.step != 1 or len(bins) == 0:
+            raise ValueError(
+                f"{column.where} holds integers; its bins should be None or a range, got {bins!r}."
+            )
+        return LevelAxis(bins.start - int(column.low), len(bins))
+
+    def _fit(self, Z, sample_weight):
+        self._grid = _Grid(
+            [
+                self._axis(column, bins, z, sample_weight)
+                for column, bins, z in zip(
+                    self.schema_.columns_, self._bins_by_column(), Z.T, strict=True
+                )
+            ]
+        )
+        self.edges_ = [getattr(axis, "edges", None) for axis in self._grid.axes]
+        self.n_cells_ = self._grid.n_cells
+        self._set_counts(*self._count(Z, sample_weight))
+
+    def _count(self, Z, sample_weight):
+        """Keys of the cells that rows fall into, and the weights in them."""
+        blocks = self._blocks_inside(Z)
+        if self.n_cells_ > max(MAX_TABLE, len(Z)):
+            return _sum_by_key(np.concatenate([keys for _, keys in blocks]), sample_weight)
+        if self.n_cells_ > 2 * ROWS_AT_ONCE:
+            keys = np.empty(len(Z), dtype=np.int64)
+            for block, keys_of_block in blocks:
+                keys[block] = keys_of_block
+            blocks = [(slice(None), keys)]
+        counts = np.zeros(self.n_cells_)
+        for block, keys in blocks:
+            weight = None if sample_weight is None else sample_weight[block]
+            counts += np.bincount(keys, weight, minlength=self.n_cells_)
+        occupied = np.flatnonzero(counts)
+        return occupied, counts[occupied]
+
+    def _blocks_inside(self, Z):
+        for block, keys, inside in self._grid.blocks(Z):
+            if not inside.all():
+                self._raise_outside(Z)
+            yield block, keys
+
+    def _raise_outside(self, Z):
+        for column, axis, z in zip(self.schema_.columns_, self._grid.axes, Z.T, strict=True):
+            _, inside = axis.index(z)
+            if not inside.all():
+                row = int(np.flatnonzero(~inside)[0])
+                raise ValueError(
+                    f"X lies outside {axis.describe()} in {column.where}, row {row}; widen the grid or leave "
+                    "the row out."
+                )
+
+    def _set_counts(self, keys, counts):
+        """Take over counts, and what queries need of them and of `alpha`."""
+        self._keys = keys
+        self.counts_ = counts
+        self.total_ = float(counts.sum())
+        with np.errstate(divide="ignore"):
+            log_smoothing = np.log(self.alpha) + self._grid.log_n_cells
+            log_total = np.logaddexp(np.log(self.total_), log_smoothing)
+            # The model is a mixture of the counts and of the uniform distribution over the cells.
+            self._uniform_share = float(np.exp(log_smoothing - log_total))
+            self._log_mass_of_empty = float(np.log(self.alpha) - log_total)
+        log_mass = np.log(counts + self.alpha) - log_total
+        self._log_density_of_cell = log_mass - self._grid.log_volumes(keys)
+        self._table = None
+        if self.n_cells_ <= MAX_TABLE:
+            self._table = self._log_mass_of_empty - self._grid.log_volumes_of_all()
+            self._table[keys] = self._log_density_of_cell
+
+    @property
+    def cells_(self):
+        """The bins of each occupied cell, of shape (n_occupied, n_features)."""
+        check_is_fitted(self)
+        return self._grid.indices(self._keys)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Count further rows.
+
+        The first call fixes the grid, so the continuous columns must have explicit edges. Integer columns have the
+        `range` given in `bins`, or that of the first rows; categorical columns the categories of their dtype, or those
+        of the first rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to count.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : HistogramDensity
+            The density of all rows so far.
+
+        Raises
+        ------
+        ValueError
+            If edges are not given, or a row lies outside the grid; nothing is counted then.
+        """
+        first = not hasattr(self, "schema_")
+        with self._restored_on_failure():
+            Z, sample_weight = self._start_fit(X, sample_weight, reset=first)
+            if first:
+                self._check_edges_are_given()
+                self._fit(Z, sample_weight)
+            else:
+                self._add(*self._count(Z, sample_weight))
+        return self
+
+    def _check_edges_are_given(self):
+        for column, bins in zip(self.schema_.columns_, self._bins_by_column(), strict=True):
+            if column.kind == CONTINUOUS and (isinstance(bins, Integral | str) or bins is None):
+                raise ValueError(
+                    f"partial_fit needs the edges of {column.where} in bins, got {bins!r}: the grid cannot depend on "
+                    "rows to come."
+                )
+
+    def _add(self, keys, counts):
+        self._set_counts(
+            *_sum_by_key(np.concatenate([self._keys, keys]), np.concatenate([self.counts_, counts]))
+        )
+
+    def merge(self, other):
+        """Histogram of the rows of two histograms over the same grid.
+
+        Parameters
+        ----------
+        other : HistogramDensity
+            A fitted histogram.
+
+        Returns
+        -------
+        merged : HistogramDensity
+            Equal to one fit on all rows; `self` and `other` stay as they are.
+
+        Raises
+        ------
+        TypeError
+            If `other` is no HistogramDensity.
+        ValueError
+            If the grids differ; the message names the column.
+        """
+        check_is_fitted(self)
+        if not isinstance(other, HistogramDensity):
+            raise TypeError(f"other should be a HistogramDensity, got a {type(other).__name__}.")
+        check_is_fitted(other)
+        if self.n_features_in_ != other.n_features_in_:
+            raise ValueError(
+                f"histograms of {self.n_features_in_} and of {other.n_features_in_} columns have no common grid."
+            )
+        for mine, its, axis, its_axis in zip(
+            self.schema_.columns_,
+            other.schema_.columns_,
+            self._grid.axes,
+            other._grid.axes,
+            strict=True,
+        ):
+            same = mine.label == its.label and mine.kind == its.kind and axis == its_axis
+            if mine.kind == CATEGORICAL:
+                same = same and np.array_equal(mine.categories, its.categories)
+            elif mine.kind != CONTINUOUS:
+                same = same and axis.start + mine.low == its_axis.start + its.low
+            if not same:
+                raise ValueError(
+                    f"the histograms have different grids in {mine.where}; fit them with the same edges, range or "
+                    "category dtype in that column."
+                )
+        merged = copy.deepcopy(self)
+        merged._add(other._keys, other.counts_)
+        return merged
+
+    def _log_density(self, Z):
+        log_density = np.empty(len(Z))
+        for block, keys, inside in self._grid.blocks(Z):
+            log_density[block] = self._log_density_of_keys(keys, inside)
+        return log_density
+
+    def _log_density_of_keys(self, keys, inside):
+        if self._table is not None:
+            found = self._table.take(keys, mode="clip")
+        else:
+            position = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+            found = self._log_density_of_cell[position]
+            empty = inside & (self._keys[position] != keys)
+            found[empty] = self._log_mass_of_empty - self._grid.log_volumes(keys[empty])
+        found[~inside] = -np.inf
+        return found
+
+    def _draw(self, n_samples, rng):
+        n_uniform = rng.binomial(n_samples, self._uniform_share)
+        draws = rng.multinomial(n_samples - n_uniform, self.counts_ / self.total_)
+        # Position of each row's cell among the occupied ones, -1 for a row that may lie in any cell.
+        positions = np.arange(-1, len(draws), dtype=np.int32)
+        cell = np.repeat(positions, np.concatenate([[n_uniform], draws]))
+        rng.shuffle(cell)
+        occupied = self.cells_
+        Z = np.empty((n_samples, len(self._grid.axes)))
+        for start in range(0, n_samples, ROWS_AT_ONCE):
+            block = slice(start, start + ROWS_AT_ONCE)
+            bins, anywhere = occupied.take(cell[block], axis=0), cell[block] < 0
+            for j, axis in enumerate(self._grid.axes):
+                bins[anywhere, j] = rng.integers(axis.n_bins, size=anywhere.sum())
+                Z[block, j] = axis.draw(bins[:, j], rng)
+        return Z
+
+
+def _sum_by_key(keys, weight):
+    """Distinct keys, sorted, and the sum of the weights (or the number) of each."""
+    keys, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    if weight is not None:
+        counts = np.bincount(inverse, weight)
+    return keys, counts.astype(np.float64)
