@@ -1,0 +1,1 @@
+"""For those who write densities: checks of the contract, and a list of what there is."""

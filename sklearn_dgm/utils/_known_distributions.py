@@ -1,0 +1,174 @@
+"""Distributions that are known exactly, each with a rule to sum or integrate any density over its space.
+
+They are the oracles of :mod:`sklearn_dgm.utils.estimator_checks`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class KnownDistribution:
+    """A distribution to draw from and to compare with.
+
+    Attributes
+    ----------
+    draw : callable
+        ``draw(n, rng)`` gives n rows, of the form that `fit` takes.
+    log_prob : callable
+        ``log_prob(X)`` gives their true log-densities.
+    points : ndarray of shape (m, d)
+        Points of a rule of summation or quadrature.
+    log_weights : ndarray of shape (m,)
+        The density p of any model of such rows satisfies ``sum(exp(log_weights) * p(points)) = 1``.
+    region : callable
+        ``region(X)`` gives the number, from 0 on, of one of some 20 regions of the space that each row lies in.
+    tolerance : float
+        Nats a row by which a density fitted to `TRAINING_ROWS` rows may be worse than the truth.
+    """
+
+    draw: Any
+    log_prob: Any
+    points: np.ndarray
+    log_weights: np.ndarray
+    region: Any
+    tolerance: float
+
+
+TRAINING_ROWS = 1000
+
+
+def _line(location, scale, n_points=20_000, reach=12.0):
+    """Midpoint rule on ``x = location + scale * sinh(t)``, which reaches 80,000 scales far."""
+    t = (np.arange(n_points) + 0.5) / n_points * 2 * reach - reach
+    return location + scale * np.sinh(t), np.log(scale * np.cosh(t) * 2 * reach / n_points)
+
+
+def _plane(location, scale, log2_points=16):
+    """Quasi-Monte Carlo with Student's t of two degrees of freedom as the proposal."""
+    u = stats.qmc.Sobol(2, seed=0).random_base2(log2_points)
+    u = u.clip(2.0 ** -(log2_points + 2), 1 - 2.0 ** -(log2_points + 2))
+    t = (2 * u - 1) / np.sqrt(2 * u * (1 - u))
+    log_weights = -stats.t(2).logpdf(t).sum(axis=1)
+    return location + scale * t, log_weights + np.log(scale).sum() - np.log(len(u))
+
+
+def _normal():
+    truth = stats.norm(3, 2)
+    x, log_weights = _line(3, 2)
+    edges = truth.ppf(np.arange(1, 20) / 20)
+    return KnownDistribution(
+        draw=lambda n, rng: rng.normal(3, 2, (n, 1)),
+        log_prob=lambda X: truth.logpdf(X[:, 0]),
+        points=x[:, None],
+        log_weights=log_weights,
+        region=lambda X: np.searchsorted(edges, X[:, 0]),
+        tolerance=0.15,
+    )
+
+
+def _two_normals():
+    def draw(n, rng):
+        x = rng.normal(0, 2, n)
+        return np.column_stack([x, 5 + x + rng.normal(0, 1, n)])
+
+    points, log_weights = _plane(np.array([0.0, 5.0]), np.array([2.0, 2.2]))
+    return KnownDistribution(
+        draw=draw,
+        log_prob=lambda X: (
+            stats.norm(0, 2).logpdf(X[:, 0]) + stats.norm(5 + X[:, 0], 1).logpdf(X[:, 1])
+        ),
+        points=points,
+        log_weights=log_weights,
+        region=lambda X: (
+            np.searchsorted([-2, -0.5, 0.5, 2], X[:, 0]) * 4
+            + np.searchsorted([3.5, 5, 6.5], X[:, 1])
+        ),
+        tolerance=0.4,
+    )
+
+
+def _categories():
+    names, answers = ["ant", "bee", "cat"], ["no", "yes"]
+    table = np.array([[0.3, 0.02], [0.05, 0.25], [0.19, 0.19]])
+    cells = np.array([(a, b) for a in names for b in answers], dtype=object)
+
+    def region(X):
+        return np.array([names.index(a) * 2 + answers.index(b) for a, b in X])
+
+    return KnownDistribution(
+        draw=lambda n, rng: cells[rng.choice(6, n, p=table.ravel())],
+        log_prob=lambda X: np.log(table.ravel())[region(X)],
+        points=cells,
+        log_weights=np.zeros(6),
+        region=region,
+        tolerance=0.03,
+    )
+
+
+def _counts():
+    def draw(n, rng):
+        total = rng.poisson(4, n)
+        return np.column_stack([total, rng.binomial(total, 0.7)])
+
+    def log_prob(X):
+        total, part = X.T.astype(float)
+        return stats.poisson(4).logpmf(total) + stats.binom(total, 0.7).logpmf(part)
+
+    # Counts have no upper bound, and a density may give some mass to negative ones.
+    reach = np.arange(-70, 90)
+    points = np.stack(np.meshgrid(reach, reach), axis=-1).reshape(-1, 2)
+    return KnownDistribution(
+        draw=draw,
+        log_prob=log_prob,
+        points=points,
+        log_weights=np.zeros(len(points)),
+        region=lambda X: np.clip(X[:, 0], 1, 7) * 4 + np.clip(X[:, 1], 1, 4) - 5,
+        tolerance=0.3,
+    )
+
+
+def _mixed():
+    names, means, p = ["left", "right"], np.array([-2.0, 3.0]), np.array([0.3, 0.7])
+
+    def rows(code, x):
+        X = np.empty((len(code), 2), dtype=object)
+        X[:, 0], X[:, 1] = np.array(names, dtype=object)[code], x
+        return X
+
+    def draw(n, rng):
+        code = rng.choice(2, n, p=p)
+        return rows(code, means[code] + rng.normal(size=n))
+
+    def code_and_number(X):
+        return (X[:, 0] == "right").astype(int), X[:, 1].astype(float)
+
+    def log_prob(X):
+        code, x = code_and_number(X)
+        return np.log(p)[code] + stats.norm(means[code]).logpdf(x)
+
+    def region(X):
+        code, x = code_and_number(X)
+        return code * 10 + np.searchsorted([-3, -2.5, -2, -1.5, 0, 2, 2.5, 3, 4], x)
+
+    x, log_weights = _line(1, 2)
+    return KnownDistribution(
+        draw=draw,
+        log_prob=log_prob,
+        points=np.concatenate([rows(np.full(len(x), code), x) for code in (0, 1)]),
+        log_weights=np.tile(log_weights, 2),
+        region=region,
+        tolerance=0.2,
+    )
+
+
+KNOWN_DISTRIBUTIONS = {
+    "one column": _normal,
+    "two columns": _two_normals,
+    "categories": _categories,
+    "counts": _counts,
+    "mixed columns": _mixed,
+}

@@ -1,0 +1,127 @@
+"""What importing costs, and who may import whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sklearn_dgm
+
+PACKAGE = Path(sklearn_dgm.__file__).parent
+HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
+
+# What each room may import of the package; rooms that are missing here are families, which may not know each other.
+FLOOR = {"columns", "base"}
+ALLOWED = {
+    "__init__": set(),
+    "columns": set(),
+    "base": {"columns"},
+    "_binning": set(),
+    "metrics": FLOOR,
+    "inspection": FLOOR,
+    "nn": {"nn"},
+    "_training": {*FLOOR, "nn", "_training"},
+    "utils": {*FLOOR, "utils"},
+    "histogram": {*FLOOR, "_binning"},
+}
+FAMILY = {*FLOOR, "nn", "_training"}
+NEEDS_TORCH = {"nn", "_training", "autoregressive"}
+
+
+def modules():
+    return sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    return path.parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """Modules named anywhere in a file, also within functions."""
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module
+            # `from sklearn_dgm import nn` names a room, too.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_import_direction(path):
+    room = room_of(path)
+    rooms = {room_of(p) for p in modules()}
+    names = {n.split(".")[1] for n in imports_of(path) if n.startswith("sklearn_dgm.")}
+    assert names & rooms <= ALLOWED.get(room, FAMILY)
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_torch_and_skorch_stay_in_their_rooms(path):
+    roots = {name.split(".")[0] for name in imports_of(path)}
+    assert "torch" not in roots or room_of(path) in NEEDS_TORCH
+    assert "skorch" not in roots or room_of(path) == "_training"
+
+
+def modules_loaded_by(code):
+    printed = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return {name.split(".")[0] for name in printed.split()}
+
+
+USE_HISTOGRAM = """
+import numpy as np
+from sklearn_dgm import HistogramDensity
+X = np.random.default_rng(0).normal(size=(50, 2))
+density = HistogramDensity(bins="blocks", alpha=0.1).fit(X)
+density.score(X), density.sample(3)
+"""
+USE_METRICS = """
+import numpy as np
+from sklearn.neighbors import KernelDensity
+from sklearn_dgm import mean_log_likelihood, is_density
+X = np.zeros((5, 2))
+mean_log_likelihood(KernelDensity().fit(X), X)
+import sklearn_dgm.inspection
+"""
+
+
+@pytest.mark.parametrize(
+    "code", ["import sklearn_dgm; dir(sklearn_dgm)", USE_HISTOGRAM, USE_METRICS]
+)
+def test_nothing_heavy_is_imported(code):
+    # scikit-learn itself loads pandas where it is installed.
+    assert not (modules_loaded_by(code) - modules_loaded_by("import sklearn.base")) & HEAVY
+
+
+def test_neural_densities_import_torch_when_they_are_named():
+    code = "import sklearn_dgm; sklearn_dgm.AutoregressiveDensity"
+    assert {"torch", "skorch"} <= modules_loaded_by(code)
+
+
+def test_importing_everything_leaves_global_state():
+    code = """
+import numpy as np, torch
+before = str(np.random.get_state()), torch.get_rng_state().tolist()
+threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+import sklearn_dgm
+for name in sklearn_dgm.__all__:
+    getattr(sklearn_dgm, name)
+assert before == (str(np.random.get_state()), torch.get_rng_state().tolist())
+assert (threads, dtype) == (torch.get_num_threads(), torch.get_default_dtype())
+"""
+    modules_loaded_by(code)
+
+
+def test_public_names():
+    for name in sklearn_dgm.__all__:
+        assert getattr(sklearn_dgm, name).__name__ == name
+    assert set(sklearn_dgm.__all__) <= set(dir(sklearn_dgm))
+    with pytest.raises(AttributeError, match="no attribute 'HistogrammDensity'"):
+        sklearn_dgm.HistogrammDensity  # noqa: B018

@@ -1,0 +1,483 @@
+"""The checks find what they look for: each meets at least one density that is broken in just that respect."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
+from sklearn_dgm.utils.estimator_checks import (
+    check_density_estimator,
+    density_checks,
+    parametrize_with_density_checks,
+)
+
+
+class Sound(HistogramDensity):
+    """What the broken densities have in common; it passes every check that applies."""
+
+    def __init__(self, bins=10, *, alpha=0.01, random_state=None):
+        super().__init__(bins, alpha=alpha)
+        self.random_state = random_state
+
+
+class TooMuchMass(Sound):
+    def _log_density(self, Z):
+        return super()._log_density(Z) + 0.01
+
+
+class TooLittleMass(Sound):
+    def _log_density(self, Z):
+        return super()._log_density(Z) - 0.01
+
+
+class NormalizedByTraining(AutoregressiveDensity):
+    """A distribution only for the weights that training ended with."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        self.bias_ = self._total_bias()
+
+    def _total_bias(self):
+        return float(self.net_.module_.bias.detach().sum())
+
+    def _log_density(self, Z):
+        return super()._log_density(Z) + self._total_bias() - self.bias_
+
+
+class SamplesColumnsApart(Sound):
+    """Marginals are right, dependence is lost."""
+
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(n_samples, rng)
+        return np.column_stack([rng.permutation(z) for z in Z.T])
+
+
+class SamplesTheTraining(Sound):
+    """Rows drawn too close to the middle."""
+
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(3 * n_samples, rng)
+        return Z[np.argsort(-self._log_density(Z))[:n_samples]]
+
+
+class LearnsNothing(Sound):
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        everything = np.arange(min(self.n_cells_, 2**20))
+        self._set_counts(everything, np.ones(len(everything)))
+
+
+class LearnsColumnsApart(Sound):
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        rng = np.random.default_rng(0)
+        super()._fit(np.column_stack([rng.permutation(z) for z in Z.T]), sample_weight)
+
+
+class FailsInItsOwnWay(Sound):
+    def score_samples(self, X):
+        if not hasattr(self, "schema_"):
+            raise AttributeError("schema_")
+        return super().score_samples(X)
+
+
+class SamplesUnfitted(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples, random_state) if hasattr(self, "schema_") else None
+
+
+class SingleScores(Sound):
+    def score_samples(self, X):
+        return super().score_samples(X).astype(np.float32)
+
+
+class ColumnOfScores(Sound):
+    def score_samples(self, X):
+        return super().score_samples(X)[:, None]
+
+
+class FitReturnsNothing(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        super().fit(X, y, sample_weight)
+
+
+class MeanScore(Sound):
+    def score(self, X, y=None):
+        return float(np.mean(self.score_samples(X)))
+
+
+class UnnamedKind(Sound):
+    _score_kind = "roughly"
+
+
+class SamplesWithLabels(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples, random_state), np.zeros(n_samples)
+
+
+class SamplesTwo(Sound):
+    def sample(self, n_samples=2, random_state=None):
+        return super().sample(n_samples, random_state)
+
+
+class IgnoresSampleSeed(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples)
+
+
+class AlwaysTheSameSample(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples, random_state or 0)
+
+
+class OneSampleForAllSeeds(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples, 0)
+
+
+class IgnoresSeed(Sound):
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, np.random.default_rng().random(len(Z)))
+
+
+class Remembers(Sound):
+    def _fit(self, Z, sample_weight):
+        self.alpha_, before = self.alpha * 2, getattr(self, "alpha_", self.alpha)
+        super()._fit(Z, sample_weight)
+        self._set_counts(self._keys, self.counts_ + before)
+
+
+class LosesState(Sound):
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {**state, "counts_": np.ones(1), "_table": state.get("_table") * 0}
+
+
+class LosesSampleState(Sound):
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {
+            **state,
+            "counts_": np.ones_like(state["counts_"]) * state["total_"] / len(state["counts_"]),
+        }
+
+
+class CountsQueries(Sound):
+    def score_samples(self, X):
+        self.n_queries_ = getattr(self, "n_queries_", 0) + 1
+        return super().score_samples(X)
+
+
+class WritesIntoRows(Sound):
+    def score_samples(self, X):
+        scores = super().score_samples(X)
+        if isinstance(X, np.ndarray) and X.flags.writeable:
+            X[0] = 0
+        return scores
+
+
+class SetsParameters(Sound):
+    def _fit(self, Z, sample_weight):
+        self.bins = 5
+        super()._fit(Z, sample_weight)
+
+
+class DriftsWithQueries(Sound):
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(n_samples, rng)
+        self.counts_ += 1
+        self._set_counts(self._keys, self.counts_)
+        return Z
+
+
+class NormalizesOverTheBatch(Sound):
+    def _log_density(self, Z):
+        log_density = super()._log_density(Z)
+        return log_density - 1e-3 * log_density.mean()
+
+
+class DependsOnOrder(Sound):
+    def _log_density(self, Z):
+        return super()._log_density(Z) - 1e-4 * np.arange(len(Z))
+
+
+class DependsOnBatchSize(Sound):
+    def _log_density(self, Z):
+        return super()._log_density(Z) - (len(Z) > 1000)
+
+
+class DependsOnLayout(Sound):
+    def score_samples(self, X):
+        return super().score_samples(X) - (isinstance(X, np.ndarray) and not X.flags.c_contiguous)
+
+
+class DependsOnWidth(Sound):
+    def score_samples(self, X):
+        return super().score_samples(X) - (getattr(X, "dtype", None) == np.float32)
+
+
+class NeedsToWrite(Sound):
+    def score_samples(self, X):
+        if isinstance(X, np.ndarray) and not X.flags.writeable:
+            raise ValueError("assignment destination is read-only")
+        return super().score_samples(X)
+
+
+class SamplesArrays(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return np.asarray(super().sample(n_samples, random_state))
+
+
+class LosesTheJacobian(Sound):
+    """A density of the columns scaled to [0, 1]."""
+
+    def score_samples(self, X):
+        ranges = [edges[-1] - edges[0] for edges in self.edges_]
+        return super().score_samples(X) + np.log(ranges).sum()
+
+
+class FixedBandwidth(Sound):
+    """Bins of width one, whatever the units."""
+
+    def _fit(self, Z, sample_weight):
+        low, high = np.floor(Z.min(axis=0)), np.ceil(Z.max(axis=0) + 1e-9)
+        n_bins = np.minimum(high - low, 1000).astype(int)
+        self.bins = tuple(map(np.linspace, low, high, n_bins + 1))
+        super()._fit(Z, sample_weight)
+
+
+class RaisesOutside(Sound):
+    def _log_density(self, Z):
+        log_density = super()._log_density(Z)
+        if np.isneginf(log_density).any():
+            raise ValueError("outside")
+        return log_density
+
+
+class NotANumberOutside(Sound):
+    def _log_density(self, Z):
+        log_density = super()._log_density(Z)
+        return np.where(np.isneginf(log_density), np.nan, log_density)
+
+
+class FloorsTheDensity(Sound):
+    """The way of adding a small number under the logarithm."""
+
+    def _log_density(self, Z):
+        return np.maximum(super()._log_density(Z), -30.0)
+
+
+class AcceptsMissing(Sound):
+    def score_samples(self, X):
+        return super().score_samples(X.fillna(0) if hasattr(X, "fillna") else X)
+
+
+class NamesNoColumn(Sound):
+    def score_samples(self, X):
+        if not np.isfinite(np.asarray(X, dtype=float)).all():
+            raise ValueError("Input contains NaN.")
+        return super().score_samples(X)
+
+
+class HalfFitted(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        self.n_features_in_ = np.shape(X)[1]
+        return super().fit(X, y, sample_weight)
+
+
+class TakesNegativeWeights(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(
+            X, y, sample_weight=None if sample_weight is None else np.abs(sample_weight)
+        )
+
+
+class IgnoresWeights(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X, y)
+
+
+class RoundsWeights(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X, y, None if sample_weight is None else np.clip(sample_weight, 0, 2))
+
+
+class SeedsNumpy(Sound):
+    def _draw(self, n_samples, rng):
+        np.random.seed(0)
+        return super()._draw(n_samples, rng)
+
+
+class SeedsPython(Sound):
+    def _draw(self, n_samples, rng):
+        random.seed(0)
+        return super()._draw(n_samples, rng)
+
+
+class SeedsTorch(Sound):
+    def _fit(self, Z, sample_weight):
+        torch.manual_seed(0)
+        super()._fit(Z, sample_weight)
+
+
+class SetsThreads(Sound):
+    def _fit(self, Z, sample_weight):
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        super()._fit(Z, sample_weight)
+
+
+SPACES = list(KNOWN_DISTRIBUTIONS)
+WITH_DEPENDENCE = SPACES[1:]
+
+BROKEN = [
+    *((TooMuchMass, f"check_normalized ({space})") for space in SPACES),
+    *((TooLittleMass, f"check_normalized ({space})") for space in SPACES),
+    (NormalizedByTraining, "check_normalized_untrained"),
+    *((SamplesTheTraining, f"check_samples_agree_with_density ({space})") for space in SPACES),
+    *((SamplesColumnsApart, f"check_samples_agree_with_density ({s})") for s in WITH_DEPENDENCE),
+    *((SamplesTheTraining, f"check_entropy_of_samples ({space})") for space in SPACES),
+    *((LearnsNothing, f"check_learns ({space})") for space in SPACES),
+    *((LearnsColumnsApart, f"check_learns ({space})") for space in WITH_DEPENDENCE),
+    (LearnsColumnsApart, "check_learns_dependence"),
+    (FailsInItsOwnWay, "check_unfitted"),
+    (SamplesUnfitted, "check_unfitted"),
+    (SingleScores, "check_score_samples_returns_float64"),
+    (ColumnOfScores, "check_score_samples_returns_float64"),
+    (FitReturnsNothing, "check_score_samples_returns_float64"),
+    (MeanScore, "check_score_is_sum"),
+    (UnnamedKind, "check_score_kind"),
+    (SamplesWithLabels, "check_sample_returns_rows"),
+    (SamplesTwo, "check_sample_returns_rows"),
+    (IgnoresSampleSeed, "check_sample_is_seeded"),
+    (AlwaysTheSameSample, "check_sample_is_seeded"),
+    (OneSampleForAllSeeds, "check_sample_is_seeded"),
+    (IgnoresSeed, "check_seeded_fit"),
+    (Remembers, "check_seeded_fit"),
+    (LosesState, "check_copies_keep_state"),
+    (LosesSampleState, "check_copies_keep_state"),
+    (CountsQueries, "check_queries_change_nothing"),
+    (WritesIntoRows, "check_queries_change_nothing"),
+    (SetsParameters, "check_queries_change_nothing"),
+    (DriftsWithQueries, "check_queries_change_nothing"),
+    (NormalizesOverTheBatch, "check_rows_are_scored_alone"),
+    (DependsOnOrder, "check_rows_are_scored_alone"),
+    (DependsOnBatchSize, "check_rows_are_scored_alone"),
+    (DependsOnLayout, "check_containers"),
+    (DependsOnWidth, "check_containers"),
+    (NeedsToWrite, "check_containers"),
+    (SamplesArrays, "check_frames"),
+    (SamplesArrays, "check_mixed_frames"),
+    (LosesTheJacobian, "check_units"),
+    (FixedBandwidth, "check_units"),
+    (RaisesOutside, "check_impossible_points"),
+    (NotANumberOutside, "check_impossible_points"),
+    (FloorsTheDensity, "check_impossible_points"),
+    (AcceptsMissing, "check_missing_values"),
+    (NamesNoColumn, "check_missing_values"),
+    (HalfFitted, "check_failed_fit"),
+    (TakesNegativeWeights, "check_failed_fit"),
+    (IgnoresWeights, "check_weights_matter"),
+    (IgnoresWeights, "check_weights_equal_repeats"),
+    (RoundsWeights, "check_weights_equal_repeats"),
+    (SeedsNumpy, "check_global_state"),
+    (SeedsPython, "check_global_state"),
+    (SeedsTorch, "check_global_state"),
+    (SetsThreads, "check_global_state"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _keep_torch():
+    n_threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.set_num_threads(n_threads)
+    torch.set_rng_state(state)
+
+
+def test_a_sound_density_passes():
+    results = check_density_estimator(Sound(), on_skip=None)
+    skipped = [r["check_name"] for r in results if r["status"] != "passed"]
+    assert skipped == ["check_normalized_untrained"]
+
+
+@pytest.mark.parametrize(("broken", "name"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
+def test_a_broken_density_is_caught(broken, name):
+    parameters = {"max_epochs": 2, "hidden_layer_sizes": (8,)}
+    estimator = broken(**parameters) if broken is NormalizedByTraining else broken()
+    with pytest.raises(AssertionError):
+        density_checks()[name](estimator)
+
+
+def test_every_check_has_a_broken_density():
+    assert {name for _, name in BROKEN} == set(density_checks())
+
+
+FAILED_BY_PEERS = {
+    KernelDensity: {
+        "check_samples_agree_with_density (counts)",
+        "check_entropy_of_samples (counts)",
+        "check_learns (counts)",
+        "check_score_kind",
+        "check_frames",
+        "check_units",
+        "check_missing_values",
+        "check_failed_fit",
+        "check_global_state",
+    },
+    GaussianMixture: {
+        "check_normalized (counts)",
+        "check_samples_agree_with_density (counts)",
+        "check_entropy_of_samples (counts)",
+        "check_score_is_sum",
+        "check_score_kind",
+        "check_sample_returns_rows",
+        "check_sample_is_seeded",
+        "check_frames",
+        "check_missing_values",
+        "check_weights_matter",
+        "check_weights_equal_repeats",
+        "check_global_state",
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("peer", FAILED_BY_PEERS, ids=lambda peer: peer.__name__)
+def test_what_scikit_learns_densities_fail(peer):
+    """The table in docs/battery.md is made from the same results."""
+    results = check_density_estimator(peer(), on_skip=None, on_fail=None)
+    assert {r["check_name"] for r in results if r["status"] == "failed"} == FAILED_BY_PEERS[peer]
+
+
+def test_options():
+    with pytest.warns(UserWarning, match="check_score_is_sum failed"):
+        results = check_density_estimator(MeanScore(), on_skip=None, on_fail="warn")
+    assert "failed" in {r["status"] for r in results}
+    expected = {"check_score_is_sum": "the score is a mean"}
+    results = check_density_estimator(MeanScore(), expected_failed_checks=expected, on_skip=None)
+    (xfailed,) = (r for r in results if r["status"] == "xfail")
+    assert xfailed["expected_to_fail_reason"] == "the score is a mean"
+    with pytest.warns(UserWarning, match="check_normalized_untrained is skipped"):
+        check_density_estimator(Sound())
+    with pytest.raises(AssertionError, match="not the sum"):
+        check_density_estimator(MeanScore(), on_skip=None)
+    with pytest.raises(ValueError, match="names no check: .*typo"):
+        check_density_estimator(Sound(), expected_failed_checks={"typo": ""})
+    with pytest.raises(ValueError, match="on_fail='never'"):
+        check_density_estimator(Sound(), on_fail="never")
+
+
+def test_parametrize():
+    mark = parametrize_with_density_checks(
+        [Sound(), MeanScore()], expected_failed_checks=lambda e: {"check_score_is_sum": "mean"}
+    )
+    names, tests = mark.args
+    assert names == ("estimator", "check")
+    assert len(tests) == 2 * len(density_checks())
+    assert len({test.id for test in tests}) == len(tests)
+    assert sum(bool(test.marks) for test in tests) == 2
