@@ -50,13 +50,53 @@ def check_generator(random_state):
     )
 
 
+def unwrapped(estimator):
+    """What a search has chosen (or searches over), or a frozen estimator holds.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Any scikit-learn estimator.
+
+    Returns
+    -------
+    estimator : estimator instance
+        The same if it is neither a search nor frozen.
+    """
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.model_selection._search import BaseSearchCV
+
+    if isinstance(estimator, FrozenEstimator | BaseSearchCV):
+        return unwrapped(getattr(estimator, "best_estimator_", estimator.estimator))
+    return estimator
+
+
+def last_step(estimator):
+    """The estimator at the end of pipelines and inside searches.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Any scikit-learn estimator.
+
+    Returns
+    -------
+    estimator : estimator instance
+        The one whose `score_samples` answers in the end.
+    """
+    from sklearn.pipeline import Pipeline
+
+    estimator = unwrapped(estimator)
+    return last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
 def is_density(estimator):
     """Tell whether an estimator's `score_samples` is a log-density that it can also sample from.
 
     Parameters
     ----------
     estimator : estimator instance
-        Any scikit-learn estimator.
+        Any scikit-learn estimator. Of a Pipeline, a search or a frozen estimator what stands at its end is asked.
 
     Returns
     -------
@@ -71,6 +111,9 @@ def is_density(estimator):
     >>> is_density(KernelDensity()), is_density(IsolationForest())
     (True, False)
     """
+    estimator = last_step(estimator)
+    if estimator == "passthrough":
+        return False
     if get_tags(estimator).estimator_type == "density_estimator":
         return True
     return hasattr(estimator, "score_samples") and hasattr(estimator, "sample")

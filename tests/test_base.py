@@ -6,8 +6,12 @@ import pytest
 from scipy import stats
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_dgm.base import BaseDensity, check_generator, is_density
 
@@ -125,3 +129,13 @@ def test_generators():
 def test_is_density():
     assert all(is_density(e) for e in (StandardNormals(), KernelDensity(), GaussianMixture()))
     assert not is_density(IsolationForest())
+    for wrap in (
+        lambda e: make_pipeline(StandardScaler(), e),
+        lambda e: GridSearchCV(e, {}),
+        lambda e: GridSearchCV(make_pipeline(StandardScaler(), e), {}),
+        FrozenEstimator,
+    ):
+        assert is_density(wrap(KernelDensity()))
+        assert is_density(wrap(GaussianMixture()))
+        assert not is_density(wrap(IsolationForest()))
+    assert not is_density(make_pipeline(StandardScaler(), "passthrough"))

@@ -20,7 +20,7 @@ ALLOWED = {
     "base": {"columns"},
     "_binning": set(),
     "metrics": FLOOR,
-    "inspection": FLOOR,
+    "inspection": {*FLOOR, "inspection"},
     "nn": {"nn"},
     "_training": {*FLOOR, "nn", "_training"},
     "utils": {*FLOOR, "utils"},

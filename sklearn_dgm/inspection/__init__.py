@@ -1,0 +1,6 @@
+"""Pictures of densities and of their training, as scikit-learn's displays draw them."""
+
+from sklearn_dgm.inspection._density import DensityDisplay
+from sklearn_dgm.inspection._training import TrainingDisplay
+
+__all__ = ["DensityDisplay", "TrainingDisplay"]

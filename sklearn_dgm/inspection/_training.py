@@ -1,0 +1,172 @@
+"""Picture of the course of training."""
+
+import numpy as np
+from sklearn.mixture import GaussianMixture
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm.base import last_step
+
+
+class TrainingDisplay:
+    """Log-likelihood in the course of training.
+
+    It is recommended to use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    epochs : ndarray of shape (n_epochs,)
+        Numbers of the epochs, or of the iterations.
+    train_log_likelihood : ndarray of shape (n_epochs,)
+        Mean log-likelihood of the training rows.
+    valid_log_likelihood : ndarray of shape (n_epochs,), default=None
+        That of the rows kept for validation.
+    best_epoch : int, default=None
+        The epoch whose weights were kept.
+    xlabel : str, default="epoch"
+        Label of the x axis.
+    ylabel : str, default="log-likelihood (nats per row)"
+        Label of the y axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes.
+    figure_ : matplotlib Figure
+        The figure.
+    train_line_ : matplotlib Line2D
+        The curve of the training rows.
+    valid_line_ : matplotlib Line2D or None
+        The curve of the validation rows.
+    best_line_ : matplotlib Line2D or None
+        The vertical line at the best epoch.
+
+    See Also
+    --------
+    DensityDisplay : The density itself.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_dgm import AutoregressiveDensity, TrainingDisplay
+    >>> density = AutoregressiveDensity(max_epochs=5, random_state=0).fit(load_iris().data)
+    >>> display = TrainingDisplay.from_estimator(density)
+    >>> display.epochs
+    array([1, 2, 3, 4, 5])
+    >>> plt.close("all")
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs,
+        train_log_likelihood,
+        valid_log_likelihood=None,
+        best_epoch=None,
+        xlabel="epoch",
+        ylabel="log-likelihood (nats per row)",
+    ):
+        self.epochs = epochs
+        self.train_log_likelihood = train_log_likelihood
+        self.valid_log_likelihood = valid_log_likelihood
+        self.best_epoch = best_epoch
+        self.xlabel = xlabel
+        self.ylabel = ylabel
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Draw what a fitted estimator has recorded of its training.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted estimator with `history_`, or a mixture of scikit-learn with `lower_bounds_`; or a
+            :class:`~sklearn.pipeline.Pipeline` or a search that ends in one.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default a new figure is made.
+
+        Returns
+        -------
+        display : TrainingDisplay
+            The picture and what it shows.
+
+        Raises
+        ------
+        TypeError
+            If the estimator keeps no record of an iterative training.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        estimator = last_step(estimator)
+        if hasattr(estimator, "history_"):
+            data = cls._from_history(estimator.history_)
+        elif hasattr(estimator, "lower_bounds_"):
+            bounds = np.asarray(estimator.lower_bounds_)
+            data = {
+                "epochs": np.arange(1, len(bounds) + 1),
+                "train_log_likelihood": bounds,
+                "xlabel": "iteration",
+            }
+            if not isinstance(estimator, GaussianMixture):  # a variational bound, and of all rows
+                data["ylabel"] = "lower bound"
+        else:
+            raise TypeError(
+                f"{type(estimator).__name__} keeps no record of an iterative training "
+                "(history_ or lower_bounds_), so there is nothing to draw."
+            )
+        return cls(**data).plot(ax=ax)
+
+    @staticmethod
+    def _from_history(history):
+        def curve(key):
+            return np.array([record.get(key, np.nan) for record in history])
+
+        data = {
+            "epochs": np.array([record["epoch"] for record in history]),
+            "train_log_likelihood": curve("train_log_likelihood"),
+        }
+        # Without validation every epoch counts as the best so far.
+        if any("valid_log_likelihood" in record for record in history):
+            data["valid_log_likelihood"] = curve("valid_log_likelihood")
+            best = [record["epoch"] for record in history if record["best"]]
+            data["best_epoch"] = best[-1] if best else None
+        return data
+
+    def plot(self, ax=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; by default a new figure is made.
+
+        Returns
+        -------
+        display : TrainingDisplay
+            The display, with its artists.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        # A single epoch has no line to show.
+        style = {"marker": "o" if len(self.epochs) == 1 else None}
+        (self.train_line_,) = ax.plot(
+            self.epochs, self.train_log_likelihood, label="training", **style
+        )
+        self.valid_line_ = self.best_line_ = None
+        if self.valid_log_likelihood is not None:
+            (self.valid_line_,) = ax.plot(
+                self.epochs, self.valid_log_likelihood, label="validation", **style
+            )
+        if self.best_epoch is not None:
+            self.best_line_ = ax.axvline(
+                self.best_epoch, color="0.5", linestyle="--", label=f"best epoch: {self.best_epoch}"
+            )
+        ax.set(xlabel=self.xlabel, ylabel=self.ylabel)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend()
+        return self
