@@ -127,7 +127,7 @@ def _counts():
         points=points,
         log_weights=np.zeros(len(points)),
         region=lambda X: np.clip(X[:, 0], 1, 7) * 4 + np.clip(X[:, 1], 1, 4) - 5,
-        tolerance=0.3,
+        tolerance=0.35,
     )
 
 

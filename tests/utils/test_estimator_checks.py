@@ -421,7 +421,6 @@ FAILED_BY_PEERS = {
     KernelDensity: {
         "check_samples_agree_with_density (counts)",
         "check_entropy_of_samples (counts)",
-        "check_learns (counts)",
         "check_score_kind",
         "check_frames",
         "check_units",
