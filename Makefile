@@ -18,7 +18,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python setup.cfg pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[plot]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[examples]"
 	touch $@
 
 $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml constraints.txt

@@ -66,8 +66,10 @@ class _RawColumn(NamedTuple):
 
 def _raw_columns(X):
     """The columns of X as arrays, with the dtypes that they have in X."""
+    both = np.array([False, True])  # a boolean dtype declares its categories
     if not is_frame(X):
-        return [_RawColumn(j, X[:, j], X.dtype) for j in range(X.shape[1])]
+        declared = both if X.dtype.kind == "b" else None
+        return [_RawColumn(j, X[:, j], X.dtype, declared) for j in range(X.shape[1])]
     frame = nw.from_native(X, eager_only=True)
     columns = []
     for j, label in enumerate(frame.columns):
@@ -78,7 +80,7 @@ def _raw_columns(X):
             raise ValueError(
                 f"Input X contains NaN (a missing value) in column {label!r}, row {row}."
             )
-        declared = None
+        declared = both if series.dtype == nw.Boolean else None
         if series.dtype in (nw.Categorical, nw.Enum):
             accessor = series.to_native().cat
             pandas_like = hasattr(accessor, "categories")

@@ -60,6 +60,9 @@ def test_array_comes_back_with_its_dtype(dtype):
 def test_categories_of_a_dtype_are_known_though_no_row_has_them():
     schema = ColumnSchema().fit(mixed_frame())
     assert schema.columns_[6].categories.tolist() == ["c", "b", "a"]
+    never = mixed_frame().assign(flag=False)
+    assert ColumnSchema().fit(never).columns_[8].categories.tolist() == [False, True]
+    assert ColumnSchema().fit(np.ones((3, 1), bool)).columns_[0].categories.tolist() == [0, 1]
 
 
 def test_unseen_category_is_minus_one():
