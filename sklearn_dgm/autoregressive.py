@@ -20,16 +20,31 @@ MAX_LEVELS = 64
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
 
+def _location_and_scale(z, sample_weight):
+    """Mean and standard deviation, or median and interquartile range where few rows far out would set these."""
+    location = np.average(z, weights=sample_weight)
+    scale = np.sqrt(np.average((z - location) ** 2, weights=sample_weight))
+    order = np.argsort(z)
+    share = np.cumsum(sample_weight[order])
+    low, median, high = z[order[np.searchsorted(share, share[-1] * np.array([0.25, 0.5, 0.75]))]]
+    bulk = (high - low) / 1.349  # of a normal distribution, the standard deviation
+    if 0 < 10 * bulk < scale:
+        # Training in float32 cannot tell the values of a bulk apart that is much smaller still.
+        location, scale = median, max(bulk, 1e-6 * scale)
+    return float(location), float(scale)
+
+
 def _variable(column, z, sample_weight):
     """What the network must know of a column."""
     if column.kind == CATEGORICAL:
         return Variable(n_levels=len(column.categories), whole=False)
+    location, scale = _location_and_scale(z, sample_weight)
     if column.kind != INTEGER:
-        return Variable(n_levels=None, whole=False)
-    location = float(np.average(z, weights=sample_weight))
-    scale = float(np.sqrt(np.average((z - location) ** 2, weights=sample_weight)))
+        scale = scale if scale > 1e-8 else 1.0  # constant, but for rows with hardly any weight
+        return Variable(n_levels=None, whole=False, location=location, scale=scale)
     n_levels = int(column.high - column.low) + 1
-    return Variable(n_levels if n_levels <= MAX_LEVELS else None, True, location, scale or 1.0)
+    # Whole numbers are one apart, however few rows leave the most frequent one.
+    return Variable(n_levels if n_levels <= MAX_LEVELS else None, True, location, max(scale, 0.1))
 
 
 class AutoregressiveDensity(BaseNeuralDensity):
@@ -41,12 +56,13 @@ class AutoregressiveDensity(BaseNeuralDensity):
     from the Gaussian with a shrunk covariance [2]_, so that a small table is served as well as a large one.
 
     Columns are standardised inside, and the density is that of the rows handed in, in their units: no scaler is needed
-    and none changes the likelihood by more than the change of units does.
+    and none changes the likelihood by more than the change of units does. A few values far out (an outlier, a code such
+    as 99999) set neither the scale of a column nor the start; some components of its mixtures are wide enough for them.
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int, default=(256, 256)
-        Number of units of each hidden layer.
+    hidden_layer_sizes : array-like of int or int, default=(256, 256)
+        Number of units of each hidden layer; an int for one layer, ``()`` for a model that is linear in the parents.
     activation : {"relu", "tanh", "silu", "gelu"}, default="relu"
         Activation of the hidden units.
     order : {"given", "random"} or array-like of shape (n_features,), default="given"
@@ -77,14 +93,16 @@ class AutoregressiveDensity(BaseNeuralDensity):
     device : str or torch.device, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", ...; "auto" takes a CUDA device if there is one.
     warm_start : bool, default=False
-        Whether `fit` continues from the weights of the previous fit, with its schema and column order. A fit
-        interrupted by Ctrl-C then keeps the best weights so far; without it the estimator is as it was before.
+        Whether `fit` continues from the weights of the previous fit, with its schema and column order; a parameter that
+        would change the network is then refused. A fit interrupted by Ctrl-C keeps the best weights so far; without
+        `warm_start` the estimator is as it was before.
     verbose : int, default=0
         Whether to print a line an epoch.
     callbacks : list of skorch callbacks, default=None
         Further callbacks for the skorch net; it gets copies.
     net_params : dict, default=None
-        Further parameters for :class:`skorch.NeuralNet`, such as ``{"optimizer": torch.optim.SGD}``.
+        Further parameters for :class:`skorch.NeuralNet`, such as ``{"optimizer": torch.optim.SGD}``; none that the
+        estimator has itself.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, split, shuffling and dropout.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -146,13 +164,22 @@ class AutoregressiveDensity(BaseNeuralDensity):
 
     _parameter_constraints: dict = {
         **BaseNeuralDensity._parameter_constraints,
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "order": [StrOptions({"given", "random"}), "array-like"],
         "conditional": [StrOptions(set(COMPONENTS))],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
     }
+    _shape_params = (
+        *BaseNeuralDensity._shape_params,
+        "hidden_layer_sizes",
+        "activation",
+        "order",
+        "conditional",
+        "n_components",
+        "dropout",
+    )
 
     def __init__(
         self,
@@ -209,14 +236,19 @@ class AutoregressiveDensity(BaseNeuralDensity):
                 return np.arange(d)
             return check_generator(self.random_state).permutation(d)
         order = np.asarray(self.order)
-        if order.shape != (d,) or not np.array_equal(np.sort(order), np.arange(d)):
+        if (
+            order.dtype.kind not in "iu"
+            or order.shape != (d,)
+            or not np.array_equal(np.sort(order), np.arange(d))
+        ):
             raise ValueError(
                 f"order should be a permutation of the column indices 0 to {d - 1}, got {self.order!r}."
             )
         return order
 
     def _resolve_hidden_layer_sizes(self):
-        sizes = tuple(self.hidden_layer_sizes)
+        sizes = self.hidden_layer_sizes
+        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
         if not all(isinstance(size, Integral) and size > 0 for size in sizes):
             raise ValueError(
                 f"hidden_layer_sizes should be positive integers, got {self.hidden_layer_sizes!r}."

@@ -349,4 +349,7 @@ def _check_weights(X, sample_weight):
     )
     if not sample_weight.any():
         raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(sample_weight.sum()):
+            raise ValueError("sample_weight sums to more than float64 can hold; scale it down.")
     return sample_weight

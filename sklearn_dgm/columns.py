@@ -480,15 +480,21 @@ class ColumnSchema:
     def _decode_column(column, z):
         if column.kind == CATEGORICAL:
             return column.categories[z.astype(np.intp)]
-        x = z * column.scale + column.location
+        with np.errstate(over="ignore"):
+            x = z * column.scale + column.location
         return np.rint(x) if column.kind == INTEGER else x
 
 
 def _fit_into(array, dtype):
-    """Clip numbers to the range of an integer dtype, so that the cast cannot wrap around."""
-    if getattr(dtype, "kind", None) in ("i", "u"):
-        info = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+    """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
+    dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
+    kind = getattr(dtype, "kind", None)
+    if kind in ("i", "u"):
+        info = np.iinfo(dtype)
         return np.rint(array).clip(info.min, info.max)
+    if kind == "f" and array.dtype.kind == "f":
+        info = np.finfo(dtype)
+        return array.clip(info.min, info.max)
     return array
 
 

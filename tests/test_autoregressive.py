@@ -1,6 +1,7 @@
 """AutoregressiveDensity: what it learns, and how it trains, stops, fails and continues."""
 
 import pickle
+import signal
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 
 from sklearn_dgm import AutoregressiveDensity
 
@@ -104,6 +105,20 @@ def test_unseen_values():
     assert np.isfinite(density.score_samples(row.assign(count=1000, temperature=1e6)))[0]
 
 
+@pytest.mark.parametrize("conditional", ["logistic-mixture", "gaussian-mixture"])
+def test_no_value_is_too_large_to_score(conditional):
+    rng = np.random.default_rng(0)
+    X = np.column_stack(
+        [1e-300 * rng.normal(size=90), rng.integers(0, 999, 90), rng.normal(size=90)]
+    )
+    density = quick(integer_features=[1], conditional=conditional).fit(X)
+    far = np.array(
+        [[1e300, 0, 0], [0, 1e300, 0], [0, -(2.0**60), 0], [0, 0, 1e308], [-1e-290, 0, 0]]
+    )
+    assert (density.score_samples(far) < -1e6).all()
+    assert not np.isnan(density.score_features(far)).any()
+
+
 def test_row_sums_of_the_features_are_the_score(X):
     density = quick().fit(X)
     scores = density.score_features(X)
@@ -161,7 +176,13 @@ def test_order(X, order):
         ({"lr": 0}, "'lr' parameter"),
         ({"device": "quantum"}, "device='quantum' is not available"),
         ({"device": "cuda:99"}, "device='cuda:99' is not available"),
+        ({"device": "meta"}, "device='meta' is not available"),
+        ({"order": [False, True, True]}, "order should be a permutation"),
+        ({"callbacks": ["early"]}, "callbacks do not fit a skorch net"),
+        ({"callbacks": [EarlyStopping()], "early_stopping": False}, "early_stopping=False keeps"),
         ({"net_params": {"optimiser": None}}, "net_params.*optimiser"),
+        ({"net_params": {"callbacks": []}}, "net_params may not hold 'callbacks'"),
+        ({"net_params": {"train_split": None}}, "net_params may not hold 'train_split'"),
     ],
 )
 def test_wrong_parameters(X, parameters, message):
@@ -179,6 +200,64 @@ def test_weights_equal_repeats_in_full_batches(X):
     np.testing.assert_allclose(
         weighted.score_samples(X), repeated.score_samples(X), atol=2e-3, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_weights_of_any_size(X, size):
+    expected = quick().fit(X).score_samples(X)
+    scaled = quick().fit(X, sample_weight=np.full(len(X), size)).score_samples(X)
+    np.testing.assert_allclose(scaled, expected, atol=0.5)
+    one = np.ones(len(X))
+    one[3] = size
+    density = quick().fit(X, sample_weight=one)
+    assert np.isfinite(density.score_samples(X)).all()
+    assert density.n_iter_ > 0
+
+
+def test_the_validation_likelihood_is_a_weighted_mean():
+    X = np.tile([[1.0, 2.0]], (300, 1))
+    weight = np.random.default_rng(0).lognormal(sigma=3, size=len(X))
+    density = quick(lr=1e-12).fit(X, sample_weight=weight)
+    for part in ("train", "valid"):
+        record = density.history_[-1][f"{part}_log_likelihood"]
+        assert record == pytest.approx(density.score_samples(X)[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [1e3, 99_999, -1e9])
+def test_values_far_out_do_not_blur_the_others(value):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 2))
+    x[:, 1] += x[:, 0]
+    clean, coded = x[:500], x[500:].copy()
+    is_coded = rng.random(1000) < 0.03
+    coded[is_coded, 0] = value
+    density = quick(max_epochs=60, lr=0.01).fit(coded)
+    entropy = 2 * stats.norm.entropy() - np.log(0.97)
+    allowed = 0.5 if abs(value) < 1e6 else 2.5  # where single precision begins to show
+    assert -density.score(clean) / 500 < entropy + allowed
+    assert density.score_samples(coded[is_coded]).min() > -50
+    drawn = density.sample(2000, random_state=0)[:, 0]
+    assert np.mean(np.abs(drawn) > 100) == pytest.approx(0.03, abs=0.02)
+
+
+def test_weights_equal_repeats_on_held_out_rows():
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        x = rng.normal(size=(n, 2))
+        x[:, 1] += np.sin(2 * x[:, 0])
+        return x
+
+    X, held_out = draw(1000), draw(2000)
+    # Weights that shift the distribution: a fit that ignores them is worse.
+    weight = np.where(X[:, 0] > 0, 5, 1)
+    held_out = held_out[rng.random(2000) < np.where(held_out[:, 0] > 0, 1, 0.2)]
+    density = AutoregressiveDensity(random_state=0, max_epochs=60)
+    weighted = density.fit(X, sample_weight=weight).score(held_out) / len(held_out)
+    repeated = density.fit(np.repeat(X, weight, axis=0)).score(held_out) / len(held_out)
+    ignored = density.fit(X).score(held_out) / len(held_out)
+    assert weighted == pytest.approx(repeated, abs=0.05)
+    assert weighted > ignored + 0.1
 
 
 def test_history(X):
@@ -277,6 +356,24 @@ def test_ctrl_c_reaches_the_caller_and_undoes_the_fit(X):
     assert not hasattr(fresh, "net_")
 
 
+class CtrlC(Callback):
+    """Be struck by Ctrl-C while a callback is at work."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_during_a_callback_is_no_request_to_stop(X):
+    density = quick(callbacks=[CtrlC()])
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert not hasattr(density, "net_")
+    with pytest.raises(KeyboardInterrupt):
+        density.set_params(warm_start=True).fit(X)
+    assert density.n_iter_ == 3
+
+
 def test_ctrl_c_keeps_the_best_weights_under_warm_start(X):
     Interrupted.steps = 0
     density = quick(net_params={"optimizer": Interrupted}, max_epochs=50, warm_start=True)
@@ -295,6 +392,21 @@ def test_a_callback_that_stops_is_not_ctrl_c(X):
     assert stop.misses_ == 0
 
 
+def test_skorch_callbacks_see_every_epoch(X, tmp_path):
+    checkpoint = Checkpoint(dirname=str(tmp_path))
+    density = quick(callbacks=[checkpoint, EarlyStopping(), LRScheduler("StepLR", step_size=2)])
+    density.fit(X)
+    assert (tmp_path / "params.pt").exists()
+    assert density.net_.history[:, "event_lr"][-1] < density.lr
+    # One row serves for training and validation, so that whatever monitors the latter works.
+    assert density.fit(X[:1]).n_iter_ == 5
+
+
+def test_a_number_of_units_means_one_layer(X):
+    expected = quick(hidden_layer_sizes=(32,)).fit(X).score_samples(X)
+    np.testing.assert_array_equal(quick(hidden_layer_sizes=32).fit(X).score_samples(X), expected)
+
+
 def test_warm_start_continues(X):
     density = quick(warm_start=True, max_epochs=3).fit(X)
     first = density.score(X)
@@ -307,6 +419,19 @@ def test_warm_start_continues(X):
     with pytest.raises(ValueError, match="expecting 3 features"):
         density.fit(X[:, :2])
     assert density.n_iter_ == 6
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"hidden_layer_sizes": (8,)}, {"order": [2, 1, 0]}, {"integer_features": [0]}, {"dropout": 0}],
+    ids=str,
+)
+def test_warm_start_refuses_another_network(X, changed):
+    density = quick(warm_start=True).fit(X)
+    density.set_params(hidden_layer_sizes=[32]).fit(X)  # the same, in a list
+    with pytest.raises(ValueError, match=f"{next(iter(changed))}=.*warm_start=False"):
+        density.set_params(**changed).fit(X)
+    assert density.set_params(warm_start=False, integer_features=None).fit(X).n_iter_ == 5
 
 
 def test_warm_start_refuses_what_it_cannot_represent():

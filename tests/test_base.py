@@ -61,7 +61,12 @@ def test_rows_without_weight_are_not_there(X):
 
 
 @pytest.mark.parametrize(
-    ("weight", "message"), [(np.zeros(50), "zero"), (-np.ones(50), "[Nn]egative")]
+    ("weight", "message"),
+    [
+        (np.zeros(50), "zero"),
+        (-np.ones(50), "[Nn]egative"),
+        (np.full(50, 1e308), "more than float64 can hold"),
+    ],
 )
 def test_wrong_weights(X, weight, message):
     with pytest.raises(ValueError, match=message):

@@ -150,6 +150,14 @@ def test_scales_of_any_size(size):
     np.testing.assert_allclose(log_det, -np.log(x.std()) - np.log(size))
 
 
+def test_what_a_dtype_cannot_hold_is_clipped():
+    for X in (np.array([[1.7e308], [-1.7e308]]), np.array([[3e38], [-3e38]], dtype=np.float32)):
+        for table in (X, pd.DataFrame(X)):
+            schema = ColumnSchema().fit(table)
+            back = np.asarray(schema.decode(np.array([[5.0], [-5.0]])))
+            np.testing.assert_array_equal(back[:, 0], np.finfo(X.dtype).max * np.array([1, -1]))
+
+
 def test_small_differences_of_large_values_survive():
     x = 1e8 + np.array([[-1.0], [1.0]])
     np.testing.assert_allclose(ColumnSchema().fit(x).encode(x)[0], [[-1], [1]])

@@ -15,7 +15,7 @@ from skorch.helper import predefined_split
 
 from sklearn_dgm._training.callbacks import Monitor
 from sklearn_dgm._training.net import Diverged, LikelihoodNet, RowBatches, Rows, StopTraining
-from sklearn_dgm._training.seeding import reproducible, torch_generator
+from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm.base import BaseDensity, check_generator
 
 try:
@@ -29,6 +29,18 @@ except ImportError:  # scikit-learn before 1.9
             return None
 
 
+# What a net is made with and its estimator decides, so that `net_params` may not.
+OWN_NET_PARAMS = {
+    "module",
+    "criterion",
+    "lr",
+    "max_epochs",
+    "batch_size",
+    "train_split",
+    "callbacks",
+    "callbacks__monitor",
+    "device",
+}
 # Rows that pass through the network at once when scoring and sampling, to bound the memory.
 ROWS_AT_ONCE = 8192
 
@@ -63,6 +75,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         "random_state": ["random_state"],
     }
 
+    # Parameters on which the shape of the module depends; a warm start cannot change them.
+    _shape_params = ("categorical_features", "integer_features")
+
     @abstractmethod
     def _build_module(self, Z, sample_weight):
         """Return an initialised float32 module for rows like Z (an ndarray)."""
@@ -78,7 +93,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows in the likelihood.
+            Non-negative weights of the rows in the likelihood; their ratios count. Weights of one or more on average
+            also say how often a row was seen, and training starts closer to the rows then.
 
         Returns
         -------
@@ -123,11 +139,15 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         with reproducible(rng, device):
             if self._continues():
+                self._check_same_shape()
                 self._check_possible(Z)
                 module, history = copy.deepcopy(self.net_.module_), list(self.history_)
             else:
-                module, history = self._build_module(Z, weight), []
-            train, valid = self._split(Z, weight / weight.mean(), rng, device)
+                # Weights below one on average are shares of the rows, others may be repetitions of them.
+                mean = np.clip(weight.mean(), 1.0, 1e6)
+                module, history = self._build_module(Z, mean * _with_mean_one(weight)), []
+                self._shape = {name: getattr(self, name) for name in self._shape_params}
+            train, valid = self._split(Z, weight, rng, device)
             monitor = Monitor(
                 history,
                 log_det=float(self.schema_.log_det_.sum()),
@@ -139,11 +159,19 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             try:
                 self._train(net, train, monitor)
             except KeyboardInterrupt as interrupt:
-                interrupt.keeps_progress = self.warm_start
-                if self.warm_start:
+                interrupt.keeps_progress = self.warm_start and monitor.best_state is not None
+                if interrupt.keeps_progress:
                     self._keep(net, monitor)
                 raise
             self._keep(net, monitor)
+
+    def _check_same_shape(self):
+        for name, value in self._shape.items():
+            if not np.array_equal(value, getattr(self, name)):
+                raise ValueError(
+                    f"warm_start continues a model with {name}={value!r}, which cannot become {getattr(self, name)!r}; "
+                    "set warm_start=False to start anew."
+                )
 
     def _check_possible(self, Z):
         impossible = np.flatnonzero(np.isneginf(self._log_density(Z)))
@@ -158,21 +186,28 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device={self.device!r} is not available: {error}") from error
+            # Scores are float64 numbers, which not every device can compute.
+            torch.zeros(1, dtype=torch.float64, device=device).item()
+        except (RuntimeError, AssertionError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"device={self.device!r} is not available: {reason}") from error
         return device
 
     def _split(self, Z, weight, rng, device):
         """Training rows, and validation rows where training is to stop on them."""
-        z = torch.from_numpy(np.array(Z, dtype=np.float32)).to(device)
-        weight = torch.from_numpy(np.asarray(weight, dtype=np.float32)).to(device)
-        if not self.early_stopping or len(z) < 2:
-            return Rows(z, weight), None
-        order = torch.from_numpy(rng.permutation(len(z))).to(device)
-        n_valid = min(max(round(self.validation_fraction * len(z)), 1), len(z) - 1)
-        valid, train = order[:n_valid], order[n_valid:]
-        return Rows(z[train], weight[train]), Rows(z[valid], weight[valid])
+
+        def rows(index):
+            z = torch.from_numpy(Z[index].astype(np.float32))
+            w = torch.from_numpy(_with_mean_one(weight[index]).astype(np.float32))
+            return Rows(z.to(device), w.to(device))
+
+        if not self.early_stopping:
+            return rows(slice(None)), None
+        order = rng.permutation(len(Z))
+        if len(Z) == 1:  # which has to serve for both
+            return rows(order), rows(order)
+        n_valid = min(max(round(self.validation_fraction * len(Z)), 1), len(Z) - 1)
+        return rows(order[n_valid:]), rows(order[:n_valid])
 
     def _report_epochs(self, net, monitor):
         """Have scikit-learn's callbacks told of every epoch; a fitted copy is made only if they ask for one."""
@@ -187,6 +222,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             monitor.report_to(self._callback_fit_ctx, hooks)
 
     def _make_net(self, module, n_train, valid, monitor, device):
+        for name in sorted(OWN_NET_PARAMS.intersection(self.net_params or {})):
+            raise ValueError(f"net_params may not hold {name!r}, which the estimator sets itself.")
         batch_size = self.batch_size
         if batch_size == "auto":
             # A score of steps an epoch on small tables, batches that fill the processor on large ones.
@@ -214,7 +251,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         }
         try:
             return LikelihoodNet(module, criterion=torch.nn.Identity, **params).initialize()
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"net_params or callbacks do not fit a skorch net: {error}") from error
 
     def _train(self, net, train, monitor):
@@ -245,7 +282,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         """Take over the best weights, in double precision so that a row's score does not depend on its batch."""
         net.module_.load_state_dict(monitor.best_state)
         net.module_.double().eval()
-        net.train_split = None  # or the validation rows would travel with every pickle
+        # A pickle should carry neither the validation rows nor what the optimizer knew of each weight.
+        net.train_split = None
+        net.optimizer_.state.clear()
         net.average = None
         monitor.release()
         self.net_ = net
@@ -271,8 +310,16 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     def _draw(self, n_samples, rng):
         module = self.net_.module_
         generator = torch_generator(rng, next(module.parameters()).device)
-        chunks = [
-            module.sample(min(ROWS_AT_ONCE, n_samples - start), generator).cpu().numpy()
-            for start in range(0, n_samples, ROWS_AT_ONCE)
-        ]
+        # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
+        with one_thread():
+            chunks = [
+                module.sample(min(ROWS_AT_ONCE, n_samples - start), generator).cpu().numpy()
+                for start in range(0, n_samples, ROWS_AT_ONCE)
+            ]
         return np.concatenate(chunks)
+
+
+def _with_mean_one(weight):
+    """Scale weights of any size; only their ratios count."""
+    weight = weight / weight.max()
+    return weight / weight.mean()

@@ -2,7 +2,7 @@
 
 from skorch.callbacks import Callback
 
-from sklearn_dgm._training.net import StopTraining, WeightAverage
+from sklearn_dgm._training.net import Diverged, StopTraining, WeightAverage
 
 
 def copy_of_state(module):
@@ -28,7 +28,7 @@ class Monitor(Callback):
     # Log-likelihoods must rise by this many nats a row to count as better.
     tolerance = 1e-4
 
-    task = None
+    task = best_state = None
 
     def __init__(self, history, log_det, patience, verbose):
         self.history = history
@@ -67,6 +67,10 @@ class Monitor(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch and judge it."""
+        state = copy_of_state(net.average.module)
+        # Where no loss of theirs is computed any more, the weights after the last step tell.
+        if not all(tensor.isfinite().all() for tensor in state.values()):
+            raise Diverged
         epoch = net.history[-1]
         record = {
             "epoch": len(self.history) + 1,
@@ -77,10 +81,12 @@ class Monitor(Callback):
             score = record["valid_log_likelihood"] = float(self.log_det - epoch["valid_loss"])
         record["best"] = self.patience is None or score > self.best_score + self.tolerance
         record["duration"] = epoch["dur"]
-        epoch.pop("batches")  # one entry a batch would outgrow the weights
+        del epoch["batches"][
+            :-1
+        ]  # one entry a batch would outgrow the weights; skorch looks at the last
         self.history.append(record)
         if record["best"]:
-            self.best_score, self.best_state = score, copy_of_state(net.average.module)
+            self.best_score, self.best_state = score, state
             self.epochs_without_progress = 0
         else:
             self.epochs_without_progress += 1

@@ -1,6 +1,7 @@
 """The skorch net that maximises a likelihood, and the batches it is fed."""
 
 import copy
+import dis
 
 import torch
 from skorch import NeuralNet
@@ -116,5 +117,22 @@ class LikelihoodNet(NeuralNet):
         """Call the callbacks; skorch's way of asking for a stop is told apart from Ctrl-C."""
         try:
             super().notify(method_name, **cb_kwargs)
-        except KeyboardInterrupt as request:
-            raise StopTraining from request
+        except KeyboardInterrupt as interrupt:
+            if _is_raised_in_python(interrupt):
+                raise StopTraining from interrupt
+            raise
+        except KeyError as error:
+            if self.train_split is None and "'valid_loss'" in str(error):
+                raise ValueError(
+                    "A callback monitors valid_loss, but early_stopping=False keeps no rows for validation; let it "
+                    "monitor train_loss."
+                ) from error
+            raise
+
+
+def _is_raised_in_python(error):
+    """Whether a raise statement is behind an exception; the signal of Ctrl-C strikes at any other instruction."""
+    origin = error.__traceback__
+    while origin.tb_next is not None:
+        origin = origin.tb_next
+    return dis.opname[origin.tb_frame.f_code.co_code[origin.tb_lasti]] == "RAISE_VARARGS"

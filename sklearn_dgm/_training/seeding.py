@@ -10,11 +10,23 @@ _PROCESS_STATE = threading.RLock()
 
 
 @contextmanager
+def one_thread():
+    """Compute in one thread for the length of a block; blocks in several threads of a process take turns."""
+    with _PROCESS_STATE:
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+@contextmanager
 def reproducible(rng, device):
     """Seed torch from a NumPy generator and compute in one thread, for the length of a block.
 
     How many threads share a sum changes its last bits, and what a grid search in two processes finds should not differ
-    from what it finds in one. Blocks in several threads of a process take turns.
+    from what it finds in one.
 
     Parameters
     ----------
@@ -24,14 +36,9 @@ def reproducible(rng, device):
         A CUDA device's generator is seeded and restored, too.
     """
     devices = [device] if device.type == "cuda" else []
-    with _PROCESS_STATE, torch.random.fork_rng(devices=devices):
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    with one_thread(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(rng.integers(2**63)))
-        try:
-            yield
-        finally:
-            torch.set_num_threads(n_threads)
+        yield
 
 
 def torch_generator(rng, device):

@@ -96,7 +96,7 @@ class MixtureHead(nn.Module):
         super().__init__()
         self.register_buffer("location", location)
         self.register_buffer("scale", scale)
-        self.register_buffer("spread", torch.ones_like(scale))
+        self.register_buffer("spread", torch.ones(len(scale), n_components))
         self.base = BASES[base]
         self.n_components = n_components
         self.discrete = discrete
@@ -106,10 +106,24 @@ class MixtureHead(nn.Module):
         """Parameters of a column: a location, then logits, offsets and log-scales of the components."""
         return 1 + 3 * self.n_components
 
-    def start(self, spread):
-        """Bias with which the mixture is close to a normal of the given spreads, of shape (m, n_params)."""
-        self.spread.copy_(spread)
+    def start(self, spread, reach):
+        """Bias with which the mixture is close to a normal, with wider components where values reach far out.
+
+        Parameters
+        ----------
+        spread : Tensor of shape (m,)
+            Standard deviations of the normals.
+        reach : Tensor of shape (m,)
+            Spread of the widest component; the others lie between on a logarithmic scale.
+
+        Returns
+        -------
+        bias : Tensor of shape (m, n_params)
+            Parameters of the columns.
+        """
         k = self.n_components
+        ladder = torch.linspace(1, 0, k)
+        self.spread.copy_(spread[:, None] * (reach / spread)[:, None] ** ladder)
         quantiles = torch.special.ndtri((torch.arange(k, dtype=torch.float64) + 0.5) / k)
         offsets = 0.6 * quantiles
         log_scale = 0.5 * torch.log(1 - offsets.square().mean())
@@ -119,10 +133,11 @@ class MixtureHead(nn.Module):
     def _components(self, params, column):
         k = self.n_components
         location, logits, offsets, log_scales = params.split([1, k, k, k], dim=-1)
-        spread = self.spread[column, None]
+        spread = self.spread[column]
         # A soft bound, so that no component collapses onto a row or flattens out.
         log_scales = MAX_LOG_SCALE * torch.tanh(log_scales / MAX_LOG_SCALE)
-        return logits, spread * (location + offsets), spread * torch.exp(log_scales)
+        means = spread[..., -1:] * location + spread * offsets
+        return logits, means, spread * torch.exp(log_scales)
 
     def log_prob(self, params, z):
         """Log-density or log-mass.

@@ -15,6 +15,9 @@ from sklearn_dgm.nn.masks import (
     topological_order,
 )
 
+# Encoded values beyond have no probability that a float64 number can hold.
+FARTHEST = 1e100
+
 ACTIVATIONS = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -76,6 +79,12 @@ class MaskedLinear(nn.Linear):
         """Apply the layer, or some rows of it."""
         bias = None if self.bias is None else self.bias[rows]
         return F.linear(x, self.weight[rows] * self.mask[rows], bias)
+
+
+def _tamed(features):
+    """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
+    size = features.abs().clamp_min(100)
+    return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
 
 
 class MADE(nn.Module):
@@ -185,19 +194,15 @@ class MADE(nn.Module):
                 features[:, start : start + levels] = (z[:, j, None] == codes).to(z.dtype)
         return features
 
-    def _squash(self, features):
-        # Far-out rows would otherwise drive the conditionals without bound; the linear path sees them as they are.
-        return torch.asinh(features)
-
     def params(self, z):
         """Parameters of all conditionals, of shape (n, n_params)."""
         features = self.features(z)
-        h = self._squash(features)
+        h = torch.asinh(features)  # or far-out rows would drive the conditionals without bound
         for layer in self.hidden:
             h = self.activation(layer(h))
             h = F.dropout(h, self.dropout, self.training)
         rows = torch.from_numpy(self.linear_rows).to(z.device)
-        return (self.out(h) + self.bias).index_add(1, rows, self.skip(features))
+        return (self.out(h) + self.bias).index_add(1, rows, self.skip(_tamed(features)))
 
     def log_prob_features(self, z):
         """Log-density of each column given its parents.
@@ -212,12 +217,15 @@ class MADE(nn.Module):
         log_prob : Tensor of shape (n, d)
             In nats; the sum of a row is its log-density.
         """
+        # Values so far out would overflow on the way, into NaN; 0 stands in for them.
+        possible = z.abs() < FARTHEST
+        z = torch.where(possible, z, 0)
         params = self.params(z)
         log_prob = torch.empty_like(z)
         for head, columns, rows in zip(self.heads, self.head_columns, self.head_rows, strict=True):
             shaped = params[:, rows].reshape(len(z), len(columns), head.n_params)
             log_prob[:, columns] = head.log_prob(shaped, z[:, columns])
-        return log_prob
+        return torch.where(possible, log_prob, -torch.inf)
 
     def log_prob(self, z):
         """Log-density of each row, of shape (n,)."""
@@ -278,7 +286,8 @@ class MADE(nn.Module):
             block = slice(
                 self.first_feature[j], self.first_feature[j] + self.variables[j].n_features
             )
-            squashed[:, block] = self._squash(features[:, block])
+            squashed[:, block] = torch.asinh(features[:, block])
+            features[:, block] = _tamed(features[:, block])
         return z
 
     def _params_of(self, rows, h, features):

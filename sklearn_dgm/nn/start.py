@@ -1,11 +1,16 @@
 """Where training starts: the Gaussian with a shrunk covariance, written as linear regressions on the parents.
 
-Before its first gradient step the network IS that Gaussian (and smoothed marginals in the discrete columns), so it has to learn
-only what the covariance misses.
+Before its first gradient step the network IS that Gaussian (and smoothed marginals in the discrete columns), so it has
+to learn only what the covariance misses.
 """
 
 import numpy as np
 import torch
+
+# Standard deviations beyond which a value does not count as part of the bulk.
+FAR_OUT = 10.0
+# With more numbers than these, some of the rows give the covariance well enough.
+MAX_NUMBERS = 2**25
 
 
 def shrunk_covariance(F, sample_weight):
@@ -61,6 +66,9 @@ def regressions(covariance, parents_of):
 def start_from_gaussian(module, Z, weight):
     """Set a :class:`~sklearn_dgm.nn.made.MADE` to the shrunk Gaussian and the smoothed marginals of the rows.
 
+    The Gaussian is that of the bulk: values far out count as if they stood at its edge, and some components of the
+    mixtures start wide enough to reach them.
+
     Parameters
     ----------
     module : MADE
@@ -70,40 +78,51 @@ def start_from_gaussian(module, Z, weight):
     weight : ndarray of shape (n,)
         Weights of the rows.
     """
-    F = module.features(Z).double().cpu().numpy()
-    mean = np.average(F, axis=0, weights=weight)
-    std = np.sqrt(np.average((F - mean) ** 2, axis=0, weights=weight))
-    std[std == 0] = 1.0
-    covariance = shrunk_covariance((F - mean) / std, weight)
+    every = slice(None, None, 1 + len(Z) * len(module.feature_label) // MAX_NUMBERS)
+    F = module.features(Z[every]).double().cpu().numpy()
+    bulk = F.clip(-FAR_OUT, FAR_OUT)
+    mean = np.average(bulk, axis=0, weights=weight[every])
+    std = np.sqrt(np.average((bulk - mean) ** 2, axis=0, weights=weight[every]))
+    std[std < 1e-6] = 1.0  # constant, but for rounding and for rows with hardly any weight
+    covariance = shrunk_covariance((bulk - mean) / std, weight[every])
     covariance[np.diag_indices_from(covariance)] += 1e-6
+    covariance *= np.outer(std, std)
+    farthest = np.abs(F).max(axis=0)
 
     module.skip.weight.zero_()
     module.out.weight.mul_(0.01)
     bias = torch.zeros_like(module.bias)
-    row_of = {row: i for i, row in enumerate(module.linear_rows.tolist())}
     for head, columns, rows in zip(
         module.heads, module.head_columns, module.head_rows, strict=True
     ):
         if hasattr(head, "start"):
-            targets = [module.first_feature[j] for j in columns]
-            parents_of = {
-                target: np.flatnonzero(module.adjacency[module.feature_label, j])
-                for target, j in zip(targets, columns, strict=True)
-            }
-            coefficients, variances = regressions(covariance, parents_of)
-            spread = np.array([np.sqrt(variances[t]) * std[t] for t in targets])
-            start = head.start(torch.from_numpy(spread).to(head.spread)).clone()
-            for i, target in enumerate(targets):
-                parents = parents_of[target]
-                slope = coefficients[target] * std[target] / std[parents]
-                row = row_of[rows.start + i * head.n_params]
-                slopes = torch.from_numpy(slope / spread[i]).to(module.skip.weight)
-                module.skip.weight[row, torch.from_numpy(parents)] = slopes
-                start[i, 0] = (mean[target] - slope @ mean[parents]) / spread[i]
+            start = _start_mixtures(module, head, columns, rows, mean, covariance, farthest)
         else:
             start = torch.stack([_smoothed_logits(head, Z[:, j], weight) for j in columns])
         bias[rows] = start.flatten().to(bias)
     module.bias.copy_(bias)
+
+
+def _start_mixtures(module, head, columns, rows, mean, covariance, farthest):
+    """Write the regressions of a group of columns into the linear path, and return their biases."""
+    targets = [module.first_feature[j] for j in columns]
+    parents_of = {
+        target: np.flatnonzero(module.adjacency[module.feature_label, j])
+        for target, j in zip(targets, columns, strict=True)
+    }
+    slopes_of, variances = regressions(covariance, parents_of)
+    spread = np.sqrt([variances[target] for target in targets])
+    reach = np.where(farthest > FAR_OUT, farthest / FAR_OUT, 0.0)[targets]
+    widest = np.maximum(reach, spread)
+    start = head.start(*torch.from_numpy(np.array([spread, widest])).to(head.spread)).clone()
+    row_of = {row: i for i, row in enumerate(module.linear_rows.tolist())}
+    for i, target in enumerate(targets):
+        parents, slopes = parents_of[target], slopes_of[target]
+        row = row_of[rows.start + i * head.n_params]
+        weights = torch.from_numpy(slopes / spread[i]).to(module.skip.weight)
+        module.skip.weight[row, torch.from_numpy(parents)] = weights
+        start[i, 0] = (mean[target] - slopes @ mean[parents]) / spread[i]
+    return start
 
 
 def _smoothed_logits(head, z, weight):

@@ -83,7 +83,7 @@ def test_bases_agree_with_scipy(base, peer):
 @pytest.mark.parametrize("base", ["gaussian", "logistic"])
 def test_start_is_close_to_a_normal(base):
     head = mixture(base, n_components=8, location=0.0, scale=1.0)
-    params = head.start(torch.tensor([2.5])).double()[:, None]
+    params = head.start(torch.tensor([2.5]), torch.tensor([2.5])).double()[:, None]
     z = np.linspace(-6, 6, 25)
     gap = scores(head, params, z) - stats.norm(scale=2.5).logpdf(z)
     assert np.abs(gap).max() < 0.15
@@ -125,3 +125,12 @@ def test_gradients_stay_finite_far_out(base, discrete):
     z = torch.tensor([[0.0], [1e3], [-1e7], [1e7]], dtype=torch.float64)
     head.log_prob(params.expand(4, -1, -1), z).sum().backward()
     assert torch.isfinite(params.grad).all()
+
+
+@pytest.mark.parametrize("base", ["gaussian", "logistic"])
+def test_start_reaches_far_out(base):
+    head = mixture(base, n_components=8, location=0.0, scale=1.0)
+    params = head.start(torch.tensor([1.0]), torch.tensor([1e6])).double()[:, None]
+    far, near = scores(head, params, [1e6, 0.0])
+    assert far > -20
+    assert near > -5

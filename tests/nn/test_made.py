@@ -49,6 +49,16 @@ def test_fast_sampling_equals_ancestral_sampling(order, hidden_sizes):
     np.testing.assert_allclose(fast, slow, atol=1e-9)
 
 
+def test_fast_sampling_equals_ancestral_sampling_far_out():
+    module = build()
+    for group in (0, 3):
+        module.heads[group].spread.fill_(1e4)
+    fast = module.sample(200, torch.Generator().manual_seed(1))
+    slow = sample_slowly(module, 200, torch.Generator().manual_seed(1))
+    assert fast.abs().max() > 1e4
+    np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-9)
+
+
 def test_row_sums_are_the_log_density():
     module = build()
     z = module.sample(50, torch.Generator().manual_seed(0))

@@ -1,0 +1,154 @@
+"""The monitor: what is best, when to stop, what is recorded."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sklearn_dgm._training.callbacks import Monitor, copy_of_state
+from sklearn_dgm._training.net import Diverged, StopTraining
+
+
+class Run:
+    """A training run of which only the ends of the epochs happen."""
+
+    def __init__(self, patience=2, log_det=0.0, verbose=0, history=None):
+        self.history = [] if history is None else history
+        self.monitor = Monitor(self.history, log_det, patience, verbose)
+        self.net = SimpleNamespace(module_=torch.nn.Linear(1, 1), history=[])
+        self.monitor.on_train_begin(self.net)
+
+    def epoch(self, valid=None, train=0.0, weight=0.0):
+        """End an epoch with some losses, when the averaged weights are all equal to `weight`."""
+        for parameter in self.net.average.module.parameters():
+            torch.nn.init.constant_(parameter, weight)
+        record = {"train_loss": train, "dur": 0.25, "batches": [{"train_loss": train}] * 7}
+        self.net.history.append(record if valid is None else {**record, "valid_loss": valid})
+        self.monitor.on_epoch_begin(self.net)
+        self.monitor.on_epoch_end(self.net)
+
+    @property
+    def best_weight(self):
+        return self.monitor.best_state["weight"].item()
+
+
+def test_a_copy_of_a_state_is_left_alone():
+    module = torch.nn.Linear(2, 1)
+    state = copy_of_state(module)
+    torch.nn.init.constant_(module.weight, 7.0)
+    assert (state["weight"] != 7).all()
+    assert not state["weight"].requires_grad
+
+
+def test_the_best_weights_are_those_of_the_best_validation():
+    run = Run(patience=9)
+    for weight, valid in enumerate([3.0, 1.0, 2.0, 1.5]):
+        run.epoch(valid, weight=weight)
+    assert run.best_weight == 1
+    assert [record["best"] for record in run.history] == [True, True, False, False]
+
+
+def test_before_the_first_epoch_the_best_weights_are_the_first():
+    run = Run()
+    assert run.best_weight == run.net.module_.weight.item()
+
+
+def test_it_stops_after_epochs_without_progress():
+    run = Run(patience=2)
+    for valid in (3.0, 4.0, 2.0, 2.5):
+        run.epoch(valid)
+    with pytest.raises(StopTraining):
+        run.epoch(2.1)
+    assert len(run.history) == 5
+
+
+@pytest.mark.parametrize("level", [-500.0, 0.0, 500.0])
+def test_progress_is_absolute_whatever_the_level(level):
+    run = Run(patience=1)
+    run.epoch(level)
+    run.epoch(level - 0.01)  # better by more than the tolerance
+    assert run.history[-1]["best"]
+    with pytest.raises(StopTraining):
+        run.epoch(level - 0.01 - Monitor.tolerance / 2)
+    assert not run.history[-1]["best"]
+
+
+def test_without_validation_the_last_weights_are_best_and_nothing_stops():
+    run = Run(patience=None)
+    for weight, train in enumerate([1.0, 2.0, 3.0, 4.0]):
+        run.epoch(train=train, weight=weight)
+    assert run.best_weight == 3
+    assert all("valid_log_likelihood" not in record for record in run.history)
+
+
+def test_weights_that_are_not_finite_are_never_kept():
+    run = Run(patience=None)
+    run.epoch(weight=1.0)
+    with pytest.raises(Diverged):
+        run.epoch(weight=float("nan"))
+    assert run.best_weight == 1
+    assert len(run.history) == 1
+
+
+def test_the_record_is_in_the_units_of_the_rows_and_continues():
+    run = Run(log_det=2.0, history=[{"epoch": 1}])
+    run.epoch(valid=5.0, train=4.0)
+    assert run.history[1] == {
+        "epoch": 2,
+        "train_log_likelihood": -2.0,
+        "valid_log_likelihood": -3.0,
+        "best": True,
+        "duration": 0.25,
+    }
+
+
+def test_the_net_keeps_one_batch_of_an_epoch():
+    run = Run()
+    run.epoch(1.0)
+    assert len(run.net.history[0]["batches"]) == 1
+
+
+def test_a_line_marks_the_best(capsys):
+    run = Run(verbose=1)
+    run.epoch(1.0)
+    run.epoch(2.0)
+    better, worse = capsys.readouterr().out.splitlines()
+    assert "epoch    1" in better
+    assert "validation -1.0000" in better
+    assert "*" in better
+    assert "*" not in worse
+
+
+class Task:
+    """Stands in for scikit-learn's context of a fit, and asks for a stop after some epochs."""
+
+    def __init__(self, n_epochs):
+        self.left, self.begun = n_epochs, 0
+
+    def subcontext(self, task_name):
+        assert task_name == "epoch"
+        return self
+
+    def call_on_fit_task_begin(self, **hooks):
+        self.begun += 1
+
+    def call_on_fit_task_end(self, **hooks):
+        self.left -= 1
+        return self.left == 0
+
+
+def test_callbacks_of_scikit_learn_hear_of_epochs_and_can_stop_them():
+    run, task = Run(patience=None), Task(2)
+    run.monitor.report_to(task, {"X": None})
+    run.epoch()
+    with pytest.raises(StopTraining):
+        run.epoch()
+    assert task.begun == len(run.history) == 2
+
+
+def test_nothing_of_training_is_left_after_release():
+    run = Run()
+    run.epoch(1.0)
+    run.monitor.release()
+    assert run.monitor.best_state is None
+    assert run.monitor.task is None
