@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# Networks of this size train fastest on one thread, the more so when tests run side by side.
+# Tests run side by side, so each has one thread for its networks.
 TEST_WORKERS ?= 2
 
 .PHONY: help demo test lint clean

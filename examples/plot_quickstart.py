@@ -101,14 +101,16 @@ figure.savefig(pictures / "quickstart_densities.png")
 # %%
 # Outliers
 # --------
-# Tissue that is less likely than 95 in 100 benign rows is an outlier; the threshold needs no malignant row.
+# Tissue that is less likely than 95 in 100 benign rows is an outlier. The threshold needs no malignant row, but benign
+# ones that the density was not fitted to, for those of the fit are likelier than new ones: every second held-out one.
 _, search = fitted["AutoregressiveDensity"]
-threshold = np.quantile(search.score_samples(train.to_numpy()), 0.05)
 scores = search.score_samples(held_out)
+is_aside = ~is_malignant & (np.arange(len(held_out)) % 2 == 0)
+threshold = np.quantile(scores[is_aside], 0.05)
 is_outlier = scores < threshold
 print(
     f"\nAutoregressiveDensity calls {is_outlier[is_malignant].mean():.0%} of malignant and "
-    f"{is_outlier[~is_malignant].mean():.0%} of held-out benign rows outliers."
+    f"{is_outlier[~is_malignant & ~is_aside].mean():.0%} of the other benign rows outliers."
 )
 
 figure, ax = plt.subplots(layout="constrained")

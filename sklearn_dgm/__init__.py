@@ -4,6 +4,15 @@ Names are imported when they are used: `import sklearn_dgm` loads neither torch 
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sklearn_dgm.autoregressive import AutoregressiveDensity
+    from sklearn_dgm.base import BaseDensity, is_density
+    from sklearn_dgm.columns import ColumnSchema
+    from sklearn_dgm.histogram import HistogramDensity
+    from sklearn_dgm.inspection import DensityDisplay, TrainingDisplay
+    from sklearn_dgm.metrics import mean_log_likelihood
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
@@ -20,6 +29,8 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name):
+    if name == "__version__":
+        return import_module("importlib.metadata").version("sklearn-dgm")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -12,6 +12,7 @@ RULES = NUMPY_RULES | {"blocks", "knuth"}
 # Bayesian blocks takes time quadratic in the number of distinct values; more are thinned out.
 MAX_BLOCK_VALUES = 10_000
 MAX_KNUTH_BINS = 1000
+MAX_RULE_BINS = 2**24
 
 
 def _range_of(low, high):
@@ -130,6 +131,17 @@ def block_edges(x, sample_weight=None, false_alarm=0.05):
     return edges[chosen[::-1]]
 
 
+def _check_number_of_bins(x, low, high, rule):
+    """The rule of Freedman and Diaconis knows no bound, if one value lies far from all others."""
+    if rule in ("auto", "fd"):
+        width = 2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / np.cbrt(len(x))
+        if width > 0 and (high - low) / width > MAX_RULE_BINS:
+            raise ValueError(
+                f"bins={rule!r} asks for {(high - low) / width:.2g} bins, because of values far from the others; use "
+                "'blocks', or edges"
+            )
+
+
 def bin_edges(x, low, high, bins, sample_weight=None):
     """Edges of the bins of one column.
 
@@ -163,6 +175,7 @@ def bin_edges(x, low, high, bins, sample_weight=None):
             edges = knuth_edges(x, sample_weight)
         else:
             x = _repeated(x, sample_weight, bins)
+            _check_number_of_bins(x, low, high, bins)
             try:
                 edges = np.histogram_bin_edges(x, bins, _range_of(low, high))
             except (MemoryError, ValueError, OverflowError) as error:
@@ -300,13 +313,13 @@ class LevelAxis:
 
     def draw(self, index, rng):
         """Values of cells; see :meth:`EdgeAxis.draw`."""
-        return index + float(self.start)
+        return index + self.start
 
     def describe(self):
         """The grid, as messages name it."""
         return "the values that make up the grid"
 
     def __eq__(self, other):
-        return isinstance(other, LevelAxis) and self.n_bins == other.n_bins
+        return isinstance(other, LevelAxis) and vars(self) == vars(other)
 
     __hash__ = None

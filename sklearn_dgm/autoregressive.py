@@ -139,7 +139,11 @@ class AutoregressiveDensity(BaseNeuralDensity):
     -----
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
     categorical ones. Unlike `KernelDensity`, integer dtypes are taken as counts; pass ``integer_features=None`` for a
-    density over them.
+    density over them. Integer columns have no bounds, so a little of their mass lies beyond the fitted range.
+
+    In a float column whose values repeat, such as rounded measurements or a cap, a density can be raised at will by
+    peaks on these values: their likelihood says little then. Name such a column in `integer_features` or
+    `categorical_features` if that is what it holds.
 
     References
     ----------

@@ -157,8 +157,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
       one. The log-Jacobian of the encoding is added by the base class.
     - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.
 
-    Set `_standardize = False` in the class body to get continuous columns in their own units, and `score_kind` if the
-    score is not exact. Then run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
+    Set `_standardize = False` in the class body to get numbers in their own units, and `_score_kind` if the score is not
+    exact. Then run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
 
     Examples
     --------
@@ -262,12 +262,15 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _validate(self, X, *, reset):
         if is_frame(X):
-            if X.shape[0] == 0:
-                raise ValueError(
-                    f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required."
-                )
+            for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
+                if size == 0:
+                    raise ValueError(
+                        f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
+                    )
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
+        if isinstance(X, np.ma.MaskedArray):
+            X = np.where(np.ma.getmaskarray(X), None, X.data) if np.ma.is_masked(X) else X.data
         if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
             X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
         return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
@@ -294,7 +297,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Z, log_det = self.schema_.encode(self._validate(X, reset=False))
         return self._log_density(Z) + log_det.sum()
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Total log-likelihood of the rows.
 
         Parameters
@@ -303,13 +306,20 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             Rows to score.
         y : None
             Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
 
         Returns
         -------
         log_likelihood : float
             The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
         """
-        return float(np.sum(self.score_samples(X)))
+        log_density = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_weights(X, sample_weight)
+            counted = sample_weight > 0  # 0 times -inf would be no number
+            log_density = sample_weight[counted] * log_density[counted]
+        return float(np.sum(log_density))
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows.

@@ -5,15 +5,19 @@ matrix, and turns such a matrix back into the container, the column names and th
 of scale changes a density, so the logarithm of the Jacobian travels with every encoding.
 """
 
+import warnings
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
+from sklearn.exceptions import DataConversionWarning
 
 CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 
+# Rows are decoded in blocks of so many.
+ROWS_AT_ONCE = 2**13
 # Above it float64 no longer tells neighbouring integers apart.
 LARGEST_INTEGER = 2**53
 
@@ -57,6 +61,7 @@ class _RawColumn(NamedTuple):
     label: Any
     values: np.ndarray
     dtype: Any
+    native_dtype: Any
     declared: np.ndarray | None = None
 
     @property
@@ -69,7 +74,7 @@ def _raw_columns(X):
     both = np.array([False, True])  # a boolean dtype declares its categories
     if not is_frame(X):
         declared = both if X.dtype.kind == "b" else None
-        return [_RawColumn(j, X[:, j], X.dtype, declared) for j in range(X.shape[1])]
+        return [_RawColumn(j, X[:, j], X.dtype, X.dtype, declared) for j in range(X.shape[1])]
     frame = nw.from_native(X, eager_only=True)
     columns = []
     for j, label in enumerate(frame.columns):
@@ -87,7 +92,8 @@ def _raw_columns(X):
             declared = (
                 accessor.categories if pandas_like else accessor.get_categories()
             ).to_numpy()
-        columns.append(_RawColumn(label, series.to_numpy(), series.dtype, declared))
+        native_dtype = series.to_native().dtype
+        columns.append(_RawColumn(label, series.to_numpy(), series.dtype, native_dtype, declared))
     return columns
 
 
@@ -106,10 +112,25 @@ def _kind_by_dtype(column):
         kind = CATEGORICAL if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum) else None
     if kind is None:
         raise TypeError(
-            f"{column.where} has dtype {dtype}, which is neither a number nor a category; "
+            f"{column.where} has dtype {column.native_dtype}, which is neither a number nor a category; "
             "convert it to one of them or drop it."
         )
     return kind
+
+
+def _warn_of_mixture(column):
+    """A single typo would turn numbers into categories in silence."""
+    if column.values.dtype.kind != "O":
+        return
+    is_text = np.array([isinstance(value, str) for value in column.values])
+    if is_text.any() and np.mean([_is_number(value) for value in column.values]) > 0.5:
+        row = int(np.flatnonzero(is_text)[0])
+        warnings.warn(
+            f"{column.where} holds {column.values[row]!r} in row {row} among numbers, and is taken as categorical; "
+            "convert it to numbers, or name it in categorical_features.",
+            DataConversionWarning,
+            stacklevel=2,
+        )
 
 
 def _as_float(array, where):
@@ -190,8 +211,9 @@ def _location_and_scale(x, sample_weight):
     return float(location * unit), float(scale * unit)
 
 
-def _feature_mask(features, labels, parameter):
-    """Boolean mask of the columns that a parameter names by label, by index or by mask."""
+def _feature_mask(features, labels, kind):
+    """Boolean mask of the columns that are named as of a kind by label, by index or by mask."""
+    parameter = f"{kind}_features"
     mask = np.zeros(len(labels), dtype=bool)
     if features is None:
         return mask
@@ -259,8 +281,8 @@ class Column:
 class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
-    Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted), integer columns are counted from
-    their smallest value, continuous columns are standardised.
+    Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
+    their smallest value and continuous columns are standardised, or both keep their units.
 
     Parameters
     ----------
@@ -271,7 +293,7 @@ class ColumnSchema:
         Columns that hold whole numbers and get a probability mass rather than a density: by dtype, or by name, index or
         boolean mask, or none of them (integers are then treated as continuous).
     standardize : bool, default=True
-        Whether continuous columns are centred and scaled, in float64. Without it they keep their units.
+        Whether continuous columns are centred and scaled, and integer columns start at 0, in float64.
 
     Attributes
     ----------
@@ -327,7 +349,7 @@ class ColumnSchema:
         counted = slice(None)
         if sample_weight is not None:
             counted, sample_weight = sample_weight > 0, sample_weight[sample_weight > 0]
-        kinds = self._resolve_kinds([c.label for c in raw], [_kind_by_dtype(c) for c in raw])
+        kinds = self._resolve_kinds(raw)
         self.columns_ = [
             self._fit_column(column, kind, counted, sample_weight)
             for column, kind in zip(raw, kinds, strict=True)
@@ -336,30 +358,29 @@ class ColumnSchema:
         self._template = X.head(0) if is_frame(X) else X.dtype
         return self
 
-    def _resolve_kinds(self, labels, kinds_by_dtype):
-        masks = {}
-        for kind, features in (
-            (CATEGORICAL, self.categorical_features),
-            (INTEGER, self.integer_features),
-        ):
-            if _is_from_dtype(features):
-                masks[kind] = np.array([by_dtype == kind for by_dtype in kinds_by_dtype])
-            else:
-                masks[kind] = _feature_mask(features, labels, f"{kind}_features")
-        # What one parameter names outright, the other does not claim by dtype.
-        if _is_from_dtype(self.integer_features):
-            masks[INTEGER] &= ~masks[CATEGORICAL]
-        elif _is_from_dtype(self.categorical_features):
-            masks[CATEGORICAL] &= ~masks[INTEGER]
-        for j in np.flatnonzero(masks[CATEGORICAL] & masks[INTEGER]):
+    def _resolve_kinds(self, raw):
+        labels = [column.label for column in raw]
+        parameters = {CATEGORICAL: self.categorical_features, INTEGER: self.integer_features}
+        named = {
+            kind: _feature_mask(None if _is_from_dtype(features) else features, labels, kind)
+            for kind, features in parameters.items()
+        }
+        for j in np.flatnonzero(named[CATEGORICAL] & named[INTEGER]):
             raise ValueError(
                 f"column {labels[j]!r} is named both in categorical_features and in "
                 "integer_features; leave it in one of them."
             )
-        kinds = np.where(
-            masks[CATEGORICAL], CATEGORICAL, np.where(masks[INTEGER], INTEGER, CONTINUOUS)
-        )
-        return kinds.tolist()
+        kinds = []
+        for j, column in enumerate(raw):
+            # What one parameter names outright, the other does not claim by dtype.
+            kind = next((kind for kind, mask in named.items() if mask[j]), None)
+            if kind is None:
+                kind = _kind_by_dtype(column)
+                kind = kind if _is_from_dtype(parameters.get(kind)) else CONTINUOUS
+                if kind == CATEGORICAL:
+                    _warn_of_mixture(column)
+            kinds.append(kind)
+        return kinds
 
     def _fit_column(self, column, kind, counted, sample_weight):
         label, values, where = column.label, column.values, column.where
@@ -381,10 +402,13 @@ class ColumnSchema:
                     f"{where} holds integers beyond 2**53, which float64 cannot tell apart; "
                     "name it in categorical_features or convert it to floats."
                 )
-            return Column(label, kind, low, 1.0, low, high)
+            return Column(label, kind, low if self.standardize else 0.0, 1.0, low, high)
         if not self.standardize:
             return Column(label, kind, 0.0, 1.0, low, high)
         location, scale = _location_and_scale(x, sample_weight)
+        with np.errstate(over="ignore"):
+            if not np.isfinite([low - location, high - location]).all():
+                raise ValueError(f"{where} spans more than float64 can hold; rescale it.")
         return Column(label, kind, location, scale, low, high)
 
     @property
@@ -463,26 +487,25 @@ class ColumnSchema:
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
             Rows in the container, with the column names and dtypes of `fit`.
         """
-        is_array = isinstance(self._template, np.dtype)
-        if is_array and self._template == np.float64 and self._is_identity():
+        if not isinstance(self._template, np.dtype):
+            arrays = list(map(self._decode_column, self.columns_, Z.T))
+            return _fill_frame(self._template, arrays)
+        if self._template == Z.dtype and self._is_identity():
             return Z
-        arrays = [
-            self._decode_column(column, z) for column, z in zip(self.columns_, Z.T, strict=True)
-        ]
-        if is_array:
-            X = np.empty(Z.shape, dtype=self._template)
-            for j, array in enumerate(arrays):
-                X[:, j] = _fit_into(array, self._template)
-            return X
-        return _fill_frame(self._template, arrays)
+        X = np.empty(Z.shape, dtype=self._template)
+        for start in range(0, len(Z), ROWS_AT_ONCE):  # temporary arrays stay in the cache
+            block = slice(start, start + ROWS_AT_ONCE)
+            for j, column in enumerate(self.columns_):
+                array = self._decode_column(column, Z[block, j])
+                X[block, j] = _fit_into(array, self._template)
+        return X
 
     @staticmethod
     def _decode_column(column, z):
         if column.kind == CATEGORICAL:
             return column.categories[z.astype(np.intp)]
         with np.errstate(over="ignore"):
-            x = z * column.scale + column.location
-        return np.rint(x) if column.kind == INTEGER else x
+            return z * column.scale + column.location
 
 
 def _fit_into(array, dtype):

@@ -22,7 +22,8 @@ def mean_log_likelihood(estimator, X, y=None, sample_weight=None):
     y : None
         Ignored, present for API consistency by convention.
     sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative weights of the rows; one of weight 0 is left out.
+        Non-negative weights of the rows; one of weight 0 is left out. Metadata routing does not reach a plain function;
+        for weights in a search use the densities' own `score`.
 
     Returns
     -------

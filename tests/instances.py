@@ -16,6 +16,7 @@ INSTANCES = {
     "histogram, bayesian blocks": lambda: HistogramDensity(bins="blocks", alpha=1e-3),
     "histogram, knuth": lambda: HistogramDensity(bins="knuth", alpha=1e-3),
     "autoregressive": lambda: AutoregressiveDensity(**QUICK),
+    "autoregressive, defaults": lambda: AutoregressiveDensity(),
     "autoregressive, gaussian mixture": lambda: AutoregressiveDensity(
         **QUICK, conditional="gaussian-mixture", activation="tanh"
     ),

@@ -298,7 +298,7 @@ def test_unfinished_training_is_said(X):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ConvergenceWarning, match="raise max_epochs"):
-            quick(max_epochs=1).fit(X)
+            quick(max_epochs=5).fit(X)
 
 
 class BreakLoss(Callback):
@@ -441,6 +441,21 @@ def test_warm_start_refuses_what_it_cannot_represent():
         density.fit(frame.assign(city=["Rome"] * 3 + ["Atlantis"] + ["Rome"] * 396))
 
 
+def test_warm_start_does_not_lose_what_was_better(X):
+    density = quick(warm_start=True, max_epochs=40).fit(X)
+    before = density.score(X)
+    density.set_params(lr=0.5, max_epochs=3).fit(X)
+    assert density.score(X) > before - 0.01 * len(X)
+
+
+def test_a_column_of_very_many_categories():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"code": [f"c{k}" for k in range(5000)], "x": rng.normal(size=5000)})
+    density = quick(max_epochs=1).fit(frame)
+    assert np.isfinite(density.score_samples(frame)).all()
+    assert density.net_.module_.skip.weight.numel() < 10_000
+
+
 def test_net_params_reach_the_net(X):
     density = quick(net_params={"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5})
     density.fit(X)
@@ -464,6 +479,12 @@ def test_a_pickle_carries_no_rows(X):
     small = quick().fit(X)
     large = quick().fit(np.tile(X, (200, 1)))
     assert len(pickle.dumps(large)) < len(pickle.dumps(small)) + 20_000
+
+
+def test_a_pickle_carries_the_weights_once(X):
+    density = quick(hidden_layer_sizes=(512, 512)).fit(X)
+    n_weights = sum(weights.numel() for weights in density.net_.module_.parameters())
+    assert len(pickle.dumps(density)) < 1.2 * 8 * n_weights + n_weights
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])

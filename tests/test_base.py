@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn import config_context
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -109,10 +110,43 @@ def test_wrong_frames():
         density.fit(frame.head(0))
     with pytest.raises(ValueError, match="0 sample"):
         density.score_samples(frame.head(0))
+    with pytest.raises(ValueError, match="0 feature"):
+        density.fit(pd.DataFrame(index=range(5)))
     with pytest.raises(ValueError, match="feature names"):
         density.score_samples(frame.rename(columns={"a": "typo"}))
     with pytest.raises(ValueError, match="column 'b'"):
         density.score_samples(frame.assign(b=["x", "y"]))
+
+
+def test_a_mask_is_not_lost():
+    X = np.ma.masked_equal(np.array([[1.0, 2.0], [3.0, -99.0]]), -99)
+    with pytest.raises(ValueError, match="missing value.* in column 1, row 1"):
+        StandardNormals().fit(X)
+    assert StandardNormals().fit(X[:1]).n_features_in_ == 2
+
+
+def test_weighted_score(X):
+    density = StandardNormals().fit(X)
+    weight = np.arange(50) % 3
+    expected = density.score(np.repeat(X, weight, axis=0))
+    assert density.score(X, sample_weight=weight) == pytest.approx(expected)
+
+
+def test_metadata_routing(X):
+    weight = np.arange(50) % 3
+    with config_context(enable_metadata_routing=True):
+        density = StandardNormals().set_fit_request(sample_weight=True)
+        density.set_score_request(sample_weight=True)
+        search = GridSearchCV(make_pipeline(StandardScaler(), density), {}, cv=2)
+        search.set_params(
+            estimator__standardscaler=StandardScaler().set_fit_request(sample_weight=False)
+        )
+        search.fit(X, sample_weight=weight)
+        inner = search.best_estimator_[-1]
+        np.testing.assert_array_equal(inner.weight_, weight[weight > 0])
+        assert np.isfinite(search.best_score_)
+        plain = make_pipeline(StandardScaler(), StandardNormals()).fit(X)
+        assert np.isfinite(plain.score(X))
 
 
 def test_lists_of_mixed_values_keep_their_numbers():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.exceptions import DataConversionWarning
 
 from sklearn_dgm.columns import ColumnSchema, like_frame
 
@@ -133,8 +134,29 @@ def test_missing_categories_are_located(missing):
         ColumnSchema().fit(pd.DataFrame({"city": ["Rome", missing]}))
 
 
+def test_a_typo_among_numbers_is_said():
+    X = np.array([[1.5], [2.5], ["oops"]], dtype=object)
+    with pytest.warns(DataConversionWarning, match="column 0 holds 'oops' in row 2 among numbers"):
+        assert ColumnSchema().fit(X).kinds_.tolist() == ["categorical"]
+    assert ColumnSchema(categorical_features=[0]).fit(X).kinds_.tolist() == ["categorical"]
+    with pytest.raises(ValueError, match="could not convert column 0 to numbers: .*oops"):
+        ColumnSchema(categorical_features=None).fit(X)
+
+
+def test_what_is_named_outright_may_have_any_dtype():
+    frame = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2021-01-01"])})
+    schema = ColumnSchema(categorical_features=["when"]).fit(frame)
+    assert schema.encode(frame)[0].tolist() == [[0], [1]]
+
+
+def test_a_range_beyond_float64_is_refused():
+    X = np.array([[1.7e308], [1.7e308], [-1.7e308]])
+    with pytest.raises(ValueError, match="column 0 spans more than float64 can hold; rescale"):
+        ColumnSchema().fit(X)
+
+
 def test_columns_that_cannot_be_used_are_named():
-    with pytest.raises(TypeError, match="'when' has dtype Datetime"):
+    with pytest.raises(TypeError, match="'when' has dtype datetime64"):
         ColumnSchema().fit(pd.DataFrame({"when": pd.to_datetime(["2020-01-01"])}))
     with pytest.raises(TypeError, match="column 0, row 0: argument must be a string"):
         ColumnSchema().fit(np.array([[{"a": 1}]], dtype=object))
@@ -151,10 +173,10 @@ def test_scales_of_any_size(size):
 
 
 def test_what_a_dtype_cannot_hold_is_clipped():
-    for X in (np.array([[1.7e308], [-1.7e308]]), np.array([[3e38], [-3e38]], dtype=np.float32)):
+    for X in (np.array([[8e307], [-8e307]]), np.array([[3e38], [-3e38]], dtype=np.float32)):
         for table in (X, pd.DataFrame(X)):
             schema = ColumnSchema().fit(table)
-            back = np.asarray(schema.decode(np.array([[5.0], [-5.0]])))
+            back = np.asarray(schema.decode(np.array([[9.0], [-9.0]])))
             np.testing.assert_array_equal(back[:, 0], np.finfo(X.dtype).max * np.array([1, -1]))
 
 

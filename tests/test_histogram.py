@@ -392,6 +392,13 @@ def test_a_range_beyond_float64_is_refused():
         HistogramDensity().fit([[-1.7e308], [1.7e308]])
 
 
+@pytest.mark.parametrize("rule", ["auto", "fd"])
+def test_a_rule_that_asks_for_too_many_bins_is_refused(rule):
+    X = np.append(np.random.default_rng(0).normal(size=(100, 1)), [[1e9]], axis=0)
+    with pytest.raises(ValueError, match=r"column 0: bins='\w+' asks for .* bins"):
+        HistogramDensity(rule).fit(X)
+
+
 def test_integers_of_any_range():
     X = np.array([[0], [2**50], [7]])
     density = HistogramDensity(alpha=0.5).fit(X)

@@ -41,15 +41,16 @@ OWN_NET_PARAMS = {
     "callbacks__monitor",
     "device",
 }
-# Rows that pass through the network at once when scoring and sampling, to bound the memory.
+# What passes through the network at once when scoring and sampling is bounded, and with it the memory.
 ROWS_AT_ONCE = 8192
+NUMBERS_AT_ONCE = 2**24
 
 
 class BaseNeuralDensity(CallbackSupportMixin, BaseDensity):
     """Base class of densities whose module is trained through skorch.
 
     A family writes `_build_module(Z, sample_weight)`, which returns a module that offers `loss(z)`, `log_prob(z)` and
-    `sample(n_samples, generator)`, with `forward` the loss.
+    `sample(n_samples, generator)`, with `forward` the loss, and `width`, how many numbers a row takes up in it at most.
 
     Parameters
     ----------
@@ -151,7 +152,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             monitor = Monitor(
                 history,
                 log_det=float(self.schema_.log_det_.sum()),
-                patience=None if valid is None else self.n_iter_no_change,
+                valid=valid,
+                patience=self.n_iter_no_change,
                 verbose=self.verbose,
             )
             net = self._make_net(module.float(), len(train), valid, monitor, device)
@@ -259,7 +261,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         n_before = len(monitor.history)
         try:
             net.fit_loop(train)
-            if monitor.patience is not None and monitor.history[-1]["best"]:
+            if monitor.valid is not None and monitor.history[-1]["best"]:
                 warnings.warn(
                     f"The validation likelihood was still rising after max_epochs={self.max_epochs}; "
                     "raise max_epochs, or lr.",
@@ -282,7 +284,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         """Take over the best weights, in double precision so that a row's score does not depend on its batch."""
         net.module_.load_state_dict(monitor.best_state)
         net.module_.double().eval()
-        # A pickle should carry neither the validation rows nor what the optimizer knew of each weight.
+        # A pickle should carry the weights once, and neither rows nor what the optimizer knew of each weight.
+        net.module = type(net.module_)
         net.train_split = None
         net.optimizer_.state.clear()
         net.average = None
@@ -294,15 +297,19 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     def _in_chunks(self, function, Z):
         """Apply a function of a tensor to the rows, a bounded number at once."""
         device = next(self.net_.module_.parameters()).device
+        step = self._rows_at_once()
         with torch.no_grad():
             return np.concatenate(
                 [
-                    function(torch.from_numpy(np.array(Z[start : start + ROWS_AT_ONCE])).to(device))
+                    function(torch.from_numpy(np.array(Z[start : start + step])).to(device))
                     .cpu()
                     .numpy()
-                    for start in range(0, len(Z), ROWS_AT_ONCE)
+                    for start in range(0, len(Z), step)
                 ]
             )
+
+    def _rows_at_once(self):
+        return int(np.clip(NUMBERS_AT_ONCE // self.net_.module_.width, 1, ROWS_AT_ONCE))
 
     def _log_density(self, Z):
         return self._in_chunks(self.net_.module_.log_prob, Z)
@@ -311,10 +318,11 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         module = self.net_.module_
         generator = torch_generator(rng, next(module.parameters()).device)
         # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
+        step = self._rows_at_once()
         with one_thread():
             chunks = [
-                module.sample(min(ROWS_AT_ONCE, n_samples - start), generator).cpu().numpy()
-                for start in range(0, n_samples, ROWS_AT_ONCE)
+                module.sample(min(step, n_samples - start), generator).cpu().numpy()
+                for start in range(0, n_samples, step)
             ]
         return np.concatenate(chunks)
 

@@ -1,5 +1,7 @@
 """What happens at the end of an epoch: the record, the best weights, the stop, and scikit-learn's callbacks."""
 
+from contextlib import suppress
+
 from skorch.callbacks import Callback
 
 from sklearn_dgm._training.net import Diverged, StopTraining, WeightAverage
@@ -19,8 +21,10 @@ class Monitor(Callback):
         Where epochs are recorded; may hold those of earlier fits.
     log_det : float
         Log-Jacobian of the encoding, so that the record is in the units of the user's rows.
-    patience : int or None
-        Epochs without a better validation likelihood before training stops; None for no validation.
+    valid : Rows or None
+        The rows kept for validation.
+    patience : int
+        Epochs without a better validation likelihood before training stops.
     verbose : int
         Whether to print a line an epoch.
     """
@@ -30,9 +34,10 @@ class Monitor(Callback):
 
     task = best_state = None
 
-    def __init__(self, history, log_det, patience, verbose):
+    def __init__(self, history, log_det, valid, patience, verbose):
         self.history = history
         self.log_det = log_det
+        self.valid = valid
         self.patience = patience
         self.verbose = verbose
 
@@ -50,14 +55,17 @@ class Monitor(Callback):
 
     def release(self):
         """Let go of what only training needs, so that a pickle of the net does not carry it."""
-        self.task = self.hooks = self.epoch_task = self.best_state = None
+        self.task = self.hooks = self.epoch_task = self.best_state = self.valid = None
 
     def on_train_begin(self, net, **kwargs):
-        """Start from the weights as they are."""
+        """Start from the weights as they are, which training has to better."""
         net.average = WeightAverage(net.module_)
         self.best_state = copy_of_state(net.average.module)
         self.best_score = -float("inf")
         self.epochs_without_progress = 0
+        if self.valid is not None:
+            with suppress(Diverged):
+                self.best_score = self.log_det - net.mean_loss(self.valid)
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell scikit-learn's callbacks."""
@@ -77,13 +85,12 @@ class Monitor(Callback):
             "train_log_likelihood": float(self.log_det - epoch["train_loss"]),
         }
         score = record["train_log_likelihood"]
-        if self.patience is not None:
+        if self.valid is not None:
             score = record["valid_log_likelihood"] = float(self.log_det - epoch["valid_loss"])
-        record["best"] = self.patience is None or score > self.best_score + self.tolerance
+        record["best"] = self.valid is None or score > self.best_score + self.tolerance
         record["duration"] = epoch["dur"]
-        del epoch["batches"][
-            :-1
-        ]  # one entry a batch would outgrow the weights; skorch looks at the last
+        # One entry a batch would outgrow the weights; skorch looks at the last.
+        del epoch["batches"][:-1]
         self.history.append(record)
         if record["best"]:
             self.best_score, self.best_state = score, state
@@ -93,7 +100,7 @@ class Monitor(Callback):
         if self.verbose:
             print(_line(record))
         stop = self.task is not None and self.epoch_task.call_on_fit_task_end(**self.hooks)
-        if stop or (self.patience is not None and self.epochs_without_progress >= self.patience):
+        if stop or (self.valid is not None and self.epochs_without_progress >= self.patience):
             raise StopTraining
 
 

@@ -5,6 +5,7 @@ import dis
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
 
@@ -106,6 +107,23 @@ class LikelihoodNet(NeuralNet):
             losses = self.average.module(z)
             return {"loss": self.get_loss(losses, weight), "y_pred": losses}
 
+    def mean_loss(self, rows):
+        """Mean loss of the averaged weights over rows.
+
+        Parameters
+        ----------
+        rows : Rows
+            Encoded rows and their weights.
+
+        Returns
+        -------
+        loss : float
+            In nats per row.
+        """
+        batches = self.get_iterator(rows, training=False)
+        total = sum(float(self.validation_step(b)["loss"]) * len(b[1]) for b in batches)
+        return total / len(rows)
+
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Weighted mean of the rows' losses."""
         loss = (y_pred * y_true).mean()
@@ -118,7 +136,7 @@ class LikelihoodNet(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as interrupt:
-            if _is_raised_in_python(interrupt):
+            if _is_raised_by_callback(interrupt):
                 raise StopTraining from interrupt
             raise
         except KeyError as error:
@@ -130,9 +148,11 @@ class LikelihoodNet(NeuralNet):
             raise
 
 
-def _is_raised_in_python(error):
-    """Whether a raise statement is behind an exception; the signal of Ctrl-C strikes at any other instruction."""
+def _is_raised_by_callback(error):
+    """Whether a raise statement of a callback is behind an exception; Ctrl-C strikes at any other instruction."""
     origin = error.__traceback__
     while origin.tb_next is not None:
         origin = origin.tb_next
-    return dis.opname[origin.tb_frame.f_code.co_code[origin.tb_lasti]] == "RAISE_VARARGS"
+    frame = origin.tb_frame
+    is_raised = dis.opname[frame.f_code.co_code[origin.tb_lasti]] == "RAISE_VARARGS"
+    return is_raised and isinstance(frame.f_locals.get("self"), Callback)

@@ -81,6 +81,8 @@ def _shown_column(column, name, x):
 
 def _feature_indices(features, names):
     """Indices of the columns that `features` names, not too many for one picture."""
+    if isinstance(features, str | Integral):
+        features = [features]
     indices = []
     for feature in range(len(names)) if features is None else features:
         if isinstance(feature, str):

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+# Logits of more levels than these have no linear path: its weights would be the square of their number.
+MAX_LINEAR_LEVELS = 256
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
 MAX_LOG_SCALE = 5.0
 
@@ -218,8 +220,8 @@ class CategoricalHead(nn.Module):
 
     @property
     def n_linear(self):
-        """All logits have a linear path from the parents."""
-        return self.n_params
+        """Logits with a linear path from the parents."""
+        return self.n_params if self.n_levels <= MAX_LINEAR_LEVELS else 0
 
     def log_prob(self, params, z):
         """Log-mass; see :meth:`MixtureHead.log_prob`."""

@@ -68,9 +68,7 @@ class MaskedLinear(nn.Linear):
 
     def __init__(self, mask, bias=True):
         super().__init__(mask.shape[1], mask.shape[0], bias)
-        self.register_buffer(
-            "mask", torch.from_numpy(np.ascontiguousarray(mask)).to(self.weight.dtype)
-        )
+        self.register_buffer("mask", torch.from_numpy(np.ascontiguousarray(mask)))
         # A unit with few connections would start too small under the default, which counts all.
         with torch.no_grad():
             self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
@@ -171,6 +169,11 @@ class MADE(nn.Module):
             start = stop
         self.param_label = np.array(param_label)
         self.linear_rows = np.array(linear_rows)
+
+    @property
+    def width(self):
+        """How many numbers a row takes up at most: inputs, hidden units or parameters."""
+        return max(len(self.feature_label), len(self.param_label), *map(len, self.hidden_labels), 1)
 
     def features(self, z):
         """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).

@@ -509,7 +509,7 @@ def check_failed_fit(estimator):
 
 
 def check_weights_matter(estimator):
-    """The part of the rows that has most of the weight becomes likelier; the scale is ignored."""
+    """The part of the rows that has most of the weight becomes likelier."""
     X = _numbers(400)
     upper = X[:, 0] > np.median(X[:, 0])
     for side in (upper, ~upper):

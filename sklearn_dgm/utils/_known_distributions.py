@@ -105,7 +105,7 @@ def _categories():
         points=cells,
         log_weights=np.zeros(6),
         region=region,
-        tolerance=0.03,
+        tolerance=0.06,
     )
 
 

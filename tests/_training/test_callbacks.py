@@ -12,10 +12,13 @@ from sklearn_dgm._training.net import Diverged, StopTraining
 class Run:
     """A training run of which only the ends of the epochs happen."""
 
-    def __init__(self, patience=2, log_det=0.0, verbose=0, history=None):
+    def __init__(self, patience=2, log_det=0.0, verbose=0, history=None, start=float("inf")):
         self.history = [] if history is None else history
-        self.monitor = Monitor(self.history, log_det, patience, verbose)
-        self.net = SimpleNamespace(module_=torch.nn.Linear(1, 1), history=[])
+        valid = None if patience is None else "rows"
+        self.monitor = Monitor(self.history, log_det, valid, patience, verbose)
+        self.net = SimpleNamespace(
+            module_=torch.nn.Linear(1, 1), history=[], mean_loss={"rows": start}.get
+        )
         self.monitor.on_train_begin(self.net)
 
     def epoch(self, valid=None, train=0.0, weight=0.0):
@@ -51,6 +54,14 @@ def test_the_best_weights_are_those_of_the_best_validation():
 def test_before_the_first_epoch_the_best_weights_are_the_first():
     run = Run()
     assert run.best_weight == run.net.module_.weight.item()
+
+
+def test_the_start_stays_the_best_if_training_makes_it_worse():
+    run = Run(patience=9, start=0.5)
+    for valid in (3.0, 1.0):
+        run.epoch(valid, weight=7)
+    assert run.best_weight == run.net.module_.weight.item()
+    assert not any(record["best"] for record in run.history)
 
 
 def test_it_stops_after_epochs_without_progress():

@@ -40,7 +40,7 @@ def make_net(*callbacks, valid=None, **parameters):
         iterator_train=RowBatches,
         iterator_valid=RowBatches,
         train_split=None if valid is None else predefined_split(valid),
-        callbacks=[("monitor", Monitor([], 0.0, None, 0)), *callbacks],
+        callbacks=[("monitor", Monitor([], 0.0, valid, 9, 0)), *callbacks],
         callbacks__print_log=None,
         **{"batch_size": 4, "lr": 0.1, "max_epochs": 3, **parameters},
     )
