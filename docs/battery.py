@@ -20,7 +20,8 @@ HEAD = """# What densities keep of the contract
 scikit-learn, each with its default parameters. A dot means that the check does
 not apply: no categories are taken, or there is no network. This page is printed by `python docs/battery.py`.
 
-KernelDensity and GaussianMixture were not written to this contract; the table says what a script that swaps one density
+AutoregressiveDensity is trained on minibatches, which for weighted rows are not those of repeated rows: the likelihoods
+agree, the weights of the network do not. KernelDensity and GaussianMixture were not written to this contract; the table says what a script that swaps one density
 for another cannot rely on.
 """
 

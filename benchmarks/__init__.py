@@ -1,0 +1,1 @@
+"""Measurements of speed, memory and held-out likelihood: ``python -m benchmarks NAME``."""
