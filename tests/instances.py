@@ -18,11 +18,13 @@ INSTANCES = {
     "autoregressive": lambda: AutoregressiveDensity(**QUICK),
     "autoregressive, defaults": lambda: AutoregressiveDensity(),
     "autoregressive, gaussian mixture": lambda: AutoregressiveDensity(
-        **QUICK, conditional="gaussian-mixture", activation="tanh"
+        **QUICK, conditional="gaussian-mixture", activation="tanh", early_stopping=False
     ),
     "autoregressive, one component": lambda: AutoregressiveDensity(**QUICK, n_components=1),
     "autoregressive, random order": lambda: AutoregressiveDensity(**QUICK, order="random"),
-    "autoregressive, linear": lambda: AutoregressiveDensity(hidden_layer_sizes=(), max_epochs=30),
+    "autoregressive, linear": lambda: AutoregressiveDensity(
+        hidden_layer_sizes=(), max_epochs=30, early_stopping=False
+    ),
     "autoregressive, all rows in one batch": lambda: AutoregressiveDensity(
         hidden_layer_sizes=(32,),
         max_epochs=100,

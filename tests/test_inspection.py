@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -441,7 +441,7 @@ def test_training_curves_and_the_best_epoch(trained):
         x, y = line.get_data()
         np.testing.assert_array_equal(x, [1, 2, 3, 4])
         np.testing.assert_array_equal(y, [e[f"{key}_log_likelihood"] for e in trained.history_])
-    best = [record["epoch"] for record in trained.history_ if record["best"]][-1]
+    best = max([record["epoch"] for record in trained.history_ if record["best"]], default=0)
     assert display.best_epoch == best
     np.testing.assert_array_equal(display.best_line_.get_xdata(), best)
     assert display.ax_.get_ylabel() == "log-likelihood (nats per row)"
@@ -450,6 +450,19 @@ def test_training_curves_and_the_best_epoch(trained):
         "validation",
         f"best epoch: {best}",
     ]
+
+
+def test_the_best_epoch_is_the_start_if_no_other_is(trained):
+    for records, best in (([False, False], 0), ([True, False], 1)):
+        density = clone(trained)
+        density.net_, density.history_ = (
+            trained.net_,
+            [
+                {**record, "best": is_best}
+                for record, is_best in zip(trained.history_, records, strict=False)
+            ],
+        )
+        assert TrainingDisplay.from_estimator(density).best_epoch == best
 
 
 def test_training_without_validation_has_no_best_epoch(X):

@@ -22,7 +22,7 @@ class TrainingDisplay:
     valid_log_likelihood : ndarray of shape (n_epochs,), default=None
         That of the rows kept for validation.
     best_epoch : int, default=None
-        The epoch whose weights were kept.
+        The epoch whose weights were kept, 0 for the start of training.
     xlabel : str, default="epoch"
         Label of the x axis.
     ylabel : str, default="log-likelihood (nats per row)"
@@ -129,8 +129,8 @@ class TrainingDisplay:
         # Without validation every epoch counts as the best so far.
         if any("valid_log_likelihood" in record for record in history):
             data["valid_log_likelihood"] = curve("valid_log_likelihood")
-            best = [record["epoch"] for record in history if record["best"]]
-            data["best_epoch"] = best[-1] if best else None
+            # Where no epoch was better than the start, its weights were kept.
+            data["best_epoch"] = max((r["epoch"] for r in history if r["best"]), default=0)
         return data
 
     def plot(self, ax=None):
