@@ -16,17 +16,23 @@ from sklearn_dgm.nn.start import start_from_gaussian
 
 # Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.
 MAX_LEVELS = 64
+# Pieces of the piecewise-linear encoding of a numeric column, and of all of them.
+MAX_PIECES, MAX_ALL_PIECES = 32, 4096
 
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
+
+
+def _quantiles(z, sample_weight, shares):
+    order = np.argsort(z)
+    share = np.cumsum(sample_weight[order])
+    return z[order[np.searchsorted(share, share[-1] * np.asarray(shares))]]
 
 
 def _location_and_scale(z, sample_weight):
     """Mean and standard deviation, or median and interquartile range where few rows far out would set these."""
     location = np.average(z, weights=sample_weight)
     scale = np.sqrt(np.average((z - location) ** 2, weights=sample_weight))
-    order = np.argsort(z)
-    share = np.cumsum(sample_weight[order])
-    low, median, high = z[order[np.searchsorted(share, share[-1] * np.array([0.25, 0.5, 0.75]))]]
+    low, median, high = _quantiles(z, sample_weight, [0.25, 0.5, 0.75])
     bulk = (high - low) / 1.349  # of a normal distribution, the standard deviation
     if 0 < 10 * bulk < scale:
         # Training in float32 cannot tell the values of a bulk apart that is much smaller still.
@@ -34,17 +40,22 @@ def _location_and_scale(z, sample_weight):
     return float(location), float(scale)
 
 
-def _variable(column, z, sample_weight):
+def _variable(column, z, sample_weight, n_pieces):
     """What the network must know of a column."""
     if column.kind == CATEGORICAL:
         return Variable(n_levels=len(column.categories), whole=False)
     location, scale = _location_and_scale(z, sample_weight)
-    if column.kind != INTEGER:
-        scale = scale if scale > 1e-8 else 1.0  # constant, but for rows with hardly any weight
-        return Variable(n_levels=None, whole=False, location=location, scale=scale)
-    n_levels = int(column.high - column.low) + 1
-    # Whole numbers are one apart, however few rows leave the most frequent one.
-    return Variable(n_levels if n_levels <= MAX_LEVELS else None, True, location, max(scale, 0.1))
+    whole = column.kind == INTEGER
+    n_levels = int(column.high - column.low) + 1 if whole else None
+    if whole:
+        scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
+    elif scale < 1e-8:
+        scale = 1.0  # constant, but for rows with hardly any weight
+    knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
+    knots = (knots - location) / scale
+    knots = knots[np.append(np.diff(knots) > 1e-6, True)]
+    n_levels = n_levels if whole and n_levels <= MAX_LEVELS else None
+    return Variable(n_levels, whole, location, scale, tuple(knots))
 
 
 class AutoregressiveDensity(BaseNeuralDensity):
@@ -62,7 +73,7 @@ class AutoregressiveDensity(BaseNeuralDensity):
     Parameters
     ----------
     hidden_layer_sizes : array-like of int or int, default=(256, 256)
-        Number of units of each hidden layer; an int for one layer, ``()`` for a model that is linear in the parents.
+        Number of units of each hidden layer; an int for one layer, ``()`` for sums over the parents.
     activation : {"relu", "tanh", "silu", "gelu"}, default="relu"
         Activation of the hidden units.
     order : {"given", "random"} or array-like of shape (n_features,), default="given"
@@ -261,8 +272,10 @@ class AutoregressiveDensity(BaseNeuralDensity):
 
     def _build_module(self, Z, sample_weight):
         self.order_ = self._resolve_order()
+        # In wide tables fewer, or they would outweigh all else.
+        n_pieces = min(MAX_PIECES, MAX_ALL_PIECES // self.n_features_in_)
         variables = [
-            _variable(column, z, sample_weight)
+            _variable(column, z, sample_weight, n_pieces)
             for column, z in zip(self.schema_.columns_, Z.T, strict=True)
         ]
         module = MADE(

@@ -15,6 +15,8 @@ from sklearn_dgm.nn.masks import (
     topological_order,
 )
 
+# How much the piecewise-linear inputs weigh beside the others; less makes smoother conditionals.
+PIECE_WEIGHT = 0.2
 # Encoded values beyond have no probability that a float64 number can hold.
 FARTHEST = 1e100
 
@@ -37,12 +39,15 @@ class Variable(NamedTuple):
         Whether the values are whole numbers, ordered and unbounded (not codes of categories).
     location, scale : float
         Units in which the network sees numbers.
+    knots : tuple of float
+        Increasing values, in these units, between which the network also sees how far a number has come.
     """
 
     n_levels: int | None
     whole: bool
     location: float = 0.0
     scale: float = 1.0
+    knots: tuple = ()
 
     @property
     def is_categorical(self):
@@ -88,7 +93,9 @@ def _tamed(features):
 class MADE(nn.Module):
     """Masked network for the conditionals of a directed acyclic graph (MADE: Germain et al., 2015).
 
-    Each conditional's location, or logits, also have a linear path from the parents.
+    Each conditional's location, or logits, also have a linear path from the parents. The hidden units see numbers in a
+    piecewise-linear encoding besides (Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular
+    Deep Learning", 2022, https://arxiv.org/abs/2203.05556), without which a network is too smooth for clumped values.
 
     Parameters
     ----------
@@ -117,11 +124,12 @@ class MADE(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.dropout = dropout
         self._lay_out_features()
+        self._lay_out_pieces()
         self._build_heads(n_components, base)
         self.hidden_labels = [hidden_labels(adjacency, size) for size in hidden_sizes]
         self.hidden = nn.ModuleList()
         # Inputs are what the labels' parents are made of; hidden units have seen the parents already.
-        mask = adjacency[self.feature_label]
+        mask = adjacency[np.concatenate([self.feature_label, self.piece_label])]
         for labels in self.hidden_labels:
             self.hidden.append(MaskedLinear(mask[:, labels].T))
             mask = connections(adjacency, labels)
@@ -144,6 +152,22 @@ class MADE(nn.Module):
             "location", torch.tensor([self.variables[j].location for j in numeric])
         )
         self.register_buffer("scale", torch.tensor([self.variables[j].scale for j in numeric]))
+
+    def _lay_out_pieces(self):
+        """The pieces between the knots of the numeric columns, column by column."""
+        label, position, low, width, self.pieces = [], [], [], [], {}
+        for i, j in enumerate(self.numeric):
+            knots = np.asarray(self.variables[j].knots)
+            n_pieces = max(len(knots) - 1, 0)
+            self.pieces[j] = slice(len(label), len(label) + n_pieces)
+            label += [j] * n_pieces
+            position += [i] * n_pieces
+            low += knots[:-1].tolist()
+            width += np.diff(knots).tolist()
+        self.piece_label = np.array(label, dtype=int)
+        self.register_buffer("piece_position", torch.tensor(position, dtype=torch.long))
+        self.register_buffer("piece_low", torch.tensor(low, dtype=torch.float32))
+        self.register_buffer("piece_width", torch.tensor(width, dtype=torch.float32))
 
     def _build_heads(self, n_components, base):
         """One head for all columns of one kind and number of levels; their parameters stand side by side."""
@@ -173,7 +197,8 @@ class MADE(nn.Module):
     @property
     def width(self):
         """How many numbers a row takes up at most: inputs, hidden units or parameters."""
-        return max(len(self.feature_label), len(self.param_label), *map(len, self.hidden_labels), 1)
+        n_inputs = len(self.feature_label) + len(self.piece_label)
+        return max(n_inputs, len(self.param_label), *map(len, self.hidden_labels))
 
     def features(self, z):
         """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).
@@ -197,10 +222,32 @@ class MADE(nn.Module):
                 features[:, start : start + levels] = (z[:, j, None] == codes).to(z.dtype)
         return features
 
+    def inputs(self, features):
+        """What the first hidden layer sees: bounded numbers, categories, and pieces.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n, n_features)
+            Numbers in standard units, categories one-hot.
+
+        Returns
+        -------
+        inputs : Tensor of shape (n, n_features + n_pieces)
+            Inputs.
+        """
+        # Without asinh, far-out rows would drive the conditionals without bound.
+        bounded = torch.asinh(features)
+        return torch.cat([bounded, self._along_pieces(features[:, self.piece_position])], dim=1)
+
+    def _along_pieces(self, x, which=slice(None)):
+        """How far numbers have come along pieces, from 0 to 1 but for their weight."""
+        along = (x - self.piece_low[which]) / self.piece_width[which]
+        return PIECE_WEIGHT * along.clamp(0, 1)
+
     def params(self, z):
         """Parameters of all conditionals, of shape (n, n_params)."""
         features = self.features(z)
-        h = torch.asinh(features)  # or far-out rows would drive the conditionals without bound
+        h = self.inputs(features)
         for layer in self.hidden:
             h = self.activation(layer(h))
             h = F.dropout(h, self.dropout, self.training)
@@ -261,7 +308,7 @@ class MADE(nn.Module):
         like = self.skip.weight
         z = like.new_zeros(n_samples, len(self.variables))
         features = like.new_zeros(n_samples, len(self.feature_label))
-        squashed = torch.zeros_like(features)
+        inputs = like.new_zeros(n_samples, len(self.feature_label) + len(self.piece_label))
         hidden = [like.new_zeros(n_samples, len(labels)) for labels in self.hidden_labels]
         steps = steps_until_seen(self.adjacency)
         ready = [
@@ -276,7 +323,7 @@ class MADE(nn.Module):
             for i, j in enumerate(columns)
         }
         for t, j in enumerate(topological_order(self.adjacency)):
-            source = squashed
+            source = inputs
             for layer, h, end in zip(self.hidden, hidden, ready, strict=True):
                 units = slice(end[t - 1] if t else 0, end[t])
                 if units.stop > units.start:
@@ -285,12 +332,7 @@ class MADE(nn.Module):
             head, start, i = place[j]
             rows = slice(start, start + head.n_params)
             z[:, j] = head.draw(self._params_of(rows, source, features), i, generator)
-            self._write_features(j, z[:, j], features)
-            block = slice(
-                self.first_feature[j], self.first_feature[j] + self.variables[j].n_features
-            )
-            squashed[:, block] = torch.asinh(features[:, block])
-            features[:, block] = _tamed(features[:, block])
+            self._write_features(j, z[:, j], features, inputs)
         return z
 
     def _params_of(self, rows, h, features):
@@ -301,9 +343,17 @@ class MADE(nn.Module):
         params[:, : last - first] += self.skip(features, slice(first, last))
         return params
 
-    def _write_features(self, j, z, features):
+    def _write_features(self, j, z, features, inputs):
+        """Enter a column that has been drawn, for the linear path and for the hidden units."""
         start, variable = self.first_feature[j], self.variables[j]
         if variable.is_categorical:
             features[torch.arange(len(z)), start + z.long()] = 1
         else:
-            features[:, start] = (z - self.location[start]) / self.scale[start]
+            x = ((z - self.location[start]) / self.scale[start])[:, None]
+            features[:, start] = x[:, 0]
+            first = len(self.feature_label) + self.pieces[j].start
+            block = slice(first, first + self.pieces[j].stop - self.pieces[j].start)
+            inputs[:, block] = self._along_pieces(x, self.pieces[j])
+        block = slice(start, start + variable.n_features)
+        inputs[:, block] = torch.asinh(features[:, block])
+        features[:, block] = _tamed(features[:, block])

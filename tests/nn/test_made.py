@@ -5,15 +5,15 @@ import pytest
 import torch
 from scipy import stats
 
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.made import MADE, PIECE_WEIGHT, Variable
 from sklearn_dgm.nn.masks import complete_adjacency, topological_order
 from sklearn_dgm.nn.start import shrunk_covariance, start_from_gaussian
 
 MIXED = [
-    Variable(None, False),
+    Variable(None, False, knots=(-1.0, 0.0, 0.5, 2.0)),
     Variable(3, False),
-    Variable(5, True, 2.0, 1.5),
-    Variable(None, True, 50.0, 20.0),
+    Variable(5, True, 2.0, 1.5, knots=(-1.0, 1.0)),
+    Variable(None, True, 50.0, 20.0, knots=(-2.0, 0.0, 2.0)),
     Variable(2, False),
     Variable(3, False),
 ]
@@ -80,6 +80,15 @@ def test_an_unknown_category_is_impossible_and_hurts_no_other_column():
     scores = module.log_prob_features(z)
     assert torch.isneginf(scores[0]).tolist() == [False, True, False, False, False, False]
     assert torch.isfinite(scores[1]).all()
+
+
+def test_pieces_say_how_far_a_number_has_come():
+    variables = [Variable(2, False), Variable(None, False, 10.0, 2.0, (-1.0, 0.0, 3.0))]
+    module = build(variables)
+    z = torch.tensor([[0.0, 7.0], [0.0, 9.0], [0.0, 13.0], [0.0, 99.0]]).double()
+    pieces = module.inputs(module.features(z))[:, len(module.feature_label) :] / PIECE_WEIGHT
+    expected = [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
+    torch.testing.assert_close(pieces, torch.tensor(expected).double())
 
 
 def test_training_starts_from_the_shrunk_gaussian():

@@ -35,7 +35,7 @@ GRAPHS = {
 
 def build(adjacency, hidden_sizes=(40, 30)):
     torch.manual_seed(0)
-    variables = [Variable(None, False)] * len(adjacency)
+    variables = [Variable(None, False, knots=(-9.0, 0.0, 9.0))] * len(adjacency)
     return MADE(variables, adjacency, hidden_sizes, "tanh", 3, "gaussian").double()
 
 
