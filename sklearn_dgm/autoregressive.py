@@ -64,7 +64,8 @@ class AutoregressiveDensity(BaseNeuralDensity):
     ``log p(x) = sum_j log p(x_j | x_<j)``. A masked network (MADE [1]_) gives the parameters of all conditionals in one
     pass and is trained by maximum likelihood with stochastic gradient descent. Continuous columns have mixture
     densities, integer columns probability masses over the whole numbers, categorical columns a softmax. Training starts
-    from the Gaussian with a shrunk covariance [2]_, so that a small table is served as well as a large one.
+    from the Gaussian with a shrunk covariance [2]_, so that a small table is served as well as a large one; a
+    piecewise-linear encoding of numbers [3]_ lets the network follow values that clump.
 
     Columns are standardised inside, and the density is that of the rows handed in, in their units: no scaler is needed
     and none changes the likelihood by more than the change of units does. A few values far out (an outlier, a code such
@@ -162,6 +163,8 @@ class AutoregressiveDensity(BaseNeuralDensity):
        ICML 2015, https://arxiv.org/abs/1502.03509
     .. [2] O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
        Multivariate Analysis 88 (2004), https://doi.org/10.1016/S0047-259X(03)00096-4
+    .. [3] Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
+       NeurIPS 2022, https://arxiv.org/abs/2203.05556
 
     Examples
     --------
