@@ -97,7 +97,7 @@ class AutoregressiveDensity(BaseNeuralDensity):
         Decoupled weight decay, on weights and not on biases.
     early_stopping : bool, default=True
         Whether to keep a part of the rows for validation, to stop when their likelihood no longer rises, and to keep
-        the weights that were best for them. Without it all rows train for `max_epochs`.
+        the weights that were best for them, be it those that training started from. Without it all rows train for `max_epochs`.
     validation_fraction : float, default=0.1
         Share of the rows kept for validation.
     n_iter_no_change : int, default=20
@@ -128,7 +128,7 @@ class AutoregressiveDensity(BaseNeuralDensity):
         The net, with the best weights.
     history_ : list of dict
         For each epoch `epoch`, `train_log_likelihood` and `valid_log_likelihood` (nats per row, in the units of X),
-        whether it was the `best` so far, and its `duration` in seconds.
+        whether it was the `best` so far (better than the start, too), and its `duration` in seconds.
     n_iter_ : int
         Number of epochs.
     order_ : ndarray of shape (n_features,)

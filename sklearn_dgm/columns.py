@@ -372,11 +372,11 @@ class ColumnSchema:
             )
         kinds = []
         for j, column in enumerate(raw):
+            by_dtype = _kind_by_dtype(column)
             # What one parameter names outright, the other does not claim by dtype.
             kind = next((kind for kind, mask in named.items() if mask[j]), None)
             if kind is None:
-                kind = _kind_by_dtype(column)
-                kind = kind if _is_from_dtype(parameters.get(kind)) else CONTINUOUS
+                kind = by_dtype if _is_from_dtype(parameters.get(by_dtype)) else CONTINUOUS
                 if kind == CATEGORICAL:
                     _warn_of_mixture(column)
             kinds.append(kind)
@@ -505,7 +505,8 @@ class ColumnSchema:
         if column.kind == CATEGORICAL:
             return column.categories[z.astype(np.intp)]
         with np.errstate(over="ignore"):
-            return z * column.scale + column.location
+            x = z * column.scale + column.location
+        return np.rint(x) if column.kind == INTEGER else x
 
 
 def _fit_into(array, dtype):

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS
+from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
 
 # A grid of at most so many cells is scored from a table of all of them.
 MAX_TABLE = 2**20
@@ -255,7 +255,8 @@ class HistogramDensity(BaseDensity):
             return LevelAxis(0, len(column.categories))
         if bins is None:
             return LevelAxis(int(column.low), int(column.high - column.low) + 1)
-        if not isinstance(bins, range) or bins.step != 1 or len(bins) == 0:
+        is_range = isinstance(bins, range) and bins.step == 1 and bins.start < bins.stop
+        if not is_range or max(-bins.start, bins.stop) > LARGEST_INTEGER:
             raise ValueError(
                 f"{column.where} holds integers; its bins should be None or a range, got {bins!r}."
             )
@@ -299,7 +300,8 @@ class HistogramDensity(BaseDensity):
 
     def _raise_outside(self, Z):
         for column, axis, z in zip(self.schema_.columns_, self._grid.axes, Z.T, strict=True):
-            _, inside = axis.index(z)
+            with np.errstate(invalid="ignore", over="ignore"):
+                _, inside = axis.index(z)
             if not inside.all():
                 row = int(np.flatnonzero(~inside)[0])
                 raise ValueError(

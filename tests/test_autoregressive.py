@@ -407,6 +407,26 @@ def test_a_number_of_units_means_one_layer(X):
     np.testing.assert_array_equal(quick(hidden_layer_sizes=32).fit(X).score_samples(X), expected)
 
 
+class StopsAt(Callback):
+    """Ask for the end of training in one of the hooks, as skorch's callbacks do."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def notify(self, method_name, net, **kwargs):
+        if method_name == self.hook:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_batch_end", "on_train_end"])
+def test_a_stop_in_any_hook_is_no_error(X, hook):
+    density = quick()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        density.set_params(callbacks=[("stop", StopsAt(hook))]).fit(X)
+    assert np.isfinite(density.score(X))
+
+
 def test_warm_start_continues(X):
     density = quick(warm_start=True, max_epochs=3).fit(X)
     first = density.score(X)
@@ -454,6 +474,8 @@ def test_a_column_of_very_many_categories():
     density = quick(max_epochs=1).fit(frame)
     assert np.isfinite(density.score_samples(frame)).all()
     assert density.net_.module_.skip.weight.numel() < 10_000
+    alone = quick(max_epochs=1).fit(frame[["code"]])
+    assert np.isfinite(alone.score(frame[["code"]]))
 
 
 def test_net_params_reach_the_net(X):

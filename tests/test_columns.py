@@ -4,6 +4,7 @@ import string
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +43,6 @@ def test_frame_comes_back_as_it_was():
 
 
 def test_polars_frame_comes_back_as_it_was():
-    pl = pytest.importorskip("polars")
     frame = pl.DataFrame({"x": [1.0, 2.5], "n": [1, 2], "s": ["a", "b"], "b": [True, False]})
     schema = ColumnSchema().fit(frame)
     assert schema.kinds_.tolist() == ["continuous", "integer", "categorical", "categorical"]
@@ -143,10 +143,17 @@ def test_a_typo_among_numbers_is_said():
         ColumnSchema(categorical_features=None).fit(X)
 
 
-def test_what_is_named_outright_may_have_any_dtype():
+def test_dates_are_refused_also_where_they_are_named():
     frame = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2021-01-01"])})
-    schema = ColumnSchema(categorical_features=["when"]).fit(frame)
-    assert schema.encode(frame)[0].tolist() == [[0], [1]]
+    for parameter in ("categorical_features", "integer_features"):
+        with pytest.raises(TypeError, match="'when' has dtype datetime64"):
+            ColumnSchema(**{parameter: ["when"]}).fit(frame)
+
+
+def test_integers_are_rounded_in_every_frame():
+    frame = pl.DataFrame({"n": [0, 1, 49]})
+    schema = ColumnSchema().fit(frame)
+    assert schema.decode(np.array([[2.7], [3.2]]))["n"].to_list() == [3, 3]
 
 
 def test_a_range_beyond_float64_is_refused():

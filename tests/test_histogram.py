@@ -357,6 +357,8 @@ def test_bins_of_other_kinds_of_columns():
     density = HistogramDensity({"count": range(-10, 11)}, alpha=1).fit(mixed_frame())
     assert density.n_cells_ == 3 * 21 * 10
     assert np.isfinite(density.score_samples(mixed_frame().head(1).assign(count=10)))
+    with pytest.raises(ValueError, match="'count' holds integers; its bins should be"):
+        HistogramDensity({"count": range(10**30)}).fit(mixed_frame())
     with pytest.raises(ValueError, match="outside .*'count', row"):
         HistogramDensity({"count": range(0, 3)}).fit(mixed_frame())
 

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from abc import abstractmethod
+from contextlib import suppress
 from numbers import Integral, Real
 
 import numpy as np
@@ -257,9 +258,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             raise ValueError(f"net_params or callbacks do not fit a skorch net: {error}") from error
 
     def _train(self, net, train, monitor):
-        net.notify("on_train_begin", X=train, y=None)
         n_before = len(monitor.history)
         try:
+            net.notify("on_train_begin", X=train, y=None)
             net.fit_loop(train)
             if monitor.valid is not None and monitor.history[-1]["best"]:
                 warnings.warn(
@@ -278,7 +279,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        net.notify("on_train_end", X=train, y=None)
+        with suppress(StopTraining):
+            net.notify("on_train_end", X=train, y=None)
 
     def _keep(self, net, monitor):
         """Take over the best weights, in double precision so that a row's score does not depend on its batch."""

@@ -103,8 +103,9 @@ class LikelihoodNet(NeuralNet):
     def validation_step(self, batch, **fit_params):
         """Loss of the averaged weights."""
         z, weight = batch
+        module = self.module_ if self.average is None else self.average.module
         with torch.no_grad():
-            losses = self.average.module(z)
+            losses = module(z)
             return {"loss": self.get_loss(losses, weight), "y_pred": losses}
 
     def mean_loss(self, rows):

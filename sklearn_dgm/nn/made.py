@@ -78,6 +78,11 @@ class MaskedLinear(nn.Linear):
         with torch.no_grad():
             self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
 
+    def reset_parameters(self):
+        """Initialise the weights, if there are any (torch warns of an empty layer)."""
+        if self.weight.numel():
+            super().reset_parameters()
+
     def forward(self, x, rows=slice(None)):
         """Apply the layer, or some rows of it."""
         bias = None if self.bias is None else self.bias[rows]
@@ -192,7 +197,7 @@ class MADE(nn.Module):
             linear_rows += (start + np.flatnonzero(within < head.n_linear)).tolist()
             start = stop
         self.param_label = np.array(param_label)
-        self.linear_rows = np.array(linear_rows)
+        self.linear_rows = np.array(linear_rows, dtype=int)
 
     @property
     def width(self):

@@ -7,6 +7,8 @@ to learn only what the covariance misses.
 import numpy as np
 import torch
 
+from sklearn_dgm.nn.heads import MAX_LINEAR_LEVELS
+
 # Standard deviations beyond which a value does not count as part of the bulk.
 FAR_OUT = 10.0
 # With more numbers than these, some of the rows give the covariance well enough.
@@ -79,7 +81,10 @@ def start_from_gaussian(module, Z, weight):
         Weights of the rows.
     """
     every = slice(None, None, 1 + len(Z) * len(module.feature_label) // MAX_NUMBERS)
-    F = module.features(Z[every]).double().cpu().numpy()
+    # A covariance of very many categories would be large, and says little.
+    n_features = np.array([module.variables[j].n_features for j in module.feature_label])
+    used = np.flatnonzero(n_features <= MAX_LINEAR_LEVELS)
+    F = module.features(Z[every])[:, used].double().cpu().numpy()
     bulk = F.clip(-FAR_OUT, FAR_OUT)
     mean = np.average(bulk, axis=0, weights=weight[every])
     std = np.sqrt(np.average((bulk - mean) ** 2, axis=0, weights=weight[every]))
@@ -96,18 +101,21 @@ def start_from_gaussian(module, Z, weight):
         module.heads, module.head_columns, module.head_rows, strict=True
     ):
         if hasattr(head, "start"):
-            start = _start_mixtures(module, head, columns, rows, mean, covariance, farthest)
+            start = _start_mixtures(module, head, columns, rows, used, mean, covariance, farthest)
         else:
             start = torch.stack([_smoothed_logits(head, Z[:, j], weight) for j in columns])
         bias[rows] = start.flatten().to(bias)
     module.bias.copy_(bias)
 
 
-def _start_mixtures(module, head, columns, rows, mean, covariance, farthest):
-    """Write the regressions of a group of columns into the linear path, and return their biases."""
+def _start_mixtures(module, head, columns, rows, used, mean, covariance, farthest):
+    """Write the regressions of a group of columns into the linear path, and return their biases.
+
+    The moments are those of the `used` features, the numbers first among them.
+    """
     targets = [module.first_feature[j] for j in columns]
     parents_of = {
-        target: np.flatnonzero(module.adjacency[module.feature_label, j])
+        target: np.flatnonzero(module.adjacency[module.feature_label[used], j])
         for target, j in zip(targets, columns, strict=True)
     }
     slopes_of, variances = regressions(covariance, parents_of)
@@ -120,7 +128,7 @@ def _start_mixtures(module, head, columns, rows, mean, covariance, farthest):
         parents, slopes = parents_of[target], slopes_of[target]
         row = row_of[rows.start + i * head.n_params]
         weights = torch.from_numpy(slopes / spread[i]).to(module.skip.weight)
-        module.skip.weight[row, torch.from_numpy(parents)] = weights
+        module.skip.weight[row, torch.from_numpy(used[parents])] = weights
         start[i, 0] = (mean[target] - slopes @ mean[parents]) / spread[i]
     return start
 
