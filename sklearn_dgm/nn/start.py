@@ -32,7 +32,7 @@ def shrunk_covariance(F, sample_weight):
     """
     n, p = sample_weight.sum(), F.shape[1]
     S = (F * sample_weight[:, None]).T @ F / n
-    mu = np.trace(S) / p
+    mu = np.trace(S) / max(p, 1)  # there may be none
     distance = np.sum(S**2) - p * mu**2
     noise = (sample_weight @ np.sum(F**2, axis=1) ** 2 / n - np.sum(S**2)) / n
     shrinkage = min(noise / distance, 1.0) if distance > 0 else 1.0
