@@ -259,7 +259,7 @@ def test_grid_is_where_the_dtype_of_the_table_puts_it():
 )
 def test_corner_has_the_lower_triangle(X, density):
     display = draw(density.fit(X), X, random_state=0)
-    is_drawn = display.axes_ != None  # noqa: E711
+    is_drawn = [[panel is not None for panel in row] for row in display.axes_]
     np.testing.assert_array_equal(is_drawn, np.tri(4, dtype=bool))
     assert len(display.figure_.axes) == 4 * 3 / 2 + 4
     assert display.sampled.shape == display.rows.shape == (150, 4)
