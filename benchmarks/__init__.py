@@ -1,1 +1,1 @@
-"""Measurements of speed, memory and held-out likelihood: ``python -m benchmarks NAME``."""
+"""Measurements of likelihood, imputation, speed and memory beside peers: ``python -m benchmarks NAME``."""

@@ -1,25 +1,37 @@
 """Command line of the benchmarks."""
 
 import argparse
+from pathlib import Path
 
-from benchmarks import histogram, imports, likelihood, sampling
+from benchmarks import histogram, imports, impute, likelihood, report, sampling, speed, synthetic
+from benchmarks.results import FOLDER
+
+MODULES = (likelihood, synthetic, impute, speed, histogram, sampling, imports, report)
 
 
-def main():
-    parser = argparse.ArgumentParser("python -m benchmarks", description="Print a Markdown table.")
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks",
+        description="Measure, add lines to results/*.jsonl as figures come, and report them in RESULTS.md.",
+    )
     names = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    for module in (histogram, imports, likelihood, sampling):
+    for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         subparser = names.add_parser(
             name,
             help=module.__doc__.splitlines()[0],
             description=module.__doc__,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         module.add_arguments(subparser)
+        subparser.add_argument("--results", type=Path, default=FOLDER, help="where lines are kept")
         subparser.set_defaults(run=module.run)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     args.run(args)
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Docstrings as they are, and defaults."""
 
 
 if __name__ == "__main__":

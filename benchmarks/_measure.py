@@ -1,10 +1,28 @@
-"""Interleaved timings and Markdown tables."""
+"""Timings."""
 
 import time
-from importlib import import_module
-from itertools import chain
 
 import numpy as np
+
+
+def seconds_of(task):
+    """Call something and time it.
+
+    Parameters
+    ----------
+    task : callable
+        What to time.
+
+    Returns
+    -------
+    result : object
+        What it returned.
+    seconds : float
+        Wall time.
+    """
+    start = time.perf_counter()
+    result = task()
+    return result, time.perf_counter() - start
 
 
 def interleaved_seconds(tasks, repeats):
@@ -25,46 +43,5 @@ def interleaved_seconds(tasks, repeats):
     seconds = {name: [] for name in tasks}
     for _ in range(repeats + 1):
         for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_of(task)[1])
     return {name: np.array(values[1:]) for name, values in seconds.items()}
-
-
-def print_table(header, rows):
-    """Print a Markdown table, each row as soon as it is there.
-
-    Parameters
-    ----------
-    header : list of str
-        Names of the columns.
-    rows : iterable of list
-        Cells of each row.
-    """
-    for cells in chain([header, ["---"] * len(header)], rows):
-        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-    print()
-
-
-def import_optional(name):
-    """Import a package that only benchmarks need.
-
-    Parameters
-    ----------
-    name : str
-        Name of the module.
-
-    Returns
-    -------
-    module : module
-        The module.
-
-    Raises
-    ------
-    SystemExit
-        If it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise SystemExit(f'{error}; install the extra: pip install -e ".[benchmark]"') from error

@@ -2,11 +2,15 @@
 
 import pickle
 import tracemalloc
+from functools import partial
 
 import numpy as np
 
-from benchmarks._measure import import_optional, interleaved_seconds, print_table
+from benchmarks._measure import interleaved_seconds
+from benchmarks.results import Results, version_of
 from sklearn_dgm import HistogramDensity
+
+OURS = "sklearn-dgm"
 
 
 def add_arguments(parser):
@@ -15,32 +19,40 @@ def add_arguments(parser):
 
 
 def run(args):
-    print_fit_and_score(args.n_rows, args.repeats)
-    print_sample(args.n_rows, args.repeats)
-    print_memory()
+    results = Results("histogram", args.results)
+    measure_fit_and_score(results, args.n_rows, args.repeats)
+    measure_sample(results, args.n_rows, args.repeats)
+    measure_memory(results)
 
 
-def print_fit_and_score(n_rows, repeats):
+def measure_fit_and_score(results, n_rows, repeats):
     """Two normal columns, 100 equal bins each."""
-    boost = import_optional("boost_histogram.numpy")
     X = np.random.default_rng(0).normal(size=(n_rows, 2))
     density = HistogramDensity(bins=100)
-    seconds = interleaved_seconds(
-        {
-            "HistogramDensity.fit": lambda: density.fit(X),
-            "HistogramDensity.score_samples": lambda: density.score_samples(X),
-            "numpy.histogramdd": lambda: np.histogramdd(X, bins=100),
-            "boost_histogram, 1 thread": lambda: boost.histogramdd(tuple(X.T), bins=100, threads=1),
-            "boost_histogram, 2 threads": lambda: boost.histogramdd(
-                tuple(X.T), bins=100, threads=2
-            ),
-        },
-        repeats,
-    )
-    _print_ratios(f"{n_rows:,} rows x 2 columns", seconds, "HistogramDensity.fit")
+    name = f"{n_rows:,} rows x 2 columns"
+    packages = dict.fromkeys(["HistogramDensity.fit", "HistogramDensity.score_samples"], OURS)
+    packages["numpy.histogramdd"] = "numpy"
+    tasks = {
+        "HistogramDensity.fit": lambda: density.fit(X),
+        "HistogramDensity.score_samples": lambda: density.score_samples(X),
+        "numpy.histogramdd": lambda: np.histogramdd(X, bins=100),
+    }
+    with_threads = {1: "boost_histogram, 1 thread", 2: "boost_histogram, 2 threads"}
+    packages |= dict.fromkeys(with_threads.values(), "boost-histogram")
+    if version_of("boost-histogram") is None:
+        for peer in with_threads.values():
+            results.add(data=name, peer=peer, gap="not installed")
+    else:
+        import boost_histogram.numpy as boost
+
+        tasks |= {
+            peer: partial(boost.histogramdd, tuple(X.T), bins=100, threads=threads)
+            for threads, peer in with_threads.items()
+        }
+    _add_ratios(results, name, interleaved_seconds(tasks, repeats), packages)
 
 
-def print_sample(n_draws, repeats):
+def measure_sample(results, n_draws, repeats):
     """Draws from a million occupied cells, as integer columns and as continuous ones."""
     cells = np.indices((1000, 1000)).reshape(2, -1).T
     rng = np.random.default_rng(0)
@@ -55,29 +67,35 @@ def print_sample(n_draws, repeats):
         },
         repeats,
     )
-    title = f"{n_draws:,} draws from {len(cells):,} cells"
-    _print_ratios(title, seconds, "sample, 2 integer columns")
+    packages = dict.fromkeys(seconds, OURS) | {"Generator.choice": "numpy"}
+    _add_ratios(results, f"{n_draws:,} draws from {len(cells):,} cells", seconds, packages)
 
 
-def _print_ratios(title, seconds, unit):
-    print_table(
-        [title, "seconds", f"ratio to {unit}"],
-        [
-            [name, f"{np.median(values):.2f}", f"{np.median(values / seconds[unit]):.2f}"]
-            for name, values in seconds.items()
-        ],
-    )
+def _add_ratios(results, name, seconds, packages):
+    """Add medians of seconds, and of ratios to the first task."""
+    first = next(iter(seconds.values()))
+    for peer, values in seconds.items():
+        results.add(
+            data=name,
+            peer=peer,
+            version=version_of(packages[peer]),
+            seconds=round(float(np.median(values)), 3),
+            ratio=round(float(np.median(values / first)), 3),
+        )
 
 
-def print_memory():
+def measure_memory(results):
     """Peak of fit and size of the model, relative to the rows."""
     X = np.random.default_rng(0).normal(size=(1_000_000, 20))
-    rows = []
     for alpha in (0.0, 1.0):
         tracemalloc.start()
         density = HistogramDensity(bins=10, alpha=alpha).fit(X)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        size = len(pickle.dumps(density))
-        rows.append([f"alpha={alpha:g}", f"{peak / X.nbytes:.2f}", f"{size / X.nbytes:.2f}"])
-    print_table(["1,000,000 rows x 20 columns", "peak of fit / rows", "pickle / rows"], rows)
+        results.add(
+            data="1,000,000 rows x 20 columns",
+            peer=f"alpha={alpha:g}",
+            version=version_of(OURS),
+            peak_share=round(peak / X.nbytes, 3),
+            pickle_share=round(len(pickle.dumps(density)) / X.nbytes, 3),
+        )

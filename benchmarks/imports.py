@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 
-from benchmarks._measure import print_table
+from benchmarks.results import Results
 
+# The first one is what the others are set beside.
 STATEMENTS = (
     "import sklearn.base",
     "import sklearn_dgm",
@@ -24,11 +25,14 @@ def run(args):
     rounds = [[_seconds(statement) for statement in STATEMENTS] for _ in range(args.repeats + 1)]
     seconds = np.array(rounds[1:])
     extra = np.median(seconds - seconds[:, :1], axis=0)
-    rows = zip(STATEMENTS, np.median(seconds, axis=0), extra, strict=True)
-    print_table(
-        ["statement", "seconds", f"more than `{STATEMENTS[0]}`"],
-        [[f"`{statement}`", f"{s:.3f}", f"{more:+.3f}"] for statement, s, more in rows],
-    )
+    results = Results("imports", args.results)
+    for statement, s, more in zip(STATEMENTS, np.median(seconds, axis=0), extra, strict=True):
+        results.add(
+            data="statement",
+            peer=f"`{statement}`",
+            seconds=round(float(s), 3),
+            more=round(float(more), 3),
+        )
 
 
 def _seconds(statement):

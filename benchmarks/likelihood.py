@@ -1,174 +1,153 @@
-"""Held-out log-likelihood of AutoregressiveDensity, KernelDensity and GaussianMixture on real tables.
+"""Held-out log-likelihood beside peers, on continuous, binary or mixed tables.
 
-Rows are split into 70 % training, 15 % validation and 15 % test. Columns are standardised by the training rows, and
-scores are nats per test row in these units. AutoregressiveDensity has its defaults and is fitted to training and
-validation rows (of which it keeps a tenth to stop on). KernelDensity has the bandwidth that is best in five folds of the
-same rows (of a random part of them where they are many) and is fitted to all of them. GaussianMixture has the number of
-components that is best on the validation rows when fitted to the training rows, and is fitted again to both.
+AutoregressiveDensity has nothing set but random_state, and is fitted to training and validation rows together, of which
+it keeps a part of its own to stop on. Peers choose what they choose on the validation rows.
 
-Only columns that look continuous take part: where values repeat, a density can be raised at will.
+continuous  70 % training, 15 % validation, 15 % test, standardised by the training rows. Only columns that look
+            continuous take part: where values repeat, a density can be raised at will. Single values that are frequent
+            have a mass in AutoregressiveDensity, so that columns with such are left out, too.
+binary      The three parts that came with the tables; booleans.
+mixed       70/15/15 %. Rows and columns that all can take, on one reference measure (data.py and mixed_peers.py say
+            how); and AutoregressiveDensity alone on tables "as read", with strings and missing cells.
 """
 
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import GridSearchCV, KFold
-from sklearn.neighbors import KernelDensity
 
-from benchmarks._measure import import_optional, print_table
-from sklearn_dgm import AutoregressiveDensity
-
-HEADER = [
-    *("table", "seed", "rows", "columns", "copies", "AR", "KDE", "GMM", "AR - KDE"),
-    *("AR s", "KDE s", "GMM s", "epochs", "bandwidth", "components"),
-]
-MIN_ROWS = 1000
-BANDWIDTHS = np.geomspace(0.02, 2, 30)
-N_COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
+from benchmarks import data
+from benchmarks._measure import seconds_of
+from benchmarks.peers import OURS, PEERS
+from benchmarks.results import Results, row_hashes
 
 
 def add_arguments(parser):
+    parser.add_argument("--suite", choices=list(PEERS), required=True, help="kind of tables")
     parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--only", nargs="+", help="names of tables, such as texture")
-    parser.add_argument("--max-rows", type=int, default=10_000, help="rows of a table at most")
-    parser.add_argument(
-        "--bandwidth-rows",
-        type=int,
-        default=10_000,
-        help="rows to choose the bandwidth on, at most",
-    )
+    parser.add_argument("--peers", nargs="+", help=f"names of peers to run, such as {OURS}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of split and fit")
+    parser.add_argument("--max-rows", type=int, help="rows of a table at most")
     parser.add_argument("--min-distinct", type=int, default=50, help="values of a column at least")
     parser.add_argument("--max-share", type=float, default=0.1, help="share of its commonest value")
 
 
 def run(args):
-    print("AR is AutoregressiveDensity; copies are test rows that were also seen in fit; the gain")
-    print("has its standard error over test rows; seconds of fit include all choices.\n")
     warnings.simplefilter("ignore", ConvergenceWarning)
-    paths = [p for p in table_paths(args.data) if args.only is None or table_name(p) in args.only]
-    left_out = []
-    rows = measured_rows(paths, left_out, args)
-    print_table(HEADER, rows)
-    print(f"Left out for their few continuous columns or rows: {', '.join(left_out) or 'none'}.")
+    results = Results(args.suite, args.results)
+    peers = [p for p in PEERS[args.suite] if args.peers is None or p.name in args.peers]
+    for split in SPLITS[args.suite](args):
+        for peer in peers:
+            if peer.name == OURS or not split.only_ours:
+                measure(results, split, peer)
 
 
-def measured_rows(paths, left_out, args):
-    """Rows of the printed table, one by one; tables that do not qualify are added to `left_out`."""
-    for path in paths:
-        X, n_columns = read_columns(path, args.min_distinct, args.max_share)
-        if len(X) < MIN_ROWS or X.shape[1] < 2:
-            left_out.append(f"{table_name(path)} ({X.shape[1]} of {n_columns}, {len(X)} rows)")
-            continue
+def _chosen(tables, args):
+    """The tables that are asked for."""
+    return ((n, t) for n, t in tables if args.only is None or n in args.only)
+
+
+def continuous_splits(args):
+    """Standardised splits of the columns that look continuous."""
+    for name, X in _chosen(data.continuous_tables(args.data), args):
+        kept = data.looks_continuous(X, args.min_distinct, args.max_share) & ~data.has_atoms(X)
+        columns = f"{kept.sum()} of {len(kept)}"
         for seed in args.seeds:
-            yield measure(table_name(path), n_columns, X, seed, args)
+            if kept.sum() < 2:
+                yield data.Split(name, seed, columns, gap="too few continuous columns")
+                continue
+            train, valid, test = data.three_parts(X[:, kept], seed, args.max_rows)
+            location, scale = train.mean(axis=0), train.std(axis=0)
+            parts = [(part - location) / scale for part in (train, valid, test)]
+            yield data.Split(name, seed, columns, *parts)
 
 
-def table_name(path):
-    return path.name.partition(".")[0]
+def binary_splits(args):
+    """The splits that came with the tables, for each seed of the fit."""
+    for name, parts in _chosen(data.binary_tables(args.data), args):
+        parts = [part[: args.max_rows] for part in parts]
+        for seed in args.seeds:
+            yield data.Split(name, seed, str(parts[0].shape[1]), *parts)
 
 
-def table_paths(folder):
-    """Files of the tables, the halves of adult as one."""
-    patterns = ("continuous/*.npz", "adbench/*.npz", "mixed/*.csv.gz")
-    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    return [path for path in paths if path.name != "adult_test.csv.gz"]
+def mixed_splits(args):
+    """Splits of the part that all take; of the whole table as it was read, for ours alone."""
+    for name, frame in _chosen(data.mixed_tables(args.data), args):
+        table = data.complete_table(frame)
+        columns = f"{table.shape[1]} of {frame.shape[1]}"
+        for seed in args.seeds:
+            yield data.Split(name, seed, columns, *data.three_parts(table, seed, args.max_rows))
+            parts = data.three_parts(frame, seed, args.max_rows)
+            yield data.Split(f"{name}, as read", seed, str(frame.shape[1]), *parts, only_ours=True)
 
 
-def read_columns(path, min_distinct, max_share):
-    """Numeric columns that look continuous, of the rows without missing values.
-
-    Parameters
-    ----------
-    path : Path
-        File of the table; a column `y` of its own is left out.
-    min_distinct : int
-        Number of values that a column must have.
-    max_share : float
-        Largest share of the rows that one value may have.
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, n_features)
-        Rows.
-    n_columns : int
-        Number of columns before the choice.
-    """
-    if path.suffix == ".npz":
-        X = np.load(path)["X"].astype(np.float64)
-    else:
-        X = import_optional("pandas").read_csv(path).select_dtypes("number").to_numpy(np.float64)
-    X = X[:, ~np.isnan(X).all(axis=0)]
-    X = X[~np.isnan(X).any(axis=1)]
-    counts = [np.unique(x, return_counts=True)[1] for x in X.T]
-    kept = [len(c) >= min_distinct and c.max() <= max_share * len(X) for c in counts]
-    return X[:, kept], len(kept)
+SPLITS = {"continuous": continuous_splits, "binary": binary_splits, "mixed": mixed_splits}
 
 
-def split(X, max_rows, rng):
-    """Standardised training, validation and test rows."""
-    X = X[rng.permutation(len(X))[:max_rows]]
-    train, valid, test = np.split(X, [int(0.7 * len(X)), int(0.85 * len(X))])
-    location, scale = train.mean(axis=0), train.std(axis=0)
-    return [(part - location) / scale for part in (train, valid, test)]
+def measure(results, split, peer):
+    """Fit a peer and score the test rows; add the figures, or why there are none."""
+    record = {"data": split.name, "seed": split.seed, "peer": peer.name}
+    record |= {"version": peer.version, "columns": split.columns}
+    if split.gap:
+        results.add(**record, gap=split.gap)
+        return
+    results.attempt(record, lambda: fit_and_score(results, record, split, peer))
+    if peer.name == OURS:
+        renew_differences(results, record, test_hash(split))
 
 
-def fit_autoregressive(train, valid, seed):
-    return AutoregressiveDensity(random_state=seed).fit(np.concatenate([train, valid]))
+def test_hash(split):
+    """A number that tells whether scores are of the same rows."""
+    return int(row_hashes(split.test).sum())
 
 
-def fit_kde(train, valid, seed, n_rows):
-    both = np.concatenate([train, valid])
-    some = np.random.default_rng(seed).permutation(both)[:n_rows]
-    folds = KFold(5, shuffle=True, random_state=seed)
-    # A relative tolerance of 1e-3 moves a score by at most 1e-3 nats and saves half the time.
-    search = GridSearchCV(
-        KernelDensity(rtol=1e-3), {"bandwidth": BANDWIDTHS}, cv=folds, refit=False
-    )
-    return KernelDensity(**search.fit(some).best_params_).fit(both)
-
-
-def fit_mixture(train, valid, seed):
-    mixtures = [GaussianMixture(k, random_state=seed) for k in N_COMPONENTS]
-    best = max(mixtures, key=lambda mixture: mixture.fit(train).score(valid))
-    return best.fit(np.concatenate([train, valid]))
-
-
-def share_of_copies(rows, of):
-    """Share of rows that are equal to one of others."""
-    known = {row.tobytes() for row in of}
-    return np.mean([row.tobytes() in known for row in rows])
-
-
-def measure(name, n_columns, X, seed, args):
-    """Cells of one row of the printed table."""
-    train, valid, test = split(X, args.max_rows, np.random.default_rng(seed))
-    fits = {
-        "AR": lambda: fit_autoregressive(train, valid, seed),
-        "KDE": lambda: fit_kde(train, valid, seed, args.bandwidth_rows),
-        "GMM": lambda: fit_mixture(train, valid, seed),
+def fit_and_score(results, record, split, peer):
+    """Figures of one fit."""
+    fitted, fit_seconds = seconds_of(lambda: peer.fit(split.train, split.valid, split.seed))
+    log_prob, score_seconds = seconds_of(lambda: np.asarray(fitted.log_prob(split.test)))
+    results.keep_scores(record, log_prob, test_hash(split))
+    figures = {} if peer.name == OURS else difference_to_ours(results, record, test_hash(split))
+    known = np.concatenate([row_hashes(split.train), row_hashes(split.valid)])
+    copies = np.isin(row_hashes(split.test), known).mean()
+    return figures | {
+        **mean_of_possible(log_prob),
+        "rows": len(known) + len(split.test),
+        "copies": round(float(copies), 3),
+        "fit_seconds": round(fit_seconds, 2),
+        "score_seconds": round(score_seconds, 4),
+        "notes": fitted.notes,
     }
-    densities, seconds, scores = {}, {}, {}
-    for label, fit in fits.items():
-        start = time.perf_counter()
-        densities[label] = fit()
-        seconds[label] = time.perf_counter() - start
-        scores[label] = densities[label].score_samples(test)
-    gain = scores["AR"] - scores["KDE"]
-    return [
-        name,
-        seed,
-        len(train) + len(valid) + len(test),
-        f"{X.shape[1]} of {n_columns}",
-        f"{share_of_copies(test, np.concatenate([train, valid])):.0%}",
-        *[f"{score.mean():.2f}" for score in scores.values()],
-        f"{gain.mean():+.2f} ± {gain.std() / np.sqrt(len(gain)):.2f}",
-        *[f"{s:.0f}" for s in seconds.values()],
-        densities["AR"].n_iter_,
-        f"{densities['KDE'].bandwidth:.3f}",
-        densities["GMM"].n_components,
-    ]
+
+
+def mean_of_possible(log_prob):
+    """Mean of the rows that are not impossible, and the number of those that are."""
+    possible = np.isfinite(log_prob)
+    mean = round(float(log_prob[possible].mean()), 6) if possible.any() else None
+    return {"log_likelihood": mean, "impossible": int((~possible).sum())}
+
+
+def renew_differences(results, record, rows):
+    """Set the peers of the same table and seed beside scores of ours that are new."""
+    for old in results.load():
+        same = all(old[part] == record[part] for part in ("data", "seed"))
+        if same and old["peer"] != OURS and "gap" not in old:
+            results.replace(old, **difference_to_ours(results, old, rows))
+
+
+def difference_to_ours(results, record, rows):
+    """Mean of ours less the peer's, with its standard error over the rows that neither calls impossible."""
+    ours = results.scores({**record, "peer": OURS}, rows)
+    theirs = results.scores(record, rows)
+    missing = {"difference": None, "standard_error": None}
+    if ours is None or theirs is None:
+        return missing
+    difference = (ours - theirs)[np.isfinite(ours) & np.isfinite(theirs)]
+    if len(difference) < 2:
+        return missing
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    return {
+        "difference": round(float(difference.mean()), 6),
+        "standard_error": round(float(error), 6),
+    }

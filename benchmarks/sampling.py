@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from benchmarks._measure import import_optional, interleaved_seconds, print_table
+from benchmarks._measure import interleaved_seconds
+from benchmarks.results import Results, version_of
 from sklearn_dgm import AutoregressiveDensity
 
 
@@ -22,27 +23,37 @@ def run(args):
         density = AutoregressiveDensity(early_stopping=False, max_epochs=1, random_state=0).fit(X)
     module = density.net_.module_
     z = torch.from_numpy(density.schema_.encode(X)[0])
-    flow = import_optional("zuko").flows.MAF(d, transforms=1, hidden_features=(256, 256)).double()()
     generator = torch.Generator().manual_seed(0)
-    seconds = interleaved_seconds(
-        {
-            "AutoregressiveDensity: score_samples": lambda: density.score_samples(X),
-            "AutoregressiveDensity: sample": lambda: density.sample(n, random_state=0),
-            "plain MADE: d full passes": lambda: sample_with_full_passes(module, n, generator),
-            "zuko MAF: log_prob": lambda: flow.log_prob(z),
-            "zuko MAF: sample": lambda: flow.sample((n,)),
-        },
-        args.repeats,
-    )
-    score = seconds["AutoregressiveDensity: score_samples"]
-    maf = seconds["zuko MAF: log_prob"]
-    print_table(
-        [f"{n:,} rows x {d} columns", "seconds", "ratio to its own scoring"],
-        [
-            [name, f"{np.median(s):.3f}", f"{np.median(s / (maf if 'MAF' in name else score)):.1f}"]
-            for name, s in seconds.items()
-        ],
-    )
+    tasks = {
+        "AutoregressiveDensity: score_samples": lambda: density.score_samples(X),
+        "AutoregressiveDensity: sample": lambda: density.sample(n, random_state=0),
+        "plain MADE: d full passes": lambda: sample_with_full_passes(module, n, generator),
+    }
+    results, name = Results("sampling", args.results), f"{n:,} rows x {d} columns"
+    if version_of("zuko") is None:
+        for task in ("log_prob", "sample"):
+            results.add(data=name, peer=f"zuko MAF: {task}", gap="not installed")
+    else:
+        import zuko
+
+        flow = zuko.flows.MAF(d, transforms=1, hidden_features=(256, 256)).double()()
+        tasks["zuko MAF: log_prob"] = lambda: flow.log_prob(z)
+        tasks["zuko MAF: sample"] = lambda: flow.sample((n,))
+    add_ratios(results, name, interleaved_seconds(tasks, args.repeats))
+
+
+def add_ratios(results, name, seconds):
+    """Add medians of seconds, and of ratios to the same density's scoring."""
+    for peer, values in seconds.items():
+        is_zuko = peer.startswith("zuko")
+        score = seconds["zuko MAF: log_prob" if is_zuko else "AutoregressiveDensity: score_samples"]
+        results.add(
+            data=name,
+            peer=peer,
+            version=version_of("zuko" if is_zuko else "sklearn-dgm"),
+            seconds=round(float(np.median(values)), 3),
+            ratio=round(float(np.median(values / score)), 2),
+        )
 
 
 def sample_with_full_passes(module, n_samples, generator):
@@ -66,5 +77,6 @@ def sample_with_full_passes(module, n_samples, generator):
     z = torch.zeros(n_samples, len(module.variables), dtype=torch.float64)
     for j in range(z.shape[1]):
         params = module.params(z).reshape(n_samples, z.shape[1], head.n_params)
-        z[:, j] = head.draw(params[:, j], j, generator)
+        uniform = torch.rand(n_samples, generator=generator, dtype=torch.float64)
+        z[:, j] = head.draw(params[:, j], j, uniform)
     return z

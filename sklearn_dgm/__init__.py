@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.base import BaseDensity, is_density
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.histogram import HistogramDensity
+    from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import DensityDisplay, TrainingDisplay
     from sklearn_dgm.metrics import mean_log_likelihood
 
@@ -19,6 +20,7 @@ _HOMES = {
     "BaseDensity": "base",
     "ColumnSchema": "columns",
     "DensityDisplay": "inspection",
+    "DensityImputer": "impute",
     "HistogramDensity": "histogram",
     "TrainingDisplay": "inspection",
     "is_density": "base",

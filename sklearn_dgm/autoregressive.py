@@ -7,17 +7,29 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._conditioning import ConditionalMixin
+from sklearn_dgm._normal_scores import NormalScoresMixin
 from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm.base import check_generator
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, like_frame
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, like_frame
+from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE, Variable
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.start import start_from_gaussian
+from sklearn_dgm.nn.start import moments, start_from
 
 # Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.
 MAX_LEVELS = 64
 # Pieces of the piecewise-linear encoding of a numeric column, and of all of them.
 MAX_PIECES, MAX_ALL_PIECES = 32, 4096
+# Whole numbers of a mixture with so much of the weight, and from so many rows, get a probability of their own.
+MIN_ATOM_SHARE, MIN_ATOM_ROWS = 0.02, 10
+# What "auto" tries; inputs are dropped less than hidden units, by this.
+DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
+MAX_TRIAL_ROWS = 15_000
+# Networks that share the orders where each serves for any.
+MAX_NETWORKS = 4
+# L1 penalty on what training changes in the linear paths to categories, in nats of the whole data.
+SPARSITY = 8.0
 
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
@@ -40,25 +52,36 @@ def _location_and_scale(z, sample_weight):
     return float(location), float(scale)
 
 
+def _frequent(z, sample_weight):
+    """Whole numbers that hold so much weight that a smooth mixture would not do them justice."""
+    values, place = np.unique(z, return_inverse=True)
+    weight = np.bincount(place, weights=sample_weight)
+    return values[(weight >= MIN_ATOM_SHARE * weight.sum()) & (weight >= MIN_ATOM_ROWS)]
+
+
 def _variable(column, z, sample_weight, n_pieces):
     """What the network must know of a column."""
+    observed = ~np.isnan(z)
+    z, sample_weight = z[observed], sample_weight[observed]
     if column.kind == CATEGORICAL:
-        return Variable(n_levels=len(column.categories), whole=False)
+        return Variable(len(column.categories), whole=False, unknown_share=column.unknown_share)
     location, scale = _location_and_scale(z, sample_weight)
-    whole = column.kind == INTEGER
-    n_levels = int(column.high - column.low) + 1 if whole else None
+    whole = column.kind in (INTEGER, ROUNDED)
+    n_levels, atoms = None, column.encoded_atoms
     if whole:
         scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
+        n_levels = round(column.encoded(column.high) - column.encoded(column.low)) + 1
+        if n_levels > MAX_LEVELS:
+            n_levels, atoms = None, _frequent(z, sample_weight)
     elif scale < 1e-8:
         scale = 1.0  # constant, but for rows with hardly any weight
     knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
     knots = (knots - location) / scale
     knots = knots[np.append(np.diff(knots) > 1e-6, True)]
-    n_levels = n_levels if whole and n_levels <= MAX_LEVELS else None
-    return Variable(n_levels, whole, location, scale, tuple(knots))
+    return Variable(n_levels, whole, location, scale, tuple(knots), tuple(atoms))
 
 
-class AutoregressiveDensity(BaseNeuralDensity):
+class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensity):
     """Density from a chain of conditionals that one masked network computes.
 
     ``log p(x) = sum_j log p(x_j | x_<j)``. A masked network (MADE [1]_) gives the parameters of all conditionals in one
@@ -77,18 +100,22 @@ class AutoregressiveDensity(BaseNeuralDensity):
         Number of units of each hidden layer; an int for one layer, ``()`` for sums over the parents.
     activation : {"relu", "tanh", "silu", "gelu"}, default="relu"
         Activation of the hidden units.
-    order : {"given", "random"} or array-like of shape (n_features,), default="given"
-        The order in which columns are conditioned on each other: as in X, shuffled, or a permutation of the column
-        indices.
+    order : {"random", "given"} or array-like of shape (n_features,) or (n_orders, n_features), default="random"
+        The order in which columns are conditioned on each other: several shuffled ones, as in X, or one or more
+        permutations of the column indices. The density is the mean of those of the orders.
+    n_orders : int or "auto", default="auto"
+        Number of shuffled orders; "auto" is 4, and less for more than 20,000 rows or 50 columns.
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
     n_components : int, default=8
         Components of each mixture.
-    dropout : float, default=0.2
-        Share of hidden units dropped in training.
+    dropout : float or "auto", default="auto"
+        Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.2 without categorical
+        columns or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order, and the validation rows
+        choose.
     max_epochs : int, default=500
-        Passes over the rows at most.
+        Passes over the rows at most, for each order; of more than 65,536 rows a pass takes so many at random.
     lr : float, default=3e-3
         Learning rate of AdamW.
     batch_size : int or "auto", default="auto"
@@ -99,7 +126,7 @@ class AutoregressiveDensity(BaseNeuralDensity):
         Whether to keep a part of the rows for validation, to stop when their likelihood no longer rises, and to keep
         the weights that were best for them, be it those that training started from. Without it all rows train for `max_epochs`.
     validation_fraction : float, default=0.1
-        Share of the rows kept for validation.
+        Share of the rows kept for validation, at most 10,000 of them; other ones for each order.
     n_iter_no_change : int, default=20
         Epochs without a better validation likelihood after which training stops.
     device : str or torch.device, default="auto"
@@ -121,6 +148,12 @@ class AutoregressiveDensity(BaseNeuralDensity):
         Columns that hold categories, by dtype, name, index or mask; see :class:`~sklearn_dgm.columns.ColumnSchema`.
     integer_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold counts, in the same form.
+    column_kinds : dict, default=None
+        Kinds of columns, by name or index, that overrule what dtypes and values say: "continuous", "rounded", "mixed",
+        "integer" or "categorical"; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+    handle_unknown : {"impossible", "error", "rare"}, default="impossible"
+        What a category is that `fit` has not seen: a row of density 0, a ValueError, or as likely as a new category
+        was among the fitted rows (by the count of those seen once).
 
     Attributes
     ----------
@@ -131,12 +164,15 @@ class AutoregressiveDensity(BaseNeuralDensity):
         whether it was the `best` so far (better than the start, too), and its `duration` in seconds.
     n_iter_ : int
         Number of epochs.
-    order_ : ndarray of shape (n_features,)
-        The order of the columns.
+    order_ : ndarray of shape (n_features,) or (n_orders, n_features)
+        The order of the columns, or several.
+    dropout_ : float
+        Share of hidden units dropped in training.
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact"}
-        `score_samples` returns exact log-densities.
+        `score_samples` returns exact log-densities of complete rows, and of rows whose missing cells are categories of
+        at most 256 joint outcomes; of other rows with missing cells estimates, by sequential importance sampling.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -184,19 +220,25 @@ class AutoregressiveDensity(BaseNeuralDensity):
         **BaseNeuralDensity._parameter_constraints,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "order": [StrOptions({"given", "random"}), "array-like"],
+        "order": [StrOptions({"given", "random", "any"}), "array-like"],
+        "n_orders": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "conditional": [StrOptions(set(COMPONENTS))],
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
+    _detect_ties = True
+    _takes_missing = True
     _shape_params = (
         *BaseNeuralDensity._shape_params,
         "hidden_layer_sizes",
         "activation",
         "order",
+        "n_orders",
         "conditional",
         "n_components",
         "dropout",
+        "handle_unknown",
     )
 
     def __init__(
@@ -204,10 +246,11 @@ class AutoregressiveDensity(BaseNeuralDensity):
         hidden_layer_sizes=(256, 256),
         activation="relu",
         *,
-        order="given",
+        order="random",
+        n_orders="auto",
         conditional="logistic-mixture",
         n_components=8,
-        dropout=0.2,
+        dropout="auto",
         max_epochs=500,
         lr=3e-3,
         batch_size="auto",
@@ -223,13 +266,19 @@ class AutoregressiveDensity(BaseNeuralDensity):
         random_state=None,
         categorical_features="from_dtype",
         integer_features="from_dtype",
+        column_kinds=None,
+        handle_unknown="impossible",
     ):
         super().__init__(
-            categorical_features=categorical_features, integer_features=integer_features
+            categorical_features=categorical_features,
+            integer_features=integer_features,
+            column_kinds=column_kinds,
         )
+        self.handle_unknown = handle_unknown
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.order = order
+        self.n_orders = n_orders
         self.conditional = conditional
         self.n_components = n_components
         self.dropout = dropout
@@ -247,22 +296,33 @@ class AutoregressiveDensity(BaseNeuralDensity):
         self.net_params = net_params
         self.random_state = random_state
 
-    def _resolve_order(self):
+    def _resolve_orders(self, n_samples):
+        """The orders, of shape (n_orders, n_features)."""
         d = self.n_features_in_
         if isinstance(self.order, str):
             if self.order == "given":
-                return np.arange(d)
-            return check_generator(self.random_state).permutation(d)
-        order = np.asarray(self.order)
+                return np.arange(d)[None]
+            rng = check_generator(self.random_state)
+            return np.array([rng.permutation(d) for _ in range(self._resolve_n_orders(n_samples))])
+        orders = np.asarray(self.order)
         if (
-            order.dtype.kind not in "iu"
-            or order.shape != (d,)
-            or not np.array_equal(np.sort(order), np.arange(d))
+            orders.dtype.kind not in "iu"
+            or orders.ndim not in (1, 2)
+            or orders.shape[-1] != d
+            or not np.array_equal(
+                np.sort(np.atleast_2d(orders)), np.tile(np.arange(d), (orders.size // d, 1))
+            )
         ):
             raise ValueError(
-                f"order should be a permutation of the column indices 0 to {d - 1}, got {self.order!r}."
+                f"order should be one or more permutations of the column indices 0 to {d - 1}, got {self.order!r}."
             )
-        return order
+        return np.atleast_2d(orders)
+
+    def _resolve_n_orders(self, n_samples):
+        if self.n_orders != "auto":
+            return self.n_orders
+        d = self.n_features_in_
+        return 1 if d == 1 else int(np.clip(80_000 / (n_samples * max(d / 50, 1)), 2, 4))
 
     def _resolve_hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes
@@ -273,25 +333,66 @@ class AutoregressiveDensity(BaseNeuralDensity):
             )
         return sizes
 
-    def _build_module(self, Z, sample_weight):
-        self.order_ = self._resolve_order()
+    def _settings(self, n_samples):
+        if self.dropout != "auto":
+            return [self.dropout]
+        # Neither numbers alone nor many rows have ever gained by more.
+        kinds = [column.kind for column in self.schema_.columns_]
+        is_tried = CATEGORICAL in kinds and n_samples <= MAX_TRIAL_ROWS
+        return DROPOUTS if is_tried else DROPOUTS[:1]
+
+    @property
+    def dropout_(self):
+        """Share of hidden units dropped in training."""
+        return self._setting
+
+    def _takes_any_order(self):
+        return isinstance(self.order, str) and self.order == "any"
+
+    def _n_members(self):
+        n_orders = len(np.atleast_2d(self.order_))
+        return min(n_orders, MAX_NETWORKS) if self._takes_any_order() else n_orders
+
+    def _builder(self, Z, sample_weight):
+        if not self._continues():
+            orders = self._resolve_orders(len(Z))
+            self.order_ = orders[0] if len(orders) == 1 else orders
+        orders = np.atleast_2d(self.order_)
         # In wide tables fewer, or they would outweigh all else.
         n_pieces = min(MAX_PIECES, MAX_ALL_PIECES // self.n_features_in_)
         variables = [
             _variable(column, z, sample_weight, n_pieces)
             for column, z in zip(self.schema_.columns_, Z.T, strict=True)
         ]
-        module = MADE(
-            variables,
-            complete_adjacency(self.order_),
-            self._resolve_hidden_layer_sizes(),
-            self.activation,
-            self.n_components,
-            COMPONENTS[self.conditional],
-            self.dropout,
+
+        def settings(dropout):
+            return (
+                self._resolve_hidden_layer_sizes(),
+                self.activation,
+                self.n_components,
+                COMPONENTS[self.conditional],
+                dropout,
+                max(dropout - INPUT_DROPOUT_LESS, 0.0),
+                SPARSITY / sample_weight.sum(),
+            )
+
+        def network(order, dropout, kind=MADE):
+            return kind(variables, complete_adjacency(order), *settings(dropout))
+
+        with_moments = moments(
+            network(orders[0], 0.0), torch.from_numpy(np.array(Z)), sample_weight
         )
-        start_from_gaussian(module, torch.from_numpy(np.array(Z)), sample_weight)
-        return module
+
+        def build(member, dropout):
+            if self._takes_any_order():
+                module = network(orders[member], dropout, AnyOrderMADE)
+                those = orders[member :: self._n_members()]
+                return OrderMixture(module, Orders(with_moments, variables, settings(0.0)), those)
+            module = network(orders[member], dropout)
+            start_from(module, with_moments)
+            return module
+
+        return build
 
     def score_features(self, X):
         """Log-density of each column given those before it in the order.
@@ -305,7 +406,8 @@ class AutoregressiveDensity(BaseNeuralDensity):
         -------
         log_density : {ndarray, DataFrame} of shape (n_samples, n_features)
             Conditional log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The
-            sums of the rows are `score_samples(X)`.
+            sums of the rows are `score_samples(X)`. Missing cells have 0, and the others the expectation over what these
+            may hold.
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)

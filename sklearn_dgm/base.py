@@ -124,8 +124,9 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
 
     It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
     `fit`, `score_samples`, `score` and `sample`, for arrays and DataFrames with continuous, integer and categorical
-    columns. The reference measure is the Lebesgue measure on continuous columns and the counting measure on the others,
-    and densities are in the units of the X handed in.
+    columns, and for times. The reference measure is the Lebesgue measure on continuous and rounded columns, the counting
+    measure on integer and categorical ones, and the sum of both on mixed columns, which are continuous but for single
+    values that hold mass. Densities are in the units of the X handed in; those of dates are days, of other times seconds.
 
     Parameters
     ----------
@@ -133,6 +134,9 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Columns that hold categories; see :class:`~sklearn_dgm.columns.ColumnSchema`.
     integer_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold counts; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+    column_kinds : dict, default=None
+        Kinds of columns by name or index, which come before all else: "continuous", "rounded", "mixed", "integer" or
+        "categorical"; see :class:`~sklearn_dgm.columns.ColumnSchema`.
 
     Attributes
     ----------
@@ -158,7 +162,12 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.
 
     Set `_standardize = False` in the class body to get numbers in their own units, and `_score_kind` if the score is not
-    exact. Then run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
+    exact. With `_takes_missing = True` Z holds NaN where a cell is missing, and `_log_density` is that of the other
+    cells, the marginal. With `_detect_ties = True` there are rounded columns too, of which Z has the number of the cell
+    on a grid (0, 1, ...; the density of a cell is its probability), and mixed ones, whose `encoded_atoms` have
+    probabilities rather than densities. A density may have a parameter `handle_unknown`, and gives unknown categories
+    the `unknown_share` of their column then. After that run
+    :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
 
     Examples
     --------
@@ -182,13 +191,23 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     _parameter_constraints: dict = {
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "integer_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "column_kinds": [dict, None],
     }
     _standardize = True
+    _takes_missing = False
+    _detect_ties = False
     _score_kind = "exact"
 
-    def __init__(self, *, categorical_features="from_dtype", integer_features="from_dtype"):
+    def __init__(
+        self,
+        *,
+        categorical_features="from_dtype",
+        integer_features="from_dtype",
+        column_kinds=None,
+    ):
         self.categorical_features = categorical_features
         self.integer_features = integer_features
+        self.column_kinds = column_kinds
 
     @abstractmethod
     def _fit(self, Z, sample_weight):
@@ -209,7 +228,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from.
+            Rows to learn from. Their missing cells, where the density takes such, are left out of what is learnt.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -223,7 +242,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a parameter is invalid, a value is missing or infinite, or the weights are negative or all zero.
+            If a parameter is invalid, a value is infinite (or missing where the density takes no missing cells), all
+            values of a column are missing, or the weights are negative or all zero.
         """
         return self._fit_or_restore(X, sample_weight)
 
@@ -252,7 +272,14 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             sample_weight = _check_weights(X, sample_weight)
         if reset:
             self.schema_ = ColumnSchema(
-                self.categorical_features, self.integer_features, standardize=self._standardize
+                self.categorical_features,
+                self.integer_features,
+                standardize=self._standardize,
+                missing=self._takes_missing,
+                detect_ties=self._detect_ties,
+                # Not every density has these parameters.
+                column_kinds=getattr(self, "column_kinds", None),
+                handle_unknown=getattr(self, "handle_unknown", "impossible"),
             ).fit(X, sample_weight)
             self.score_kind_ = self._score_kind
         Z = self.schema_.encode(X)[0]
@@ -270,7 +297,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
         if isinstance(X, np.ma.MaskedArray):
-            X = np.where(np.ma.getmaskarray(X), None, X.data) if np.ma.is_masked(X) else X.data
+            missing = np.nan if X.dtype.kind == "f" else None
+            X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
         if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
             X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
         return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
@@ -286,16 +314,18 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            Natural-log densities (nats), in the units of X; `-inf` for an impossible row.
+            Natural-log densities (nats), in the units of X; `-inf` for an impossible row. Of a row with missing cells,
+            where the density takes them (see its tag `allow_nan`), it is the marginal density of the other cells.
 
         Raises
         ------
         ValueError
-            If a value is missing or infinite, or the columns are not those of `fit`.
+            If a value is infinite, or missing where the density takes no missing cells, or the columns are not those of
+            `fit`.
         """
         check_is_fitted(self)
         Z, log_det = self.schema_.encode(self._validate(X, reset=False))
-        return self._log_density(Z) + log_det.sum()
+        return self._log_density(Z) + log_det.sum(axis=-1)
 
     def score(self, X, y=None, sample_weight=None):
         """Total log-likelihood of the rows.
@@ -350,6 +380,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        tags.input_tags.allow_nan = self._takes_missing
         return tags
 
 

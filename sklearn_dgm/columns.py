@@ -1,214 +1,96 @@
 """The road between a user's table and the numbers a model works on.
 
-A :class:`ColumnSchema` learns what kind each column is (continuous, integer or categorical), turns rows into one float64
-matrix, and turns such a matrix back into the container, the column names and the dtypes that it was fitted on. A change
-of scale changes a density, so the logarithm of the Jacobian travels with every encoding.
+A :class:`ColumnSchema` learns what kind each column is (continuous, rounded, mixed, integer or categorical), turns rows
+into one float64 matrix, and turns such a matrix back into the container, the column names and the dtypes that it was
+fitted on. A change of scale changes a density, so the logarithm of the Jacobian travels with every encoding.
 """
 
+import functools
 import warnings
-from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
-CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
+from sklearn_dgm._column import (
+    CATEGORICAL,
+    CONTINUOUS,
+    INTEGER,
+    MIXED,
+    ROUNDED,
+    Column,
+    as_categories,
+    as_float,
+    codes,
+    distinct,
+    location_and_scale,
+    share_of_new,
+)
+from sklearn_dgm._frames import Clock, fill, is_frame, like_frame, raw_columns, template_of
+from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties
 
-# Rows are decoded in blocks of so many.
-ROWS_AT_ONCE = 2**13
+__all__ = [
+    "CATEGORICAL",
+    "CONTINUOUS",
+    "INTEGER",
+    "LARGEST_INTEGER",
+    "MIXED",
+    "ROUNDED",
+    "Column",
+    "ColumnSchema",
+    "is_frame",
+    "like_frame",
+]
+
+KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)
+HANDLE_UNKNOWN = ("impossible", "error", "rare")
+
 # Above it float64 no longer tells neighbouring integers apart.
 LARGEST_INTEGER = 2**53
-
-
-def is_frame(X):
-    """Whether X is a DataFrame (pandas, polars, ...) rather than an array or a list."""
-    return nw.dependencies.is_into_dataframe(X)
-
-
-def like_frame(values, X):
-    """Put one number for each cell of X into a DataFrame, if X is one.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_samples, n_features)
-        Numbers.
-    X : {ndarray, DataFrame} of shape (n_samples, n_features)
-        The table that they belong to.
-
-    Returns
-    -------
-    values : {ndarray, DataFrame} of shape (n_samples, n_features)
-        With the names and the index of X.
-    """
-    if not is_frame(X):
-        return values
-    if hasattr(X, "index"):
-        return type(X)(values, columns=X.columns, index=X.index)
-    return type(X)(values, schema=X.columns)
-
-
-def _is_missing(value):
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value is np.ma.masked
+# Longer tables are printed without their middle.
+FIRST_PRINTED, LAST_PRINTED = 15, 5
 
 
 def _is_number(value):
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
-class _RawColumn(NamedTuple):
-    label: Any
-    values: np.ndarray
-    dtype: Any
-    native_dtype: Any
-    declared: np.ndarray | None = None
-
-    @property
-    def where(self):
-        return f"column {self.label!r}"
-
-
-def _raw_columns(X):
-    """The columns of X as arrays, with the dtypes that they have in X."""
-    both = np.array([False, True])  # a boolean dtype declares its categories
-    if not is_frame(X):
-        declared = both if X.dtype.kind == "b" else None
-        return [_RawColumn(j, X[:, j], X.dtype, X.dtype, declared) for j in range(X.shape[1])]
-    frame = nw.from_native(X, eager_only=True)
-    columns = []
-    for j, label in enumerate(frame.columns):
-        series = frame[:, j]
-        null = series.is_null().to_numpy()
-        if null.any():
-            row = int(np.flatnonzero(null)[0])
-            raise ValueError(
-                f"Input X contains NaN (a missing value) in column {label!r}, row {row}."
-            )
-        declared = both if series.dtype == nw.Boolean else None
-        if series.dtype in (nw.Categorical, nw.Enum):
-            accessor = series.to_native().cat
-            pandas_like = hasattr(accessor, "categories")
-            declared = (
-                accessor.categories if pandas_like else accessor.get_categories()
-            ).to_numpy()
-        native_dtype = series.to_native().dtype
-        columns.append(_RawColumn(label, series.to_numpy(), series.dtype, native_dtype, declared))
-    return columns
-
-
-def _kind_by_dtype(column):
+def _kind_by_dtype(raw):
     """Kind of a column by its dtype; columns of Python objects are told by what they hold."""
-    dtype = column.dtype
-    if column.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
-        return CONTINUOUS if all(map(_is_number, column.values)) else CATEGORICAL
+    dtype = raw.dtype
+    if raw.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
+        return CONTINUOUS if all(map(_is_number, raw.values)) else CATEGORICAL
     if isinstance(dtype, np.dtype):
-        kinds = {"f": CONTINUOUS, "i": INTEGER, "u": INTEGER}
-        kinds |= dict.fromkeys("bUS", CATEGORICAL)
+        kinds = {"i": INTEGER, "u": INTEGER}
+        kinds |= dict.fromkeys("fmM", CONTINUOUS) | dict.fromkeys("bUS", CATEGORICAL)
         kind = kinds.get(dtype.kind)
     elif dtype.is_numeric():
         kind = INTEGER if dtype.is_integer() else CONTINUOUS
+    elif dtype in (nw.Date, nw.Datetime, nw.Duration):
+        kind = CONTINUOUS
     else:
         kind = CATEGORICAL if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum) else None
     if kind is None:
         raise TypeError(
-            f"{column.where} has dtype {column.native_dtype}, which is neither a number nor a category; "
+            f"{raw.where} has dtype {raw.native_dtype}, which is neither a number, a time nor a category; "
             "convert it to one of them or drop it."
         )
     return kind
 
 
-def _warn_of_mixture(column):
+def _warn_of_mixture(raw):
     """A single typo would turn numbers into categories in silence."""
-    if column.values.dtype.kind != "O":
+    if raw.values.dtype.kind != "O":
         return
-    is_text = np.array([isinstance(value, str) for value in column.values])
-    if is_text.any() and np.mean([_is_number(value) for value in column.values]) > 0.5:
-        row = int(np.flatnonzero(is_text)[0])
+    is_text = np.array([isinstance(value, str) for value in raw.values])
+    if is_text.any() and np.mean([_is_number(value) for value in raw.values]) > 0.5:
         warnings.warn(
-            f"{column.where} holds {column.values[row]!r} in row {row} among numbers, and is taken as categorical; "
-            "convert it to numbers, or name it in categorical_features.",
+            f"{raw.where} holds {raw.values[is_text][0]!r} in row {raw.row(is_text)} among numbers, and is taken as "
+            "categorical; convert it to numbers, or name it in categorical_features.",
             DataConversionWarning,
             stacklevel=2,
         )
-
-
-def _as_float(array, where):
-    """Float64 values of a numeric column, all of them finite."""
-    try:
-        array = np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"could not convert {where} to numbers: {error}; categories go into categorical_features."
-        ) from error
-    # A sum is finite only if all its terms are, and needs no array of flags.
-    with np.errstate(all="ignore"):
-        finite = np.isfinite(array.sum()) or np.isfinite(array).all()
-    if not finite:
-        row = int(np.flatnonzero(~np.isfinite(array))[0])
-        found = "NaN" if np.isnan(array[row]) else "infinity (inf)"
-        raise ValueError(f"Input X contains {found} in {where}, row {row}.")
-    return array
-
-
-def _as_categories(array, where):
-    """Values of a categorical column, all of them present and hashable."""
-    if array.dtype.kind == "f":
-        return _as_float(array, where)
-    if array.dtype.kind != "O":
-        return array
-    for row, value in enumerate(array):
-        if _is_missing(value) or (isinstance(value, float) and value != value):
-            raise ValueError(f"Input X contains NaN (a missing value) in {where}, row {row}.")
-        try:
-            hash(value)
-        except TypeError as error:
-            raise TypeError(
-                f"{where}, row {row}: argument must be a string, a number or another hashable "
-                f"value, got {value!r}."
-            ) from error
-    return array
-
-
-def _categories(column, counted):
-    """Distinct values in an order that does not depend on the rows' order."""
-    if column.declared is not None:  # also those that no row happens to have
-        return column.declared
-    values = _as_categories(column.values, column.where)[counted]
-    if values.dtype.kind != "O":
-        return np.unique(values)
-    distinct = set(values)
-    try:
-        ordered = sorted(distinct)
-    except TypeError:  # of several types
-        ordered = sorted(distinct, key=lambda value: (type(value).__name__, repr(value)))
-    categories = np.empty(len(ordered), dtype=object)
-    categories[:] = ordered
-    return categories
-
-
-def _codes(values, categories):
-    """Position of each value among the categories, -1 where it is none of them."""
-    if values.dtype.kind != "O" and categories.dtype.kind != "O":
-        position = np.searchsorted(categories, values).clip(max=len(categories) - 1)
-        return np.where(categories[position] == values, position, -1)
-    index = {category: code for code, category in enumerate(categories.tolist())}
-    return np.fromiter((index.get(v, -1) for v in values.tolist()), np.int64, len(values))
-
-
-def _location_and_scale(x, sample_weight):
-    """Mean and standard deviation, safe against overflow and underflow; constants keep their size as scale."""
-    unit = np.abs(x).max()
-    if unit == 0:
-        return 0.0, 1.0
-    # A power of two, so that the division rounds nothing.
-    unit = 2.0 ** np.floor(np.log2(unit))
-    u = x / unit
-    location = np.average(u, weights=sample_weight)
-    scale = np.sqrt(np.average((u - location) ** 2, weights=sample_weight))
-    if scale <= 10 * np.finfo(np.float64).eps:
-        scale = 1.0
-    return float(location * unit), float(scale * unit)
 
 
 def _feature_mask(features, labels, kind):
@@ -242,47 +124,25 @@ def _feature_mask(features, labels, kind):
     return mask
 
 
+def _position_of(label, labels, parameter):
+    """Position of a column that is named by label or by index."""
+    if label in labels:
+        return labels.index(label)
+    if isinstance(label, int | np.integer) and 0 <= label < len(labels):
+        return int(label)
+    raise ValueError(f"{parameter} names {label!r}, which is not a column of X: {labels}.")
+
+
 def _is_from_dtype(features):
     return isinstance(features, str) and features == "from_dtype"
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a :class:`ColumnSchema` knows of one column.
-
-    Attributes
-    ----------
-    label : str or int
-        Name of the column in a DataFrame, its index in an array.
-    kind : {"continuous", "integer", "categorical"}
-        Density with respect to the Lebesgue measure, or probability mass.
-    location, scale : float
-        The encoded value is ``(x - location) / scale``; 0 and 1 for categories.
-    low, high : float
-        Smallest and largest value of a numeric column among the fitted rows; codes for categories.
-    categories : ndarray or None
-        The values a categorical column can take, in the order of their codes.
-    """
-
-    label: Any
-    kind: str
-    location: float
-    scale: float
-    low: float
-    high: float
-    categories: np.ndarray | None = None
-
-    @property
-    def where(self):
-        """The column as error messages name it."""
-        return f"column {self.label!r}"
 
 
 class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
     Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
-    their smallest value and continuous columns are standardised, or both keep their units.
+    their smallest value and continuous and mixed columns are standardised, or all of these keep their units. Rounded
+    columns become the numbers of the cells of their grid. Times are taken as continuous. A missing cell is NaN.
 
     Parameters
     ----------
@@ -293,12 +153,28 @@ class ColumnSchema:
         Columns that hold whole numbers and get a probability mass rather than a density: by dtype, or by name, index or
         boolean mask, or none of them (integers are then treated as continuous).
     standardize : bool, default=True
-        Whether continuous columns are centred and scaled, and integer columns start at 0, in float64.
+        Whether continuous columns are centred and scaled, integer columns start at 0 and times at the first one, in
+        float64. Without it times are counted from 1970.
+    missing : bool, default=False
+        Whether cells may be missing (NaN, None, NA, NaT, null).
+    detect_ties : bool, default=False
+        Whether continuous columns of at least 50 rows are looked through for a grid, which makes them rounded, and for
+        single values that hold mass, which makes them mixed.
+    column_kinds : dict, default=None
+        Kinds of columns by name or index; these come before dtypes, the other parameters and what is detected.
+    handle_unknown : {"impossible", "error", "rare"}, default="impossible"
+        What a category that was not fitted is: impossible, an error, or as likely as a new one was at the end of the
+        fitted rows [1]_ (`Column.unknown_share`, which it is for the density to give).
 
     Attributes
     ----------
     columns_ : list of Column
         What is known of each column.
+
+    References
+    ----------
+    .. [1] I. J. Good, "The population frequencies of species and the estimation of population parameters", Biometrika
+       40 (1953), https://doi.org/10.1093/biomet/40.3-4.237
 
     Examples
     --------
@@ -306,8 +182,10 @@ class ColumnSchema:
     >>> from sklearn_dgm.columns import ColumnSchema
     >>> X = np.array([["red", 1.0], ["blue", 3.0]], dtype=object)
     >>> schema = ColumnSchema().fit(X)
-    >>> [column.kind for column in schema.columns_]
-    ['categorical', 'continuous']
+    >>> schema
+    column  dtype   kind         details
+    0       object  categorical  2 categories
+    1       object  continuous   1 to 3
     >>> Z, log_det = schema.encode(X)
     >>> Z
     array([[ 1., -1.],
@@ -317,11 +195,23 @@ class ColumnSchema:
     """
 
     def __init__(
-        self, categorical_features="from_dtype", integer_features="from_dtype", *, standardize=True
+        self,
+        categorical_features="from_dtype",
+        integer_features="from_dtype",
+        *,
+        standardize=True,
+        missing=False,
+        detect_ties=False,
+        column_kinds=None,
+        handle_unknown="impossible",
     ):
         self.categorical_features = categorical_features
         self.integer_features = integer_features
         self.standardize = standardize
+        self.missing = missing
+        self.detect_ties = detect_ties
+        self.column_kinds = column_kinds
+        self.handle_unknown = handle_unknown
 
     def fit(self, X, sample_weight=None):
         """Learn kinds, categories, ranges and scales.
@@ -341,75 +231,130 @@ class ColumnSchema:
         Raises
         ------
         ValueError
-            If a value is missing or infinite, or a parameter names no column or does not fit the values of one.
+            If a value is missing without ``missing=True``, all values of a column are, one is infinite, or a parameter
+            names no column or does not fit the values of one.
         TypeError
-            If a column holds neither numbers nor hashable values.
+            If a column holds neither numbers, times nor hashable values.
         """
-        raw = _raw_columns(X)
-        counted = slice(None)
-        if sample_weight is not None:
-            counted, sample_weight = sample_weight > 0, sample_weight[sample_weight > 0]
-        kinds = self._resolve_kinds(raw)
-        self.columns_ = [
-            self._fit_column(column, kind, counted, sample_weight)
-            for column, kind in zip(raw, kinds, strict=True)
-        ]
-        # An empty frame remembers class, names and dtypes without holding on to rows.
-        self._template = X.head(0) if is_frame(X) else X.dtype
+        if self.handle_unknown not in HANDLE_UNKNOWN:
+            raise ValueError(
+                f"handle_unknown should be one of {HANDLE_UNKNOWN}, got {self.handle_unknown!r}."
+            )
+        weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+        raw = raw_columns(X)
+        self._check_missing(raw)
+        kinds, chosen = self._resolve_kinds(raw, weight)
+        self.columns_, numbers = [], []
+        for r, kind in zip(raw, kinds, strict=True):
+            column, x = self._fit_column(r, kind, weight)
+            self.columns_.append(column)
+            numbers.append(r.spread(x))
+        if self.detect_ties:
+            self._detect_ties(numbers, weight, chosen)
+        self._template = template_of(X)
         return self
 
-    def _resolve_kinds(self, raw):
-        labels = [column.label for column in raw]
+    def _check_missing(self, raw):
+        for r in raw:
+            if r.observed is not None and not self.missing:
+                row = int(np.flatnonzero(~r.observed)[0])
+                raise ValueError(f"Input X contains NaN in {r.where}, row {row} (a missing value).")
+
+    def _resolve_kinds(self, raw, weight):
+        """Kind of each column, before ties are looked for, and the columns whose kind `column_kinds` says."""
+        labels = [r.label for r in raw]
+        chosen = self._chosen_kinds(labels)
         parameters = {CATEGORICAL: self.categorical_features, INTEGER: self.integer_features}
         named = {
             kind: _feature_mask(None if _is_from_dtype(features) else features, labels, kind)
             for kind, features in parameters.items()
         }
-        for j in np.flatnonzero(named[CATEGORICAL] & named[INTEGER]):
-            raise ValueError(
-                f"column {labels[j]!r} is named both in categorical_features and in "
-                "integer_features; leave it in one of them."
-            )
         kinds = []
-        for j, column in enumerate(raw):
-            by_dtype = _kind_by_dtype(column)
+        for j, r in enumerate(raw):
+            if not r.observed_of(weight).any():
+                raise ValueError(f"{r.where} has no observed value to learn from; drop it.")
+            by_dtype = _kind_by_dtype(r)
             # What one parameter names outright, the other does not claim by dtype.
-            kind = next((kind for kind, mask in named.items() if mask[j]), None)
-            if kind is None:
+            named_kinds = [kind for kind, mask in named.items() if mask[j]]
+            if j in chosen:
+                kind = chosen[j]
+            elif len(named_kinds) == 2:
+                raise ValueError(
+                    f"{r.where} is named both in categorical_features and in integer_features; "
+                    "leave it in one of them."
+                )
+            elif named_kinds:
+                kind = named_kinds[0]
+            else:
                 kind = by_dtype if _is_from_dtype(parameters.get(by_dtype)) else CONTINUOUS
                 if kind == CATEGORICAL:
-                    _warn_of_mixture(column)
+                    _warn_of_mixture(r)
             kinds.append(kind)
-        return kinds
+        return kinds, set(chosen)
 
-    def _fit_column(self, column, kind, counted, sample_weight):
-        label, values, where = column.label, column.values, column.where
-        if kind == CATEGORICAL:
-            categories = _categories(column, counted)
-            return Column(label, kind, 0.0, 1.0, 0.0, len(categories) - 1.0, categories)
-        x = _as_float(values, where)
-        if kind == INTEGER and (x != np.floor(x)).any():
-            row = int(np.flatnonzero(x != np.floor(x))[0])
-            raise ValueError(
-                f"{where} is an integer column, but holds {x[row]} in row {row}; "
-                "leave it out of integer_features."
-            )
-        x = x[counted]
-        low, high = float(x.min()), float(x.max())
-        if kind == INTEGER:
-            if max(-low, high) > LARGEST_INTEGER:
+    def _chosen_kinds(self, labels):
+        chosen = {}
+        for label, kind in (self.column_kinds or {}).items():
+            j = _position_of(label, labels, "column_kinds")
+            if kind not in KINDS:
                 raise ValueError(
-                    f"{where} holds integers beyond 2**53, which float64 cannot tell apart; "
-                    "name it in categorical_features or convert it to floats."
+                    f"column_kinds says {kind!r} of column {label!r}; expected one of {KINDS}."
                 )
-            return Column(label, kind, low if self.standardize else 0.0, 1.0, low, high)
+            chosen[j] = kind
+        return chosen
+
+    def _fit_column(self, raw, kind, weight):
+        """What is known of a column, and the numbers of its observed cells."""
+        known = {"dtype": raw.native_dtype}
+        if raw.observed is not None:
+            known["missing_share"] = float(weight[~raw.observed].sum() / weight.sum())
+        weight = raw.observed_of(weight)
+        if raw.values.dtype.kind in "mM":
+            known["clock"] = Clock.of(raw.values[weight > 0], self.standardize)
+        fit = self._fit_categories if kind == CATEGORICAL else self._fit_numbers
+        return fit(raw, kind, weight, known)
+
+    def _fit_categories(self, raw, kind, weight, known):
+        values = as_categories(raw, known.get("clock"))
+        categories = distinct(values[weight > 0]) if raw.declared is None else raw.declared
+        code = codes(values, categories)
+        if self.handle_unknown == "rare":
+            known["unknown_share"] = share_of_new(code[weight > 0], weight[weight > 0])
+        high = len(categories) - 1.0
+        return Column(raw.label, kind, 0.0, 1.0, 0.0, high, categories, **known), code
+
+    def _fit_numbers(self, raw, kind, weight, known):
+        x = as_float(raw, known.get("clock"))
+        counted, w = x[weight > 0], weight[weight > 0]
+        if kind == INTEGER:
+            _check_integers(raw, x, counted)
+        low, high = float(counted.min()), float(counted.max())
         if not self.standardize:
-            return Column(label, kind, 0.0, 1.0, low, high)
-        location, scale = _location_and_scale(x, sample_weight)
+            location, scale = 0.0, 1.0
+        elif kind == INTEGER:
+            location, scale = low, 1.0
+        else:
+            location, scale = location_and_scale(counted, w)
         with np.errstate(over="ignore"):
             if not np.isfinite([low - location, high - location]).all():
-                raise ValueError(f"{where} spans more than float64 can hold; rescale it.")
-        return Column(label, kind, location, scale, low, high)
+                raise ValueError(f"{raw.where} spans more than float64 can hold; rescale it.")
+        column = Column(raw.label, kind, location, scale, low, high, **known)
+        return _with_chosen_ties(column, counted, w), x
+
+    def _detect_ties(self, numbers, weight, chosen):
+        """Find the rounded and the mixed ones among the continuous columns that are not chosen to be so."""
+        rows = np.flatnonzero(weight > 0)
+        if len(rows) < MIN_ROWS:
+            return
+        rows = rows[:: -(-len(rows) // MAX_ROWS)]
+        same = Rows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
+        for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True)):
+            if column.kind == CONTINUOUS and j not in chosen:
+                grid, atoms = find_ties(*same.counts(x[rows], j))
+                if grid is not None:
+                    self.columns_[j] = column.with_grid(grid)
+                elif atoms is not None:
+                    self.columns_[j] = column.with_atoms(atoms, x, weight)
 
     @property
     def kinds_(self):
@@ -432,45 +377,80 @@ class ColumnSchema:
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features)
-            Codes, counts and standardised values. May share memory with X.
-        log_det : ndarray of shape (n_features,)
-            ``log |d z_j / d x_j|``, to be added to log-densities of Z.
+            Codes, counts, cells and standardised values; NaN where a cell is missing. May share memory with X.
+        log_det : ndarray of shape (n_features,) or (n_samples, n_features)
+            ``log |d z_j / d x_j|``, to be added to log-densities of Z. The shape is the second one if a cell is missing
+            or an atom, for which it is 0.
 
         Raises
         ------
         ValueError
-            If a value is missing, infinite or no number in a numeric column.
+            If a value is missing without ``missing=True``, infinite, no number in a numeric column, or an unknown
+            category under ``handle_unknown="error"``.
         """
-        columns = self.columns_
-        if isinstance(X, np.ndarray) and X.dtype.kind in "fiu" and CATEGORICAL not in self.kinds_:
+        in_numbers = CATEGORICAL not in self.kinds_ and not any(c.clock for c in self.columns_)
+        if isinstance(X, np.ndarray) and X.dtype.kind in "fiu" and in_numbers:
             Z = self._encode_numbers(X)
         else:
-            Z = np.empty((X.shape[0], len(columns)))
-            for j, (column, raw) in enumerate(zip(columns, _raw_columns(X), strict=True)):
-                if column.kind == CATEGORICAL:
-                    Z[:, j] = _codes(_as_categories(raw.values, column.where), column.categories)
-                else:
-                    Z[:, j] = (_as_float(raw.values, column.where) - column.location) / column.scale
-        return Z, self.log_det_
+            Z = np.empty((X.shape[0], len(self.columns_)))
+            for j, (column, r) in enumerate(zip(self.columns_, self._raw_columns(X), strict=True)):
+                Z[:, j] = r.spread(self._encode_column(column, r))
+        return Z, self._log_det(Z)
+
+    def _raw_columns(self, X):
+        raw = [
+            r._replace(label=column.label)
+            for r, column in zip(raw_columns(X), self.columns_, strict=True)
+        ]
+        self._check_missing(raw)
+        return raw
+
+    def _encode_column(self, column, raw):
+        if column.kind != CATEGORICAL:
+            return column.encoded(as_float(raw, column.clock))
+        values = as_categories(raw, column.clock)
+        code = codes(values, column.categories)
+        unknown = code < 0
+        if self.handle_unknown == "error" and unknown.any():
+            raise ValueError(
+                f"{raw.where} holds {values[unknown][0]!r} in row {raw.row(unknown)}, a category that fit has not seen."
+            )
+        return code
 
     def _encode_numbers(self, X):
         X = X.astype(np.float64, copy=False)
         with np.errstate(all="ignore"):
             finite = np.isfinite(X.sum())
         if not finite:
-            for column, x in zip(self.columns_, X.T, strict=True):
-                _as_float(x, column.where)
+            for raw in self._raw_columns(X):
+                as_float(raw)
         if self._is_identity():
             return X
         location = np.array([column.location for column in self.columns_])
         scale = np.array([column.scale for column in self.columns_])
         with np.errstate(over="ignore"):  # an infinite z is an impossible point
-            return (X - location) / scale
+            Z = (X - location) / scale
+        rounded = self.kinds_ == ROUNDED
+        if rounded.any():
+            Z[:, rounded] = np.rint(Z[:, rounded])
+        return Z
+
+    def _log_det(self, Z):
+        mixed = np.flatnonzero(self.kinds_ == MIXED)
+        if not self.missing and not len(mixed):
+            return self.log_det_
+        own = np.isnan(Z)
+        for j in mixed:
+            own[:, j] |= np.isin(Z[:, j], self.columns_[j].encoded_atoms)
+        return np.where(own, 0.0, self.log_det_) if own.any() else self.log_det_
 
     def _is_identity(self):
         """Whether all columns are numbers that are encoded as they are."""
         return all(
-            column.kind != CATEGORICAL and column.location == 0 and column.scale == 1
+            column.kind in (CONTINUOUS, INTEGER)
+            and column.location == 0
+            and column.scale == 1
+            and not column.clock
             for column in self.columns_
         )
 
@@ -480,56 +460,79 @@ class ColumnSchema:
         Parameters
         ----------
         Z : ndarray of shape (n_samples, n_features)
-            Codes, counts and standardised values.
+            Codes, counts, cells and standardised values; NaN for missing cells.
 
         Returns
         -------
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Rows in the container, with the column names and dtypes of `fit`.
+            Rows in the container, with the column names and dtypes of `fit`. A missing cell is what the container calls
+            so.
+
+        Raises
+        ------
+        ValueError
+            If a cell is missing in a column whose dtype cannot hold that.
         """
-        if not isinstance(self._template, np.dtype):
-            arrays = list(map(self._decode_column, self.columns_, Z.T))
-            return _fill_frame(self._template, arrays)
-        if self._template == Z.dtype and self._is_identity():
+        if (
+            isinstance(self._template, np.dtype)
+            and self._template == Z.dtype
+            and self._is_identity()
+        ):
             return Z
-        X = np.empty(Z.shape, dtype=self._template)
-        for start in range(0, len(Z), ROWS_AT_ONCE):  # temporary arrays stay in the cache
-            block = slice(start, start + ROWS_AT_ONCE)
-            for j, column in enumerate(self.columns_):
-                array = self._decode_column(column, Z[block, j])
-                X[block, j] = _fit_into(array, self._template)
-        return X
+        columns = [
+            functools.partial(_decode_block, column, z)
+            for column, z in zip(self.columns_, Z.T, strict=True)
+        ]
+        return fill(self._template, columns, len(Z))
 
-    @staticmethod
-    def _decode_column(column, z):
-        if column.kind == CATEGORICAL:
-            return column.categories[z.astype(np.intp)]
-        with np.errstate(over="ignore"):
-            x = z * column.scale + column.location
-        return np.rint(x) if column.kind == INTEGER else x
-
-
-def _fit_into(array, dtype):
-    """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
-    dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
-    kind = getattr(dtype, "kind", None)
-    if kind in ("i", "u"):
-        info = np.iinfo(dtype)
-        return np.rint(array).clip(info.min, info.max)
-    if kind == "f" and array.dtype.kind == "f":
-        info = np.finfo(dtype)
-        return array.clip(info.min, info.max)
-    return array
+    def __repr__(self):
+        if not hasattr(self, "columns_"):
+            return super().__repr__()
+        rows = [(str(c.label), str(c.dtype), c.kind, c.details()) for c in self.columns_]
+        n_left_out = len(rows) - FIRST_PRINTED - LAST_PRINTED
+        if n_left_out > 1:
+            middle = ("...", "", "", f"{n_left_out} more columns")
+            rows = [*rows[:FIRST_PRINTED], middle, *rows[-LAST_PRINTED:]]
+        rows.insert(0, ("column", "dtype", "kind", "details"))
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)][:-1]
+        return "\n".join("  ".join([*map(str.ljust, row[:-1], widths), row[-1]]) for row in rows)
 
 
-def _fill_frame(template, arrays):
-    """Put columns into a frame of the class, the names and the dtypes of an empty one."""
-    if hasattr(template, "schema"):  # polars
-        return type(template)(
-            dict(zip(template.columns, arrays, strict=True)), schema=template.schema, strict=False
+def _decode_block(column, z, block):
+    z = z[block]
+    missing = np.isnan(z)
+    if not missing.any():
+        return column.decoded(z), None
+    return column.decoded(np.where(missing, 0.0, z)), missing
+
+
+def _check_integers(raw, x, counted):
+    fraction = x != np.floor(x)
+    if fraction.any():
+        raise ValueError(
+            f"{raw.where} is an integer column, but holds {x[fraction][0]} in row {raw.row(fraction)}; leave it out of "
+            "integer_features."
         )
-    dtypes = dict(enumerate(template.dtypes))
-    arrays = {j: _fit_into(array, dtypes[j]) for j, array in enumerate(arrays)}
-    frame = type(template)(arrays).astype(dtypes)
-    frame.columns = template.columns
-    return frame
+    if np.abs(counted).max() > LARGEST_INTEGER:
+        raise ValueError(
+            f"{raw.where} holds integers beyond 2**53, which float64 cannot tell apart; name it in "
+            "categorical_features or convert it to floats."
+        )
+
+
+def _with_chosen_ties(column, x, weight):
+    """A column that was chosen to be rounded or mixed, with the grid or the atoms that make it so."""
+    if column.kind not in (ROUNDED, MIXED):
+        return column
+    values, counts = np.unique(x, return_counts=True)
+    if column.kind == ROUNDED:
+        grid = find_grid(values, counts)
+        if grid is None:
+            raise ValueError(
+                f"{column.where} cannot be rounded: its values have no common resolution."
+            )
+        return column.with_grid(grid)
+    atoms = chosen_atoms(values, counts)
+    if not len(atoms):
+        raise ValueError(f"{column.where} cannot be mixed: no single value holds 2 % of its rows.")
+    return column.with_atoms(atoms, x, weight)

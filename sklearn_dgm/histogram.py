@@ -211,6 +211,7 @@ class HistogramDensity(BaseDensity):
         "bins": [Interval(Integral, 1, None, closed="left"), str, "array-like", dict],
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
+    del _parameter_constraints["column_kinds"]  # its bins say what a column is
     _standardize = False
 
     def __init__(

@@ -6,8 +6,9 @@ tested by both.
 
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
 
-# Small networks and few epochs: the checks are about the contract, not about the fit.
-QUICK = {"hidden_layer_sizes": (32,), "max_epochs": 10}
+# One order, small networks and few epochs: the checks are about the contract, not about the fit.
+ONE_ORDER = {"order": "given", "dropout": 0.2}
+QUICK = {"hidden_layer_sizes": (32,), "max_epochs": 10, **ONE_ORDER}
 
 INSTANCES = {
     "histogram": lambda: HistogramDensity(),
@@ -16,20 +17,25 @@ INSTANCES = {
     "histogram, bayesian blocks": lambda: HistogramDensity(bins="blocks", alpha=1e-3),
     "histogram, knuth": lambda: HistogramDensity(bins="knuth", alpha=1e-3),
     "autoregressive": lambda: AutoregressiveDensity(**QUICK),
-    "autoregressive, defaults": lambda: AutoregressiveDensity(),
+    "autoregressive, trained to the end": lambda: AutoregressiveDensity(
+        hidden_layer_sizes=(32, 32), **ONE_ORDER
+    ),
+    "autoregressive, several orders": lambda: AutoregressiveDensity(
+        hidden_layer_sizes=(32,), max_epochs=10, n_orders=2
+    ),
     "autoregressive, gaussian mixture": lambda: AutoregressiveDensity(
         **QUICK, conditional="gaussian-mixture", activation="tanh", early_stopping=False
     ),
     "autoregressive, one component": lambda: AutoregressiveDensity(**QUICK, n_components=1),
-    "autoregressive, random order": lambda: AutoregressiveDensity(**QUICK, order="random"),
     "autoregressive, linear": lambda: AutoregressiveDensity(
-        hidden_layer_sizes=(), max_epochs=30, early_stopping=False
+        hidden_layer_sizes=(), max_epochs=15, early_stopping=False, **ONE_ORDER
     ),
     "autoregressive, all rows in one batch": lambda: AutoregressiveDensity(
         hidden_layer_sizes=(32,),
         max_epochs=100,
         early_stopping=False,
         batch_size=100_000,
+        order="given",
         dropout=0.0,
     ),
     "autoregressive, warm start": lambda: AutoregressiveDensity(**QUICK, warm_start=True),
@@ -41,9 +47,12 @@ TRAINING = (
     "test_weights_equal_repeats_on_held_out_rows"
 )
 
+# In so few epochs these get no better than their start, in which weights are repeats.
+KEEP_THEIR_START = {"autoregressive", "autoregressive, warm start"}
+
 # What an instance cannot pass, why, and the tests that stand in.
 EXPECTED_FAILED_CHECKS = {
     name: {"check_weights_equal_repeats": TRAINING}
     for name in INSTANCES
-    if name.startswith("autoregressive")
+    if name.startswith("autoregressive") and name not in KEEP_THEIR_START
 }

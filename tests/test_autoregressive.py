@@ -1,14 +1,16 @@
 """AutoregressiveDensity: what it learns, and how it trains, stops, fails and continues."""
 
+import copy
 import pickle
 import signal
+import tracemalloc
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, special, stats
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -18,13 +20,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 
+import sklearn_dgm.autoregressive
 from sklearn_dgm import AutoregressiveDensity
+
+ONE_ORDER = {"order": "given", "dropout": 0.2}
 
 
 def quick(**parameters):
-    return AutoregressiveDensity(
-        **{"hidden_layer_sizes": (32,), "max_epochs": 5, "random_state": 0, **parameters}
-    )
+    small = {"hidden_layer_sizes": (32,), "max_epochs": 5, "random_state": 0}
+    return AutoregressiveDensity(**{**small, **ONE_ORDER, **parameters})
 
 
 @pytest.fixture
@@ -60,24 +64,24 @@ def test_learns_a_density_close_to_its_entropy():
         return x
 
     entropy = stats.norm.entropy() + stats.norm(scale=0.2).entropy()
-    density = AutoregressiveDensity(random_state=0).fit(draw(3000))
+    density = AutoregressiveDensity(n_orders=2, random_state=0).fit(draw(3000))
     held_out = draw(5000)
     gap = -density.score(held_out) / len(held_out) - entropy
     assert -0.05 < gap < 0.1
 
 
-@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
-def test_beats_kernel_density_by_cross_validation(load):
+@pytest.mark.parametrize(("load", "n_orders"), [(load_wine, "auto"), (load_breast_cancer, 2)])
+def test_beats_kernel_density_by_cross_validation(load, n_orders):
     X = StandardScaler().fit_transform(load().data)
     train, test = X[::2], X[1::2]
     search = GridSearchCV(KernelDensity(), {"bandwidth": np.logspace(-1, 0.5, 10)}).fit(train)
-    density = AutoregressiveDensity(random_state=0).fit(train)
+    density = AutoregressiveDensity(n_orders=n_orders, random_state=0).fit(train)
     assert density.score(test) > search.score(test)
 
 
 def test_mixed_columns_are_learnt():
     frame = mixed_frame(2000)
-    density = AutoregressiveDensity(random_state=0, max_epochs=40).fit(frame)
+    density = AutoregressiveDensity(random_state=0, max_epochs=40, **ONE_ORDER).fit(frame)
     scores = density.score_features(frame)
     assert list(scores.columns) == list(frame.columns)
     city = frame["city"].value_counts(normalize=True)
@@ -153,7 +157,7 @@ def test_no_scaler_changes_which_model_wins(X):
 
 @pytest.mark.parametrize("order", ["given", "random", [2, 0, 1]])
 def test_order(X, order):
-    density = quick(order=order).fit(X)
+    density = quick(order=order, n_orders=1).fit(X)
     assert sorted(density.order_) == [0, 1, 2]
     if isinstance(order, list):
         assert density.order_.tolist() == order
@@ -169,15 +173,21 @@ def test_order(X, order):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"order": [0, 0, 1]}, "order should be a permutation"),
+        ({"order": [0, 0, 1]}, "order should be one or more permutations"),
+        ({"order": [[0, 1, 2], [0, 1, 1]]}, "order should be one or more permutations"),
+        ({"order": [0, 1]}, "order should be one or more permutations"),
         ({"order": "alphabetical"}, "'order' parameter"),
+        ({"n_orders": 0}, "'n_orders' parameter"),
+        ({"dropout": 1.0}, "'dropout' parameter"),
+        ({"handle_unknown": "ignore"}, "'handle_unknown' parameter"),
+        ({"column_kinds": {0: "ordinal"}}, "column_kinds says 'ordinal'"),
         ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes should be positive"),
         ({"activation": "sinus"}, "'activation' parameter"),
         ({"lr": 0}, "'lr' parameter"),
         ({"device": "quantum"}, "device='quantum' is not available"),
         ({"device": "cuda:99"}, "device='cuda:99' is not available"),
         ({"device": "meta"}, "device='meta' is not available"),
-        ({"order": [False, True, True]}, "order should be a permutation"),
+        ({"order": [False, True, True]}, "order should be one or more permutations"),
         ({"callbacks": ["early"]}, "callbacks do not fit a skorch net"),
         ({"callbacks": [EarlyStopping()], "early_stopping": False}, "early_stopping=False keeps"),
         ({"net_params": {"optimiser": None}}, "net_params.*optimiser"),
@@ -252,7 +262,7 @@ def test_weights_equal_repeats_on_held_out_rows():
     # Weights that shift the distribution: a fit that ignores them is worse.
     weight = np.where(X[:, 0] > 0, 5, 1)
     held_out = held_out[rng.random(2000) < np.where(held_out[:, 0] > 0, 1, 0.2)]
-    density = AutoregressiveDensity(random_state=0, max_epochs=60)
+    density = AutoregressiveDensity(random_state=0, max_epochs=60, **ONE_ORDER)
     weighted = density.fit(X, sample_weight=weight).score(held_out) / len(held_out)
     repeated = density.fit(np.repeat(X, weight, axis=0)).score(held_out) / len(held_out)
     ignored = density.fit(X).score(held_out) / len(held_out)
@@ -332,27 +342,30 @@ def test_a_learning_rate_beyond_reason_leaves_a_usable_model(X):
 class Interrupted(torch.optim.AdamW):
     """An optimizer that is interrupted at a certain step."""
 
-    steps = 0
+    steps, at = 0, 40
 
     def step(self, closure=None):
         type(self).steps += 1
-        if self.steps == 40:
+        if self.steps == self.at:
             raise KeyboardInterrupt
         return super().step(closure)
 
 
-def test_ctrl_c_reaches_the_caller_and_undoes_the_fit(X):
-    Interrupted.steps = 0
-    density = quick().fit(X)
-    expected = density.score_samples(X)
-    density.set_params(net_params={"optimizer": Interrupted}, max_epochs=50)
+def interrupt(density, X, at):
+    """Fit a density until Ctrl-C at a step."""
+    Interrupted.steps, Interrupted.at = 0, at
+    density.set_params(net_params={"optimizer": Interrupted})
     with pytest.raises(KeyboardInterrupt):
         density.fit(X)
+    return density.set_params(net_params=None)
+
+
+def test_ctrl_c_reaches_the_caller_and_undoes_the_fit(X):
+    density = quick().fit(X)
+    expected = density.score_samples(X)
+    interrupt(density.set_params(max_epochs=50), X, at=40)
     np.testing.assert_array_equal(density.score_samples(X), expected)
-    Interrupted.steps = 0
-    fresh = quick(net_params={"optimizer": Interrupted}, max_epochs=50)
-    with pytest.raises(KeyboardInterrupt):
-        fresh.fit(X)
+    fresh = interrupt(quick(max_epochs=50), X, at=40)
     assert not hasattr(fresh, "net_")
 
 
@@ -375,13 +388,10 @@ def test_ctrl_c_during_a_callback_is_no_request_to_stop(X):
 
 
 def test_ctrl_c_keeps_the_best_weights_under_warm_start(X):
-    Interrupted.steps = 0
-    density = quick(net_params={"optimizer": Interrupted}, max_epochs=50, warm_start=True)
-    with pytest.raises(KeyboardInterrupt):
-        density.fit(X)
+    density = interrupt(quick(max_epochs=50, warm_start=True), X, at=40)
     assert 0 < density.n_iter_ < 50
     before = density.score(X)
-    density.set_params(net_params=None, max_epochs=20).fit(X)
+    density.set_params(max_epochs=20).fit(X)
     assert density.score(X) > before
 
 
@@ -443,7 +453,15 @@ def test_warm_start_continues(X):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"hidden_layer_sizes": (8,)}, {"order": [2, 1, 0]}, {"integer_features": [0]}, {"dropout": 0}],
+    [
+        {"hidden_layer_sizes": (8,)},
+        {"order": [2, 1, 0]},
+        {"n_orders": 3},
+        {"integer_features": [0]},
+        {"column_kinds": {0: "rounded"}},
+        {"handle_unknown": "rare"},
+        {"dropout": 0},
+    ],
     ids=str,
 )
 def test_warm_start_refuses_another_network(X, changed):
@@ -451,7 +469,8 @@ def test_warm_start_refuses_another_network(X, changed):
     density.set_params(hidden_layer_sizes=[32]).fit(X)  # the same, in a list
     with pytest.raises(ValueError, match=f"{next(iter(changed))}=.*warm_start=False"):
         density.set_params(**changed).fit(X)
-    assert density.set_params(warm_start=False, integer_features=None).fit(X).n_iter_ == 5
+    changed = {"warm_start": False, "integer_features": None, "column_kinds": None}
+    assert density.set_params(**changed).fit(X).n_iter_ == 5
 
 
 def test_warm_start_refuses_what_it_cannot_represent():
@@ -469,13 +488,22 @@ def test_warm_start_does_not_lose_what_was_better(X):
 
 
 def test_a_column_of_very_many_categories():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"code": [f"c{k}" for k in range(5000)], "x": rng.normal(size=5000)})
-    density = quick(max_epochs=1).fit(frame)
-    assert np.isfinite(density.score_samples(frame)).all()
-    assert density.net_.module_.skip.weight.numel() < 10_000
-    alone = quick(max_epochs=1).fit(frame[["code"]])
-    assert np.isfinite(alone.score(frame[["code"]]))
+    n = 10_000
+    x = np.random.default_rng(0).normal(size=n)
+    frame = pd.DataFrame({"code": [f"c{k}" for k in range(n)], "x": x})
+    density = quick(max_epochs=1)
+    tracemalloc.start()
+    density.fit(frame)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n * n  # one-hot, even as single bytes
+    assert np.isfinite(density.score_samples(frame[:500])).all()
+    module = density.net_.module_.members[0]
+    n_weights = sum(weights.numel() for weights in module.parameters())
+    # An embedding, and a logit for each hidden unit; no weight for two codes.
+    assert n_weights < n * (16 + 32 + 2) + 10_000
+    alone = quick(max_epochs=1).fit(frame[["code"]][:5000])
+    assert np.isfinite(alone.score(frame[["code"]][:500]))
 
 
 def test_net_params_reach_the_net(X):
@@ -560,9 +588,328 @@ def test_degenerate_tables_work(rows):
 def test_sampling_does_not_run_a_forward_pass_for_each_column():
     X = np.random.default_rng(0).normal(size=(100, 64))
     density = quick(max_epochs=1).fit(X)
-    n_units = sum(layer.weight.shape[0] for layer in density.net_.module_.hidden)
+    n_units = sum(layer.weight.shape[0] for layer in density.net_.module_.members[0].hidden)
     computed = []
-    for layer in density.net_.module_.hidden:
+    for layer in density.net_.module_.members[0].hidden:
         layer.register_forward_hook(lambda layer, args, output: computed.append(output.shape[1]))
     density.sample(10, random_state=0)
     assert sum(computed) == n_units
+
+
+# Several orders
+
+
+def several(**parameters):
+    return quick(**{"order": "random", "n_orders": 3, **parameters})
+
+
+def members_of(density):
+    return density.net_.module_.members
+
+
+def epochs_of(density, member):
+    return [record["epoch"] for record in density.history_ if record["member"] == member]
+
+
+def test_by_default_there_are_several_shuffled_orders(X):
+    small = AutoregressiveDensity((8,), max_epochs=1, random_state=0).fit(X)
+    assert small.order_.shape == (4, 3)
+    assert len(np.unique(small.order_, axis=0)) > 1
+    assert [member.adjacency.sum() for member in members_of(small)] == [3] * 4
+    large = AutoregressiveDensity((), max_epochs=1, n_components=1).fit(np.tile(X, (100, 1)))
+    assert large.order_.shape == (2, 3)
+    single = AutoregressiveDensity((8,), max_epochs=1).fit(X[:, :1])
+    assert single.order_.tolist() == [0]
+
+
+@pytest.mark.parametrize("order", ["random", [[0, 1, 2], [2, 1, 0]]])
+def test_each_order_has_its_member(X, order):
+    density = several(order=order).fit(X)
+    assert len(members_of(density)) == len(density.order_) == (3 if order == "random" else 2)
+    for member, own in zip(members_of(density), density.order_, strict=True):
+        assert sorted(own) == [0, 1, 2]
+        assert member.adjacency[own[0]].tolist() == [j != own[0] for j in range(3)]
+
+
+def test_the_density_is_the_mean_of_those_of_the_orders(X):
+    density = several().fit(X)
+    Z, log_det = density.schema_.encode(X)
+    with torch.no_grad():
+        each = np.array([m.log_prob(torch.from_numpy(Z)).numpy() for m in members_of(density)])
+    assert np.ptp(each, axis=0).min() > 0
+    expected = special.logsumexp(each, axis=0) - np.log(3) + log_det.sum()
+    np.testing.assert_allclose(density.score_samples(X), expected)
+
+
+def test_shares_of_the_columns_sum_to_the_score_of_several_orders(X, monkeypatch):
+    density = several().fit(X)
+    scores = density.score_features(X)
+    np.testing.assert_allclose(scores.sum(axis=1), density.score_samples(X))
+    # They lie between those of the members, but for what the mixture adds.
+    member, other, _ = members_of(density)
+    shares = member.log_prob_features
+
+    def with_impossible_cells(z):
+        found = shares(z).clone()
+        found[0, 1] = found[1] = -torch.inf
+        return found
+
+    monkeypatch.setattr(member, "log_prob_features", with_impossible_cells)
+    scores = density.score_features(X)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores.sum(axis=1), density.score_samples(X))
+    # What two of three orders say is known to a third of a nat's odds.
+    monkeypatch.setattr(other, "log_prob_features", with_impossible_cells)
+    assert np.isfinite(density.score_features(X)).all()
+    frame = mixed_frame(100)
+    unseen = frame.assign(city=["Atlantis"] * 2 + ["Rome"] * 98)
+    density = several().fit(frame)
+    scores = density.score_features(unseen).to_numpy()
+    assert not np.isnan(scores).any()
+    np.testing.assert_allclose(scores.sum(axis=1), density.score_samples(unseen))
+    assert np.isneginf(scores.sum(axis=1)).tolist() == [True] * 2 + [False] * 98
+
+
+class SeesRows(Callback):
+    """Keep the rows that a member trains on."""
+
+    rows = []
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        self.rows.append(X.z[:, 0])
+
+
+@pytest.mark.parametrize(("n_rows", "n_shared"), [(100, 0), (95, 5)])
+def test_no_row_validates_twice_as_far_as_rows_go(n_rows, n_shared):
+    SeesRows.rows.clear()
+    x = np.arange(float(n_rows))[:, None] ** 1.01
+    density = several(n_orders=10, max_epochs=1, hidden_layer_sizes=(), callbacks=[SeesRows()])
+    Z = torch.from_numpy(density.fit(x).schema_.encode(x)[0][:, 0].astype(np.float32))
+    assert len(SeesRows.rows) == 10
+    times = sum(~torch.isin(Z, rows) for rows in (r for r in SeesRows.rows)).bincount()
+    assert [len(Z) - len(rows) for rows in SeesRows.rows] == [10] * 10
+    assert times.tolist() == ([0, 100] if n_shared == 0 else [0, 90, 5])
+
+
+def test_lines_and_records_name_the_member(X, capsys):
+    density = several(verbose=1, max_epochs=2).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines] == [
+        ["member", str(member), "epoch", str(epoch)] for member in range(3) for epoch in (1, 2)
+    ]
+    assert [epochs_of(density, member) for member in range(3)] == [[1, 2]] * 3
+    assert density.n_iter_ == 6
+
+
+def weights_of(module):
+    return torch.cat([weights.detach().flatten() for weights in module.parameters()])
+
+
+def test_warm_start_continues_all_members(X):
+    density = several(warm_start=True, max_epochs=2, early_stopping=False).fit(X)
+    order, before = density.order_, [weights_of(member) for member in members_of(density)]
+    density.set_params(max_epochs=3, random_state=1).fit(X)
+    np.testing.assert_array_equal(density.order_, order)
+    for member, weights in enumerate(before):
+        assert epochs_of(density, member) == [1, 2, 3, 4, 5]
+        change = (weights_of(members_of(density)[member]) - weights).abs().mean()
+        assert 0 < change < 0.5 * weights.abs().mean()
+
+
+def test_ctrl_c_under_warm_start_keeps_the_members_so_far(X):
+    # Nine steps an epoch, 45 a member.
+    density = interrupt(several(warm_start=True), X, at=60)
+    assert len(members_of(density)) == 2
+    assert [epochs_of(density, member) for member in range(3)] == [[1, 2, 3, 4, 5], [1], []]
+    np.testing.assert_allclose(density.score_features(X).sum(axis=1), density.score_samples(X))
+    whole = several().fit(X)
+    np.testing.assert_array_equal(density.order_, whole.order_)
+    first, same = (weights_of(members_of(d)[0]) for d in (density, whole))
+    torch.testing.assert_close(first, same, rtol=0, atol=0)
+    before = density.score(X)
+    density.fit(X)
+    assert [member.adjacency.tolist() for member in members_of(density)] == [
+        member.adjacency.tolist() for member in members_of(whole)
+    ]
+    assert [len(epochs_of(density, member)) for member in range(3)] == [10, 6, 5]
+    assert density.score(X) > before
+
+
+def test_ctrl_c_in_a_second_fit_loses_no_member(X):
+    density = several(warm_start=True, max_epochs=2, early_stopping=False).fit(X)
+    before = [weights_of(member) for member in members_of(density)]
+    interrupt(density.set_params(max_epochs=5), X, at=65)
+    changed = [
+        not torch.equal(weights_of(member), weights)
+        for member, weights in zip(members_of(density), before, strict=True)
+    ]
+    assert changed == [True, True, False]
+    assert density.n_iter_ == 3 * 2 + 5 + 1
+
+
+def test_ctrl_c_between_two_members(X, monkeypatch):
+    starts = []
+
+    def start_from(*args):
+        starts.append(args)
+        if len(starts) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sklearn_dgm.autoregressive, "start_from", start_from)
+    density = several(warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert len(members_of(density)) == 1
+    starts.clear()
+    density = several()
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert not hasattr(density, "net_")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])
+def test_copies_of_several_members(X, copied):
+    density = several(warm_start=True).fit(X)
+    other = copied(density)
+    np.testing.assert_array_equal(other.score_samples(X), density.score_samples(X))
+    np.testing.assert_array_equal(other.sample(9, 0), density.sample(9, 0))
+    np.testing.assert_array_equal(other.fit(X).score_samples(X), density.fit(X).score_samples(X))
+
+
+# The choice of dropout
+
+
+def categories(n=300, seed=0):
+    """Any two columns are independent, so that no tree says anything."""
+    a, b, other = np.random.default_rng(seed).integers(0, 3, (3, n))
+    c = np.where(np.arange(n) % 10 < 8, (a + b) % 3, other)
+    return np.column_stack([a, b, c]).astype(str).astype(object)
+
+
+def test_the_first_order_chooses_the_dropout():
+    density = several(dropout="auto", max_epochs=20).fit(categories())
+    tried = {0.2: [], 0.5: []}
+    for record in density.history_[:40]:
+        assert record["member"] == 0
+        tried[record["setting"]].append(record["valid_log_likelihood"])
+    assert [len(valid) for valid in tried.values()] == [20, 20]
+    assert density.dropout_ == max(tried, key=lambda setting: max(tried[setting]))
+    assert {record["setting"] for record in density.history_[40:]} == {density.dropout_}
+    for member in members_of(density):
+        assert member.dropout == density.dropout_
+        assert member.input_dropout == pytest.approx(max(density.dropout_ - 0.3, 0))
+
+
+def test_one_dropout_is_not_tried(X):
+    assert several(dropout=0.4).fit(X).dropout_ == 0.4
+    for density, rows in [
+        (quick(dropout="auto"), X),
+        (quick(dropout="auto", early_stopping=False), categories()),
+    ]:
+        assert density.fit(rows).dropout_ == 0.2
+        assert density.n_iter_ == 5
+
+
+def test_ctrl_c_while_a_second_dropout_is_tried():
+    X = categories()
+    finished = quick(warm_start=True, max_epochs=20).fit(X)
+    density = quick(warm_start=True, max_epochs=20, dropout="auto")
+    # In the first epoch of the second try.
+    interrupt(density, X, at=9 * finished.n_iter_ + 3)
+    assert density.dropout_ == 0.2
+    np.testing.assert_allclose(density.score_samples(X), finished.score_samples(X), atol=1e-4)
+    n_iter = density.n_iter_
+    density.set_params(max_epochs=1).fit(X)
+    assert density.n_iter_ == n_iter + 1
+
+
+# Kinds of columns
+
+
+@pytest.mark.parametrize("n_orders", [1, 3])
+def test_unknown_categories_have_their_share(n_orders):
+    X = categories()
+    density = several(handle_unknown="rare", n_orders=n_orders).fit(X)
+    values = [[*np.unique(x), "new"] for x in X.T]
+    cells = np.array([[a, b, c] for a in values[0] for b in values[1] for c in values[2]], object)
+    p = np.exp(density.score_samples(cells))
+    assert p.sum() == pytest.approx(1)
+    for j, column in enumerate(density.schema_.columns_):
+        assert column.unknown_share > 0
+        assert p[cells[:, j] == "new"].sum() == pytest.approx(column.unknown_share)
+    assert "new" not in density.sample(500, random_state=0)
+    shares = density.score_features(cells)
+    np.testing.assert_allclose(shares.sum(axis=1), density.score_samples(cells))
+
+
+def test_unknown_categories_are_an_error_if_so_wished():
+    X = categories()
+    density = quick(handle_unknown="error").fit(X)
+    with pytest.raises(ValueError, match="column 1 holds 'new' in row 1"):
+        density.score_samples([["0", "0", "0"], ["0", "new", "0"]])
+
+
+@pytest.mark.parametrize("handle_unknown", ["impossible", "rare"])
+def test_warm_start_with_values_beyond_the_fitted_ones(handle_unknown):
+    frame = mixed_frame(200)[["city", "count"]]
+    density = quick(warm_start=True, handle_unknown=handle_unknown).fit(frame)
+    later = frame.assign(count=frame["count"] + np.tile([-40, 40], 100))
+    if handle_unknown == "rare":
+        later.loc[:9, "city"] = "Atlantis"
+    density.fit(later)
+    assert density.n_iter_ == 10
+    assert np.isfinite(density.score_samples(later)).all()
+
+
+def repeating_columns(n=600, seed=0):
+    """Floats that are rounded, and floats of which some are exactly zero."""
+    rng = np.random.default_rng(seed)
+    rounded = rng.normal(size=n).round(1)
+    mixed = np.where(rng.random(n) < 0.3, 0.0, rng.gamma(3, 20, n))
+    return np.column_stack([rounded, mixed])
+
+
+@pytest.mark.parametrize("n_orders", [1, 2])
+def test_rounded_and_mixed_columns_are_distributions(n_orders):
+    X = repeating_columns()
+    density = several(n_orders=n_orders).fit(X)
+    assert density.schema_.kinds_.tolist() == ["rounded", "mixed"]
+    grid = np.arange(-300, 301) / 10
+    on_grid = [np.column_stack([grid, np.full(601, value)]) for value in (0.0, 33.3)]
+    mass, at_a_number = (0.1 * np.exp(density.score_samples(rows)).sum() for rows in on_grid)
+    assert mass == pytest.approx(0.3, abs=0.06)
+    assert at_a_number == pytest.approx(0.7 * stats.gamma(3, scale=20).pdf(33.3), rel=0.3)
+    u = np.linspace(-9, 9, 601)
+    numbers = 50 + 30 * np.sinh(u)
+    total = sum(
+        np.exp(density.score_samples(np.column_stack([np.full(601, cell), numbers])))
+        for cell in np.arange(-60, 61) / 10
+    )
+    rest = 0.1 * integrate.simpson(total * 30 * np.cosh(u), x=u)
+    assert mass + rest == pytest.approx(1, abs=0.01)
+    drawn = density.sample(1000, random_state=0)
+    assert np.mean(drawn[:, 1] == 0) == pytest.approx(mass, abs=0.06)
+    assert set(drawn[:, 0]) <= set(grid)
+
+
+def test_the_record_of_mixed_columns_is_in_the_units_of_the_rows():
+    X = repeating_columns()
+    density = quick(max_epochs=30).fit(X)
+    record = density.history_[-1]["train_log_likelihood"]
+    assert record == pytest.approx(density.score(X) / len(X), abs=0.3)
+
+
+def test_kinds_can_be_overruled():
+    X = repeating_columns()
+    kinds = {0: "continuous", 1: "continuous"}
+    density = quick(column_kinds=kinds).fit(X)
+    assert density.schema_.kinds_.tolist() == list(kinds.values())
+    # Where nothing is rounded, values between are as likely.
+    between = density.score_samples([[0.04, 33.3], [0.0, 33.3]])
+    assert between[0] == pytest.approx(between[1], abs=0.5)
+    assert between[0] != between[1]
+    counts = np.random.default_rng(0).poisson(3, (300, 2)).astype(float)
+    for kind, n_possible in [("integer", 1), ("categorical", 1), ("continuous", 2)]:
+        density = quick(column_kinds={0: kind, 1: "integer"}).fit(counts)
+        assert density.schema_.kinds_.tolist() == [kind, "integer"]
+        assert np.isfinite(density.score_samples([[2, 2], [2.5, 2]])).sum() == n_possible

@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from sklearn_dgm.base import BaseDensity, check_generator, is_density
 
@@ -120,9 +121,81 @@ def test_wrong_frames():
 
 def test_a_mask_is_not_lost():
     X = np.ma.masked_equal(np.array([[1.0, 2.0], [3.0, -99.0]]), -99)
-    with pytest.raises(ValueError, match="missing value.* in column 1, row 1"):
+    with pytest.raises(ValueError, match="NaN in column 1, row 1 .a missing value"):
         StandardNormals().fit(X)
     assert StandardNormals().fit(X[:1]).n_features_in_ == 2
+
+
+class TakesHoles(StandardNormals):
+    """The marginal of what is there."""
+
+    _takes_missing = True
+    _detect_ties = True
+
+    def __init__(self, column_kinds=None, handle_unknown="impossible"):
+        super().__init__(column_kinds=column_kinds)
+        self.handle_unknown = handle_unknown
+
+    def _log_density(self, Z):
+        return np.nansum(stats.norm.logpdf(Z), axis=1)
+
+
+def test_missing_cells_are_left_out(X):
+    holes = X.copy()
+    holes[::3, 0] = holes[3:9, 1] = np.nan
+    seen = ~np.isnan(holes)
+    mean, std = np.nanmean(holes, axis=0), np.nanstd(holes, axis=0)
+    expected = np.where(seen, stats.norm(mean, std).logpdf(X), 0).sum(axis=1)
+    masked = np.ma.masked_array(np.where(seen, X, -99), ~seen)
+    for table in (holes, masked, holes.tolist(), pd.DataFrame(holes), holes.astype(object)):
+        density = TakesHoles().fit(table)
+        np.testing.assert_allclose(density.score_samples(table), expected)
+        assert not pd.isna(np.asarray(density.sample(9))).any()
+    assert density.score_samples([[None, None]]) == [0]
+    assert get_tags(TakesHoles()).input_tags.allow_nan
+    assert not get_tags(StandardNormals()).input_tags.allow_nan
+    with pytest.raises(ValueError, match="NaN in column 0, row 0"):
+        StandardNormals().fit(holes)
+    with pytest.raises(ValueError, match=r"infinity \(inf\) in column 1, row 4"):
+        TakesHoles().fit(np.where(np.arange(100).reshape(50, 2) == 9, np.inf, holes))
+
+
+def test_atoms_have_no_jacobian():
+    rng = np.random.default_rng(0)
+    X = np.column_stack(
+        [np.where(rng.random(200) < 0.3, 0, rng.normal(5, 3, 200)), rng.random(200)]
+    )
+    density = TakesHoles().fit(X)
+    assert density.schema_.kinds_.tolist() == ["mixed", "continuous"]
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    expected = stats.norm.logpdf(Z) - np.where(X == 0, 0, np.log(X.std(axis=0)))
+    np.testing.assert_allclose(density.score_samples(X), expected.sum(axis=1))
+    assert StandardNormals().fit(X).schema_.kinds_.tolist() == ["continuous"] * 2
+
+
+def test_kinds_and_unknown_categories_are_passed_on(X):
+    assert TakesHoles({0: "mixed"}).get_params()["column_kinds"] == {0: "mixed"}
+    with pytest.raises(ValueError, match="column 0 cannot be mixed"):
+        TakesHoles({0: "mixed"}).fit(X)
+    with pytest.raises(ValueError, match="'column_kinds' parameter"):
+        TakesHoles(["mixed"]).fit(X)
+    assert (
+        StandardNormals(column_kinds={1: "categorical"}).fit(X).schema_.kinds_[1] == "categorical"
+    )
+    cities = [["Oslo"], ["Rome"]]
+    with pytest.raises(ValueError, match="column 0 holds 'Lima' in row 0"):
+        TakesHoles(handle_unknown="error").fit(cities).score_samples([["Lima"]])
+    rare = TakesHoles(handle_unknown="rare").fit(cities)
+    assert rare.schema_.columns_[0].unknown_share == 0.5
+    assert TakesHoles().fit(cities).schema_.columns_[0].unknown_share == 0
+
+
+def test_times_are_in_seconds_or_days():
+    times = np.array([["2020-01-01T00:00:01"], ["2020-01-01T00:00:05"]], dtype="M8[s]")
+    for table in (times, pd.DataFrame(times, columns=["when"])):
+        density = StandardNormals().fit(table)
+        np.testing.assert_allclose(density.score_samples(table), stats.norm.logpdf(1) - np.log(2))
+    assert np.asarray(density.sample(3)).dtype.kind == "M"
 
 
 def test_weighted_score(X):

@@ -17,7 +17,10 @@ HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 FLOOR = {"columns", "base"}
 ALLOWED = {
     "__init__": set(),
-    "columns": set(),
+    "_frames": set(),
+    "_ties": set(),
+    "_column": {"_frames", "_ties"},
+    "columns": {"_frames", "_ties", "_column"},
     "base": {"columns"},
     "_binning": set(),
     "metrics": FLOOR,
@@ -26,9 +29,11 @@ ALLOWED = {
     "_training": {*FLOOR, "nn", "_training"},
     "utils": {*FLOOR, "utils"},
     "histogram": {*FLOOR, "_binning"},
+    "_conditioning": {*FLOOR, "_frames"},
+    "impute": FLOOR,
 }
-FAMILY = {*FLOOR, "nn", "_training"}
-NEEDS_TORCH = {"nn", "_training", "autoregressive"}
+FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
+NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores"}
 
 
 def modules():

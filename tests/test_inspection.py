@@ -56,7 +56,7 @@ def mixed():
 
 @pytest.fixture(scope="module")
 def trained(X):
-    return AutoregressiveDensity((16,), max_epochs=4, random_state=0).fit(X)
+    return AutoregressiveDensity((16,), order="given", max_epochs=4, random_state=0).fit(X)
 
 
 def texts(labels):
@@ -466,10 +466,14 @@ def test_the_best_epoch_is_the_start_if_no_other_is(trained):
 
 
 def test_training_without_validation_has_no_best_epoch(X):
-    density = AutoregressiveDensity((8,), max_epochs=2, early_stopping=False).fit(X)
-    display = TrainingDisplay.from_estimator(make_pipeline(StandardScaler(), density))
-    assert display.valid_line_ is None
-    assert display.best_line_ is None
+    for order, n_curves in (("given", 1), ("random", 2)):
+        density = AutoregressiveDensity(
+            (8,), order=order, n_orders=2, max_epochs=2, early_stopping=False
+        ).fit(X)
+        display = TrainingDisplay.from_estimator(make_pipeline(StandardScaler(), density))
+        assert np.sum(display.train_line_.get_xdata() == 1) == n_curves
+        assert display.valid_line_ is None
+        assert display.best_line_ is None
 
 
 def test_best_epoch_is_the_last_of_a_warm_start():
@@ -479,6 +483,50 @@ def test_best_epoch_is_the_last_of_a_warm_start():
     estimator = Trained()
     estimator.history_ = history
     assert TrainingDisplay.from_estimator(estimator).best_epoch == 4
+
+
+def test_each_of_several_networks_has_its_curve():
+    scores = {(0, 0.2): [-5, -4, -3], (0, 0.5): [-5, -2, -4], (1, 0.5): [-9, -8], (2, 0.5): [-6]}
+    estimator = Trained()
+    estimator.history_ = [
+        {
+            "member": member,
+            "setting": setting,
+            "epoch": epoch,
+            "train_log_likelihood": score + 1,
+            "valid_log_likelihood": score,
+            "best": epoch == 2,
+        }
+        for (member, setting), of_run in scores.items()
+        for epoch, score in enumerate(of_run, start=1)
+    ]
+    # A warm start goes on with the second.
+    estimator.history_.append({**estimator.history_[7], "epoch": 3, "valid_log_likelihood": -7})
+    display = TrainingDisplay.from_estimator(estimator)
+    nan = np.nan
+    x, y = display.valid_line_.get_data()
+    np.testing.assert_array_equal(x, [1, 2, 3, nan, 1, 2, 3, nan, 1])
+    np.testing.assert_array_equal(y, [-5, -2, -4, nan, -9, -8, -7, nan, -6])
+    np.testing.assert_array_equal(display.train_line_.get_ydata()[:3], [-4, -1, -3])
+    np.testing.assert_array_equal(display.best_epoch, [2, 3, 0])
+    np.testing.assert_array_equal(display.best_line_.get_xdata(), [2, 3, 0])
+    assert texts(display.ax_.get_legend().get_texts()) == ["training", "validation", "best epochs"]
+    assert display.train_line_.get_alpha() < 1
+
+
+def test_of_one_network_the_tries_are_left_out():
+    estimator = Trained()
+    records = [(0.2, 1, -3, True), (0.2, 2, -1, True), (0.5, 1, -2, True), (0.5, 2, -4, False)]
+    estimator.history_ = [
+        {"member": 0, "setting": s, "epoch": e, "train_log_likelihood": v, "best": b}
+        | {"valid_log_likelihood": v}
+        for s, e, v, b in records
+    ]
+    display = TrainingDisplay.from_estimator(estimator)
+    assert display.epochs.tolist() == [1, 2]
+    assert display.valid_log_likelihood.tolist() == [-3, -1]
+    assert display.best_epoch == 2
+    assert display.train_line_.get_alpha() is None
 
 
 def test_training_of_mixtures(X):

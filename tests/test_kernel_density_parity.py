@@ -19,7 +19,9 @@ from sklearn_dgm import AutoregressiveDensity, HistogramDensity, mean_log_likeli
 DENSITIES = {
     "kernel": lambda: KernelDensity(bandwidth=0.3),
     "histogram": lambda: HistogramDensity(bins=8, alpha=1e-3),
-    "autoregressive": lambda: AutoregressiveDensity((32,), max_epochs=15, lr=0.01, random_state=0),
+    "autoregressive": lambda: AutoregressiveDensity(
+        (32,), n_orders=2, max_epochs=15, lr=0.01, random_state=0
+    ),
 }
 # In each grid the second candidate is the right one.
 GRIDS = {

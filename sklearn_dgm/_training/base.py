@@ -15,9 +15,20 @@ from skorch.callbacks import GradientNormClipping
 from skorch.helper import predefined_split
 
 from sklearn_dgm._training.callbacks import Monitor
-from sklearn_dgm._training.net import Diverged, LikelihoodNet, RowBatches, Rows, StopTraining
+from sklearn_dgm._training.chained_equations import complete
+from sklearn_dgm._training.net import (
+    Diverged,
+    IncompleteRows,
+    LikelihoodNet,
+    RowBatches,
+    Rows,
+    StopTraining,
+)
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm.base import BaseDensity, check_generator
+from sklearn_dgm.columns import MIXED
+from sklearn_dgm.nn.completion import completions
+from sklearn_dgm.nn.mixture import Mixture
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -42,6 +53,9 @@ OWN_NET_PARAMS = {
     "callbacks__monitor",
     "device",
 }
+# An epoch takes so many rows at most, or on a large table validation would come too seldom.
+EPOCH_ROWS = 2**16
+MAX_VALID_ROWS = 10_000
 # What passes through the network at once when scoring and sampling is bounded, and with it the memory.
 ROWS_AT_ONCE = 8192
 NUMBERS_AT_ONCE = 2**24
@@ -50,8 +64,10 @@ NUMBERS_AT_ONCE = 2**24
 class BaseNeuralDensity(CallbackSupportMixin, BaseDensity):
     """Base class of densities whose module is trained through skorch.
 
-    A family writes `_build_module(Z, sample_weight)`, which returns a module that offers `loss(z)`, `log_prob(z)` and
-    `sample(n_samples, generator)`, with `forward` the loss, and `width`, how many numbers a row takes up in it at most.
+    A family writes `_builder(Z, sample_weight)`, which returns a function that builds a module. A module offers
+    `loss(z)`, `log_prob(z)` and `sample(n_samples, generator)`, with `forward` the loss, and `width`, how many numbers a
+    row takes up in it at most; where rows may have missing cells, NaN, `fill(z, uniforms)`, too. The density is an equal mixture of `_n_members()` modules, trained one by one, each with
+    other rows for validation. If `_settings(n_samples)` are several, the first member tries them all.
 
     Parameters
     ----------
@@ -78,11 +94,17 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     }
 
     # Parameters on which the shape of the module depends; a warm start cannot change them.
-    _shape_params = ("categorical_features", "integer_features")
+    _shape_params = ("categorical_features", "integer_features", "column_kinds")
 
     @abstractmethod
-    def _build_module(self, Z, sample_weight):
-        """Return an initialised float32 module for rows like Z (an ndarray)."""
+    def _builder(self, Z, sample_weight):
+        """Return a function of a member's number and a setting, which returns a module that is ready to be trained."""
+
+    def _n_members(self):
+        return 1
+
+    def _settings(self, n_samples):
+        return [None]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
@@ -107,14 +129,15 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         Raises
         ------
         ValueError
-            If a parameter is invalid, a value is missing or infinite, or the weights are negative or all zero.
+            If a parameter is invalid, a value is infinite, or missing where the density takes no missing cells, all
+            values of a column are missing, or the weights are negative or all zero.
 
         Warns
         -----
         ConvergenceWarning
             If the likelihood became infinite or undefined, or was still rising after `max_epochs`.
         """
-        task = self._init_callback_context(max_subtasks=self.max_epochs)
+        task = self._init_callback_context(max_subtasks=None)
         if task is None:
             return self._fit_or_restore(X, sample_weight)
         hooks = {"estimator": self, "X": X, "y": y}
@@ -143,30 +166,59 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             if self._continues():
                 self._check_same_shape()
                 self._check_possible(Z)
-                module, history = copy.deepcopy(self.net_.module_), list(self.history_)
+                started, history = list(self.net_.module_.members), list(self.history_)
             else:
-                # Weights below one on average are shares of the rows, others may be repetitions of them.
-                mean = np.clip(weight.mean(), 1.0, 1e6)
-                module, history = self._build_module(Z, mean * _with_mean_one(weight)), []
+                started, history = [], []
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
-            train, valid = self._split(Z, weight, rng, device)
-            monitor = Monitor(
-                history,
-                log_det=float(self.schema_.log_det_.sum()),
-                valid=valid,
-                patience=self.n_iter_no_change,
-                verbose=self.verbose,
-            )
-            net = self._make_net(module.float(), len(train), valid, monitor, device)
-            self._report_epochs(net, monitor)
+            # Weights below one on average are shares of the rows, others may be repetitions of them.
+            mean = np.clip(weight.mean(), 1.0, 1e6)
+            completed = self._complete(Z, weight, rng)
+            build = self._builder(completed, mean * _with_mean_one(weight))
+            parts = self._parts(Z, completed, weight, rng, device)
             try:
-                self._train(net, train, monitor)
+                self._train_members(build, started, history, parts, device)
             except KeyboardInterrupt as interrupt:
-                interrupt.keeps_progress = self.warm_start and monitor.best_state is not None
-                if interrupt.keeps_progress:
-                    self._keep(net, monitor)
+                interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")
                 raise
-            self._keep(net, monitor)
+
+    def _train_members(self, build, started, history, parts, device):
+        """Train the members one after the other; those that a warm start continues are `started`."""
+        members = []
+        for k, (train, valid) in zip(range(self._n_members()), parts, strict=False):
+            settings = self._settings(len(train))
+            if valid is None:  # and nothing to choose by
+                settings = settings[:1]
+            if k > 0 or started:
+                settings = [self._setting]
+            runs = []
+            for setting in settings:
+                module = copy.deepcopy(started[k]) if k < len(started) else build(k, setting)
+                monitor = Monitor(
+                    history,
+                    log_det=self._mean_log_det(),
+                    member=k,
+                    setting=setting,
+                    valid=valid,
+                    patience=self.n_iter_no_change,
+                    verbose=self.verbose,
+                )
+                net = self._make_net(module.float(), len(train), valid, monitor, device)
+                self._report_epochs(net, monitor, members)
+                try:
+                    self._train(net, train, monitor)
+                finally:
+                    if monitor.best_state is not None:
+                        runs.append((monitor.best_score, setting, _best(net, monitor)))
+                        _, self._setting, module = max(runs, key=lambda run: run[0])
+                        # An interrupted warm start has these, and those that it did not come to.
+                        self._keep(net, [*members, module, *started[k + 1 :]], history)
+            members.append(module)
+
+    def _mean_log_det(self):
+        """For each column the mean log-Jacobian of its cells; those at atoms have none."""
+        columns = self.schema_.columns_
+        beside = [1 - sum(c.atom_shares) if c.kind == MIXED else 1 for c in columns]
+        return self.schema_.log_det_ * beside
 
     def _check_same_shape(self):
         for name, value in self._shape.items():
@@ -196,28 +248,45 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             raise ValueError(f"device={self.device!r} is not available: {reason}") from error
         return device
 
-    def _split(self, Z, weight, rng, device):
-        """Training rows, and validation rows where training is to stop on them."""
+    def _complete(self, Z, weight, rng):
+        """The rows without missing cells, for the beginning."""
+        if not np.isnan(Z).any():
+            return Z
+        columns = self.schema_.columns_
+        n_levels = [None if c.categories is None else len(c.categories) for c in columns]
+        return complete(Z, weight, n_levels, rng)
 
-        def rows(index):
-            z = torch.from_numpy(Z[index].astype(np.float32))
-            w = torch.from_numpy(_with_mean_one(weight[index]).astype(np.float32))
-            return Rows(z.to(device), w.to(device))
+    def _parts(self, Z, completed, weight, rng, device):
+        """Training and validation rows of each member; as far as the rows go, no row validates twice."""
 
-        if not self.early_stopping:
-            return rows(slice(None)), None
+        def tensor(array):
+            return torch.from_numpy(array.astype(np.float32)).to(device)
+
+        def rows(index, is_training=False):
+            z, w = tensor(Z[index]), tensor(_with_mean_one(weight[index]))
+            if is_training and completed is not Z:
+                return IncompleteRows(tensor(completed[index]), w, given=z)
+            return Rows(z, w)
+
         order = rng.permutation(len(Z))
-        if len(Z) == 1:  # which has to serve for both
-            return rows(order), rows(order)
-        n_valid = min(max(round(self.validation_fraction * len(Z)), 1), len(Z) - 1)
-        return rows(order[n_valid:]), rows(order[:n_valid])
+        n_valid = min(round(self.validation_fraction * len(Z)), MAX_VALID_ROWS)
+        n_valid = min(max(n_valid, 1), len(Z) - 1)
+        while True:
+            if not self.early_stopping:
+                yield rows(slice(None), is_training=True), None
+            elif len(Z) == 1:  # which has to serve for both
+                yield rows(order, is_training=True), rows(order)
+            else:
+                yield rows(order[n_valid:], is_training=True), rows(order[:n_valid])
+                order = np.roll(order, -n_valid)
 
-    def _report_epochs(self, net, monitor):
+    def _report_epochs(self, net, monitor, members):
         """Have scikit-learn's callbacks told of every epoch; a fitted copy is made only if they ask for one."""
 
         def fitted_attributes():
             snapshot = copy.copy(net)
-            snapshot.module_ = copy.deepcopy(net.average.module).double()
+            current = copy.deepcopy(net.average.module).double()
+            snapshot.module_ = Mixture([*members, current]).eval()
             return {"net_": snapshot, "history_": monitor.history, "n_iter_": len(monitor.history)}
 
         if hasattr(self, "_callback_hooks"):
@@ -233,6 +302,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             batch_size = int(np.clip(n_train // 20, 32, 512))
         params = {
             "optimizer": torch.optim.AdamW,
+            "optimizer__fused": True,
             "optimizer__weight_decay": 0.0,
             "optimizer__param_groups": [("*weight", {"weight_decay": self.weight_decay})],
             "lr": self.lr,
@@ -240,6 +310,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             "batch_size": batch_size,
             "iterator_train": RowBatches,
             "iterator_train__shuffle": batch_size < n_train,
+            "iterator_train__max_rows": max(EPOCH_ROWS, batch_size),
             "iterator_valid": RowBatches,
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": [
@@ -252,6 +323,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             "verbose": 0,
             **(self.net_params or {}),
         }
+        if "optimizer" in (self.net_params or {}):  # which may have no fused form
+            del params["optimizer__fused"]
         try:
             return LikelihoodNet(module, criterion=torch.nn.Identity, **params).initialize()
         except (AttributeError, TypeError, ValueError) as error:
@@ -261,6 +334,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         n_before = len(monitor.history)
         try:
             net.notify("on_train_begin", X=train, y=None)
+            if isinstance(train, IncompleteRows):
+                train.module = net.average.module
             net.fit_loop(train)
             if monitor.valid is not None and monitor.history[-1]["best"]:
                 warnings.warn(
@@ -282,19 +357,14 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         with suppress(StopTraining):
             net.notify("on_train_end", X=train, y=None)
 
-    def _keep(self, net, monitor):
+    def _keep(self, net, members, history):
         """Take over the best weights, in double precision so that a row's score does not depend on its batch."""
-        net.module_.load_state_dict(monitor.best_state)
-        net.module_.double().eval()
+        net.module_ = Mixture(members).eval()
         # A pickle should carry the weights once, and neither rows nor what the optimizer knew of each weight.
         net.module = type(net.module_)
-        net.train_split = None
-        net.optimizer_.state.clear()
-        net.average = None
-        monitor.release()
         self.net_ = net
-        self.history_ = monitor.history
-        self.n_iter_ = len(monitor.history)
+        self.history_ = history
+        self.n_iter_ = len(history)
 
     def _in_chunks(self, function, Z):
         """Apply a function of a tensor to the rows, a bounded number at once."""
@@ -327,6 +397,30 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
                 for start in range(0, n_samples, step)
             ]
         return np.concatenate(chunks)
+
+    def _completions(self, Z, n_particles, rng=None):
+        """Weighted completions of encoded rows; see :class:`~sklearn_dgm._conditioning.ConditionalMixin`."""
+        module = self.net_.module_
+        device = next(module.parameters()).device
+        generator = None if rng is None else torch_generator(rng, device)
+        z = torch.from_numpy(np.array(Z)).to(device)
+        parts = completions(module, z, n_particles, generator)
+        while True:
+            with one_thread(), torch.no_grad():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part.numpy()
+
+
+def _best(net, monitor):
+    """The module with its best weights, in double precision; the net lets go of all that only training needs."""
+    module = net.module_
+    module.load_state_dict(monitor.best_state)
+    net.train_split = net.average = None
+    net.optimizer_.state.clear()
+    monitor.release()
+    return module.double().eval()
 
 
 def _with_mean_one(weight):

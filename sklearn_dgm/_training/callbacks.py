@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import numpy as np
 from skorch.callbacks import Callback
 
 from sklearn_dgm._training.net import Diverged, StopTraining, WeightAverage
@@ -19,8 +20,11 @@ class Monitor(Callback):
     ----------
     history : list of dict
         Where epochs are recorded; may hold those of earlier fits.
-    log_det : float
-        Log-Jacobian of the encoding, so that the record is in the units of the user's rows.
+    log_det : float or ndarray of shape (d,)
+        Log-Jacobian of the encoding, of each column if cells are missing, so that the record is in the units of the
+        user's rows.
+    member, setting : int and object
+        Which module of the mixture is trained, with what setting; for the record.
     valid : Rows or None
         The rows kept for validation.
     patience : int
@@ -34,9 +38,16 @@ class Monitor(Callback):
 
     task = best_state = None
 
-    def __init__(self, history, log_det, valid, patience, verbose):
+    def __init__(self, history, log_det, member, setting, valid, patience, verbose):
         self.history = history
-        self.log_det = log_det
+        of_this = {"member": member, "setting": setting}.items()
+        self.n_epochs = sum(of_this <= record.items() for record in history)
+        self.log_det = self.valid_log_det = np.sum(log_det)
+        if valid is not None and valid.z.isnan().any():
+            observed = ~valid.z.isnan().cpu().numpy()
+            self.valid_log_det = np.average(observed @ log_det, weights=valid.weight.cpu())
+        self.member = member
+        self.setting = setting
         self.valid = valid
         self.patience = patience
         self.verbose = verbose
@@ -65,7 +76,7 @@ class Monitor(Callback):
         self.epochs_without_progress = 0
         if self.valid is not None:
             with suppress(Diverged):
-                self.best_score = self.log_det - net.mean_loss(self.valid)
+                self.best_score = self.valid_log_det - net.mean_loss(self.valid)
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell scikit-learn's callbacks."""
@@ -80,13 +91,16 @@ class Monitor(Callback):
         if not all(tensor.isfinite().all() for tensor in state.values()):
             raise Diverged
         epoch = net.history[-1]
+        self.n_epochs += 1
         record = {
-            "epoch": len(self.history) + 1,
+            "member": self.member,
+            "setting": self.setting,
+            "epoch": self.n_epochs,
             "train_log_likelihood": float(self.log_det - epoch["train_loss"]),
         }
         score = record["train_log_likelihood"]
         if self.valid is not None:
-            score = record["valid_log_likelihood"] = float(self.log_det - epoch["valid_loss"])
+            score = record["valid_log_likelihood"] = float(self.valid_log_det - epoch["valid_loss"])
         record["best"] = self.valid is None or score > self.best_score + self.tolerance
         record["duration"] = epoch["dur"]
         # One entry a batch would outgrow the weights; skorch looks at the last.
@@ -105,7 +119,7 @@ class Monitor(Callback):
 
 
 def _line(record):
-    text = f"epoch {record['epoch']:4d}  train {record['train_log_likelihood']:.4f}"
+    text = f"member {record['member']}  epoch {record['epoch']:4d}  train {record['train_log_likelihood']:.4f}"
     if "valid_log_likelihood" in record:
         text += f"  validation {record['valid_log_likelihood']:.4f}"
     return f"{text} nats per row{' *' if record['best'] else '  '} {record['duration']:.2f} s"

@@ -2,11 +2,14 @@
 
 import copy
 import dis
+import sys
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset
+
+from sklearn_dgm.nn.completion import redraw
 
 
 class StopTraining(Exception):
@@ -39,6 +42,35 @@ class Rows(Dataset):
         return self.z[index], self.weight[index]
 
 
+class IncompleteRows(Rows):
+    """Rows with missing cells, which are drawn anew for each pass (stochastic EM: Celeux and Diebolt, 1985).
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, d)
+        Encoded rows, completed.
+    weight : Tensor of shape (n,)
+        Weights, one on average.
+    given : Tensor of shape (n, d)
+        The rows with NaN where a cell is missing.
+
+    Attributes
+    ----------
+    module : MADE
+        The network that draws them; to be set when training begins.
+    """
+
+    module = None
+
+    def __init__(self, z, weight, given):
+        super().__init__(z, weight)
+        self.given = given
+
+    def complete(self, index):
+        """Draw the missing cells of some rows, given the others and what was drawn before."""
+        self.z[index] = redraw(self.module, self.given[index], self.z[index])
+
+
 class RowBatches:
     """Batches by slicing tensors, which on small networks takes half the time of a `DataLoader`.
 
@@ -50,17 +82,22 @@ class RowBatches:
         Number of rows of a batch.
     shuffle : bool
         Whether each pass takes the rows in a new order.
+    max_rows : int
+        Number of rows of a pass at most.
     """
 
-    def __init__(self, rows, batch_size, shuffle=False):
+    def __init__(self, rows, batch_size, shuffle=False, max_rows=sys.maxsize):
         self.rows = rows
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.max_rows = max_rows
 
     def __iter__(self):
         n = len(self.rows)
         order = torch.randperm(n).to(self.rows.z.device) if self.shuffle else None
-        for start in range(0, n, self.batch_size):
+        if isinstance(self.rows, IncompleteRows):
+            self.rows.complete(order[: self.max_rows] if self.shuffle else slice(self.max_rows))
+        for start in range(0, min(n, self.max_rows), self.batch_size):
             batch = slice(start, start + self.batch_size)
             yield self.rows[order[batch] if self.shuffle else batch]
 

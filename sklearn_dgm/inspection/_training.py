@@ -11,17 +11,19 @@ from sklearn_dgm.base import last_step
 class TrainingDisplay:
     """Log-likelihood in the course of training.
 
+    Where several networks were trained one after the other, each has its curve, and a mark at its best epoch.
+
     It is recommended to use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     epochs : ndarray of shape (n_epochs,)
-        Numbers of the epochs, or of the iterations.
+        Numbers of the epochs, or of the iterations; of several networks side by side, with a NaN between.
     train_log_likelihood : ndarray of shape (n_epochs,)
         Mean log-likelihood of the training rows.
     valid_log_likelihood : ndarray of shape (n_epochs,), default=None
         That of the rows kept for validation.
-    best_epoch : int, default=None
+    best_epoch : int or ndarray of shape (n_networks,), default=None
         The epoch whose weights were kept, 0 for the start of training.
     xlabel : str, default="epoch"
         Label of the x axis.
@@ -39,7 +41,7 @@ class TrainingDisplay:
     valid_line_ : matplotlib Line2D or None
         The curve of the validation rows.
     best_line_ : matplotlib Line2D or None
-        The vertical line at the best epoch.
+        The vertical line at the best epoch, or the marks at several.
 
     See Also
     --------
@@ -50,8 +52,8 @@ class TrainingDisplay:
     >>> import matplotlib.pyplot as plt
     >>> from sklearn.datasets import load_iris
     >>> from sklearn_dgm import AutoregressiveDensity, TrainingDisplay
-    >>> density = AutoregressiveDensity(max_epochs=5, random_state=0).fit(load_iris().data)
-    >>> display = TrainingDisplay.from_estimator(density)
+    >>> density = AutoregressiveDensity(order="given", max_epochs=5, random_state=0)
+    >>> display = TrainingDisplay.from_estimator(density.fit(load_iris().data))
     >>> display.epochs
     array([1, 2, 3, 4, 5])
     >>> plt.close("all")
@@ -119,18 +121,19 @@ class TrainingDisplay:
 
     @staticmethod
     def _from_history(history):
-        def curve(key):
-            return np.array([record.get(key, np.nan) for record in history])
+        networks = _chosen_networks(history)
 
-        data = {
-            "epochs": np.array([record["epoch"] for record in history]),
-            "train_log_likelihood": curve("train_log_likelihood"),
-        }
+        def curve(key):
+            parts = [[record.get(key, np.nan) for record in records] for records in networks]
+            return np.concatenate([values for part in parts for values in (part, [np.nan])][:-1])
+
+        data = {"epochs": curve("epoch"), "train_log_likelihood": curve("train_log_likelihood")}
         # Without validation every epoch counts as the best so far.
         if any("valid_log_likelihood" in record for record in history):
             data["valid_log_likelihood"] = curve("valid_log_likelihood")
             # Where no epoch was better than the start, its weights were kept.
-            data["best_epoch"] = max((r["epoch"] for r in history if r["best"]), default=0)
+            best = [max((r["epoch"] for r in n if r["best"]), default=0) for n in networks]
+            data["best_epoch"] = best[0] if len(networks) == 1 else np.array(best)
         return data
 
     def plot(self, ax=None):
@@ -152,8 +155,13 @@ class TrainingDisplay:
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
+        are_several = np.isnan(self.epochs).any()
         # A single epoch has no line to show.
-        style = {"marker": "o" if len(self.epochs) == 1 else None}
+        style = {
+            "marker": "o" if len(self.epochs) == 1 else None,
+            "alpha": 0.5 if are_several else None,
+            "linewidth": 1.0 if are_several else None,
+        }
         (self.train_line_,) = ax.plot(
             self.epochs, self.train_log_likelihood, label="training", **style
         )
@@ -162,7 +170,18 @@ class TrainingDisplay:
             (self.valid_line_,) = ax.plot(
                 self.epochs, self.valid_log_likelihood, label="validation", **style
             )
-        if self.best_epoch is not None:
+        if self.best_epoch is not None and are_several:
+            # At the foot of the axes, as the likelihood of a start is not recorded.
+            (self.best_line_,) = ax.plot(
+                self.best_epoch,
+                np.zeros(len(self.best_epoch)),
+                "^",
+                color="0.5",
+                clip_on=False,
+                transform=ax.get_xaxis_transform(),
+                label="best epochs",
+            )
+        elif self.best_epoch is not None:
             self.best_line_ = ax.axvline(
                 self.best_epoch, color="0.5", linestyle="--", label=f"best epoch: {self.best_epoch}"
             )
@@ -170,3 +189,18 @@ class TrainingDisplay:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
         return self
+
+
+def _chosen_networks(history):
+    """The records of each network; where several settings were tried, those of the best."""
+    runs = {}
+    for record in history:
+        run = runs.setdefault(record.get("member", 0), {})
+        run.setdefault(record.get("setting"), []).append(record)
+
+    def best_score(records):
+        return max(
+            (r.get("valid_log_likelihood", 0.0) for r in records if r["best"]), default=-np.inf
+        )
+
+    return [max(tried.values(), key=best_score) for tried in runs.values()]

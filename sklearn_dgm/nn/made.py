@@ -1,5 +1,7 @@
 """The masked network that computes all conditionals of a Bayesian network over columns in one forward pass."""
 
+from functools import partial
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.heads import CategoricalHead, MixtureHead
+from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
+from sklearn_dgm.nn.heads import MAX_LINEAR_LEVELS, CategoricalHead, MixtureHead
 from sklearn_dgm.nn.masks import (
     connections,
     hidden_labels,
@@ -17,6 +20,8 @@ from sklearn_dgm.nn.masks import (
 
 # How much the piecewise-linear inputs weigh beside the others; less makes smoother conditionals.
 PIECE_WEIGHT = 0.2
+# Numbers that stand for a category where there are too many for one-hot inputs.
+EMBEDDING_SIZE = 16
 # Encoded values beyond have no probability that a float64 number can hold.
 FARTHEST = 1e100
 
@@ -41,6 +46,10 @@ class Variable(NamedTuple):
         Units in which the network sees numbers.
     knots : tuple of float
         Increasing values, in these units, between which the network also sees how far a number has come.
+    atoms : tuple of float
+        Encoded values that have a probability of their own, beside the density of all others.
+    unknown_share : float
+        Probability of a category that is none of the codes.
     """
 
     n_levels: int | None
@@ -48,16 +57,25 @@ class Variable(NamedTuple):
     location: float = 0.0
     scale: float = 1.0
     knots: tuple = ()
+    atoms: tuple = ()
+    unknown_share: float = 0.0
 
     @property
     def is_categorical(self):
-        """Whether the codes have no order, so that the network sees them one-hot."""
+        """Whether the codes have no order."""
         return self.n_levels is not None and not self.whole
 
     @property
+    def is_embedded(self):
+        """Whether there are too many categories for one-hot inputs."""
+        return self.is_categorical and self.n_levels > MAX_LINEAR_LEVELS
+
+    @property
     def n_features(self):
-        """Number of inputs of the network."""
-        return self.n_levels if self.is_categorical else 1
+        """Number of inputs of the network: a number or a sign, else one for each category, or an embedding."""
+        if not self.is_categorical or self.n_levels == 2:
+            return 1
+        return EMBEDDING_SIZE if self.is_embedded else self.n_levels
 
 
 class MaskedLinear(nn.Linear):
@@ -73,10 +91,20 @@ class MaskedLinear(nn.Linear):
 
     def __init__(self, mask, bias=True):
         super().__init__(mask.shape[1], mask.shape[0], bias)
-        self.register_buffer("mask", torch.from_numpy(np.ascontiguousarray(mask)))
+        # Numbers, not booleans, or each step would convert them.
+        self.register_buffer("mask", torch.tensor(mask, dtype=torch.float32))
         # A unit with few connections would start too small under the default, which counts all.
         with torch.no_grad():
             self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
+
+    def __getstate__(self):
+        """A pickle has the mask as booleans, or it would be twice as large."""
+        state = super().__getstate__()
+        return {**state, "_buffers": {**state["_buffers"], "mask": self.mask.bool()}}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.mask = self.mask.to(self.weight.dtype)
 
     def reset_parameters(self):
         """Initialise the weights, if there are any (torch warns of an empty layer)."""
@@ -87,6 +115,31 @@ class MaskedLinear(nn.Linear):
         """Apply the layer, or some rows of it."""
         bias = None if self.bias is None else self.bias[rows]
         return F.linear(x, self.weight[rows] * self.mask[rows], bias)
+
+
+class LinearPath(MaskedLinear):
+    """The linear path from the parents: where training starts, and what it changes there.
+
+    The start is no parameter: weight decay and sparsity pull towards it, not towards zero.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (n_out, n_in)
+        True where there is a connection.
+    """
+
+    def __init__(self, mask):
+        super().__init__(mask, bias=False)
+        self.register_buffer("start", torch.zeros_like(self.weight))
+        torch.nn.init.zeros_(self.weight)
+
+    def forward(self, x, rows=slice(None)):
+        """Apply the layer, or some rows of it."""
+        return F.linear(x, self.start[rows] + self.weight[rows] * self.mask[rows])
+
+    def size(self, rows):
+        """Sum of the absolute changes in some rows."""
+        return (self.weight[rows] * self.mask[rows]).abs().sum()
 
 
 def _tamed(features):
@@ -118,16 +171,34 @@ class MADE(nn.Module):
         Family of the mixture components.
     dropout : float
         Share of hidden units dropped in training.
+    input_dropout : float
+        Share of the hidden units' inputs dropped in training.
+    sparsity : float
+        Weight of the L1 penalty on what training changes in the linear path to categories.
     """
 
+    layer, path = MaskedLinear, LinearPath
+    takes_any_order = False
+
     def __init__(
-        self, variables, adjacency, hidden_sizes, activation, n_components, base, dropout=0.0
+        self,
+        variables,
+        adjacency,
+        hidden_sizes,
+        activation,
+        n_components,
+        base,
+        dropout=0.0,
+        input_dropout=0.0,
+        sparsity=0.0,
     ):
         super().__init__()
         self.variables = variables
         self.adjacency = adjacency
         self.activation = ACTIVATIONS[activation]
         self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.sparsity = sparsity
         self._lay_out_features()
         self._lay_out_pieces()
         self._build_heads(n_components, base)
@@ -136,23 +207,37 @@ class MADE(nn.Module):
         # Inputs are what the labels' parents are made of; hidden units have seen the parents already.
         mask = adjacency[np.concatenate([self.feature_label, self.piece_label])]
         for labels in self.hidden_labels:
-            self.hidden.append(MaskedLinear(mask[:, labels].T))
+            self.hidden.append(self.layer(mask[:, labels].T))
             mask = connections(adjacency, labels)
-        self.out = MaskedLinear(mask[:, self.param_label].T, bias=False)
+        self.out = self.layer(mask[:, self.param_label].T, bias=False)
         linear_label = self.param_label[self.linear_rows]
-        self.skip = MaskedLinear(adjacency[self.feature_label][:, linear_label].T, bias=False)
+        self.skip = self.path(adjacency[self.feature_label][:, linear_label].T)
         self.bias = nn.Parameter(torch.zeros(len(self.param_label)))
 
     def _lay_out_features(self):
-        """Numbers come first, then the one-hot blocks of the categorical columns."""
+        """Numbers come first, then the binary columns, the one-hot and the embedded ones."""
         numeric = [j for j, v in enumerate(self.variables) if not v.is_categorical]
         self.numeric = numeric
-        self.feature_label = np.array(numeric, dtype=int)
         self.first_feature = {j: i for i, j in enumerate(numeric)}
-        for j, variable in enumerate(self.variables):
-            if variable.is_categorical:
-                self.first_feature[j] = len(self.feature_label)
-                self.feature_label = np.append(self.feature_label, [j] * variable.n_levels)
+        label = list(numeric)
+        categorical = [j for j, v in enumerate(self.variables) if v.is_categorical]
+        key = {
+            j: (self.variables[j].is_embedded, self.variables[j].n_features > 1)
+            for j in categorical
+        }
+        self.groups = [[j for j in categorical if key[j] == of] for of in sorted(set(key.values()))]
+        for columns in self.groups:
+            for j in columns:
+                self.first_feature[j] = len(label)
+                label += [j] * self.variables[j].n_features
+        self.feature_label = np.array(label, dtype=int)
+        self.embeddings = nn.ModuleDict(
+            {
+                str(j): nn.Embedding(variable.n_levels, EMBEDDING_SIZE)
+                for j, variable in enumerate(self.variables)
+                if variable.is_embedded
+            }
+        )
         self.register_buffer(
             "location", torch.tensor([self.variables[j].location for j in numeric])
         )
@@ -175,19 +260,26 @@ class MADE(nn.Module):
         self.register_buffer("piece_width", torch.tensor(width, dtype=torch.float32))
 
     def _build_heads(self, n_components, base):
-        """One head for all columns of one kind and number of levels; their parameters stand side by side."""
+        """One head for all columns of one kind and about as many levels or atoms, with their parameters side by side."""
         groups = {}
         for j, variable in enumerate(self.variables):
-            groups.setdefault((variable.n_levels, variable.whole), []).append(j)
+            # From one power of two to the next; two levels are a case of their own, and so is no atom.
+            size = None if variable.n_levels is None else (variable.n_levels - 1).bit_length()
+            key = (size, variable.whole, len(variable.atoms).bit_length(), variable.is_embedded)
+            groups.setdefault(key, []).append(j)
         self.heads, self.head_columns, self.head_rows = nn.ModuleList(), [], []
         param_label, linear_rows, start = [], [], 0
-        for (n_levels, whole), columns in groups.items():
-            if n_levels is None:
-                location = torch.tensor([self.variables[j].location for j in columns])
-                scale = torch.tensor([self.variables[j].scale for j in columns])
-                head = MixtureHead(location, scale, n_components, base, discrete=whole)
+        for (size, whole, *_), columns in groups.items():
+            of = [self.variables[j] for j in columns]
+            if size is None:
+                location = torch.tensor([v.location for v in of])
+                scale = torch.tensor([v.scale for v in of])
+                atoms = np.array(list(zip_longest(*[v.atoms for v in of], fillvalue=np.nan)))
+                atoms = atoms.reshape(-1, len(of)).T
+                head = MixtureHead(location, scale, n_components, base, whole, atoms)
             else:
-                head = CategoricalHead(n_levels, tails=whole)
+                unknown = torch.tensor([v.unknown_share for v in of])
+                head = CategoricalHead([v.n_levels for v in of], whole, unknown)
             stop = start + len(columns) * head.n_params
             self.heads.append(head)
             self.head_columns.append(columns)
@@ -198,6 +290,18 @@ class MADE(nn.Module):
             start = stop
         self.param_label = np.array(param_label)
         self.linear_rows = np.array(linear_rows, dtype=int)
+        is_category = np.array([variable.is_categorical for variable in self.variables])
+        self.sparse_rows = np.flatnonzero(is_category[self.param_label[self.linear_rows]])
+        if len(self.sparse_rows) == len(self.linear_rows):
+            self.sparse_rows = slice(None)  # which copies nothing
+
+    def members_given(self, missing):
+        """Itself, whatever is missing; see :class:`~sklearn_dgm.nn.mixture.Mixture`."""
+        return [self]
+
+    def any_member(self):
+        """Itself; see :class:`~sklearn_dgm.nn.any_order.OrderMixture`."""
+        return self
 
     @property
     def width(self):
@@ -207,6 +311,8 @@ class MADE(nn.Module):
 
     def features(self, z):
         """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).
+
+        The two categories of a binary column are 1 and -1; very many have an embedding.
 
         Parameters
         ----------
@@ -218,14 +324,24 @@ class MADE(nn.Module):
         features : Tensor of shape (n, n_features)
             Inputs.
         """
-        features = z.new_zeros(len(z), len(self.feature_label))
-        features[:, : len(self.numeric)] = (z[:, self.numeric] - self.location) / self.scale
-        for j, variable in enumerate(self.variables):
-            if variable.is_categorical:
-                start, levels = self.first_feature[j], variable.n_levels
-                codes = torch.arange(levels, device=z.device, dtype=z.dtype)
-                features[:, start : start + levels] = (z[:, j, None] == codes).to(z.dtype)
-        return features
+        numbers = (z[:, self.numeric] - self.location) / self.scale
+        groups = (self._of_categories(z[:, columns], columns) for columns in self.groups)
+        return torch.cat([numbers, *groups], dim=1)
+
+    def _of_categories(self, codes, columns):
+        """Features of columns that are all binary, or one-hot, or embedded."""
+        variable = self.variables[columns[0]]
+        if variable.n_features == 1:
+            return torch.where((codes == 0) | (codes == 1), 2 * codes - 1, 0)
+        if variable.is_embedded:
+            known = (codes >= 0).unsqueeze(-1)
+            index = codes.long().clamp_min(0)
+            vectors = [self.embeddings[str(j)](index[:, i]) for i, j in enumerate(columns)]
+            return (torch.stack(vectors, dim=1) * known).flatten(1)
+        n_levels = [self.variables[j].n_levels for j in columns]
+        position = torch.from_numpy(np.repeat(np.arange(len(columns)), n_levels))
+        level = torch.from_numpy(np.concatenate([np.arange(n) for n in n_levels]))
+        return (codes[:, position] == level.to(codes)).to(codes.dtype)
 
     def inputs(self, features):
         """What the first hidden layer sees: bounded numbers, categories, and pieces.
@@ -252,7 +368,7 @@ class MADE(nn.Module):
     def params(self, z):
         """Parameters of all conditionals, of shape (n, n_params)."""
         features = self.features(z)
-        h = self.inputs(features)
+        h = F.dropout(self.inputs(features), self.input_dropout, self.training)
         for layer in self.hidden:
             h = self.activation(layer(h))
             h = F.dropout(h, self.dropout, self.training)
@@ -275,20 +391,46 @@ class MADE(nn.Module):
         # Values so far out would overflow on the way, into NaN; 0 stands in for them.
         possible = z.abs() < FARTHEST
         z = torch.where(possible, z, 0)
-        params = self.params(z)
-        log_prob = torch.empty_like(z)
-        for head, columns, rows in zip(self.heads, self.head_columns, self.head_rows, strict=True):
-            shaped = params[:, rows].reshape(len(z), len(columns), head.n_params)
-            log_prob[:, columns] = head.log_prob(shaped, z[:, columns])
-        return torch.where(possible, log_prob, -torch.inf)
+        return torch.where(possible, self._ask_heads("log_prob", z), -torch.inf)
+
+    def normal_scores(self, z):
+        """Standard normal quantiles of the probabilities below values, given the parents; of mixture heads only.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows.
+
+        Returns
+        -------
+        normal : Tensor of shape (n, d)
+            Of rows that come from the density, independent standard normals.
+        """
+        return self._ask_heads("normal_score", z)
+
+    def _ask_heads(self, what, z):
+        """What the heads say of each cell, given its parents, of shape (n, d)."""
+        sizes = [rows.stop - rows.start for rows in self.head_rows]
+        answers = torch.empty_like(z)
+        for head, columns, params in zip(
+            self.heads, self.head_columns, self.params(z).split(sizes, dim=1), strict=True
+        ):
+            shaped = params.reshape(len(z), len(columns), head.n_params)
+            answers[:, columns] = getattr(head, what)(shaped, z[:, columns])
+        return answers
 
     def log_prob(self, z):
-        """Log-density of each row, of shape (n,)."""
+        """Log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
+        if not self.training and z.isnan().any():
+            return log_marginal(self, z, MADE_PARTICLES)
         return self.log_prob_features(z).sum(dim=1)
 
     def loss(self, z):
-        """Negative log-likelihood of each row, of shape (n,)."""
-        return -self.log_prob(z)
+        """Negative log-likelihood of each row, of shape (n,); in training with the penalty on the linear path."""
+        loss = -self.log_prob(z)
+        if self.training and self.sparsity:
+            loss = loss + self.sparsity * self.skip.size(self.sparse_rows)
+        return loss
 
     def forward(self, z):
         """The loss of each row, which is what training needs."""
@@ -296,7 +438,7 @@ class MADE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n_samples, generator):
-        """Draw rows, column by column; every hidden unit is computed once, as soon as all it sees is known.
+        """Draw rows.
 
         Parameters
         ----------
@@ -310,11 +452,58 @@ class MADE(nn.Module):
         z : Tensor of shape (n_samples, d)
             Encoded rows.
         """
+        z = self.skip.weight.new_full((n_samples, len(self.variables)), torch.nan)
+        uniforms = torch.rand(z.shape, generator=generator, device=z.device, dtype=torch.float64)
+        return self.fill(z, uniforms)[0]
+
+    @torch.no_grad()
+    def fill(self, z, numbers, how="draw"):
+        """Draw missing cells, each given all earlier ones; observed cells stay and say how well they fit.
+
+        Columns are visited in topological order; every hidden unit is computed once, as soon as all it sees is known.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows, NaN where a cell is missing.
+        numbers : Tensor of shape (n, d)
+            What the missing cells are made of: float64 numbers between 0 and 1, or normal scores.
+        how : {"draw", "from_normal_score"}
+            What the heads do with the numbers.
+
+        Returns
+        -------
+        z : Tensor of shape (n, d)
+            Completed rows.
+        log_weight : Tensor of shape (n,)
+            Sum over the observed columns of the log-density given all earlier columns. If the numbers are uniform, the
+            expectation of its exponential is the marginal density of the observed cells (sequential importance
+            sampling), and rows with such weights are draws from the conditional distribution.
+        """
+        observed, impossible = ~z.isnan(), (z.abs() >= FARTHEST).any(dim=1)
+        z = torch.where(z.abs() >= FARTHEST, 0, z)
+        log_weight = z.new_zeros(len(z)).masked_fill(impossible, -torch.inf)
+        is_scored, is_drawn = observed.any(dim=0).tolist(), (~observed).any(dim=0).tolist()
+        for j, head, i, params, write in self._visit(len(z)):
+            if is_scored[j]:
+                column = slice(i, i + 1)
+                log_p = head.log_prob(params[:, None], z[:, j, None], column)[:, 0]
+                log_weight += torch.where(observed[:, j], log_p, 0)
+            if is_drawn[j]:
+                drawn = getattr(head, how)(params, i, numbers[:, j])
+                z[:, j] = torch.where(observed[:, j], z[:, j], drawn)
+            write(z[:, j])
+        return z, log_weight
+
+    def _visit(self, n):
+        """Go through the columns of n rows.
+
+        Each comes with its head, its place there, its parameters, and a function that has to be told its values.
+        """
         like = self.skip.weight
-        z = like.new_zeros(n_samples, len(self.variables))
-        features = like.new_zeros(n_samples, len(self.feature_label))
-        inputs = like.new_zeros(n_samples, len(self.feature_label) + len(self.piece_label))
-        hidden = [like.new_zeros(n_samples, len(labels)) for labels in self.hidden_labels]
+        features = like.new_zeros(n, len(self.feature_label))
+        inputs = like.new_zeros(n, len(self.feature_label) + len(self.piece_label))
+        hidden = [like.new_zeros(n, len(labels)) for labels in self.hidden_labels]
         steps = steps_until_seen(self.adjacency)
         ready = [
             np.searchsorted(steps[labels], np.arange(len(steps) + 1), "right")
@@ -335,10 +524,8 @@ class MADE(nn.Module):
                     h[:, units] = self.activation(layer(source, units))
                 source = h
             head, start, i = place[j]
-            rows = slice(start, start + head.n_params)
-            z[:, j] = head.draw(self._params_of(rows, source, features), i, generator)
-            self._write_features(j, z[:, j], features, inputs)
-        return z
+            params = self._params_of(slice(start, start + head.n_params), source, features)
+            yield j, head, i, params, partial(self._write_features, j, features, inputs)
 
     def _params_of(self, rows, h, features):
         """Parameters of one column, of shape (n, head.n_params)."""
@@ -348,17 +535,17 @@ class MADE(nn.Module):
         params[:, : last - first] += self.skip(features, slice(first, last))
         return params
 
-    def _write_features(self, j, z, features, inputs):
-        """Enter a column that has been drawn, for the linear path and for the hidden units."""
+    def _write_features(self, j, features, inputs, z):
+        """Enter a column that is known now, for the linear path and for the hidden units."""
         start, variable = self.first_feature[j], self.variables[j]
+        block = slice(start, start + variable.n_features)
         if variable.is_categorical:
-            features[torch.arange(len(z)), start + z.long()] = 1
+            features[:, block] = self._of_categories(z[:, None], [j])
         else:
             x = ((z - self.location[start]) / self.scale[start])[:, None]
-            features[:, start] = x[:, 0]
+            features[:, block] = x
             first = len(self.feature_label) + self.pieces[j].start
-            block = slice(first, first + self.pieces[j].stop - self.pieces[j].start)
-            inputs[:, block] = self._along_pieces(x, self.pieces[j])
-        block = slice(start, start + variable.n_features)
+            pieces = slice(first, first + self.pieces[j].stop - self.pieces[j].start)
+            inputs[:, pieces] = self._along_pieces(x, self.pieces[j])
         inputs[:, block] = torch.asinh(features[:, block])
         features[:, block] = _tamed(features[:, block])

@@ -469,7 +469,7 @@ def _message_of_value_error(call):
 
 
 def check_missing_values(estimator):
-    """NaN and infinity raise a ValueError that names the column, in `fit` and in queries."""
+    """Infinity, and NaN where the tags allow none, raise a ValueError that names the column, in `fit` and in queries."""
     pd = _pandas()
     frame = pd.DataFrame(_numbers(), columns=["first", "second", "third"])
     density = _fit(estimator, frame)
@@ -481,6 +481,50 @@ def check_missing_values(estimator):
             message = _message_of_value_error(functools.partial(call, broken))
             assert message is not None, f"{bad} is accepted in silence"
             assert "second" in message, f"the error does not name the column: {message}"
+
+
+def _table_with_holes():
+    """Three dependent columns of strings without a fifth of their cells, and all the rows that they could make."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 2, 600)
+    second = (first + (rng.random(600) < 0.3)) % 3
+    third = np.where(rng.random(600) < 0.8, second == 0, first == 0).astype(int)
+    X = np.array(list("abc"), dtype=object)[np.column_stack([first, second, third])]
+    X[rng.random(X.shape) < 0.2] = None
+    every = [[a, b, c] for a in "ab" for b in "abc" for c in "ab"]
+    return X, np.array(every, dtype=object)
+
+
+def check_missing_cells(estimator):
+    """Where NaN is allowed, a row scores the marginal of its observed cells, and samples have no missing cell."""
+    tags = get_tags(estimator).input_tags
+    if not tags.allow_nan:
+        raise SkipTest("the estimator takes no missing cells (see its input tags)")
+    X = _numbers()
+    X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    density = _must_work(lambda: _fit(estimator, X), "rows with missing cells cannot be fitted")
+    assert np.isfinite(_draw(density, 50)).all(), "a sampled row has missing cells"
+    assert not np.isnan(density.score_samples(X)).any(), "a row with missing cells scores NaN"
+    nothing = density.score_samples(np.full((1, X.shape[1]), np.nan))
+    _assert_marginal(nothing, np.zeros(1), "a row without any cell does not score 0")
+    if not (tags.categorical or tags.string):
+        return
+    X, every = _table_with_holes()
+    density = _fit(estimator, X)
+    assert (_draw(density, 50) != None).all(), "a sampled row has missing cells"  # noqa: E711
+    scores = density.score_samples(every)
+    for observed in np.ndindex(2, 2, 2):
+        rows = every.copy()
+        rows[:, ~np.array(observed, dtype=bool)] = None
+        agrees = (rows[:, None] == rows[None]).all(axis=2)
+        expected = np.log(agrees @ np.exp(scores))
+        message = "a row with missing cells does not score the marginal of the others"
+        _assert_marginal(density.score_samples(rows), expected, message)
+
+
+def _assert_marginal(actual, expected, message):
+    # A family may have to estimate it.
+    np.testing.assert_allclose(actual, expected, atol=0.05, err_msg=message)
 
 
 def check_failed_fit(estimator):
@@ -587,6 +631,7 @@ PLAIN_CHECKS = (
     check_units,
     check_impossible_points,
     check_missing_values,
+    check_missing_cells,
     check_failed_fit,
     check_weights_matter,
     check_weights_equal_repeats,

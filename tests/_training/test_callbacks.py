@@ -2,22 +2,31 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from sklearn_dgm._training.callbacks import Monitor, copy_of_state
-from sklearn_dgm._training.net import Diverged, StopTraining
+from sklearn_dgm._training.net import Diverged, Rows, StopTraining
 
 
 class Run:
     """A training run of which only the ends of the epochs happen."""
 
-    def __init__(self, patience=2, log_det=0.0, verbose=0, history=None, start=float("inf")):
+    def __init__(self, patience=2, log_det=0.0, verbose=0, history=None, start=float("inf"), z=0.0):
         self.history = [] if history is None else history
-        valid = None if patience is None else "rows"
-        self.monitor = Monitor(self.history, log_det, valid, patience, verbose)
+        valid = None if patience is None else Rows(torch.tensor([[z], [0.0]]), torch.ones(2))
+        self.monitor = Monitor(
+            self.history,
+            np.array([log_det]),
+            member=1,
+            setting=0.2,
+            valid=valid,
+            patience=patience,
+            verbose=verbose,
+        )
         self.net = SimpleNamespace(
-            module_=torch.nn.Linear(1, 1), history=[], mean_loss={"rows": start}.get
+            module_=torch.nn.Linear(1, 1), history=[], mean_loss=lambda rows: start
         )
         self.monitor.on_train_begin(self.net)
 
@@ -102,15 +111,24 @@ def test_weights_that_are_not_finite_are_never_kept():
 
 
 def test_the_record_is_in_the_units_of_the_rows_and_continues():
-    run = Run(log_det=2.0, history=[{"epoch": 1}])
+    history = [{"member": m, "setting": s, "epoch": 1} for m, s in [(0, 0.2), (1, 0.5), (1, 0.2)]]
+    run = Run(log_det=2.0, history=history)
     run.epoch(valid=5.0, train=4.0)
-    assert run.history[1] == {
+    assert run.history[3] == {
+        "member": 1,
+        "setting": 0.2,
         "epoch": 2,
         "train_log_likelihood": -2.0,
         "valid_log_likelihood": -3.0,
         "best": True,
         "duration": 0.25,
     }
+
+
+def test_cells_that_are_missing_have_no_units():
+    run = Run(log_det=2.0, z=float("nan"))
+    run.epoch(valid=5.0)
+    assert run.history[0]["valid_log_likelihood"] == -4.0
 
 
 def test_the_net_keeps_one_batch_of_an_epoch():
@@ -124,7 +142,7 @@ def test_a_line_marks_the_best(capsys):
     run.epoch(1.0)
     run.epoch(2.0)
     better, worse = capsys.readouterr().out.splitlines()
-    assert "epoch    1" in better
+    assert "member 1  epoch    1" in better
     assert "validation -1.0000" in better
     assert "*" in better
     assert "*" not in worse

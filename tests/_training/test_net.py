@@ -34,13 +34,14 @@ class SquaredDistance(torch.nn.Module):
 
 
 def make_net(*callbacks, valid=None, **parameters):
+    monitor = Monitor([], 0.0, member=0, setting=None, valid=valid, patience=9, verbose=0)
     net = LikelihoodNet(
         SquaredDistance(),
         criterion=torch.nn.Identity,
         iterator_train=RowBatches,
         iterator_valid=RowBatches,
         train_split=None if valid is None else predefined_split(valid),
-        callbacks=[("monitor", Monitor([], 0.0, valid, 9, 0)), *callbacks],
+        callbacks=[("monitor", monitor), *callbacks],
         callbacks__print_log=None,
         **{"batch_size": 4, "lr": 0.1, "max_epochs": 3, **parameters},
     )
@@ -62,6 +63,13 @@ def test_a_pass_visits_every_row_once(batch_size, shuffle):
     assert torch.equal(seen.sort().values, torch.arange(10.0))
     if not shuffle:
         assert torch.equal(seen, torch.arange(10.0))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_pass_can_be_bounded(shuffle):
+    batches = list(RowBatches(rows(), 3, shuffle, max_rows=6))
+    assert [len(z) for z, _ in batches] == [3, 3]
+    assert len(torch.cat([z for z, _ in batches]).unique()) == 6
 
 
 def test_passes_are_shuffled_anew_and_weights_stay_with_their_rows():

@@ -13,10 +13,15 @@ def random_params(head, seed, size=2.0):
     return size * torch.randn(1, 1, head.n_params, generator=generator, dtype=torch.float64)
 
 
-def mixture(base, discrete=False, location=0.3, scale=2.0, n_components=4):
+def mixture(base, discrete=False, location=0.3, scale=2.0, n_components=4, atoms=None):
     location = torch.tensor([location], dtype=torch.float64)
     scale = torch.tensor([scale], dtype=torch.float64)
-    return MixtureHead(location, scale, n_components, base, discrete).double()
+    atoms = None if atoms is None else np.array([atoms])
+    return MixtureHead(location, scale, n_components, base, discrete, atoms).double()
+
+
+def uniforms(n, seed=0):
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def scores(head, params, z):
@@ -35,6 +40,39 @@ def test_mixture_density_integrates_to_one(base, seed):
     assert total == pytest.approx(1, abs=1e-5)
 
 
+ATOMS = [-1.0, 0.0, 2.5]
+
+
+@pytest.mark.parametrize("base", ["gaussian", "logistic"])
+@pytest.mark.parametrize("seed", range(3))
+def test_atoms_and_the_density_beside_them_add_up_to_one(base, seed):
+    head = mixture(base, atoms=ATOMS)
+    params = random_params(head, seed, 1.0)
+    masses = np.exp(scores(head, params, ATOMS))
+    # What is integrated over has no atom among its points.
+    rest, _ = integrate.quad(
+        lambda u: np.exp(scores(head, params, [np.sinh(u) + 1e-9])[0]) * np.cosh(u),
+        -12,
+        12,
+        limit=500,
+    )
+    np.testing.assert_allclose(masses, params[0, 0, 1:5].softmax(0)[:3])
+    assert masses.sum() + rest == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_numbers_with_atoms_sum_to_one(seed):
+    head = mixture("logistic", discrete=True, scale=5.0, atoms=[-3.0, 0.0, 700.0])
+    params = random_params(head, seed, 1.0)
+    total = np.exp(scores(head, params, np.arange(-30_000, 30_000))).sum()
+    assert total == pytest.approx(1, abs=1e-6)
+    plain = mixture("logistic", discrete=True, scale=5.0)
+    without = scores(plain, torch.cat([params[..., :1], params[..., 5:]], dim=-1), [0.0, 1.0])
+    of_atoms = params[0, 0, 1:5].softmax(0).numpy()
+    expected = of_atoms[3] * np.exp(without) + [of_atoms[1], 0]
+    np.testing.assert_allclose(np.exp(scores(head, params, [0.0, 1.0])), expected)
+
+
 @pytest.mark.parametrize("base", ["gaussian", "logistic"])
 @pytest.mark.parametrize("seed", range(5))
 def test_discrete_mixture_sums_to_one(base, seed):
@@ -49,7 +87,7 @@ def test_discrete_mixture_sums_to_one(base, seed):
 @pytest.mark.parametrize("tails", [False, True])
 @pytest.mark.parametrize("n_levels", [1, 2, 7])
 def test_softmax_sums_to_one(n_levels, tails, seed):
-    head = CategoricalHead(n_levels, tails)
+    head = CategoricalHead([n_levels], tails)
     params = random_params(head, seed)
     reach = 3000 if tails else 0
     assert np.exp(scores(head, params, np.arange(-reach, n_levels + reach))).sum() == pytest.approx(
@@ -57,6 +95,39 @@ def test_softmax_sums_to_one(n_levels, tails, seed):
     )
     beyond = scores(head, params, [-1.0, n_levels, 0.5])
     assert np.isneginf(beyond).tolist() == [not tails, not tails, True]
+
+
+def test_one_logit_says_all_of_two_codes():
+    head = CategoricalHead([2])
+    assert head.n_params == head.n_linear == 1
+    logits = torch.tensor([-800.0, -1.5, 0.0, 3.0, 800.0], dtype=torch.float64)
+    z = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    for logit in logits:
+        found = head.log_prob(logit.expand(2, 1, 1), z)[:, 0]
+        expected = torch.stack([torch.zeros(()).double(), logit]).log_softmax(0)
+        torch.testing.assert_close(found, expected)
+    p = stats.logistic.cdf(1.5)
+    drawn = head.draw(torch.full((20_000, 1), 1.5).double(), 0, uniforms(20_000))
+    assert drawn.mean() == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000))
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 5])
+def test_an_unknown_code_has_its_share(n_levels):
+    shares = torch.tensor([0.1, 0.0], dtype=torch.float64)
+    head = CategoricalHead([n_levels] * len(shares), unknown_share=shares)
+    params = 2 * torch.randn(1, 2, head.n_params, dtype=torch.float64)
+    codes = torch.arange(-1.0, n_levels, dtype=torch.float64)[:, None].expand(-1, 2)
+    p = head.log_prob(params.expand(len(codes), -1, -1), codes).exp()
+    torch.testing.assert_close(p[0], shares)
+    torch.testing.assert_close(p.sum(dim=0), torch.ones(2).double())
+    known = (
+        CategoricalHead([n_levels] * len(shares))
+        .log_prob(params.expand(len(codes), -1, -1), codes)
+        .exp()
+    )
+    torch.testing.assert_close(p[1:], known[1:] * (1 - shares))
+    drawn = head.draw(params[0, :1].expand(999, -1), 0, uniforms(999))
+    assert drawn.min() >= 0
 
 
 @pytest.mark.parametrize(("base", "peer"), [(Gaussian, stats.norm), (Logistic, stats.logistic)])
@@ -93,19 +164,40 @@ def test_start_is_close_to_a_normal(base):
 def test_mixture_draws_from_its_density(base):
     head = mixture(base)
     params = random_params(head, 1, 1.0)
-    z = head.draw(params[0].expand(20_000, -1), 0, torch.Generator().manual_seed(0)).numpy()
+    z = head.draw(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
     grid = np.sinh(np.linspace(-9, 9, 40_001))
     cdf = integrate.cumulative_trapezoid(np.exp(scores(head, params, grid)), grid, initial=0)
     assert stats.kstest(z, lambda x: np.interp(x, grid, cdf)).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("base", ["gaussian", "logistic"])
+def test_atoms_are_drawn_as_often_as_they_weigh(base):
+    head = mixture(base, atoms=ATOMS)
+    params = random_params(head, 3, 1.0)
+    z = head.draw(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
+    counts = [np.sum(z == atom) for atom in ATOMS]
+    expected = 20_000 * np.exp(scores(head, params, ATOMS))
+    counts, expected = (np.append(c, 20_000 - np.sum(c)) for c in (counts, expected))
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+    # What is no atom follows the components, as if there were none.
+    plain = random_params(mixture(base), 0)
+    plain[..., 0], plain[..., 1:] = params[..., 0], params[..., 5:]
+    rest = mixture(base).draw(plain[0].expand(20_000, -1), 0, uniforms(20_000, 1)).numpy()
+    assert stats.ks_2samp(z[~np.isin(z, ATOMS)], rest).pvalue > 1e-3
+
+
 @pytest.mark.parametrize(
     "head",
-    [CategoricalHead(4), CategoricalHead(3, tails=True), mixture("logistic", True, scale=3.0)],
+    [
+        CategoricalHead([4]),
+        CategoricalHead([3], tails=True),
+        mixture("logistic", True, scale=3.0),
+        mixture("logistic", True, scale=3.0, atoms=[0.0, 4.0]),
+    ],
 )
 def test_discrete_heads_draw_from_their_masses(head):
     params = random_params(head, 2, 0.5)
-    z = head.draw(params[0].expand(20_000, -1), 0, torch.Generator().manual_seed(0)).numpy()
+    z = head.draw(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
     values, counts = np.unique(z, return_counts=True)
     expected = 20_000 * np.exp(scores(head, params, values))
     kept = expected > 5
@@ -134,3 +226,42 @@ def test_start_reaches_far_out(base):
     far, near = scores(head, params, [1e6, 0.0])
     assert far > -20
     assert near > -5
+
+
+@pytest.mark.parametrize("tails", [False, True])
+def test_columns_of_one_head_may_have_unequal_numbers_of_levels(tails):
+    n_levels = [2, 5, 3]
+    together = CategoricalHead(n_levels, tails)
+    params = torch.randn(1, 3, together.n_params, dtype=torch.float64)
+    z = torch.arange(-4.0, 9.0, dtype=torch.float64)
+    found = together.log_prob(params.expand(len(z), -1, -1), z[:, None].expand(-1, 3))
+    for i, n in enumerate(n_levels):
+        alone = CategoricalHead([n, n + 1], tails)  # two, lest it be a binary one
+        used = [*range(n), *range(together.max_levels, together.n_params)]
+        own = torch.zeros(1, 2, alone.n_params, dtype=torch.float64)
+        own[0, 0, [*range(n), *range(n + 1, alone.n_params)]] = params[0, i, used]
+        expected = alone.log_prob(own.expand(len(z), -1, -1), z[:, None].expand(-1, 2))[:, 0]
+        torch.testing.assert_close(found[:, i], expected)
+        drawn = together.draw(params[0, i].expand(5_000, -1), i, uniforms(5_000))
+        inside = (drawn >= 0) & (drawn < n)
+        assert tails or inside.all()
+        share = found[:, i].exp()[(z >= 0) & (z < n)]
+        counts = torch.bincount(drawn[inside].long(), minlength=n)
+        assert torch.allclose(counts / 5_000, share.float(), atol=0.035)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_columns_of_one_head_may_have_unequal_numbers_of_atoms(discrete):
+    atoms = np.array([[0.0, 4.0], [1.0, np.nan]])
+    together = MixtureHead(torch.zeros(2), torch.ones(2), 3, "logistic", discrete, atoms).double()
+    alone = MixtureHead(
+        torch.zeros(1), torch.ones(1), 3, "logistic", discrete, atoms[1:, :1]
+    ).double()
+    params = torch.randn(1, 2, together.n_params, dtype=torch.float64)
+    own = params[:, 1:, [i for i in range(together.n_params) if i != 2]]  # the unused logit
+    z = torch.arange(-3.0, 7.0, dtype=torch.float64)[:, None]
+    found = together.log_prob(params.expand(len(z), -1, -1), z.expand(-1, 2))[:, 1:]
+    torch.testing.assert_close(found, alone.log_prob(own.expand(len(z), -1, -1), z))
+    numbers = uniforms(500)
+    drawn = together.draw(params[0, 1].expand(500, -1), 1, numbers)
+    torch.testing.assert_close(drawn, alone.draw(own[0, 0].expand(500, -1), 0, numbers))

@@ -31,12 +31,25 @@ GRAPHS = {
     "dense": random_dag(6, 0.7, np.random.default_rng(1)),
     "one column": np.zeros((1, 1), dtype=bool),
 }
+NUMBER = Variable(None, False, knots=(-9.0, 0.0, 9.0))
+# Of every kind one, each with the values that it can take.
+KINDS = [
+    (Variable(2, False), [0, 1]),
+    (Variable(3, False), [0, 1, 2]),
+    (Variable(300, False), [0, 7, 299]),
+    (Variable(None, False, knots=(-1.0, 1.0), atoms=(0.0, 0.5)), [0, 0.5, 0.7]),
+    (Variable(5, True, 2.0, 1.5, knots=(-1.0, 1.0)), [0, 2, 4]),
+    (Variable(None, True, 50.0, 20.0, atoms=(50.0,)), [50, 51]),
+]
 
 
-def build(adjacency, hidden_sizes=(40, 30)):
+def build(adjacency, hidden_sizes=(40, 30), variables=None):
     torch.manual_seed(0)
-    variables = [Variable(None, False, knots=(-9.0, 0.0, 9.0))] * len(adjacency)
-    return MADE(variables, adjacency, hidden_sizes, "tanh", 3, "gaussian").double()
+    variables = variables or [NUMBER] * len(adjacency)
+    module = MADE(variables, adjacency, hidden_sizes, "tanh", 3, "gaussian")
+    # What training may change in the linear path counts, too.
+    torch.nn.init.normal_(module.skip.weight)
+    return module.double()
 
 
 @pytest.mark.parametrize("hidden_sizes", [(), (40,), (40, 30), (30, 50, 20)])
@@ -49,6 +62,23 @@ def test_a_conditional_depends_on_its_parents_and_on_nothing_else(name, hidden_s
     sees = np.zeros_like(adjacency)
     for j in range(len(adjacency)):
         sees[:, j] = (jacobian[module.param_label == j] != 0).any(dim=0).numpy()
+    np.testing.assert_array_equal(sees, adjacency)
+
+
+@pytest.mark.parametrize("hidden_sizes", [(), (40, 30)])
+@pytest.mark.parametrize("shift", range(6))
+@pytest.mark.parametrize("name", [name for name in GRAPHS if name != "one column"])
+def test_so_do_conditionals_of_all_kinds(name, shift, hidden_sizes):
+    """Codes have no derivative, so all values of a column are put in one after the other."""
+    adjacency, kinds = GRAPHS[name], KINDS[shift:] + KINDS[:shift]
+    module = build(adjacency, hidden_sizes, [variable for variable, _ in kinds])
+    sees = np.zeros_like(adjacency)
+    for i, (_, values) in enumerate(kinds):
+        z = torch.tensor([own[0] for _, own in kinds]).double().repeat(len(values), 1)
+        z[:, i] = torch.tensor(values)
+        params = module.params(z).detach()
+        changed = (params != params[0]).any(dim=0).numpy()
+        sees[i] = [changed[module.param_label == j].any() for j in range(6)]
     np.testing.assert_array_equal(sees, adjacency)
 
 

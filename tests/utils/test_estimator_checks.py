@@ -5,10 +5,12 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
 from sklearn_dgm.utils.estimator_checks import (
     check_density_estimator,
@@ -43,7 +45,7 @@ class NormalizedByTraining(AutoregressiveDensity):
         self.bias_ = self._total_bias()
 
     def _total_bias(self):
-        return float(self.net_.module_.bias.detach().sum())
+        return float(self.net_.module_.members[0].bias.detach().sum())
 
     def _log_density(self, Z):
         return super()._log_density(Z) + self._total_bias() - self.bias_
@@ -284,6 +286,44 @@ class NamesNoColumn(Sound):
         return super().score_samples(X)
 
 
+class Table(BaseDensity):
+    """Independent columns, by counting and by normals; takes missing cells."""
+
+    _takes_missing = True
+
+    def _fit(self, Z, sample_weight):
+        self.kinds_ = self.schema_.kinds_
+        self.counts_ = [np.bincount(z[~np.isnan(z)].astype(int), minlength=3) for z in abs(Z).T]
+
+    def _log_density(self, Z):
+        return np.nansum(list(map(self._of_column, range(Z.shape[1]), Z.T)), axis=0)
+
+    def _of_column(self, j, z):
+        if self.kinds_[j] == "continuous":
+            return stats.norm.logpdf(z)
+        p = self.counts_[j] / self.counts_[j].sum()
+        return np.where(np.isnan(z), np.nan, np.log(p[np.nan_to_num(z).astype(int)]))
+
+    def _draw(self, n_samples, rng):
+        Z = rng.normal(size=(n_samples, self.n_features_in_))
+        for j in np.flatnonzero(self.kinds_ == "categorical"):
+            p = self.counts_[j] / self.counts_[j].sum()
+            Z[:, j] = rng.choice(len(p), n_samples, p=p)
+        return Z
+
+
+class FillsMissingCells(Table):
+    def _log_density(self, Z):
+        return super()._log_density(np.nan_to_num(Z))
+
+
+class SamplesMissingCells(Table):
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(n_samples, rng)
+        Z[0] = np.nan
+        return Z
+
+
 class HalfFitted(Sound):
     def fit(self, X, y=None, sample_weight=None):
         self.n_features_in_ = np.shape(X)[1]
@@ -379,6 +419,8 @@ BROKEN = [
     (FloorsTheDensity, "check_impossible_points"),
     (AcceptsMissing, "check_missing_values"),
     (NamesNoColumn, "check_missing_values"),
+    (FillsMissingCells, "check_missing_cells"),
+    (SamplesMissingCells, "check_missing_cells"),
     (HalfFitted, "check_failed_fit"),
     (TakesNegativeWeights, "check_failed_fit"),
     (IgnoresWeights, "check_weights_matter"),
@@ -402,12 +444,17 @@ def _keep_torch():
 def test_a_sound_density_passes():
     results = check_density_estimator(Sound(), on_skip=None)
     skipped = [r["check_name"] for r in results if r["status"] != "passed"]
-    assert skipped == ["check_normalized_untrained"]
+    assert skipped == ["check_normalized_untrained", "check_missing_cells"]
+
+
+def test_a_density_that_takes_missing_cells_passes():
+    for name in ("check_missing_cells", "check_missing_values"):
+        density_checks()[name](Table())
 
 
 @pytest.mark.parametrize(("broken", "name"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
 def test_a_broken_density_is_caught(broken, name):
-    parameters = {"max_epochs": 2, "hidden_layer_sizes": (8,)}
+    parameters = {"order": "given", "max_epochs": 2, "hidden_layer_sizes": (8,)}
     estimator = broken(**parameters) if broken is NormalizedByTraining else broken()
     with pytest.raises(AssertionError):
         density_checks()[name](estimator)
@@ -461,7 +508,7 @@ def test_options():
     results = check_density_estimator(MeanScore(), expected_failed_checks=expected, on_skip=None)
     (xfailed,) = (r for r in results if r["status"] == "xfail")
     assert xfailed["expected_to_fail_reason"] == "the score is a mean"
-    with pytest.warns(UserWarning, match="check_normalized_untrained is skipped"):
+    with pytest.warns(UserWarning, match="check_(normalized_untrained|missing_cells) is skipped"):
         check_density_estimator(Sound())
     with pytest.raises(AssertionError, match="not the sum"):
         check_density_estimator(MeanScore(), on_skip=None)

@@ -1,0 +1,239 @@
+"""Regenerate RESULTS.md from the lines in results/*.jsonl."""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers import OURS, PEERS
+from benchmarks.published import BINARY
+from benchmarks.remarks import INTRODUCTION, SECTIONS
+from benchmarks.results import Results, read_lines
+
+RESULTS_MD = Path(__file__).parent / "RESULTS.md"
+
+# Columns of the flat tables: title, field, format.
+SECONDS = ("seconds", "fit_seconds", ",.1f")
+FLAT = {
+    "synthetic": [
+        ("AUROC, real or drawn", "auroc", ".3f"),
+        ("accuracy of the label", "accuracy", ".3f"),
+        SECONDS,
+        ("notes", "notes", ""),
+    ],
+    "impute": [
+        ("masked", "case", ""),
+        ("RMSE", "rmse", ".3f"),
+        ("CRPS", "crps", ".3f"),
+        ("log-loss", "log_loss", ".3f"),
+        SECONDS,
+        ("notes", "notes", ""),
+    ],
+    "speed": [
+        ("rows x columns", "case", ""),
+        ("fit, seconds", "fit_seconds", ",.1f"),
+        ("rows scored a second", "rows_per_second", ",d"),
+        ("memory beyond the data, MB", "extra_mb", ",.0f"),
+        ("data, MB", "data_mb", ",.1f"),
+        ("notes", "notes", ""),
+    ],
+    "histogram": [
+        ("seconds", "seconds", ".2f"),
+        ("ratio to the first", "ratio", ".2f"),
+        ("peak of fit / rows", "peak_share", ".2f"),
+        ("pickle / rows", "pickle_share", ".2f"),
+    ],
+    "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
+    "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],
+}
+
+
+def add_arguments(parser):
+    parser.add_argument("--output", type=Path, default=RESULTS_MD, help="file to write")
+
+
+def run(args):
+    args.output.write_text(render(args.results))
+
+
+def render(folder):
+    """The whole report.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the lines are; they are tidied.
+
+    Returns
+    -------
+    text : str
+        Markdown.
+    """
+    machines = {machine["machine"]: machine for machine in read_lines(folder / "machines.jsonl")}
+    parts = [INTRODUCTION]
+    for suite, (command, remarks) in SECTIONS.items():
+        results = Results(suite, folder)
+        records = results.load()
+        parts += [f"## `{command}`", remarks.strip()]
+        if not records:
+            parts.append("Not measured yet.")
+            continue
+        results.tidy()
+        used = sorted({record["machine"] for record in records})
+        parts += [machine_line(machines[name]) for name in used]
+        parts += (
+            likelihood_tables(suite, records) if suite in PEERS else flat_tables(suite, records)
+        )
+        if suite == "speed":
+            parts.append(slope_line(records))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def machine_line(machine):
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
+    return (
+        f"Measured on {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
+        f"OMP threads: {machine['threads']}; {versions}."
+    )
+
+
+def table(header, rows):
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
+
+
+def shown(value, form):
+    return "" if value is None else format(value, form)
+
+
+def grouped(records):
+    """Records by the table that they are of."""
+    groups = {}
+    for record in records:
+        groups.setdefault(record["data"], []).append(record)
+    return groups
+
+
+def flat_tables(suite, records):
+    """A table for each table of data, a line for each measurement."""
+    tables = []
+    for name, group in grouped(records).items():
+        columns = [c for c in FLAT[suite] if any(r.get(c[1]) not in (None, "") for r in group)]
+        title = name
+        if "columns" in group[0]:
+            title += f" ({group[0]['rows']:,} rows x {group[0]['columns']})"
+        header = [title, *(column[0] for column in columns)]
+        tables.append(table(header, [flat_row(record, columns) for record in group]))
+    return tables
+
+
+def flat_row(record, columns):
+    version = record.get("version")
+    name = record["peer"] + (f" ({version})" if version else "")
+    if record.get("seed"):
+        name += f", seed {record['seed']}"
+    cells = [shown(record.get(field), form) for _, field, form in columns]
+    if "gap" in record:
+        cells[-1] = f"*{record['gap']}*"
+    return [name, *cells]
+
+
+def slope_line(records):
+    """How seconds of fit grow with rows of the same table."""
+    sizes = [(r["rows"], r["fit_seconds"]) for r in records if r["case"].endswith("x 10")]
+    if len(sizes) < 2:
+        return ""
+    slope = np.polyfit(*np.log(sizes).T, 1)[0]
+    return f"Slope of log seconds over log rows, 10 columns: {slope:.2f}; 1 is proportional."
+
+
+def likelihood_tables(suite, records):
+    """Log-likelihoods with differences to ours, seconds, and how often which is ahead."""
+    peers = [peer.name for peer in PEERS[suite]]
+    cells = {
+        name: {peer: over_seeds([r for r in group if r["peer"] == peer]) for peer in peers}
+        for name, group in sorted(grouped(records).items())
+    }
+    header = ["data", "rows", "columns", "copies", "seeds", *peers]
+    likelihoods = [
+        [name, *about(row), *map(likelihood, row.values())] for name, row in cells.items()
+    ]
+    if suite == "binary":
+        header += ["published Chow-Liu", "best published", "target"]
+        likelihoods = [[*row, *published_cells(row[0])] for row in likelihoods]
+    seconds = [[name, *map(fit_and_score_seconds, row.values())] for name, row in cells.items()]
+    tally_header = ["peer", "version", "ours ahead", "level", "ours behind", "gaps"]
+    return [
+        table(header, likelihoods),
+        table(["seconds: fit (score)", *peers], seconds),
+        table(tally_header, tallies(peers, cells)),
+    ]
+
+
+def over_seeds(records):
+    """One summary of the fits of a peer to a table: means, with errors of the mean."""
+    measured = [record for record in records if "gap" not in record]
+    if not measured:
+        return records[0] if records else None
+    summary = {**measured[0], "seeds": len(measured)}
+    for field in ("log_likelihood", "difference", "fit_seconds", "score_seconds"):
+        values = [record.get(field) for record in measured]
+        summary[field] = None if None in values else float(np.mean(values))
+    summary["impossible"] = sum(record["impossible"] for record in measured)
+    errors = [record.get("standard_error") or 0 for record in measured]
+    summary["standard_error"] = float(np.sqrt(np.sum(np.square(errors))) / len(errors))
+    return summary
+
+
+def about(row):
+    """Rows, columns, copies and seeds of a table, of whichever peer was measured."""
+    known = [summary for summary in row.values() if summary]
+    measured = [summary for summary in known if "gap" not in summary]
+    if not measured:
+        return ["", known[0]["columns"], "", ""]
+    first = measured[0]
+    return [f"{first['rows']:,}", first["columns"], f"{first['copies']:.0%}", first["seeds"]]
+
+
+def likelihood(summary):
+    """Mean log-likelihood, and in brackets the difference of ours to it."""
+    if summary is None:
+        return ""
+    if "gap" in summary:
+        return f"*{summary['gap']}*"
+    text = shown(summary["log_likelihood"], ".2f")
+    if summary["impossible"]:
+        text += f", {summary['impossible']} rows impossible"
+    if summary.get("difference") is not None:
+        text += f" ({summary['difference']:+.2f} ± {summary['standard_error']:.2f})"
+    return text
+
+
+def fit_and_score_seconds(summary):
+    if summary is None or "gap" in summary:
+        return ""
+    return f"{summary['fit_seconds']:,.1f} ({summary['score_seconds']:.2f})"
+
+
+def published_cells(name):
+    tree, best, model, target = BINARY.get(name, (None, None, "", None))
+    return [shown(tree, ".2f"), f"{shown(best, '.2f')} {model}".strip(), shown(target, ".2f")]
+
+
+def tallies(peers, cells):
+    """For each peer the number of tables where ours is ahead or behind by over two standard errors."""
+    for peer in peers:
+        summaries = [row[peer] for row in cells.values() if row[peer]]
+        measured = [s for s in summaries if "gap" not in s]
+        versions = sorted({str(s["version"]) for s in measured or summaries})
+        gaps = len(summaries) - len(measured)
+        if peer == OURS:
+            yield [peer, ", ".join(versions), "", "", "", gaps]
+            continue
+        ratios = [
+            s["difference"] / max(s["standard_error"], 1e-12)
+            for s in measured
+            if s.get("difference") is not None
+        ]
+        ahead, behind = (sum(sign * r > 2 for r in ratios) for sign in (1, -1))
+        yield [peer, ", ".join(versions), ahead, len(ratios) - ahead - behind, behind, gaps]

@@ -1,0 +1,232 @@
+"""One column: what is known of it, and its values as numbers and back."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sklearn_dgm._frames import Clock
+from sklearn_dgm._ties import Grid
+
+CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
+ROUNDED, MIXED = "rounded", "mixed"
+# What a category that was not fitted is at most likely to be.
+MAX_UNKNOWN_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a :class:`ColumnSchema` knows of one column.
+
+    Numbers are in the units of the table; times are days (of dates) or seconds since the first one.
+
+    Attributes
+    ----------
+    label : str or int
+        Name of the column in a DataFrame, its index in an array.
+    kind : {"continuous", "rounded", "mixed", "integer", "categorical"}
+        What the density is with respect to: the Lebesgue measure (on rounded columns it is constant in each cell of
+        their grid), the Lebesgue measure plus counting at the atoms, or counting.
+    location, scale : float
+        The encoded value is ``(x - location) / scale``, of rounded columns the nearest whole number; 0 and 1 for
+        categories.
+    low, high : float
+        Smallest and largest value of a numeric column among the fitted rows; codes for categories.
+    categories : ndarray or None
+        The values a categorical column can take, in the order of their codes.
+    atoms, atom_shares : ndarray of shape (n_atoms,) or None
+        The single values of a mixed column that hold mass, increasing, and how much of the weight of its cells.
+    missing_share : float
+        Share of the weight of the fitted rows where the cell is missing.
+    unknown_share : float
+        Probability of a category that was not fitted; 0 unless ``handle_unknown="rare"``.
+    dtype : dtype
+        As the container of the table names it.
+    grid : Grid or None
+        The grid of a rounded column, which knows its values to the last bit.
+    clock : Clock or None
+        How times become numbers.
+    """
+
+    label: Any
+    kind: str
+    location: float
+    scale: float
+    low: float
+    high: float
+    categories: np.ndarray | None = None
+    atoms: np.ndarray | None = None
+    atom_shares: np.ndarray | None = None
+    missing_share: float = 0.0
+    unknown_share: float = 0.0
+    dtype: Any = None
+    grid: Grid | None = None
+    clock: Clock | None = None
+
+    @property
+    def where(self):
+        """The column as error messages name it."""
+        return f"column {self.label!r}"
+
+    @property
+    def resolution(self):
+        """Width of the cells of a rounded column; None for other kinds."""
+        return self.grid.resolution if self.grid else None
+
+    @property
+    def encoded_atoms(self):
+        """The atoms as :meth:`ColumnSchema.encode` gives them, bit for bit; empty without atoms."""
+        return np.empty(0) if self.atoms is None else self.encoded(self.atoms)
+
+    def encoded(self, x):
+        """Numbers of a column as the model sees them."""
+        with np.errstate(over="ignore"):  # an infinite z is an impossible point
+            z = (x - self.location) / self.scale
+        return np.rint(z) if self.kind == ROUNDED else z
+
+    def decoded(self, z):
+        """The values that numbers of the model stand for."""
+        x = self._unscaled(z)
+        return self.clock.times(x) if self.clock else x
+
+    def _unscaled(self, z):
+        if self.kind == CATEGORICAL:
+            return self.categories[z.astype(np.intp)]
+        if self.kind == ROUNDED:
+            return self.grid.values(z)
+        with np.errstate(over="ignore"):
+            x = z * self.scale + self.location
+        if self.kind == MIXED:
+            atom = codes(z, self.encoded_atoms)
+            x = np.where(atom >= 0, self.atoms[atom], x)
+        return np.rint(x) if self.kind == INTEGER else x
+
+    def with_grid(self, grid):
+        """The column as a rounded one."""
+        low, high = grid.values(grid.cells(np.array([self.low, self.high]))).tolist()
+        return replace(
+            self,
+            kind=ROUNDED,
+            grid=grid,
+            location=grid.low,
+            scale=grid.resolution,
+            low=low,
+            high=high,
+        )
+
+    def with_atoms(self, atoms, x, weight):
+        """The column as a mixed one, given all its numbers (NaN where missing) and their weights."""
+        shares = np.array([weight[x == atom].sum() for atom in atoms])
+        shares = shares / weight[~np.isnan(x)].sum()
+        return replace(self, kind=MIXED, atoms=atoms, atom_shares=shares)
+
+    def details(self):
+        """What is worth knowing of the column, in a few words."""
+        text = self.clock.text if self.clock else "{:.6g}".format
+        if self.kind == CATEGORICAL:
+            details = [f"{len(self.categories)} categories"]
+        else:
+            details = [f"{text(self.low)} to {text(self.high)}"]
+        if self.kind == ROUNDED:
+            unit = f" {self.clock.name}" if self.clock else ""
+            details[0] += f" in steps of {self.resolution:.6g}{unit}"
+        if self.kind == MIXED:
+            heaviest = np.argsort(-self.atom_shares, kind="stable")[:3]
+            named = [f"{text(self.atoms[a])} ({self.atom_shares[a]:.0%})" for a in heaviest]
+            named += ["..."] if len(self.atoms) > 3 else []
+            details.append(
+                f"{len(self.atoms)} atom{'s'[: len(self.atoms) > 1]}: {', '.join(named)}"
+            )
+        if self.missing_share:
+            details.append(f"{self.missing_share:.2g} missing")
+        if self.unknown_share:
+            details.append(f"{self.unknown_share:.2g} unknown")
+        return "; ".join(details)
+
+
+def as_float(raw, clock=None):
+    """Float64 values of the observed cells of a numeric column, all of them finite."""
+    kind = raw.values.dtype.kind
+    is_wrong = kind != clock.kind if clock else kind in "mM"
+    if is_wrong and len(raw.values):
+        held = "times" if clock else "no times"
+        raise ValueError(f"{raw.where} held {held} in fit, but now has dtype {raw.native_dtype}.")
+    if clock:
+        return clock.numbers(raw.values) if len(raw.values) else np.empty(0)
+    try:
+        x = np.asarray(raw.values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"could not convert {raw.where} to numbers: {error}; categories go into categorical_features."
+        ) from error
+    # A sum is finite only if all its terms are, and needs no array of flags.
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(x.sum()) or np.isfinite(x).all()
+    if not finite:
+        row = raw.row(~np.isfinite(x))
+        raise ValueError(f"Input X contains infinity (inf) in {raw.where}, row {row}.")
+    return x
+
+
+def as_categories(raw, clock=None):
+    """Values of the observed cells of a categorical column, all of them hashable."""
+    if raw.values.dtype.kind in "fmM" or clock is not None:
+        return as_float(raw, clock)
+    if raw.values.dtype.kind == "O":
+        for position, value in enumerate(raw.values):
+            try:
+                hash(value)
+            except TypeError as error:
+                row = raw.row(np.arange(len(raw.values)) == position)
+                raise TypeError(
+                    f"{raw.where}, row {row}: argument must be a string, a number or another hashable value, got "
+                    f"{value!r}."
+                ) from error
+    return raw.values
+
+
+def distinct(values):
+    """Distinct values in an order that does not depend on the rows' order."""
+    if values.dtype.kind != "O":
+        return np.unique(values)
+    found = set(values)
+    try:
+        ordered = sorted(found)
+    except TypeError:  # of several types
+        ordered = sorted(found, key=lambda value: (type(value).__name__, repr(value)))
+    categories = np.empty(len(ordered), dtype=object)
+    categories[:] = ordered
+    return categories
+
+
+def codes(values, categories):
+    """Position of each value among the categories, -1 where it is none of them."""
+    if values.dtype.kind != "O" and categories.dtype.kind != "O":
+        position = np.searchsorted(categories, values).clip(max=len(categories) - 1)
+        return np.where(categories[position] == values, position, -1)
+    index = {category: code for code, category in enumerate(categories.tolist())}
+    return np.fromiter((index.get(v, -1) for v in values.tolist()), np.int64, len(values))
+
+
+def share_of_new(code, weight):
+    """Probability that the next category is new: the share of those that were seen once (Good and Turing)."""
+    if weight.mean() < 1:  # weights that are shares, not repetitions
+        weight = np.ones(len(code))
+    seen = np.bincount(code, weight)
+    n_once = np.count_nonzero((seen > 0) & (seen <= 1))
+    return float(min((n_once + 0.5) / (weight.sum() + 1), MAX_UNKNOWN_SHARE))
+
+
+def location_and_scale(x, sample_weight):
+    """Mean and standard deviation, safe against overflow and underflow; constants keep their size as scale."""
+    unit = np.abs(x).max()
+    if unit == 0:
+        return 0.0, 1.0
+    # A power of two, so that the division rounds nothing.
+    unit = 2.0 ** np.floor(np.log2(unit))
+    u = x / unit
+    location = np.average(u, weights=sample_weight)
+    scale = np.sqrt(np.average((u - location) ** 2, weights=sample_weight))
+    if scale <= 10 * np.finfo(np.float64).eps:
+        scale = 1.0
+    return float(location * unit), float(scale * unit)

@@ -1,0 +1,531 @@
+"""Questions to a joint density: draws given some cells, the distribution of one column, marginals.
+
+:class:`ConditionalMixin` answers them for every density that can weight completions of rows with missing cells.
+"""
+
+import copy
+import functools
+from numbers import Integral
+
+import narwhals as nw
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._frames import fill, is_frame
+from sklearn_dgm.base import BaseDensity, check_generator
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, _position_of
+
+# Completions of a row, for a few draws and for the distribution of a number.
+N_PARTICLES, N_PREDICTION_PARTICLES = 128, 512
+# Draws of a row that share completions, and how many completions stand behind each of many.
+MAX_DRAWS_TOGETHER, PARTICLES_PER_DRAW = 64, 8
+# Whole numbers of a range of at most so many are enumerated.
+MAX_LEVELS = 64
+
+
+class ConditionalMixin:
+    """Mixin of densities that can answer any question about some columns given others.
+
+    Notes
+    -----
+    It goes before :class:`~sklearn_dgm.BaseDensity` and asks for `_takes_missing = True` and one more hook,
+    `_completions(Z, n_particles, rng=None)`: it yields, for parts of the encoded rows, `rows` (their numbers), completed
+    rows `z` of shape (n, m, n_features), `log_weight` of shape (n, m), of which the sum of the exponentials estimates the
+    marginal density of a row's observed cells, and `is_exact`, whether these are all completions that there are. Without
+    `rng` nothing may be random.
+    """
+
+    def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
+        """Draw the missing cells of rows given their observed cells.
+
+        Missing categories with few joint outcomes (256) are drawn from their exact distribution; others by sampling
+        importance resampling [1]_ from at least 128 weighted completions.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_rows, n_features)
+            Rows with missing cells (NaN, None, NA, NaT, null). Complete rows come back as they are, and rows without any
+            cell become those of :meth:`sample`.
+        n_samples : int, default=1
+            Number of draws of each row.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+        return_ess : bool, default=False
+            Whether to return the effective sample sizes, too.
+
+        Returns
+        -------
+        completed : {ndarray, DataFrame} of shape (n_rows * n_samples, n_features)
+            The draws of the first row, then those of the second, ..., in the container, with the column names and dtypes
+            seen in `fit`, and the index of X, if it has one. Observed cells are as given.
+        ess : ndarray of shape (n_rows,)
+            Only with ``return_ess=True``: how many independent draws the weighted completions behind a row are worth
+            [2]_, infinity where the distribution is exact. Where it is not well above `n_samples`, draws repeat and may
+            be some way from the distribution.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer, the columns are not those of `fit`, or the observed cells of a row
+            have density 0.
+
+        References
+        ----------
+        .. [1] D. B. Rubin, "The calculation of posterior distributions by data augmentation: comment", Journal of the
+           American Statistical Association 82 (1987), https://doi.org/10.1080/01621459.1987.10478461
+        .. [2] A. Kong, J. S. Liu, W. H. Wong, "Sequential imputations and Bayesian missing data problems", Journal of
+           the American Statistical Association 89 (1994), https://doi.org/10.1080/01621459.1994.10476469
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_dgm import AutoregressiveDensity
+        >>> x = np.random.default_rng(0).normal(size=300)
+        >>> X = np.column_stack([x, 10 * x])
+        >>> density = AutoregressiveDensity((16,), n_orders=2, max_epochs=3, random_state=0).fit(X)
+        >>> drawn = density.conditional_sample([[np.nan, 12.0]], n_samples=50, random_state=0)
+        >>> drawn.shape, bool(abs(drawn[:, 0].mean() - 1.2) < 0.1), set(drawn[:, 1].tolist())
+        ((50, 2), True, {12.0})
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        X = self._validate(X, reset=False)
+        Z, _ = self.schema_.encode(X)
+        draws, ess = self._conditional_draws(Z, int(n_samples), check_generator(random_state))
+        completed = _with_given_cells(self.schema_, draws.reshape(-1, Z.shape[1]), X)
+        return (completed, ess) if return_ess else completed
+
+    def _conditional_draws(self, Z, n_samples, rng):
+        """Completed rows, of shape (n_rows, n_samples, n_features), and effective sample sizes."""
+        together = min(n_samples, MAX_DRAWS_TOGETHER)
+        n_rounds = -(-n_samples // together)
+        draws = np.empty((len(Z) * n_rounds, together, Z.shape[1]))
+        ess = np.empty(len(Z) * n_rounds)
+        n_particles = max(N_PARTICLES, PARTICLES_PER_DRAW * together)
+        for part in self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng):
+            weight = _normalised(part.log_weight, part.rows // n_rounds, Z)
+            chosen = _resample(weight, together, rng)
+            draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
+            ess[part.rows] = np.inf if part.is_exact else 1 / np.sum(weight**2, axis=1)
+        draws = draws.reshape(len(Z), -1, Z.shape[1])[:, :n_samples]
+        return draws, ess.reshape(len(Z), n_rounds).sum(axis=1)
+
+    def conditional_mean(self, X):
+        """Fill in the missing cells of rows with their expectation given the observed cells.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_rows, n_features)
+            Rows with missing cells.
+
+        Returns
+        -------
+        completed : {ndarray, DataFrame} of shape (n_rows, n_features)
+            The rows in the container, with the column names and dtypes seen in `fit`, and the index of X. Numbers are
+            expectations, rounded where the column is of whole or of rounded numbers; categories are the most probable
+            ones. Observed cells are as given. Nothing is random.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of `fit`, or the observed cells of a row have density 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_dgm import AutoregressiveDensity
+        >>> x = np.random.default_rng(0).normal(size=300)
+        >>> X = np.column_stack([x, 10 * x])
+        >>> density = AutoregressiveDensity((16,), n_orders=2, max_epochs=3, random_state=0).fit(X)
+        >>> density.conditional_mean([[np.nan, 12.0]]).round(1)
+        array([[ 1.2, 12. ]])
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        Z, _ = self.schema_.encode(X)
+        completed = Z.copy()
+        for part in self._completions(Z, N_PARTICLES):
+            weight = _normalised(part.log_weight, part.rows, Z)
+            for j, column in enumerate(self.schema_.columns_):
+                completed[part.rows, j] = _expected(column, part.z[..., j], weight)
+        return _with_given_cells(self.schema_, completed, X)
+
+    def predict_column(self, X, column):
+        """Distribution of one column given the other observed cells of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_rows, n_features) or (n_rows, n_features - 1)
+            Rows; other cells may be missing. What they hold in the column itself is ignored, and it may be left out.
+        column : str or int
+            Name or index of the column.
+
+        Returns
+        -------
+        prediction : ColumnPrediction
+            Of a categorical column, and of whole numbers of a range of at most 64, the probability of each value: exact
+            if the other cells are observed. Else weighted draws, the same in every call.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, the others are not those of `fit`, or the other cells of a row have density 0.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn_dgm import AutoregressiveDensity
+        >>> table = pd.DataFrame({"sky": ["clear", "grey"] * 100, "warm": [True, False] * 100})
+        >>> density = AutoregressiveDensity((8,), n_orders=2, max_epochs=3, random_state=0).fit(table)
+        >>> prediction = density.predict_column(table[["sky"]].head(2), "warm")
+        >>> prediction.categories, prediction.probabilities.argmax(axis=1)
+        (array([False,  True]), array([1, 0]))
+        """
+        check_is_fitted(self)
+        j = _position_of(column, [c.label for c in self.schema_.columns_], "column")
+        Z = self._encode_without(X, j)
+        described = self.schema_.columns_[j]
+        outcomes = _outcomes(described)
+        if outcomes is not None:
+            n, k = len(Z), len(outcomes)
+            rows = np.repeat(Z, k, axis=0)
+            rows[:, j] = np.tile(outcomes, n)
+            log_p = self._log_density(rows).reshape(n, k)
+            return ColumnPrediction(described, outcomes, _normalised(log_p, np.arange(n), Z))
+        parts = list(self._weighted_values(Z, j))
+        rows, values, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        order = np.argsort(rows)
+        return ColumnPrediction(described, values[order], weights[order])
+
+    def _weighted_values(self, Z, j):
+        for part in self._completions(Z, N_PREDICTION_PARTICLES):
+            yield part.rows, part.z[..., j], _normalised(part.log_weight, part.rows, Z)
+
+    def _encode_without(self, X, j):
+        """Encoded rows with a column missing, which X may lack."""
+        shape = np.shape(X)
+        if len(shape) == 2 and shape[1] == self.n_features_in_ - 1 > 0:
+            others = [i for i in range(self.n_features_in_) if i != j]
+            part = _MarginalDensity._of(self, others)
+            return part._embed(part.schema_.encode(part._validate(X, reset=False))[0])
+        Z = self.schema_.encode(self._validate(X, reset=False))[0].copy()
+        Z[:, j] = np.nan
+        return Z
+
+    def marginal(self, columns):
+        """Density of some of the columns.
+
+        Parameters
+        ----------
+        columns : array-like of str or int
+            Names or indices, in the order in which the marginal is to have them.
+
+        Returns
+        -------
+        density : estimator
+            A fitted density with `score_samples`, `score`, `sample`, `conditional_sample`, `predict_column` and
+            `marginal` of tables with these columns. It shares the network of this one.
+
+        Raises
+        ------
+        ValueError
+            If `columns` is empty, holds a column twice or one that is none of `fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_dgm import AutoregressiveDensity
+        >>> iris = load_iris(as_frame=True).data
+        >>> density = AutoregressiveDensity((16,), n_orders=2, max_epochs=3, random_state=0).fit(iris)
+        >>> lengths = ["petal length (cm)", "sepal length (cm)"]
+        >>> marginal = density.marginal(lengths)
+        >>> marginal.score_samples(iris[lengths]).shape, list(marginal.sample(2).columns) == lengths
+        ((150,), True)
+        """
+        check_is_fitted(self)
+        labels = [c.label for c in self.schema_.columns_]
+        if isinstance(columns, str) or np.ndim(columns) != 1 or len(columns) == 0:
+            raise ValueError(f"columns should be a list of names or indices, got {columns!r}.")
+        positions = [_position_of(label, labels, "columns") for label in columns]
+        if len(set(positions)) < len(positions):
+            raise ValueError(f"columns names a column twice: {list(columns)}.")
+        return _MarginalDensity._of(self, positions)
+
+
+def _expected(column, z, weight):
+    """Weighted mean of numbers, and the heaviest of categories, in each row."""
+    if column.kind != CATEGORICAL:
+        mean = np.sum(weight * z, axis=1)
+        return np.rint(mean) if column.kind in (INTEGER, ROUNDED) else mean
+    n, k = len(z), len(column.categories)
+    place = np.arange(n)[:, None] * k + z.clip(0).astype(np.intp)
+    return np.bincount(place.ravel(), weight.ravel(), n * k).reshape(n, k).argmax(axis=1)
+
+
+def _outcomes(column):
+    """Encoded values that a column can take, if they are few; whole numbers beyond the fitted range are left out."""
+    if column.kind == CATEGORICAL:
+        return np.arange(len(column.categories), dtype=np.float64)
+    if column.kind in (INTEGER, ROUNDED):
+        low, high = column.encoded(np.array([column.low, column.high]))
+        if high - low < MAX_LEVELS:
+            return np.arange(low, high + 1)
+    return None
+
+
+def _normalised(log_weight, rows, Z):
+    """Weights that sum to one in each row; 1 for rows without missing cells."""
+    best = log_weight.max(axis=1, keepdims=True)
+    impossible = np.isneginf(best[:, 0])
+    if log_weight.shape[1] > 1 and impossible.any():
+        raise ValueError(
+            f"Row {rows[impossible][0]}: its observed cells have density 0, so that nothing follows from them. If "
+            "categories may be new, set handle_unknown='rare'."
+        )
+    weight = np.exp(log_weight - np.where(np.isneginf(best), 0, best))
+    if log_weight.shape[1] == 1:
+        return np.ones_like(weight)
+    return weight / weight.sum(axis=1, keepdims=True)
+
+
+def _resample(weight, n_draws, rng):
+    """Systematic resampling: which completions are drawn, of shape (n_rows, n_draws), in random order."""
+    n, m = weight.shape
+    points = (np.arange(n_draws) + rng.random((n, 1))) / n_draws
+    bounds = np.cumsum(weight, axis=1)
+    bounds /= bounds[:, -1:]
+    # One search for all rows, which stand behind each other on the line.
+    chosen = np.searchsorted(
+        (bounds + np.arange(n)[:, None]).ravel(), points + np.arange(n)[:, None], "right"
+    )
+    chosen = np.clip(chosen - m * np.arange(n)[:, None], 0, m - 1)
+    return rng.permuted(chosen, axis=1)
+
+
+def _with_given_cells(schema, Z, X):
+    """Decode completed rows, a multiple of those of X, with the observed cells exactly as X has them."""
+    n_times = len(Z) // X.shape[0]
+    columns = [
+        _given_or_drawn(raw, column.decoded(z), n_times)
+        for raw, column, z in zip(schema._raw_columns(X), schema.columns_, Z.T, strict=True)
+    ]
+    read = [functools.partial(lambda values, block: (values[block], None), x) for x in columns]
+    completed = fill(schema._template, read, len(Z))
+    if hasattr(X, "index") and hasattr(completed, "index"):
+        completed.index = X.index.repeat(n_times)
+    return completed
+
+
+def _given_or_drawn(raw, drawn, n_times):
+    """A column of drawn values, but for the observed cells."""
+    observed = np.ones(len(drawn), bool) if raw.observed is None else raw.observed.repeat(n_times)
+    given = raw.values.repeat(n_times)
+    try:
+        dtype = np.result_type(drawn, given)
+    except TypeError:  # of Python objects and others
+        dtype = np.dtype(object)
+    # NumPy would make strings of numbers beside them.
+    dtype = np.dtype(object) if "O" in (drawn.dtype.kind, given.dtype.kind) else dtype
+    values = drawn.astype(dtype)
+    values[observed] = given
+    return values
+
+
+class _MarginalDensity(ConditionalMixin, BaseDensity):
+    """Density of some columns of another density, as :meth:`ConditionalMixin.marginal` gives it.
+
+    Parameters
+    ----------
+    density : estimator
+        A fitted density that can condition.
+    columns : list of int
+        Indices of the columns.
+
+    Attributes
+    ----------
+    schema_ : ColumnSchema
+        Kinds and scales of these columns.
+    score_kind_ : {"estimate"}
+        What `score_samples` returns; exact where all other columns are categorical and have at most 256 joint outcomes.
+    """
+
+    _takes_missing = True
+    _parameter_constraints: dict = {}
+
+    def __init__(self, density, columns):
+        self.density = density
+        self.columns = columns
+
+    @classmethod
+    def _of(cls, density, positions):
+        part = cls(density, positions)
+        part.schema_ = copy.copy(density.schema_)
+        part.schema_.columns_ = [density.schema_.columns_[j] for j in positions]
+        template = density.schema_._template
+        if is_frame(template):
+            part.schema_._template = nw.from_native(template)[:, positions].to_native()
+        part.score_kind_ = "estimate"
+        part.n_features_in_ = len(positions)
+        if hasattr(density, "feature_names_in_"):
+            part.feature_names_in_ = density.feature_names_in_[positions]
+        return part
+
+    def _embed(self, Z):
+        """Rows of all columns, with the others missing."""
+        whole = np.full((len(Z), self.density.n_features_in_), np.nan)
+        whole[:, self.columns] = Z
+        return whole
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Refuse to fit: a marginal comes fitted."""
+        raise TypeError("Fit the density that the marginal is of, and call its method marginal.")
+
+    _fit = fit
+
+    def _log_density(self, Z):
+        return self.density._log_density(self._embed(Z))
+
+    def _draw(self, n_samples, rng):
+        return self.density._draw(n_samples, rng)[:, self.columns]
+
+    def _completions(self, Z, n_particles, rng=None):
+        for part in self.density._completions(self._embed(Z), n_particles, rng):
+            yield part._replace(z=part.z[..., self.columns])
+
+
+class ColumnPrediction:
+    """Distributions of one column, one for each row of a table, as :meth:`ConditionalMixin.predict_column` gives them.
+
+    Parameters
+    ----------
+    column : Column
+        What is known of the column.
+    z : ndarray of shape (n_values,) or (n_rows, n_values)
+        Encoded values, the same for every row or not.
+    probabilities : ndarray of shape (n_rows, n_values)
+        Their probabilities.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (n_rows, n_values)
+        Probability of each value; the sum of a row is 1.
+    categories : ndarray of shape (n_values,) or None
+        The values, in increasing order, of a categorical column or of few whole numbers; None if `values` are draws.
+    values : ndarray of shape (n_values,) or (n_rows, n_values)
+        The values, in the units of the table.
+    effective_sample_size : ndarray of shape (n_rows,) or None
+        Number of independent draws that weighted draws are worth; None for `categories`.
+    """
+
+    def __init__(self, column, z, probabilities):
+        self._column = column
+        self._z = z
+        self.probabilities = probabilities
+
+    @property
+    def values(self):
+        """The values, in the units of the table."""
+        return self._column.decoded(self._z)
+
+    @property
+    def categories(self):
+        """The values, where they are the same for every row."""
+        return self.values if self._z.ndim == 1 else None
+
+    @property
+    def effective_sample_size(self):
+        """Number of independent draws that weighted draws are worth."""
+        return None if self._z.ndim == 1 else 1 / np.sum(self.probabilities**2, axis=1)
+
+    def mode(self):
+        """The most probable value of each row.
+
+        Returns
+        -------
+        mode : ndarray of shape (n_rows,)
+            Values of the column.
+
+        Raises
+        ------
+        TypeError
+            If the values are draws, none of which is more probable than its neighbours.
+        """
+        if self._z.ndim > 1:
+            raise TypeError(f"{self._column.where} has no most probable value; take its quantile.")
+        return self.values[self.probabilities.argmax(axis=1)]
+
+    def mean(self):
+        """Expectation of the column in each row.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_rows,)
+            Float64 numbers, or times.
+
+        Raises
+        ------
+        TypeError
+            If the column is categorical.
+        """
+        self._check_ordered()
+        column = self._column
+        x = np.sum(self.probabilities * self._z, axis=1) * column.scale + column.location
+        return column.clock.times(x) if column.clock else x
+
+    def quantile(self, q=0.5):
+        """Quantiles of the column in each row.
+
+        Parameters
+        ----------
+        q : float or array-like of shape (n_quantiles,), default=0.5
+            Probabilities between 0 and 1.
+
+        Returns
+        -------
+        quantiles : ndarray of shape (n_rows,) or (n_rows, n_quantiles)
+            The smallest values below or at which so much of the probability is.
+
+        Raises
+        ------
+        TypeError
+            If the column is categorical.
+        ValueError
+            If a probability is not between 0 and 1.
+        """
+        self._check_ordered()
+        shares = np.asarray(q, dtype=np.float64)
+        if not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError(f"q should be between 0 and 1, got {q!r}.")
+        z = np.broadcast_to(self._z, self.probabilities.shape)
+        order = np.argsort(z, axis=1)
+        below = np.cumsum(np.take_along_axis(self.probabilities, order, axis=1), axis=1)
+        # Rounding must not leave a quantile above all values.
+        place = (below[:, None] < np.atleast_1d(shares)[:, None] - 1e-12).sum(axis=2)
+        found = np.take_along_axis(np.take_along_axis(z, order, axis=1), place, axis=1)
+        return self._column.decoded(found if shares.ndim else found[:, 0])
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw values.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of draws for each row.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible draws.
+
+        Returns
+        -------
+        values : ndarray of shape (n_rows, n_samples)
+            Values of the column.
+        """
+        chosen = _resample(self.probabilities, n_samples, check_generator(random_state))
+        z = np.broadcast_to(self._z, self.probabilities.shape)
+        return self._column.decoded(np.take_along_axis(z, chosen, axis=1))
+
+    def _check_ordered(self):
+        if self._column.kind == CATEGORICAL:
+            raise TypeError(
+                f"{self._column.where} is categorical; ask for its probabilities or its mode."
+            )

@@ -1,0 +1,331 @@
+"""Containers and dtypes in and out: arrays and DataFrames become columns of NumPy values, and come back.
+
+What pandas, polars and NumPy call missing is found here, once; beyond, a column is the array of its observed cells.
+"""
+
+from typing import Any, NamedTuple
+
+import narwhals as nw
+import numpy as np
+
+# Rows are decoded in blocks of so many.
+ROWS_AT_ONCE = 2**13
+TICKS = {"D": 1, "s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def is_frame(X):
+    """Whether X is a DataFrame (pandas, polars, ...) rather than an array or a list."""
+    return nw.dependencies.is_into_dataframe(X)
+
+
+def like_frame(values, X):
+    """Put one number for each cell of X into a DataFrame, if X is one.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, n_features)
+        Numbers.
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The table that they belong to.
+
+    Returns
+    -------
+    values : {ndarray, DataFrame} of shape (n_samples, n_features)
+        With the names and the index of X.
+    """
+    if not is_frame(X):
+        return values
+    if hasattr(X, "index"):
+        return type(X)(values, columns=X.columns, index=X.index)
+    return type(X)(values, schema=X.columns)
+
+
+class Clock(NamedTuple):
+    """How times become numbers: days (of dates) or seconds since a start, which is a whole number of them.
+
+    Attributes
+    ----------
+    kind : {"M", "m"}
+        NumPy's letter for times or for durations.
+    unit : {"D", "s", "ms", "us", "ns"}
+        What the dtype counts.
+    start : int
+        Days or seconds since 1970, or since nothing for durations.
+    """
+
+    kind: str
+    unit: str
+    start: int
+
+    @classmethod
+    def of(cls, values, from_first):
+        """The clock of an array of times; of points in time it starts with the first of them, or in 1970."""
+        values = _with_usual_unit(values)
+        kind, (unit, _) = values.dtype.kind, np.datetime_data(values.dtype)
+        from_first = from_first and kind == "M"
+        first = values.min().astype(np.int64) // TICKS[unit] if from_first else 0
+        return cls(kind, unit, int(first))
+
+    @property
+    def dtype(self):
+        """NumPy's dtype of the times."""
+        return np.dtype(f"{self.kind}8[{self.unit}]")
+
+    def numbers(self, values):
+        """Times as float64 numbers."""
+        # Whole units first: float64 could not hold the ticks.
+        whole, ticks = np.divmod(values.astype(self.dtype).astype(np.int64), TICKS[self.unit])
+        return (whole - self.start) + ticks / TICKS[self.unit]
+
+    def times(self, numbers):
+        """Numbers as times again."""
+        per_unit = TICKS[self.unit]
+        # The days of polars are 32-bit numbers.
+        furthest = (2**30 if self.unit == "D" else 2**62 // per_unit) - abs(self.start)
+        whole = np.floor(numbers.clip(-furthest, furthest))
+        ticks = np.rint((numbers - whole).clip(0, 1) * per_unit)
+        ticks = (whole.astype(np.int64) + self.start) * per_unit + ticks.astype(np.int64)
+        return ticks.view(self.dtype)
+
+    def text(self, number):
+        """A number as the time that it stands for, to the second."""
+        if self.kind == "m":
+            return f"{number:.6g} {self.name}"
+        time = self.times(np.array([number]))[0].astype("M8[s]").item()
+        return str(time).removesuffix(" 00:00:00")
+
+    @property
+    def name(self):
+        """What the numbers count."""
+        return "days" if self.unit == "D" else "s"
+
+
+def _with_usual_unit(values):
+    unit, count = np.datetime_data(values.dtype)
+    if unit in TICKS and count == 1:
+        return values
+    return values.astype(f"{values.dtype.kind}8[{'D' if unit in ('Y', 'M', 'W', 'D') else 's'}]")
+
+
+class RawColumn(NamedTuple):
+    """A column as NumPy sees it.
+
+    Attributes
+    ----------
+    label : str or int
+        Name in a DataFrame, index in an array.
+    values : ndarray of shape (n_observed,)
+        The cells that are not missing.
+    observed : ndarray of shape (n_samples,) or None
+        Which cells these are; None for all.
+    dtype, native_dtype : dtype
+        As narwhals (or NumPy) and as the container names it.
+    declared : ndarray or None
+        The categories that the dtype declares.
+    """
+
+    label: Any
+    values: np.ndarray
+    observed: np.ndarray | None
+    dtype: Any
+    native_dtype: Any
+    declared: np.ndarray | None = None
+
+    @property
+    def where(self):
+        """The column as error messages name it."""
+        return f"column {self.label!r}"
+
+    def row(self, flags):
+        """Row of the first of the observed cells that is flagged."""
+        position = np.flatnonzero(flags)[0]
+        return int(position if self.observed is None else np.flatnonzero(self.observed)[position])
+
+    def observed_of(self, rows):
+        """What belongs to the observed cells, of one value for each row."""
+        return rows if self.observed is None else rows[self.observed]
+
+    def spread(self, values):
+        """One number for each observed cell, as one for each row, NaN where it is missing."""
+        if self.observed is None:
+            return values
+        spread = np.full(len(self.observed), np.nan)
+        spread[self.observed] = values
+        return spread
+
+
+def raw_columns(X):
+    """Read the columns of a table.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The table.
+
+    Returns
+    -------
+    columns : list of RawColumn
+        The columns, with the dtypes that they have in X.
+    """
+    if is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        return [_of_series(frame[:, j], label) for j, label in enumerate(frame.columns)]
+    declared = np.array([False, True]) if X.dtype.kind == "b" else None
+    return [
+        RawColumn(j, *_observed(X[:, j], None), X.dtype, X.dtype, declared)
+        for j in range(X.shape[1])
+    ]
+
+
+def _of_series(series, label):
+    native_dtype = series.to_native().dtype
+    if getattr(native_dtype, "tz", None) is not None:  # narwhals does not know all names of zones
+        utc = series.to_native().dt.tz_convert(None)
+        series = nw.from_native(utc, series_only=True)
+    null = series.is_null().to_numpy()
+    values = (series.drop_nulls() if null.any() else series).to_numpy()
+    if series.dtype == nw.Date:  # or some give Python's dates
+        values = values.astype("M8[D]")
+    observed = ~null if null.any() else None
+    if series.dtype == nw.Object or series.dtype.is_float():  # where NaN need not be null
+        values, observed = _observed(values, observed)
+    return RawColumn(label, values, observed, series.dtype, native_dtype, _declared(series))
+
+
+def _declared(series):
+    """The categories that the dtype of a series declares, if it does."""
+    if series.dtype == nw.Boolean:
+        return np.array([False, True])
+    if series.dtype not in (nw.Categorical, nw.Enum):
+        return None
+    accessor = series.to_native().cat
+    if hasattr(accessor, "categories"):  # of pandas
+        return accessor.categories.to_numpy()
+    # Those of polars' other dtype are shared between series.
+    return np.array(series.dtype.categories) if series.dtype == nw.Enum else None
+
+
+def _observed(values, observed):
+    """Drop what NumPy would call missing from values that stand where `observed` says."""
+    missing = _missing(values)
+    if not missing.any():
+        return values, observed
+    if observed is None:
+        return values[~missing], ~missing
+    observed = observed.copy()
+    observed[observed] = ~missing
+    return values[~missing], observed
+
+
+def _missing(values):
+    kind = values.dtype.kind
+    if kind == "f":
+        with np.errstate(all="ignore"):  # a sum needs no array of flags
+            return np.isnan(values) if np.isnan(values.sum()) else np.zeros(1, dtype=bool)
+    if kind in "mM":
+        return np.isnat(values)
+    if kind == "O":
+        return np.fromiter(map(_is_missing, values), dtype=bool, count=len(values))
+    return np.zeros(1, dtype=bool)
+
+
+def _is_missing(value):
+    if isinstance(value, float | np.floating | np.datetime64 | np.timedelta64):
+        return value != value
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value is np.ma.masked
+
+
+def template_of(X):
+    """What is to be remembered of X to make tables like it: an empty frame, or a dtype."""
+    return X.head(0) if is_frame(X) else X.dtype
+
+
+def fill(template, columns, n_samples):
+    """Make a table of decoded columns.
+
+    Parameters
+    ----------
+    template : {DataFrame, dtype}
+        What :func:`template_of` gave.
+    columns : list of callable
+        Each gives for a slice of the rows the values, and the flags of the missing ones (or None).
+    n_samples : int
+        Number of rows.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The table.
+    """
+    if not isinstance(template, np.dtype):
+        decoded = [_with_ticks(*column(slice(None))) for column in columns]
+        return (_fill_polars if hasattr(template, "schema") else _fill_pandas)(template, decoded)
+    X = np.empty((n_samples, len(columns)), dtype=template)
+    for start in range(0, n_samples, ROWS_AT_ONCE):  # temporary arrays stay in the cache
+        block = slice(start, start + ROWS_AT_ONCE)
+        for j, column in enumerate(columns):
+            values, missing = column(block)
+            X[block, j] = _fit_into(values, template)
+            if missing is not None:
+                _check_holds_missing(template, j)
+                X[block, j][missing] = _missing_value(template, values)
+    return X
+
+
+def _with_ticks(values, missing):
+    """Times as whole numbers, which frames take as UTC in every time zone, and as days if they have 32 bits."""
+    if values.dtype.kind not in "mM":
+        return values, missing
+    return values.astype(np.int32 if values.dtype == "M8[D]" else np.int64), missing
+
+
+def _missing_value(dtype, values):
+    if dtype.kind in "mM":
+        return np.array("NaT", dtype)
+    return None if dtype.kind == "O" and values.dtype.kind not in "fiu" else np.nan
+
+
+def _fill_polars(template, decoded):
+    frame = type(template)(
+        dict(zip(template.columns, [values for values, _ in decoded], strict=True)),
+        schema=template.schema,
+        strict=False,
+    )
+    for label, (_, missing) in zip(template.columns, decoded, strict=True):
+        if missing is not None:
+            series = frame[label]
+            nulls = series.clear(len(series))
+            frame = frame.with_columns(series.zip_with(type(series)(~missing), nulls))
+    return frame
+
+
+def _fill_pandas(template, decoded):
+    dtypes = dict(enumerate(template.dtypes))
+    arrays = {j: _fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
+    frame = type(template)(arrays).astype(dtypes)
+    for j, (_, missing) in enumerate(decoded):
+        if missing is not None:
+            _check_holds_missing(dtypes[j], template.columns[j])
+            frame[j] = frame[j].mask(missing)
+    frame.columns = template.columns
+    return frame
+
+
+def _check_holds_missing(dtype, label):
+    if isinstance(dtype, np.dtype) and dtype.kind in "iubUS":
+        raise ValueError(
+            f"column {label!r} has dtype {dtype}, which cannot hold a missing value; fit on a dtype that can."
+        )
+
+
+def _fit_into(array, dtype):
+    """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
+    dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
+    kind = getattr(dtype, "kind", None)
+    if kind in ("i", "u"):
+        info = np.iinfo(dtype)
+        return np.rint(array).clip(info.min, info.max)
+    if kind == "f" and array.dtype.kind == "f":
+        info = np.finfo(dtype)
+        return array.clip(info.min, info.max)
+    return array

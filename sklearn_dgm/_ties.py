@@ -1,0 +1,231 @@
+"""What repeated values say of a column of numbers: a grid that it was rounded to, or single values that hold mass.
+
+NumPy only. Ties are counted among the distinct rows of a table, for rows that are repeated (by a bootstrap, or in place
+of a weight) tie in every column and say nothing of any.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# With fewer rows nothing is concluded from ties; with more, so many of them are looked at.
+MIN_ROWS, MAX_ROWS = 50, 50_000
+# A rounded column repeats its values in more than this share of its rows, ...
+MIN_TIED = 0.5
+# ... all but this share of which lie on its grid, ...
+MAX_OFF_GRID = 0.02
+# ... and so many of the grid's cells are occupied where the rows are. A small grid needs no such proof, and for a
+# well occupied one no row need lie off the grid.
+MIN_OCCUPIED, WELL_OCCUPIED, SMALL_GRID = 0.01, 0.1, 64
+# More cells than that are no rounding, but how floats are stored.
+MAX_CELLS = 2**20
+# An atom has this share of the rows, so that there are 50 at most, and is seen in so many rows.
+ATOM_SHARE, ATOM_ROWS = 0.02, 10
+# By how much, relative to the largest, values were moved: in float64, in float32, when printed with five digits.
+NOISES = (2.0**-50, 2.0**-22, 2.0**-15)
+MAX_DECIMALS = 15
+
+
+class Grid(NamedTuple):
+    """The grid of a rounded column.
+
+    Attributes
+    ----------
+    low, resolution : float
+        Its values are about ``low + k * resolution``.
+    decimals : int or None
+        The number of decimals that they have, where there is one.
+    known : ndarray of shape (n_known,)
+        Increasing values, one for each cell that occurs, just as they occur.
+    """
+
+    low: float
+    resolution: float
+    decimals: int | None
+    known: np.ndarray
+
+    def cells(self, x):
+        """Number of the cell of each value, as floats."""
+        with np.errstate(over="ignore"):  # an infinite cell is an impossible point
+            return np.rint((x - self.low) / self.resolution)
+
+    def values(self, cells):
+        """The value of each cell."""
+        cells = np.rint(cells)
+        x = self.low + cells * self.resolution
+        if self.decimals is not None:
+            x = np.round(x, self.decimals)
+        known_cells = self.cells(self.known)
+        position = np.searchsorted(known_cells, cells).clip(max=len(known_cells) - 1)
+        return np.where(known_cells[position] == cells, self.known[position], x)
+
+
+class Rows:
+    """Which rows of a table are the same, and which columns tell them apart.
+
+    Parameters
+    ----------
+    codes : list of ndarray of shape (n_rows,)
+        For each column whole numbers that are equal where its cells are.
+    """
+
+    def __init__(self, codes):
+        # A sum of codes with random weights differs between rows that differ.
+        weights = np.random.default_rng(0).integers(2**63, size=len(codes), dtype=np.uint64)
+        self._terms = [code.astype(np.uint64) * w for code, w in zip(codes, weights, strict=True)]
+        self._keys = np.sum(self._terms, axis=0, dtype=np.uint64)
+        self._distinct = np.unique(self._keys, return_index=True)[1]
+
+    def counts(self, x, j):
+        """How many distinct rows of the table have each value of a column.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_rows,)
+            Values of the column, NaN where it has none.
+        j : int
+            Its position.
+
+        Returns
+        -------
+        values, counts : ndarray of shape (n_values,)
+            Increasing values, and in how many rows each of them stands.
+        repeats : float
+            How often a row is counted, on average.
+        """
+        kept, repeats = self._distinct, 1.0
+        if 2 * len(np.unique((self._keys - self._terms[j])[kept])) < len(kept):
+            # The other columns do not tell rows apart: those that are equal need not be repeated ones.
+            kept, repeats = slice(None), len(x) / len(kept)
+        x = x[kept]
+        return *np.unique(x[~np.isnan(x)], return_counts=True), repeats
+
+
+def find_ties(values, counts, repeats=1.0):
+    """Whether a column is rounded, or has single values that hold mass.
+
+    Parameters
+    ----------
+    values, counts, repeats
+        What :meth:`Rows.counts` gives.
+
+    Returns
+    -------
+    grid : Grid or None
+        The grid of a rounded column.
+    atoms : ndarray or None
+        The values that hold mass, of a column that is not rounded.
+    """
+    at_atom = _are_atoms(counts, ATOM_ROWS * repeats)
+    atoms = values[at_atom] if at_atom.any() else None
+    if counts[counts > 1].sum() > MIN_TIED * counts.sum():
+        grid = find_grid(values, counts)
+        if grid is not None and _is_worth_it(grid, values, counts, at_atom):
+            return grid, None
+    return None, atoms
+
+
+def chosen_atoms(values, counts):
+    """The values that hold mass, however few rows there are, of a column that is said to have some."""
+    return values[_are_atoms(counts, 2)]
+
+
+def _are_atoms(counts, min_rows):
+    """Flags of the values that hold mass."""
+    return (counts >= ATOM_SHARE * counts.sum()) & (counts >= min_rows)
+
+
+def _is_worth_it(grid, values, counts, at_atom):
+    cells = grid.cells(values)
+    if cells[-1] - cells[0] < SMALL_GRID:
+        return True
+    rest = counts[~at_atom]
+    tied = rest[rest > 1].sum() > MIN_TIED * rest.sum()
+    return tied and _occupied(cells, counts) >= MIN_OCCUPIED
+
+
+def _occupied(cells, counts):
+    """Share of the grid's cells that occur, between the first and the last hundredth of the rows."""
+    share = np.cumsum(counts) / counts.sum()
+    first, last = np.searchsorted(share, [0.01, 0.99])
+    return len(np.unique(cells[first : last + 1])) / (cells[last] - cells[first] + 1)
+
+
+def find_grid(values, counts):
+    """The grid of a column, of all its values or of nearly all rows.
+
+    Parameters
+    ----------
+    values, counts : ndarray of shape (n_values,)
+        Increasing values, and in how many rows each of them stands.
+
+    Returns
+    -------
+    grid : Grid or None
+        None if there is none.
+    """
+    # A few values off the grid, such as means among readings, would make it all too fine.
+    order = np.argsort(-counts, kind="stable")
+    most = np.cumsum(counts[order]) <= (1 - MAX_OFF_GRID) * counts.sum()
+    best, most_occupied = None, 0.0
+    for some in (values, np.sort(values[order[most]])):
+        for noise in NOISES:
+            grid = _grid_through(some, noise, values, counts)
+            if grid is not None:
+                occupied = _occupied(grid.cells(values), counts)
+                if occupied >= WELL_OCCUPIED:
+                    return grid
+                if occupied > most_occupied:
+                    best, most_occupied = grid, occupied
+    return best
+
+
+def _grid_through(some, relative, values, counts):
+    """The coarsest grid that has some of the values, or None; it begins with the lowest of them all."""
+    if len(some) < 2:
+        return None
+    noise = relative * np.abs(some).max()
+    step = _common_step(some, noise)
+    if step is None:
+        return None
+    decimals = _decimals(some, step, noise)
+    grid = Grid(float(some[0]), step if decimals is None else round(step, decimals), decimals, some)
+    grid = grid._replace(low=float(grid.values(grid.cells(values[:1]))[0]))
+    return grid._replace(known=_most_frequent(grid.cells(values), values, counts))
+
+
+def _most_frequent(cells, values, counts):
+    """The value of each occupied cell that most rows have."""
+    order = np.lexsort((-counts, cells))
+    return values[order[np.unique(cells[order], return_index=True)[1]]]
+
+
+def _common_step(values, noise):
+    """Greatest common divisor of the gaps between increasing values, up to noise, or None."""
+    gaps = np.diff(values)
+    gaps = gaps[gaps > noise]
+    span = values[-1] - values[0]
+    step = gaps.min(initial=np.inf)
+    while max(20 * noise, span / MAX_CELLS) < step < np.inf:
+        multiples = np.rint(gaps / step)
+        off = np.abs(gaps - multiples * step)
+        is_off = off > noise * (1 + multiples)
+        if not is_off.any():
+            step = span / multiples.sum()
+            off = (values - values[0]) / step
+            return float(step) if (np.abs(off - np.rint(off)) * step < 4 * noise).all() else None
+        step = off[is_off].min()  # Euclid's algorithm, of all gaps at once
+    return None
+
+
+def _decimals(values, step, noise):
+    """Number of decimals that the values and their step have, or None."""
+    for decimals in range(MAX_DECIMALS + 1):
+        if 10.0**-decimals < 4 * noise:
+            return None
+        if (
+            round(step, decimals) > 0
+            and (np.abs(values - np.round(values, decimals)) <= noise).all()
+        ):
+            return decimals
+    return None

@@ -1,0 +1,183 @@
+"""Imputation by a density: missing cells are filled with what the density says of them, given the others."""
+
+from numbers import Integral
+
+from sklearn.base import (
+    BaseEstimator,
+    MetaEstimatorMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_dgm.base import check_generator, unwrapped
+from sklearn_dgm.columns import is_frame
+
+
+class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
+    """Fill in missing cells with draws from a density, or with what it expects.
+
+    It stands where :class:`sklearn.impute.IterativeImputer` stands, and also takes tables of numbers, counts, categories
+    and times, which come back with their dtypes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A density that can condition, such as :class:`~sklearn_dgm.AutoregressiveDensity`, or a search over one.
+    strategy : {"draw", "mean"}, default="draw"
+        What a missing cell becomes: a draw given the observed cells of its row, which leaves the distribution of the
+        table as it is, or its expectation (of a category the most probable one), which is closest to the truth but makes
+        columns less variable and more dependent than they are. Whole numbers stay whole.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the draws; the density has its own. With an int, two calls of `transform` give the same.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted density.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    sklearn.impute.IterativeImputer : Regressions of each column on the others, in turns.
+
+    Notes
+    -----
+    What is estimated from a table that was filled in once looks more certain than it is. Estimate it from several
+    imputations, as :meth:`multiple_impute` gives them, and combine the estimates by Rubin's rules [1]_.
+
+    References
+    ----------
+    .. [1] D. B. Rubin, "Multiple Imputation for Nonresponse in Surveys", Wiley 1987,
+       https://doi.org/10.1002/9780470316696
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_dgm import AutoregressiveDensity, DensityImputer
+    >>> x = np.random.default_rng(0).normal(size=300)
+    >>> X = np.column_stack([x, 10 * x])
+    >>> X[::3, 1] = np.nan
+    >>> density = AutoregressiveDensity((16,), n_orders=2, max_epochs=3, random_state=0)
+    >>> imputer = DensityImputer(density, strategy="mean").fit(X)
+    >>> imputer.transform([[1.0, np.nan], [1.0, 7.0]]).round()
+    array([[ 1., 10.],
+           [ 1.,  7.]])
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods("fit")],
+        "strategy": [StrOptions({"draw", "mean"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, estimator, *, strategy="draw", random_state=None):
+        self.estimator = estimator
+        self.strategy = strategy
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Fit the density to rows, the missing cells left out.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+
+        Returns
+        -------
+        self : estimator
+            The fitted imputer.
+
+        Raises
+        ------
+        TypeError
+            If the estimator cannot condition.
+        ValueError
+            If the density cannot be fitted to X, for instance because all values of a column are missing.
+        """
+        if not hasattr(unwrapped(self.estimator), "conditional_sample"):
+            name = type(unwrapped(self.estimator)).__name__
+            raise TypeError(
+                f"estimator should be a density that has conditional_sample, such as AutoregressiveDensity; {name} has "
+                "none."
+            )
+        fitted = clone(self.estimator).fit(X)
+        self._check_columns(X, reset=True)
+        self.estimator_ = fitted
+        return self
+
+    def transform(self, X):
+        """Fill in the missing cells.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        completed : {ndarray, DataFrame} of shape (n_samples, n_features)
+            The rows, in the container and with the dtypes seen in `fit`. Observed cells are as given.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of `fit`, or the observed cells of a row have density 0.
+        """
+        density = self._check(X)
+        if self.strategy == "mean":
+            return density.conditional_mean(X)
+        return density.conditional_sample(X, random_state=self.random_state)
+
+    def multiple_impute(self, X, n_imputations=5):
+        """Fill in the missing cells several times, by independent draws whatever the strategy.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        n_imputations : int, default=5
+            Number of imputations.
+
+        Returns
+        -------
+        imputations : list of {ndarray, DataFrame}
+            Completed tables, as `transform` gives them with ``strategy="draw"``.
+
+        Raises
+        ------
+        ValueError
+            If `n_imputations` is not a positive integer, and as `transform` does.
+        """
+        density = self._check(X)
+        if not isinstance(n_imputations, Integral) or n_imputations < 1:
+            raise ValueError(f"n_imputations should be a positive integer, got {n_imputations!r}.")
+        rng = check_generator(self.random_state)
+        return [density.conditional_sample(X, random_state=rng) for _ in range(n_imputations)]
+
+    def _check(self, X):
+        check_is_fitted(self)
+        self._check_columns(X, reset=False)
+        return unwrapped(self.estimator_)
+
+    def _check_columns(self, X, reset):
+        as_it_is = {"skip_check_array": is_frame(X), "dtype": None, "ensure_all_finite": False}
+        validate_data(self, X, reset=reset, **as_it_is)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        tags.non_deterministic = self.strategy == "draw" and self.random_state is None
+        tags.transformer_tags.preserves_dtype = []
+        return tags

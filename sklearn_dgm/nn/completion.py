@@ -1,0 +1,250 @@
+"""Rows with missing cells: their weighted completions, marginal densities, and draws of what is missing.
+
+Missing cells that have few joint outcomes, all of them categories, are enumerated. Others are drawn by sequential
+importance sampling (Kong, Liu and Wong, "Sequential Imputations and Bayesian Missing Data Problems", JASA 1994): each
+from its conditional given the earlier columns, with the density of the observed cells as the weight.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+# Particles for each row with missing cells.
+N_PARTICLES = 128
+# For so many particles there may be one joint outcome of the missing cells more than worth enumerating.
+OUTCOMES_PER_PARTICLE = 2
+# Particles of a network in training, which only have to tell how it goes.
+MADE_PARTICLES = 16
+# Proposals for a row in each pass of training.
+N_PROPOSALS = 4
+# What passes through the network at once is bounded, and with it the memory.
+NUMBERS_AT_ONCE, ROWS_AT_ONCE = 2**24, 2**15
+
+
+class Completions(NamedTuple):
+    """Weighted completions of some rows, all with as many.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (n,)
+        Which rows these are.
+    z : Tensor of shape (n, m, d)
+        Their completions.
+    log_weight : Tensor of shape (n, m)
+        The sum of the weights of a row is the marginal density of its observed cells, or an unbiased estimate; with
+        these weights its completions stand for the conditional distribution of the missing ones.
+    is_exact : bool
+        Whether these are all completions that there are.
+    """
+
+    rows: torch.Tensor
+    z: torch.Tensor
+    log_weight: torch.Tensor
+    is_exact: bool
+
+    def log_marginal(self):
+        """Log-density of the observed cells, of shape (n,)."""
+        return torch.logsumexp(self.log_weight, dim=1)
+
+    def numpy(self):
+        """The same with arrays."""
+        arrays = (x.cpu().numpy() for x in (self.rows, self.z, self.log_weight))
+        return Completions(*arrays, self.is_exact)
+
+
+@lru_cache(maxsize=8)
+def _sobol(n_points, n_columns):
+    """A scrambled Sobol sequence, the same for every row, so that a score depends on nothing but the row."""
+    if n_columns > torch.quasirandom.SobolEngine.MAXDIM:
+        generator = torch.Generator().manual_seed(0)
+        return torch.rand(n_points, n_columns, generator=generator, dtype=torch.float64)
+    engine = torch.quasirandom.SobolEngine(n_columns, scramble=True, seed=0)
+    return engine.draw(n_points, dtype=torch.float64)
+
+
+def _uniforms(n, z, generator):
+    """Random numbers for n rows like those of z."""
+    shape = (n, z.shape[1])
+    return torch.rand(shape, generator=generator, device=z.device, dtype=torch.float64)
+
+
+def completions(module, z, n_particles=N_PARTICLES, generator=None, max_outcomes=None):
+    """Weighted completions of rows, in chunks that fit into memory.
+
+    Parameters
+    ----------
+    module : Mixture or MADE
+        Of a mixture, each member completes its share of the particles.
+    z : Tensor of shape (n, d)
+        Encoded rows, NaN where a cell is missing. A missing category is taken for one of the known ones.
+    n_particles : int
+        Number of completions of a row that are drawn, where they are not enumerated; rounded up to a multiple of the
+        members.
+    generator : torch.Generator or None
+        Source of randomness, on the module's device. With None all rows share fixed numbers (a scrambled Sobol
+        sequence), so that nothing is random.
+    max_outcomes : int or None
+        Number of joint outcomes up to which missing categories are enumerated; None for twice the number of particles.
+
+    Yields
+    ------
+    completions : Completions
+        Of some of the rows, until all rows have come.
+    """
+    missing = z.isnan()
+    levels = [v.n_levels if v.is_categorical else math.inf for v in module.variables]
+    levels = torch.tensor(levels, dtype=torch.float64, device=z.device)
+    counts = torch.where(missing, levels, 1).prod(dim=1)
+    if max_outcomes is None:
+        max_outcomes = OUTCOMES_PER_PARTICLE * n_particles
+    counts[counts > max_outcomes] = 0
+    width = max(module.width, z.shape[1])
+    for count in counts.unique().long().tolist():
+        rows = torch.nonzero(counts == count)[:, 0]
+        at_once = min(NUMBERS_AT_ONCE // width, ROWS_AT_ONCE) // (count or n_particles)
+        if count:
+            for chunk in rows.split(max(at_once, 1)):
+                filled, log_weight = _enumerate(module, z[chunk], count, levels)
+                yield Completions(chunk, filled, log_weight, True)
+            continue
+        for members, those in _by_members(module, missing[rows]):
+            for chunk in rows[those].split(max(at_once, 1)):
+                filled, log_weight = _propose(members, z[chunk], n_particles, generator)
+                yield Completions(chunk, filled, log_weight, False)
+
+
+def _by_members(module, missing):
+    """Groups of rows that are completed by the same networks: pairs of these and of the rows' numbers."""
+    if not module.takes_any_order:
+        yield module.members_given(missing[0].tolist()), torch.arange(len(missing))
+        return
+    patterns, which = missing.unique(dim=0, return_inverse=True)
+    for k, pattern in enumerate(patterns.tolist()):
+        yield module.members_given(pattern), torch.nonzero(which == k)[:, 0]
+
+
+def _enumerate(module, z, count, levels):
+    """All completions of rows that have `count` of them each, and their log-densities."""
+    missing = z.isnan()
+    radix = torch.where(missing, levels, 1).long()
+    stride = radix.cumprod(dim=1) // radix
+    outcome = torch.arange(count, device=z.device)[None, :, None]
+    codes = (outcome // stride[:, None]) % radix[:, None]
+    filled = torch.where(missing[:, None], codes.to(z.dtype), z[:, None])
+    log_p = module.log_prob(filled.flatten(0, 1)).reshape(len(z), count)
+    unknown_share = [v.unknown_share for v in module.variables]
+    log_known = torch.log1p(-torch.tensor(unknown_share, dtype=z.dtype, device=z.device))
+    return filled, log_p - torch.where(missing, log_known, 0).sum(dim=1, keepdim=True)
+
+
+def _propose(members, z, n_particles, generator):
+    """Completions that are drawn, of shape (n, m, d), and their log-weights."""
+    n, d = z.shape
+    each = -(-n_particles // len(members))
+    fixed = _sobol(each * len(members), d).to(z.device) if generator is None else None
+    filled, log_weights = [], []
+    for k, member in enumerate(members):
+        if generator is None:
+            uniforms = fixed[k * each : (k + 1) * each].repeat(n, 1)
+        else:
+            uniforms = _uniforms(n * each, z, generator)
+        z_k, log_weight = member.fill(z.repeat_interleave(each, dim=0), uniforms)
+        filled.append(z_k.reshape(n, each, d))
+        log_weights.append(log_weight.reshape(n, each))
+    log_weight = torch.cat(log_weights, dim=1) - math.log(each * len(members))
+    return torch.cat(filled, dim=1), log_weight
+
+
+@torch.no_grad()
+def log_marginal(module, z, n_particles=N_PARTICLES):
+    """Log-density of the observed cells of each row.
+
+    Parameters
+    ----------
+    module, z, n_particles
+        See :func:`completions`.
+
+    Returns
+    -------
+    log_marginal : Tensor of shape (n,)
+        In nats; exact where cells are complete or enumerated, 0 where none is observed, else an estimate. A network
+        that takes the observed columns first needs no particles.
+    """
+    result = z.new_zeros(len(z))
+    some = torch.nonzero(~z.isnan().all(dim=1))[:, 0]
+    for part in completions(module, z[some], n_particles):
+        result[some[part.rows]] = part.log_marginal()
+    return result
+
+
+@torch.no_grad()
+def log_marginal_features(module, z):
+    """Each observed column's share of the log-density of the observed cells.
+
+    It is the expectation of its share in the completed row; what the estimate adds is spread evenly over them.
+
+    Parameters
+    ----------
+    module : Mixture
+        Whose `log_prob_features` gives the shares of complete rows.
+    z : Tensor of shape (n, d)
+        Encoded rows, NaN where a cell is missing.
+
+    Returns
+    -------
+    shares : Tensor of shape (n, d)
+        In nats, 0 for missing cells; the sum of a row is :func:`log_marginal`.
+    """
+    result = torch.zeros_like(z)
+    some = torch.nonzero(~z.isnan().all(dim=1))[:, 0]
+    for part in completions(module, z[some]):
+        observed = ~z[some[part.rows]].isnan()
+        total, log_weight = part.log_marginal(), part.log_weight
+        possible = total > -torch.inf
+        weight = torch.where(possible[:, None], log_weight.softmax(dim=1), 1 / log_weight.shape[1])
+        shares = module.log_prob_features(part.z.flatten(0, 1)).reshape(part.z.shape)
+        shares = torch.where(weight[..., None] > 0, weight[..., None] * shares, 0).sum(dim=1)
+        shares = torch.where(observed, shares, 0)
+        rest = torch.where(possible, total - shares.sum(dim=1), 0)
+        rest = (rest / observed.sum(dim=1))[:, None]
+        result[some[part.rows]] = torch.where(observed, shares + rest, 0)
+    return result
+
+
+@torch.no_grad()
+def redraw(module, z, current):
+    """Draw the missing cells anew, by a step that leaves their conditional distribution as it is.
+
+    One of the current completion and a few proposals is chosen by weight (iterated sampling importance resampling:
+    Andrieu, Doucet and Holenstein, "Particle Markov Chain Monte Carlo Methods", 2010).
+
+    Parameters
+    ----------
+    module : MADE
+        The network as it is now.
+    z : Tensor of shape (n, d)
+        Encoded rows, NaN where a cell is missing.
+    current : Tensor of shape (n, d)
+        Their completions so far.
+
+    Returns
+    -------
+    completed : Tensor of shape (n, d)
+        The rows, completed with torch's own generator.
+    """
+    module, completed = module.any_member(), z.clone()
+    incomplete = torch.nonzero(z.isnan().any(dim=1))[:, 0]
+    at_once = min(NUMBERS_AT_ONCE // module.width, ROWS_AT_ONCE) // N_PROPOSALS
+    for rows in incomplete.split(max(at_once, 1)):
+        given, held = z[rows], current[rows]
+        uniforms = _uniforms(len(rows) * N_PROPOSALS, z, None)
+        filled, log_weight = module.fill(given.repeat_interleave(N_PROPOSALS, dim=0), uniforms)
+        own = torch.where(given.isnan(), 0, module.log_prob_features(held)).sum(dim=1)
+        filled = torch.cat([held[:, None], filled.reshape(len(rows), N_PROPOSALS, -1)], dim=1)
+        log_weight = torch.cat([own[:, None], log_weight.reshape(len(rows), -1)], dim=1)
+        noise = -torch.log(torch.empty_like(log_weight).exponential_())
+        chosen = (log_weight + noise).argmax(dim=1)
+        completed[rows] = filled[torch.arange(len(rows), device=z.device), chosen]
+    return completed

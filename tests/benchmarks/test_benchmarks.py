@@ -1,0 +1,251 @@
+"""Peers are densities on the stated measure, and figures reach the report."""
+
+import json
+from itertools import combinations, product
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import mutual_info_score
+
+from benchmarks import data, flows, impute, likelihood, peers, report, results, synthetic
+from benchmarks.__main__ import main
+from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
+from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
+
+
+def codes_of_four_columns():
+    rng = np.random.default_rng(0)
+    a = rng.integers(3, size=200)
+    b = np.where(rng.random(200) < 0.8, a % 2, rng.integers(2, size=200))
+    c = np.where(rng.random(200) < 0.6, b, rng.integers(2, size=200))
+    d = np.where(rng.random(200) < 0.7, a, rng.integers(3, size=200))
+    return np.stack([a, b, c, d], axis=1), [3, 2, 2, 3]
+
+
+def spanning_trees(n):
+    """All sets of n - 1 edges that reach every node, found by growing from node 0."""
+    for edges in combinations(combinations(range(n), 2), n - 1):
+        reached = {0}
+        for _ in edges:
+            reached |= {node for edge in edges if reached & set(edge) for node in edge}
+        if len(reached) == n:
+            yield edges
+
+
+def test_chow_liu_tree_is_the_best_of_all_trees():
+    codes, n_levels = codes_of_four_columns()
+    trees = list(spanning_trees(4))
+    assert len(trees) == 4**2  # Cayley
+    entropy = sum(mutual_info_score(c, c) for c in codes.T)
+    best = max(sum(mutual_info_score(codes[:, i], codes[:, j]) for i, j in t) for t in trees)
+    tree = ChowLiuTree(codes, n_levels, alpha=1e-9)
+    assert tree.log_prob(codes).mean() == pytest.approx(best - entropy, abs=1e-6)
+
+
+@pytest.mark.parametrize("model", [ChowLiuTree, Independent])
+@pytest.mark.parametrize("alpha", [0.1, 10.0])
+def test_models_of_codes_sum_to_one(model, alpha):
+    codes, n_levels = codes_of_four_columns()
+    every = np.array(list(product(*map(range, n_levels))))
+    log_prob = model(codes[:5], n_levels, alpha).log_prob(every)
+    assert np.isfinite(log_prob).all()
+    assert np.exp(log_prob).sum() == pytest.approx(1)
+
+
+def test_spanning_tree_keeps_columns_without_information():
+    assert maximum_spanning_tree(np.zeros((3, 3))).tolist().count(-1) == 1
+
+
+def tiny_table(n=80):
+    rng = np.random.default_rng(0)
+    color = rng.integers(3, size=n)
+    return pd.DataFrame(
+        {
+            "color": pd.Categorical.from_codes(color, ["red", "green", "blue"]),
+            "flag": rng.random(n) < 0.3,
+            "count": rng.integers(4, size=n) + color,
+            "size": rng.normal(color, 0.5),
+        }
+    )
+
+
+def total_mass(log_prob, table, counts, sizes):
+    """Sum over categories and counts, and the integral over sizes by the midpoint rule."""
+    values = {"count": counts, "size": (sizes[1:] + sizes[:-1]) / 2}
+    values |= {"color": ["red", "green", "blue"], "flag": [False, True]}
+    grid = pd.DataFrame(product(*(values[name] for name in table)), columns=list(table))
+    return np.exp(log_prob(grid.astype(table.dtypes))).sum() * (sizes[1] - sizes[0])
+
+
+@pytest.mark.parametrize("model", [Independent, ChowLiuTree])
+def test_models_of_cells_have_the_stated_measure(model):
+    table = tiny_table()
+    log_prob, _ = fit_cells(model, table[:50], table[50:], n_bins=(4,))
+    mass = total_mass(log_prob, table, range(-8, 16), np.linspace(-8, 10, 1001))
+    assert mass == pytest.approx(1, abs=0.01)
+
+
+def test_cells_call_impossible_what_is_far_out():
+    table = tiny_table()
+    log_prob, _ = fit_cells(Independent, table[:50], table[50:])
+    assert np.isneginf(log_prob(table[:1].assign(size=1e6))).all()
+
+
+def test_mixture_of_dequantised_codes_has_the_stated_measure():
+    counts, sizes = range(-8, 16), np.linspace(-5, 7, 121)
+    numbers = tiny_table()[["count", "size"]]
+    log_prob, _ = fit_dequantised_mixture(peers.choose_mixture, numbers[:50], numbers[50:], 0)
+    assert total_mass(log_prob, numbers, counts, sizes) == pytest.approx(1, abs=0.02)
+    table = tiny_table()
+    log_prob, _ = fit_dequantised_mixture(peers.choose_mixture, table[:50], table[50:], 0, 8)
+    assert 0.3 < total_mass(log_prob, table, counts, sizes) < 1.02
+
+
+def test_complete_table_leaves_no_missing_cells_and_no_tied_floats():
+    n = 40
+    frame = pd.DataFrame(
+        {
+            "mostly missing": [1.0] + [np.nan] * (n - 1),
+            "sparsely missing": [np.nan, *np.linspace(0, 1, n - 1)],
+            "rounded": np.arange(n) // 4 / 10,
+            "thirds": np.arange(n) // 4 / 3,
+            "text": ["a", "b"] * (n // 2),
+        }
+    )
+    table = data.complete_table(frame)
+    assert list(table) == ["sparsely missing", "rounded", "text"]
+    assert len(table) == n - 1
+    assert table["rounded"].tolist() == [i // 4 for i in range(1, n)]
+    assert table.dtypes.astype(str).tolist() == ["float64", "int64", "category"]
+
+
+def test_looks_continuous():
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.normal(size=200), rng.integers(5, size=200), np.zeros(200)], axis=1)
+    assert data.looks_continuous(X, 50, 0.1).tolist() == [True, False, False]
+    capped = X[:, [0, 0]].clip(max=[1.5, np.inf])
+    assert data.has_atoms(capped).tolist() == [True, False]
+
+
+def test_crps_is_the_energy_form():
+    rng = np.random.default_rng(0)
+    draws, truth = rng.normal(size=(7, 5)), rng.normal(size=5)
+    pairs = np.abs(draws[:, None] - draws).mean(axis=(0, 1))
+    expected = np.abs(draws - truth).mean(axis=0) - pairs / 2
+    np.testing.assert_allclose(impute.crps(draws, truth), expected)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Tiny tables of each kind."""
+    rng = np.random.default_rng(0)
+    for name in ("continuous", "debd", "mixed"):
+        (tmp_path / name).mkdir()
+    np.savez(tmp_path / "continuous" / "toy.npz", X=rng.normal(size=(120, 3)), y=np.zeros(120))
+    bits = (rng.random((90, 4)) < 0.4).astype(np.uint8)
+    np.savez(tmp_path / "debd" / "toy.npz", train=bits[:50], valid=bits[50:70], test=bits[70:])
+    mixed = tiny_table(90).astype({"color": object})
+    mixed.loc[3, "color"] = None
+    mixed.to_csv(tmp_path / "mixed" / "toy.csv.gz", index=False)
+    monkeypatch.setitem(data.LABELS, "toy", "color")
+    monkeypatch.setattr(flows, "MAX_EPOCHS", 2)
+    return tmp_path
+
+
+def run(folder, *words):
+    main([*words, "--data", str(folder), "--only", "toy", "--results", str(folder / "results")])
+
+
+def lines(folder, suite):
+    return results.Results(suite, folder / "results").load()
+
+
+def report_of(folder):
+    path = folder / "RESULTS.md"
+    main(["report", "--results", str(folder / "results"), "--output", str(path)])
+    return path.read_text()
+
+
+def test_likelihood_of_each_suite(folder):
+    for suite, measured in peers.PEERS.items():
+        run(folder, "likelihood", "--suite", suite)
+        for record in lines(folder, suite):
+            if record["version"] is None:
+                assert record["gap"] == "not installed"
+            elif not record["data"].endswith("as read"):
+                assert np.isfinite(record["log_likelihood"]), record
+        assert {record["peer"] for record in lines(folder, suite)} == {p.name for p in measured}
+    assert "mixture of dequantised codes" in report_of(folder)
+
+
+def test_rerun_replaces_lines_and_renews_differences(folder):
+    for words in ([], ["--peers", peers.OURS]):
+        run(folder, "likelihood", "--suite", "binary", *words)
+    ours, tree = lines(folder, "binary")
+    difference = ours["log_likelihood"] - tree["log_likelihood"]
+    assert tree["difference"] == pytest.approx(difference, abs=1e-5)
+    path = folder / "results" / "binary.jsonl"
+    assert len(path.read_text().splitlines()) == 4
+    assert f"({difference:+.2f} ±" in report_of(folder)
+    assert [json.loads(line)["peer"] for line in path.read_text().splitlines()] == [
+        peers.OURS,
+        "Chow-Liu tree",
+    ]
+
+
+def test_gaps_are_seen_and_do_not_replace_figures(folder, monkeypatch):
+    def fail(train, valid, seed):
+        raise RuntimeError("no | luck")
+
+    missing = peers.Peer("missing", "no-such-distribution", fail)
+    failing = peers.Peer("failing", None, fail)
+    monkeypatch.setitem(peers.PEERS, "binary", [missing, failing])
+    run(folder, "likelihood", "--suite", "binary")
+    text = report_of(folder)
+    assert "| *not installed* |" in text
+    assert "| *RuntimeError: no / luck* |" in text
+    kept = results.Results("kept", folder / "results")
+    kept.add(data="toy", peer="p", log_likelihood=1.0)
+    kept.add(data="toy", peer="p", gap="not installed")
+    assert [record.get("gap") for record in kept.load()] == [None]
+
+
+def test_impossible_rows_are_counted():
+    log_prob = np.array([-1.0, -np.inf, -3.0])
+    assert likelihood.mean_of_possible(log_prob) == {"log_likelihood": -2.0, "impossible": 1}
+    summary = {"log_likelihood": -2.0, "impossible": 1}
+    assert report.likelihood(summary) == "-2.00, 1 rows impossible"
+
+
+def test_impute(folder):
+    run(folder, "impute", "--shares", "0.3", "--n-draws", "2")
+    by_peer = {record["peer"]: record for record in lines(folder, "impute")}
+    assert set(by_peer) == set(impute.IMPUTERS)
+    # The mean of a column is one standard deviation off.
+    assert by_peer["mean and frequencies"]["rmse"] == pytest.approx(1, abs=0.3)
+    assert by_peer["KNNImputer"]["crps"] > by_peer["IterativeImputer, posterior"]["crps"] > 0
+    assert "| masked | RMSE | CRPS | log-loss |" in report_of(folder)
+
+
+def test_numbers_of_masked_tables_go_there_and_back():
+    masked = impute.MaskedTable(tiny_table(), 0.2, 0, None)
+    draws = masked.all_numbers(masked.truth[:, masked.is_free])
+    np.testing.assert_allclose(draws, masked.truth)
+    perfect = masked.judge(draws[None])
+    assert perfect["rmse"] == perfect["crps"] == 0
+    assert perfect["log_loss"] < 0.05
+
+
+def test_synthetic(folder):
+    run(folder, "synthetic", "--epochs", "1")
+    for record in lines(folder, "synthetic"):
+        assert record["version"] is None or 0 <= record["accuracy"] <= 1, record
+        assert record["version"] is None or record["peer"] == synthetic.REAL or record["auroc"] > 0
+    assert "accuracy of the label" in report_of(folder)
+
+
+def test_machine_is_described_without_names():
+    assert set(results.describe_machine()) == {
+        *("cores", "processor", "system", "threads", "versions")
+    }

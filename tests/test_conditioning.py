@@ -1,0 +1,604 @@
+"""Any question to a density: missing cells in fit and score, conditional draws, predictions, marginals, transforms."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import stats
+
+from sklearn_dgm import AutoregressiveDensity, is_density
+from sklearn_dgm._conditioning import ColumnPrediction, _resample
+
+
+@pytest.fixture(autouse=True)
+def _ignore_unfinished_training():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The validation likelihood was still rising")
+        yield
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "dropout": 0.0}
+    return AutoregressiveDensity(**{**defaults, "random_state": 0, **parameters})
+
+
+LEVELS = [["a", "b", "c"], ["x", "y"], ["k", "l", "m"]]
+
+
+def small_table(n=600, seed=0):
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 3, n)
+    second = (first + (rng.random(n) < 0.3)) % 2
+    third = np.where(rng.random(n) < 0.7, first, rng.integers(0, 3, n))
+    codes = np.column_stack([first, second, third])
+    return pd.DataFrame({j: np.array(LEVELS[i])[codes[:, i]] for i, j in enumerate("ABC")})
+
+
+def all_cells():
+    return pd.DataFrame(
+        [(a, b, c) for a in "abc" for b in "xy" for c in "klm"], columns=list("ABC")
+    )
+
+
+@pytest.fixture(scope="module")
+def table_density():
+    return quick().fit(small_table())
+
+
+def mixed_table(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    start = np.datetime64("2024-01-01T00:00:00", "us")
+    return pd.DataFrame(
+        {
+            "x": x.astype(np.float32),
+            "count": rng.poisson(4, n),
+            "city": rng.choice(["Lima", "Oslo", "Rome"], n),
+            "size": pd.Categorical(rng.choice(["S", "L"], n), categories=["S", "M", "L"]),
+            "day": start + (1e6 * 86400 * rng.random(n) * 30).astype("m8[us]"),
+            "flag": rng.random(n) < 0.4,
+            "y": 3 * x + rng.normal(size=n),
+        }
+    )
+
+
+def with_holes(frame, share=0.3, seed=1):
+    holes = np.random.default_rng(seed).random(frame.shape) < share
+    return frame.astype({"count": "Int64", "flag": "boolean"}).mask(holes), holes
+
+
+def as_polars(frame):
+    columns = {name: x.astype(object).where(x.notna(), None).tolist() for name, x in frame.items()}
+    columns["day"] = [None if day is None else day.to_pydatetime() for day in columns["day"]]
+    return pl.DataFrame(columns)
+
+
+@pytest.fixture(scope="module")
+def mixed_density():
+    frame, _ = with_holes(mixed_table(), 0.1)
+    return quick().fit(frame)
+
+
+# A Gaussian, where everything has a closed form.
+MEAN = np.array([1.0, -20.0, 300.0, 0.0])
+LOADINGS = np.random.default_rng(5).normal(size=(4, 4)) * [1, 10, 100, 1]
+COVARIANCE = LOADINGS.T @ LOADINGS
+
+
+def gaussian_rows(n, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, 4)) @ LOADINGS + MEAN
+
+
+@pytest.fixture(scope="module")
+def gaussian_density():
+    # The start is a Gaussian already; without hidden units it stays close to one.
+    return quick(
+        hidden_layer_sizes=(), n_orders=3, conditional="gaussian-mixture", max_epochs=20
+    ).fit(gaussian_rows(4000))
+
+
+def gaussian_conditional(row, targets):
+    """Mean and covariance of some cells given the observed ones."""
+    given = np.flatnonzero(~np.isnan(row))
+    gain = COVARIANCE[np.ix_(targets, given)] @ np.linalg.inv(COVARIANCE[np.ix_(given, given)])
+    mean = MEAN[targets] + gain @ (row[given] - MEAN[given])
+    return mean, COVARIANCE[np.ix_(targets, targets)] - gain @ COVARIANCE[np.ix_(given, targets)]
+
+
+def gaussian_marginal(row):
+    given = np.flatnonzero(~np.isnan(row))
+    covariance = COVARIANCE[np.ix_(given, given)]
+    return stats.multivariate_normal(MEAN[given], covariance).logpdf(row[given])
+
+
+class TestScores:
+    def test_marginals_of_a_small_table(self, table_density):
+        cells = all_cells()
+        p = np.exp(table_density.score_samples(cells))
+        assert p.sum() == pytest.approx(1)
+        for names in (["A"], ["B", "C"], ["A", "C"]):
+            rows = cells.copy()
+            rows[names] = None
+            rest = [name for name in "ABC" if name not in names]
+            expected = pd.Series(p).groupby([cells[name] for name in rest]).transform("sum")
+            scores = table_density.score_samples(rows)
+            np.testing.assert_allclose(np.exp(scores), expected, rtol=1e-10)
+
+    def test_marginals_of_a_gaussian(self, gaussian_density):
+        X = gaussian_rows(200, seed=1)
+        X[np.random.default_rng(0).random(X.shape) < 0.4] = np.nan
+        X = X[~np.isnan(X).all(axis=1)]
+        gap = gaussian_density.score_samples(X) - [gaussian_marginal(row) for row in X]
+        assert np.abs(gap).mean() < 0.1
+        assert abs(gap.mean()) < 0.03
+
+    def test_complete_rows_score_as_before(self, mixed_density):
+        frame = mixed_table()
+        holes, _ = with_holes(frame)
+        both = pd.concat([frame.astype(holes.dtypes), holes])
+        scores = mixed_density.score_samples(both)
+        expected = mixed_density.score_samples(frame)
+        np.testing.assert_allclose(scores[: len(frame)], expected, rtol=1e-10)
+
+    def test_scores_depend_on_nothing_but_the_row(self, mixed_density):
+        frame, _ = with_holes(mixed_table(60, seed=3))
+        scores = mixed_density.score_samples(frame)
+        assert np.isfinite(scores).all()
+        order = np.random.default_rng(0).permutation(len(frame))
+        shuffled = mixed_density.score_samples(frame.iloc[order])
+        np.testing.assert_allclose(shuffled, scores[order], rtol=1e-9)
+        alone = [mixed_density.score_samples(frame.iloc[[i]])[0] for i in range(20)]
+        np.testing.assert_allclose(alone, scores[:20], rtol=1e-9)
+
+    def test_nothing_observed_scores_zero(self, mixed_density, gaussian_density):
+        nothing, _ = with_holes(mixed_table(2), share=2.0)
+        assert mixed_density.score_samples(nothing).tolist() == [0, 0]
+        assert (mixed_density.score_features(nothing) == 0).all(axis=None)
+        assert gaussian_density.score_samples([[np.nan] * 4]).tolist() == [0]
+
+    def test_shares_of_columns(self, mixed_density):
+        frame, holes = with_holes(mixed_table(50, seed=4))
+        shares = mixed_density.score_features(frame)
+        np.testing.assert_allclose(shares.sum(axis=1), mixed_density.score_samples(frame))
+        assert (shares.to_numpy()[holes] == 0).all()
+
+    def test_units_of_missing_cells_play_no_part(self, gaussian_density):
+        X = gaussian_rows(30)
+        X[:, 2] = np.nan
+        scaled = quick(
+            hidden_layer_sizes=(), n_orders=3, conditional="gaussian-mixture", max_epochs=20
+        ).fit(gaussian_rows(4000) * [1, 1, 1e6, 1])
+        np.testing.assert_allclose(
+            scaled.score_samples(X), gaussian_density.score_samples(X), atol=1e-2
+        )
+
+
+class TestFit:
+    def test_missing_cells_are_taken_into_account(self):
+        """Where the second column is missing depends on the first: rows without holes would mislead."""
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=4000)
+        X = np.column_stack([x, 2 * x + rng.normal(size=4000)])
+        X[(x > 0) & (rng.random(4000) < 0.9), 1] = np.nan
+        density = quick(max_epochs=15).fit(X)
+        drawn = density.sample(4000, random_state=0)
+        assert np.nanmean(X[:, 1]) < -0.9
+        assert drawn.mean(axis=0) == pytest.approx([0, 0], abs=0.15)
+        assert np.cov(drawn.T) == pytest.approx(np.array([[1, 2], [2, 5]]), abs=0.4)
+
+    def test_it_learns_more_than_complete_rows_tell(self):
+        X, test = gaussian_rows(600), gaussian_rows(2000, seed=1)
+        X[np.random.default_rng(0).random(X.shape) < 0.4] = np.nan
+        complete = X[~np.isnan(X).any(axis=1)]
+        settings = {"hidden_layer_sizes": (), "max_epochs": 10, "conditional": "gaussian-mixture"}
+        score = quick(**settings).fit(X).score(test) / len(test)
+        of_complete = quick(**settings).fit(complete).score(test) / len(test)
+        best = stats.multivariate_normal(MEAN, COVARIANCE).logpdf(test).mean()
+        assert of_complete + 0.02 < score < best
+
+    def test_the_record_is_of_the_observed_cells(self):
+        X = gaussian_rows(500)
+        X[:, :3][np.random.default_rng(0).random((500, 3)) < 0.5] = np.nan
+        record = quick().fit(X).history_[0]["valid_log_likelihood"]
+        expected = np.mean([gaussian_marginal(row) for row in gaussian_holes(2000)])
+        assert record == pytest.approx(expected, abs=1.0)
+
+    def test_weights(self):
+        X = gaussian_rows(400)
+        X[np.random.default_rng(0).random(X.shape) < 0.3] = np.nan
+        upper = np.nan_to_num(X[:, 0], nan=-99) > 1
+        density = quick().fit(X, sample_weight=np.where(upper, 30, 1))
+        assert density.sample(500, random_state=0)[:, 0].mean() > 1.5
+
+    def test_the_same_seed_gives_the_same_fit(self):
+        frame, _ = with_holes(mixed_table(150))
+        scores = quick().fit(frame).score_samples(frame)
+        assert np.array_equal(quick().fit(frame).score_samples(frame), scores)
+
+    def test_a_warm_start_goes_on_with_missing_cells(self):
+        frame, _ = with_holes(mixed_table(150))
+        density = quick(warm_start=True).fit(frame)
+        n_epochs = density.n_iter_
+        assert density.fit(frame).n_iter_ > n_epochs
+        assert np.isfinite(density.score_samples(frame)).all()
+
+    @pytest.mark.parametrize("early_stopping", [False, True])
+    def test_rows_without_any_cell_are_no_harm(self, early_stopping):
+        X = gaussian_rows(100)
+        X[::3] = np.nan
+        assert np.isfinite(quick(early_stopping=early_stopping).fit(X).score(gaussian_rows(9)))
+
+    def test_a_pickle_carries_no_rows(self):
+        def size(n):
+            X = gaussian_rows(n)
+            X[::3, 1] = np.nan
+            return len(pickle.dumps(quick(batch_size=500, max_epochs=1, n_orders=1).fit(X)))
+
+        assert size(4000) < size(400) + 10_000
+
+
+def gaussian_holes(n):
+    X = gaussian_rows(n, seed=9)
+    X[:, :3][np.random.default_rng(3).random((n, 3)) < 0.5] = np.nan
+    return X
+
+
+class TestConditionalSample:
+    def test_draws_of_a_small_table_have_the_conditional_distribution(self, table_density):
+        cells = all_cells()
+        p = np.exp(table_density.score_samples(cells))
+        row = pd.DataFrame({"A": [None], "B": ["x"], "C": [None]})
+        drawn, ess = table_density.conditional_sample(row, 4000, random_state=0, return_ess=True)
+        assert ess.tolist() == [np.inf]
+        counts = drawn.groupby(["A", "C"]).size()
+        p = pd.Series(
+            p[cells["B"] == "x"], pd.MultiIndex.from_frame(cells[cells["B"] == "x"][["A", "C"]])
+        )
+        counts = counts.reindex(p.index, fill_value=0)
+        # Draws are spread more evenly than independent ones are: only the upper end is bounded.
+        assert stats.chisquare(counts, 4000 * p / p.sum()).pvalue > 1e-3
+
+    def test_single_draws_of_many_rows_are_independent(self, table_density):
+        cells = all_cells()
+        p = np.exp(table_density.score_samples(cells))[(cells["B"] == "x") & (cells["C"] == "k")]
+        rows = pd.DataFrame({"A": [None] * 6000, "B": "x", "C": "k"})
+        drawn = table_density.conditional_sample(rows, random_state=0)["A"].to_numpy()
+        counts = [np.sum(drawn == level) for level in "abc"]
+        assert stats.chisquare(counts, 6000 * p / p.sum()).pvalue > 1e-3
+        same = np.mean(drawn[1:] == drawn[:-1])
+        assert same == pytest.approx(np.sum((p / p.sum()) ** 2), abs=0.03)
+
+    def test_draws_of_a_gaussian(self, gaussian_density):
+        row = np.array([np.nan, -35.0, np.nan, 1.0])
+        drawn, ess = gaussian_density.conditional_sample(
+            row[None], 2000, random_state=0, return_ess=True
+        )
+        mean, covariance = gaussian_conditional(row, [0, 2])
+        spread = np.sqrt(np.diag(covariance))
+        assert ess[0] > 1000
+        np.testing.assert_allclose((drawn[:, [0, 2]].mean(axis=0) - mean) / spread, 0, atol=0.1)
+        found = np.cov(drawn[:, [0, 2]].T) / np.outer(spread, spread)
+        np.testing.assert_allclose(found, covariance / np.outer(spread, spread), atol=0.1)
+
+    def test_rows_without_cells_are_sampled(self, gaussian_density):
+        drawn, ess = gaussian_density.conditional_sample(
+            np.full((1, 4), np.nan), 2000, random_state=0, return_ess=True
+        )
+        assert ess[0] >= 2000
+        for j in range(4):
+            sampled = gaussian_density.sample(2000, random_state=1)
+            assert stats.ks_2samp(drawn[:, j], sampled[:, j]).pvalue > 1e-3
+
+    def test_observed_cells_come_back_exactly(self, mixed_density):
+        frame, holes = with_holes(mixed_table(40, seed=6))
+        completed = mixed_density.conditional_sample(frame, 3, random_state=0)
+        assert completed.shape == (120, 7)
+        assert not completed.isna().any(axis=None)
+        for j, name in enumerate(frame):
+            given = frame[name][~holes[:, j]].repeat(3)
+            found = completed[name][(~holes[:, j]).repeat(3)]
+            assert (found.to_numpy() == given.to_numpy()).all(), name
+        assert completed.index.tolist() == frame.index.repeat(3).tolist()
+        pd.testing.assert_series_equal(completed.dtypes, frame.dtypes)
+        drawn = completed["x"].to_numpy().reshape(40, 3)[holes[:, 0]]
+        assert (drawn[:, 0] != drawn[:, 1]).all()
+
+    def test_dtypes_are_those_of_fit(self):
+        frame = mixed_table()
+        density = quick().fit(frame)
+        holes, _ = with_holes(frame.head(20))
+        completed = density.conditional_sample(holes, random_state=0)
+        pd.testing.assert_series_equal(completed.dtypes, frame.dtypes)
+
+    def test_polars(self):
+        frame = as_polars(mixed_table())
+        density = quick().fit(frame)
+        holes, _ = with_holes(mixed_table(30, seed=7))
+        completed = density.conditional_sample(as_polars(holes).cast(dict(frame.schema)), 2)
+        assert completed.schema == frame.schema
+        assert completed.null_count().sum_horizontal().item() == 0
+        prediction = density.predict_column(frame.drop("city").head(5), "city")
+        assert prediction.probabilities.shape == (5, 3)
+        marginal = density.marginal(["y", "city"])
+        assert marginal.sample(4).columns == ["y", "city"]
+        assert marginal.score_samples(frame.select("y", "city")).shape == (300,)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64, object])
+    def test_arrays(self, dtype):
+        X = gaussian_rows(200).astype(dtype)
+        density = quick().fit(X)
+        X[::2, 1] = np.nan
+        completed = density.conditional_sample(X[:30], random_state=0)
+        assert completed.dtype == dtype
+        assert (completed[1::2] == X[1:30:2]).all()
+        assert np.isfinite(completed.astype(float)).all()
+        assert (completed[::2, [0, 2, 3]] == X[:30:2, [0, 2, 3]]).all()
+
+    def test_seeds(self, gaussian_density):
+        row = [[np.nan, 1.0, np.nan, 0.0]]
+        first = gaussian_density.conditional_sample(row, 5, random_state=1)
+        assert np.array_equal(first, gaussian_density.conditional_sample(row, 5, random_state=1))
+        assert not np.array_equal(first, gaussian_density.conditional_sample(row, 5))
+
+    def test_complete_rows_come_back(self, gaussian_density):
+        X = gaussian_rows(3)
+        completed, ess = gaussian_density.conditional_sample(X, 2, return_ess=True)
+        assert np.array_equal(completed, np.repeat(X, 2, axis=0))
+        assert ess.tolist() == [np.inf] * 3
+
+    def test_errors(self, gaussian_density, table_density):
+        with pytest.raises(
+            ValueError, match="3 features, but AutoregressiveDensity is expecting 4"
+        ):
+            gaussian_density.conditional_sample(np.zeros((2, 3)))
+        with pytest.raises(ValueError, match="n_samples should be a positive integer, got 0"):
+            gaussian_density.conditional_sample(np.zeros((2, 4)), 0)
+        rows = pd.DataFrame({"A": ["a", None], "B": ["x", "never seen"], "C": [None, None]})
+        with pytest.raises(ValueError, match="Row 1: its observed cells have density 0"):
+            table_density.conditional_sample(rows)
+        with pytest.raises(ValueError, match="feature names"):
+            table_density.conditional_sample(rows.rename(columns={"A": "Z"}))
+
+    def test_a_rare_category_can_be_conditioned_on(self):
+        density = quick(handle_unknown="rare").fit(small_table())
+        rows = pd.DataFrame({"A": [None], "B": ["new"], "C": ["k"]})
+        completed = density.conditional_sample(rows, 5, random_state=0)
+        assert set(completed["B"]) == {"new"}
+        assert set(completed["A"]) <= set("abc")
+
+
+class TestConditionalMean:
+    def test_expectations_of_a_gaussian(self, gaussian_density):
+        X = gaussian_holes(40)
+        completed = gaussian_density.conditional_mean(X)
+        for row, found in zip(X, completed, strict=True):
+            missing = np.flatnonzero(np.isnan(row))
+            if len(missing):
+                mean, covariance = gaussian_conditional(row, missing)
+                gap = (found[missing] - mean) / np.sqrt(np.diag(covariance))
+                assert np.abs(gap).max() < 0.6
+            assert np.array_equal(found[~np.isnan(row)], row[~np.isnan(row)])
+
+    def test_most_probable_categories(self, table_density):
+        rows = all_cells()
+        rows["A"] = None
+        expected = table_density.predict_column(rows, "A").mode()
+        assert table_density.conditional_mean(rows)["A"].tolist() == expected.tolist()
+
+    def test_mixed_columns(self, mixed_density):
+        frame, _ = with_holes(mixed_table(40, seed=6))
+        completed = mixed_density.conditional_mean(frame)
+        assert not completed.isna().any(axis=None)
+        pd.testing.assert_series_equal(completed.dtypes, frame.dtypes)
+        assert completed.equals(mixed_density.conditional_mean(frame))
+
+
+class TestPredictColumn:
+    def test_probabilities_are_exact(self, table_density):
+        cells = all_cells()
+        joint = np.exp(table_density.score_samples(cells)).reshape(3, 2, 3)
+        prediction = table_density.predict_column(cells, "B")
+        expected = joint / joint.sum(axis=1, keepdims=True)
+        expected = np.repeat(expected.transpose(0, 2, 1)[:, None], 2, axis=1).reshape(18, 2)
+        assert prediction.categories.tolist() == ["x", "y"]
+        np.testing.assert_allclose(prediction.probabilities, expected)
+        given_a = cells.assign(C=None)
+        expected = joint.sum(axis=2) / joint.sum(axis=(1, 2))[:, None]
+        found = table_density.predict_column(given_a, "B").probabilities
+        np.testing.assert_allclose(found, np.repeat(expected, 6, axis=0))
+
+    def test_the_column_itself_is_ignored(self, table_density):
+        frame = small_table(20, seed=2)
+        expected = table_density.predict_column(frame, "B").probabilities
+        for X in (frame.drop(columns="B"), frame.assign(B=None), frame.assign(B="y")):
+            assert np.array_equal(table_density.predict_column(X, "B").probabilities, expected)
+        assert np.array_equal(table_density.predict_column(frame, 1).probabilities, expected)
+
+    def test_numbers_of_a_gaussian(self, gaussian_density):
+        row = np.array([2.0, np.nan, 250.0, np.nan])
+        (mean,), ((variance,),) = gaussian_conditional(row, [1])
+        prediction = gaussian_density.predict_column(row[None], 1)
+        spread = np.sqrt(variance)
+        assert prediction.categories is None
+        assert prediction.effective_sample_size[0] > 100
+        assert (prediction.mean()[0] - mean) / spread == pytest.approx(0, abs=0.1)
+        expected = stats.norm(mean, spread).ppf([0.1, 0.5, 0.9])
+        found = prediction.quantile([0.1, 0.5, 0.9])[0]
+        np.testing.assert_allclose((found - expected) / spread, 0, atol=0.15)
+        drawn = prediction.sample(2000, random_state=0)[0]
+        assert (drawn.mean() - mean) / spread == pytest.approx(0, abs=0.15)
+        assert drawn.std() == pytest.approx(spread, rel=0.1)
+
+    def test_counts_and_times(self, mixed_density):
+        frame = mixed_table(6, seed=8)
+        counts = mixed_density.predict_column(frame.drop(columns="count"), "count")
+        assert counts.categories.tolist() == sorted(counts.categories.tolist())
+        np.testing.assert_allclose(counts.probabilities.sum(axis=1), 1)
+        expected = counts.probabilities @ counts.categories.astype(float)
+        np.testing.assert_allclose(counts.mean(), expected)
+        assert np.isin(counts.quantile([0.2, 0.9]), counts.categories).all()
+        days = mixed_density.predict_column(frame, "day")
+        assert days.mean().dtype.kind == "M"
+        assert (days.quantile(0.05) < days.mean()).all()
+        assert (days.mean() < days.quantile(0.95)).all()
+
+    def test_errors(self, table_density, gaussian_density):
+        with pytest.raises(ValueError, match="column names 'D', which is not a column of X"):
+            table_density.predict_column(small_table(2), "D")
+        with pytest.raises(TypeError, match="column 'A' is categorical"):
+            table_density.predict_column(small_table(2), "A").mean()
+        with pytest.raises(TypeError, match="column 0 has no most probable value"):
+            gaussian_density.predict_column(gaussian_rows(2), 0).mode()
+        with pytest.raises(ValueError, match="q should be between 0 and 1"):
+            gaussian_density.predict_column(gaussian_rows(2), 0).quantile(2)
+        with pytest.raises(ValueError, match="2 features"):
+            gaussian_density.predict_column(gaussian_rows(2)[:, :2], 0)
+        with pytest.raises(ValueError, match="feature names"):
+            table_density.predict_column(small_table(2).drop(columns="A"), "B")
+
+
+def test_quantiles_of_weighted_values(mixed_density):
+    column = mixed_density.schema_.columns_[1]
+    z = np.array([[3.0, 1.0, 2.0], [0.0, 0.0, 5.0]])
+    prediction = ColumnPrediction(column, z, np.array([[0.2, 0.5, 0.3], [0.25, 0.25, 0.5]]))
+    low = column.location
+    assert (prediction.quantile([0, 0.5, 0.51, 1]) - low).tolist() == [[1, 1, 2, 3], [0, 0, 5, 5]]
+    assert (prediction.mean() - low).tolist() == pytest.approx([1.7, 2.5])
+
+
+def test_systematic_resampling_is_even():
+    weight = np.random.default_rng(0).dirichlet(np.ones(7), size=5)
+    chosen = _resample(weight, 1000, np.random.default_rng(0))
+    counts = np.array([np.bincount(row, minlength=7) for row in chosen])
+    assert np.abs(counts - 1000 * weight).max() < 1.001
+    first = _resample(np.tile(weight, (4000, 1)), 3, np.random.default_rng(1))[::5, 0]
+    assert stats.chisquare(np.bincount(first, minlength=7), 4000 * weight[0]).pvalue > 1e-3
+
+
+class TestMarginal:
+    def test_it_is_a_density_of_the_columns(self, table_density):
+        marginal = table_density.marginal(["C", "A"])
+        assert is_density(marginal)
+        cells = pd.DataFrame([(c, a) for c in "klm" for a in "abc"], columns=["C", "A"])
+        p = np.exp(marginal.score_samples(cells))
+        assert p.sum() == pytest.approx(1)
+        assert marginal.score(cells) == pytest.approx(np.log(p).sum())
+        drawn = marginal.sample(4000, random_state=0)
+        assert list(drawn.columns) == ["C", "A"]
+        counts = drawn.groupby(["C", "A"]).size().reindex(pd.MultiIndex.from_frame(cells))
+        assert stats.chisquare(counts.fillna(0), 4000 * p).pvalue > 1e-3
+
+    def test_marginals_of_a_gaussian(self, gaussian_density):
+        X = gaussian_rows(100, seed=3)
+        marginal = gaussian_density.marginal([2, 1])
+        expected = stats.multivariate_normal(MEAN[[2, 1]], COVARIANCE[np.ix_([2, 1], [2, 1])])
+        gap = marginal.score_samples(X[:, [2, 1]]) - expected.logpdf(X[:, [2, 1]])
+        assert np.abs(gap).mean() < 0.15
+        assert marginal.n_features_in_ == 2
+
+    def test_it_answers_questions_itself(self, mixed_density):
+        frame = mixed_table(10, seed=2)
+        marginal = mixed_density.marginal(["y", "city", "day"])
+        rows = frame[["y", "city", "day"]].assign(city=None)
+        completed = marginal.conditional_sample(rows, 2, random_state=0)
+        assert completed["city"].isin(["Lima", "Oslo", "Rome"]).all()
+        assert (completed["y"] == rows["y"].repeat(2)).all()
+        assert marginal.predict_column(rows, "city").probabilities.shape == (10, 3)
+        once_more = marginal.marginal(["city"])
+        np.testing.assert_allclose(
+            once_more.score_samples(frame[["city"]]),
+            mixed_density.marginal(["city"]).score_samples(frame[["city"]]),
+        )
+
+    def test_of_all_columns_it_is_the_density(self, mixed_density):
+        frame = mixed_table(20)
+        marginal = mixed_density.marginal(list(frame))
+        np.testing.assert_allclose(
+            marginal.score_samples(frame), mixed_density.score_samples(frame)
+        )
+        copy = pickle.loads(pickle.dumps(marginal))
+        assert np.array_equal(copy.score_samples(frame), marginal.score_samples(frame))
+
+    def test_errors(self, table_density):
+        with pytest.raises(ValueError, match="columns names 'D'"):
+            table_density.marginal(["A", "D"])
+        with pytest.raises(ValueError, match="names a column twice"):
+            table_density.marginal(["A", 0])
+        for columns in ([], "A", None):
+            with pytest.raises(ValueError, match="columns should be a list"):
+                table_density.marginal(columns)
+        with pytest.raises(TypeError, match="Fit the density that the marginal is of"):
+            table_density.marginal(["A"]).fit(small_table()[["A"]])
+        with pytest.raises(ValueError, match="feature names"):
+            table_density.marginal(["A"]).score_samples(small_table()[["B"]])
+
+
+def skewed_rows(n, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.exponential(size=n)
+    return np.column_stack(
+        [x, np.sin(3 * x) + 0.2 * rng.normal(size=n), 1e4 * rng.gamma(2, size=n)]
+    )
+
+
+class TestNormalScores:
+    @pytest.fixture(scope="class", params=["logistic-mixture", "gaussian-mixture"])
+    def density(self, request):
+        return quick(order="given", conditional=request.param, max_epochs=10).fit(skewed_rows(500))
+
+    def test_there_and_back(self, density):
+        X = skewed_rows(200, seed=1)
+        np.testing.assert_allclose(
+            density.from_normal_scores(density.normal_scores(X)), X, rtol=1e-7
+        )
+        normal = 2 * np.random.default_rng(0).normal(size=(500, 3))
+        back = density.normal_scores(density.from_normal_scores(normal))
+        np.testing.assert_allclose(back, normal, atol=1e-7)
+
+    def test_draws_become_independent_normals(self, density):
+        normal = density.normal_scores(density.sample(3000, random_state=0))
+        for column in normal.T:
+            assert stats.kstest(column, "norm").pvalue > 1e-3
+        np.testing.assert_allclose(np.corrcoef(normal.T), np.eye(3), atol=0.07)
+        np.testing.assert_allclose(np.corrcoef(np.abs(normal).T), np.eye(3), atol=0.07)
+
+    def test_its_jacobian_is_the_density(self, density):
+        X = skewed_rows(30, seed=2)
+        log_p = stats.norm.logpdf(density.normal_scores(X)).sum(axis=1)
+        for j, step in enumerate([1e-6, 1e-6, 1e-2]):
+            move = step * np.eye(3)[j]
+            change = density.normal_scores(X + move)[:, j] - density.normal_scores(X - move)[:, j]
+            log_p += np.log(change / (2 * step))
+        np.testing.assert_allclose(log_p, density.score_samples(X), atol=1e-3)
+
+    def test_frames(self):
+        frame = pd.DataFrame(skewed_rows(100), columns=list("abc"), index=np.arange(100) + 7)
+        density = quick(order=[2, 0, 1]).fit(frame)
+        normal = density.normal_scores(frame)
+        assert list(normal.columns) == list("abc")
+        assert normal.index.equals(frame.index)
+        back = density.from_normal_scores(normal.to_numpy())
+        np.testing.assert_allclose(back, frame, rtol=1e-7)
+
+    def test_it_needs_one_order_and_continuous_columns(self):
+        density = quick().fit(skewed_rows(100))
+        for method in (density.normal_scores, density.from_normal_scores):
+            with pytest.raises(
+                ValueError, match="2 orders has no normal scores; set order='given'"
+            ):
+                method(skewed_rows(2))
+        density = quick(order="given").fit(np.round(skewed_rows(100)).astype(int))
+        for method in (density.normal_scores, density.from_normal_scores):
+            with pytest.raises(ValueError, match="column 0 is integer, but only continuous"):
+                method(np.zeros((1, 3), dtype=int))
+
+    def test_errors(self, density):
+        X = skewed_rows(3)
+        X[1, 2] = np.nan
+        with pytest.raises(ValueError, match="column 2, row 1 is missing"):
+            density.normal_scores(X)
+        with pytest.raises(ValueError, match="scores has 2 columns, not 3"):
+            density.from_normal_scores(X[:1, :2])
