@@ -26,8 +26,6 @@ MIN_ATOM_SHARE, MIN_ATOM_ROWS = 0.02, 10
 # What "auto" tries; inputs are dropped less than hidden units, by this.
 DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
 MAX_TRIAL_ROWS = 15_000
-# Networks that share the orders where each serves for any.
-MAX_NETWORKS = 4
 # L1 penalty on what training changes in the linear paths to categories, in nats of the whole data.
 SPARSITY = 8.0
 
@@ -350,8 +348,7 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
         return isinstance(self.order, str) and self.order == "any"
 
     def _n_members(self):
-        n_orders = len(np.atleast_2d(self.order_))
-        return min(n_orders, MAX_NETWORKS) if self._takes_any_order() else n_orders
+        return 1 if self._takes_any_order() else len(np.atleast_2d(self.order_))
 
     def _builder(self, Z, sample_weight):
         if not self._continues():
@@ -385,9 +382,8 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
 
         def build(member, dropout):
             if self._takes_any_order():
-                module = network(orders[member], dropout, AnyOrderMADE)
-                those = orders[member :: self._n_members()]
-                return OrderMixture(module, Orders(with_moments, variables, settings(0.0)), those)
+                module = network(orders[0], dropout, AnyOrderMADE)
+                return OrderMixture(module, Orders(with_moments, variables, settings(0.0)), orders)
             module = network(orders[member], dropout)
             start_from(module, with_moments)
             return module

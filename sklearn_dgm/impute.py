@@ -112,7 +112,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
                 f"estimator should be a density that has conditional_sample, such as AutoregressiveDensity; {name} has "
                 "none."
             )
-        fitted = clone(self.estimator).fit(X)
+        fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
         self._check_columns(X, reset=True)
         self.estimator_ = fitted
         return self

@@ -18,7 +18,7 @@ INSTANCES = {
     "histogram, knuth": lambda: HistogramDensity(bins="knuth", alpha=1e-3),
     "autoregressive": lambda: AutoregressiveDensity(**QUICK),
     "autoregressive, trained to the end": lambda: AutoregressiveDensity(
-        hidden_layer_sizes=(32, 32), **ONE_ORDER
+        hidden_layer_sizes=(32, 32), n_iter_no_change=4, **ONE_ORDER
     ),
     "autoregressive, several orders": lambda: AutoregressiveDensity(
         hidden_layer_sizes=(32,), max_epochs=10, n_orders=2

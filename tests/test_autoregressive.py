@@ -64,7 +64,7 @@ def test_learns_a_density_close_to_its_entropy():
         return x
 
     entropy = stats.norm.entropy() + stats.norm(scale=0.2).entropy()
-    density = AutoregressiveDensity(n_orders=2, random_state=0).fit(draw(3000))
+    density = AutoregressiveDensity(n_orders=2, random_state=0).fit(draw(2000))
     held_out = draw(5000)
     gap = -density.score(held_out) / len(held_out) - entropy
     assert -0.05 < gap < 0.1

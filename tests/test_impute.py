@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -155,3 +156,8 @@ def test_it_imports_no_torch():
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     assert printed.stdout.strip() == "False"
+
+
+def test_a_fitted_density_can_be_reused(fitted, X):
+    imputer = DensityImputer(FrozenEstimator(fitted.estimator_), random_state=0).fit(X)
+    np.testing.assert_array_equal(imputer.transform(X[:20]), fitted.transform(X[:20]))

@@ -70,7 +70,19 @@ def _uniforms(n, z, generator):
     return torch.rand(shape, generator=generator, device=z.device, dtype=torch.float64)
 
 
-def completions(module, z, n_particles=N_PARTICLES, generator=None, max_outcomes=None):
+def _levels(module, z):
+    """Number of outcomes of each column, infinite for numbers."""
+    levels = [v.n_levels if v.is_categorical else math.inf for v in module.variables]
+    return torch.tensor(levels, dtype=torch.float64, device=z.device)
+
+
+def _n_outcomes(module, z, n_particles):
+    """Number of joint outcomes of the missing cells of each row, 0 where they are too many to be enumerated."""
+    counts = torch.where(z.isnan(), _levels(module, z), 1).prod(dim=1)
+    return torch.where(counts > OUTCOMES_PER_PARTICLE * n_particles, 0, counts).long()
+
+
+def completions(module, z, n_particles=N_PARTICLES, generator=None):
     """Weighted completions of rows, in chunks that fit into memory.
 
     Parameters
@@ -85,32 +97,23 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None, max_outcomes
     generator : torch.Generator or None
         Source of randomness, on the module's device. With None all rows share fixed numbers (a scrambled Sobol
         sequence), so that nothing is random.
-    max_outcomes : int or None
-        Number of joint outcomes up to which missing categories are enumerated; None for twice the number of particles.
 
     Yields
     ------
     completions : Completions
         Of some of the rows, until all rows have come.
     """
-    missing = z.isnan()
-    levels = [v.n_levels if v.is_categorical else math.inf for v in module.variables]
-    levels = torch.tensor(levels, dtype=torch.float64, device=z.device)
-    counts = torch.where(missing, levels, 1).prod(dim=1)
-    if max_outcomes is None:
-        max_outcomes = OUTCOMES_PER_PARTICLE * n_particles
-    counts[counts > max_outcomes] = 0
-    width = max(module.width, z.shape[1])
-    for count in counts.unique().long().tolist():
+    counts = _n_outcomes(module, z, n_particles)
+    at_once = min(NUMBERS_AT_ONCE // max(module.width, z.shape[1]), ROWS_AT_ONCE)
+    for count in counts.unique().tolist():
         rows = torch.nonzero(counts == count)[:, 0]
-        at_once = min(NUMBERS_AT_ONCE // width, ROWS_AT_ONCE) // (count or n_particles)
         if count:
-            for chunk in rows.split(max(at_once, 1)):
-                filled, log_weight = _enumerate(module, z[chunk], count, levels)
+            for chunk in rows.split(max(at_once // count, 1)):
+                filled, log_weight = _enumerate(module, z[chunk], count)
                 yield Completions(chunk, filled, log_weight, True)
             continue
-        for members, those in _by_members(module, missing[rows]):
-            for chunk in rows[those].split(max(at_once, 1)):
+        for members, those in _by_members(module, z[rows].isnan()):
+            for chunk in rows[those].split(max(at_once // n_particles, 1)):
                 filled, log_weight = _propose(members, z[chunk], n_particles, generator)
                 yield Completions(chunk, filled, log_weight, False)
 
@@ -125,10 +128,10 @@ def _by_members(module, missing):
         yield module.members_given(pattern), torch.nonzero(which == k)[:, 0]
 
 
-def _enumerate(module, z, count, levels):
+def _enumerate(module, z, count):
     """All completions of rows that have `count` of them each, and their log-densities."""
     missing = z.isnan()
-    radix = torch.where(missing, levels, 1).long()
+    radix = torch.where(missing, _levels(module, z), 1).long()
     stride = radix.cumprod(dim=1) // radix
     outcome = torch.arange(count, device=z.device)[None, :, None]
     codes = (outcome // stride[:, None]) % radix[:, None]
@@ -174,8 +177,25 @@ def log_marginal(module, z, n_particles=N_PARTICLES):
     """
     result = z.new_zeros(len(z))
     some = torch.nonzero(~z.isnan().all(dim=1))[:, 0]
+    if module.takes_any_order:
+        is_direct = _n_outcomes(module, z[some], n_particles) == 0
+        direct, some = some[is_direct], some[~is_direct]
+        result[direct] = _log_marginal_directly(module, z[direct])
     for part in completions(module, z[some], n_particles):
         result[some[part.rows]] = part.log_marginal()
+    return result
+
+
+def _log_marginal_directly(module, z):
+    """Log-density of the observed cells in orders in which these come first."""
+    result = z.new_zeros(len(z))
+    for members, rows in _by_members(module, z.isnan()):
+        observed, complete = ~z[rows].isnan(), z[rows].nan_to_num(0.0)
+        log_p = [
+            torch.where(observed, member.log_prob_features(complete), 0).sum(dim=1)
+            for member in members
+        ]
+        result[rows] = torch.logsumexp(torch.stack(log_p), dim=0) - math.log(len(log_p))
     return result
 
 
