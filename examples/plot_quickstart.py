@@ -55,7 +55,7 @@ def searches(n_columns):
     for density, grid in (
         (KernelDensity(), {"bandwidth": np.logspace(-1, 0.3, 14)}),
         (HistogramDensity(), {"bins": edges, "alpha": [1e-4, 1e-3, 1e-2, 1e-1]}),
-        (AutoregressiveDensity(random_state=0), {"n_components": [2, 8]}),
+        (AutoregressiveDensity(n_orders=1, random_state=0), {"n_components": [2, 8]}),
     ):
         name = type(density).__name__
         grid = {f"{name.lower()}__{parameter}": values for parameter, values in grid.items()}

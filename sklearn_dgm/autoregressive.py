@@ -85,8 +85,9 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
     ``log p(x) = sum_j log p(x_j | x_<j)``. A masked network (MADE [1]_) gives the parameters of all conditionals in one
     pass and is trained by maximum likelihood with stochastic gradient descent. Continuous columns have mixture
     densities, integer columns probability masses over the whole numbers, categorical columns a softmax. Training starts
-    from the Gaussian with a shrunk covariance [2]_, so that a small table is served as well as a large one; a
-    piecewise-linear encoding of numbers [3]_ lets the network follow values that clump.
+    from the Gaussian with a shrunk covariance [2]_ and, for categories, from trees, so that a small table is served as
+    well as a large one; a piecewise-linear encoding of numbers [3]_ lets the network follow values that clump. The
+    density is the mean of those of several shuffled orders of the columns.
 
     Columns are standardised inside, and the density is that of the rows handed in, in their units: no scaler is needed
     and none changes the likelihood by more than the change of units does. A few values far out (an outlier, a code such
@@ -98,9 +99,13 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
         Number of units of each hidden layer; an int for one layer, ``()`` for sums over the parents.
     activation : {"relu", "tanh", "silu", "gelu"}, default="relu"
         Activation of the hidden units.
-    order : {"random", "given"} or array-like of shape (n_features,) or (n_orders, n_features), default="random"
+    order : {"random", "given", "any"} or array-like of shape (n_features,) or (n_orders, n_features), \
+default="random"
         The order in which columns are conditioned on each other: several shuffled ones, as in X, or one or more
-        permutations of the column indices. The density is the mean of those of the orders.
+        permutations of the column indices. The density is the mean of those of the orders. With "any" a single network
+        is trained for all orders [4]_: rows with missing cells then have a density in closed form, in orders in which
+        the observed columns come first, and all draws of what is missing are worth the same; but complete rows score
+        somewhat lower than under as many networks.
     n_orders : int or "auto", default="auto"
         Number of shuffled orders; "auto" is 4, and less for more than 20,000 rows or 50 columns.
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
@@ -187,9 +192,14 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
     categorical ones. Unlike `KernelDensity`, integer dtypes are taken as counts; pass ``integer_features=None`` for a
     density over them. Integer columns have no bounds, so a little of their mass lies beyond the fitted range.
 
-    In a float column whose values repeat, such as rounded measurements or a cap, a density can be raised at will by
-    peaks on these values: their likelihood says little then. Name such a column in `integer_features` or
-    `categorical_features` if that is what it holds.
+    In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
+    peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
+    grid, in "mixed" ones single values have a probability. `schema_` says what was found, and `column_kinds` overrules it.
+
+    Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the observed
+    cells, as if the others were missing at random: training draws the missing cells of its rows anew for each pass, given
+    the others and the network as it is [5]_, from a first completion by chained equations. It takes two to three times
+    as long.
 
     References
     ----------
@@ -199,6 +209,10 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
        Multivariate Analysis 88 (2004), https://doi.org/10.1016/S0047-259X(03)00096-4
     .. [3] Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning",
        NeurIPS 2022, https://arxiv.org/abs/2203.05556
+    .. [4] B. Uria, I. Murray, H. Larochelle, "A Deep and Tractable Density Estimator", ICML 2014,
+       https://arxiv.org/abs/1310.1757
+    .. [5] G. Celeux, J. Diebolt, "The SEM algorithm: a probabilistic teacher algorithm derived from the EM algorithm for
+       the mixture problem", Computational Statistics Quarterly 2 (1985)
 
     Examples
     --------

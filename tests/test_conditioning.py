@@ -1,5 +1,6 @@
 """Any question to a density: missing cells in fit and score, conditional draws, predictions, marginals, transforms."""
 
+import itertools
 import pickle
 import warnings
 
@@ -7,10 +8,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy import stats
 
 from sklearn_dgm import AutoregressiveDensity, is_density
 from sklearn_dgm._conditioning import ColumnPrediction, _resample
+from sklearn_dgm._training.net import IncompleteRows, RowBatches
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +233,20 @@ class TestFit:
         X = gaussian_rows(100)
         X[::3] = np.nan
         assert np.isfinite(quick(early_stopping=early_stopping).fit(X).score(gaussian_rows(9)))
+
+    def test_each_pass_draws_the_missing_cells_anew(self, gaussian_density):
+        given = torch.from_numpy(gaussian_density.schema_.encode(gaussian_holes(50))[0])
+        rows = IncompleteRows(given.nan_to_num(0.0), torch.ones(50), given)
+        rows.module = gaussian_density.net_.module_.members[0]
+        missing, passes = given.isnan(), []
+        for _ in range(4):
+            batches = [z for z, _ in RowBatches(rows, 16)]
+            passes.append(torch.cat(batches))
+            assert torch.equal(passes[-1][~missing], given[~missing])
+        changes = [(a != b)[missing].double().mean() for a, b in itertools.pairwise(passes)]
+        assert min(changes) > 0.3
+        RowBatches(rows, 16, max_rows=16).__iter__().__next__()
+        assert torch.equal(rows.z[16:], passes[-1][16:])
 
     def test_a_pickle_carries_no_rows(self):
         def size(n):
@@ -534,6 +551,57 @@ class TestMarginal:
             table_density.marginal(["A"]).fit(small_table()[["A"]])
         with pytest.raises(ValueError, match="feature names"):
             table_density.marginal(["A"]).score_samples(small_table()[["B"]])
+
+
+class TestAnyOrder:
+    @pytest.fixture(scope="class")
+    def density(self):
+        return quick(order="any", n_orders=3, conditional="gaussian-mixture", max_epochs=10).fit(
+            gaussian_rows(1000)
+        )
+
+    def test_it_is_a_density(self):
+        density = quick(order="any", n_orders=3).fit(small_table())
+        assert np.exp(density.score_samples(all_cells())).sum() == pytest.approx(1)
+        rows = all_cells().assign(B=None)
+        expected = pd.Series(np.exp(density.score_samples(all_cells())))
+        expected = expected.groupby([rows["A"], rows["C"]]).transform("sum")
+        np.testing.assert_allclose(np.exp(density.score_samples(rows)), expected)
+
+    def test_marginals_and_conditionals_of_a_gaussian(self, density):
+        X = gaussian_rows(2000, seed=2)
+        best = stats.multivariate_normal(MEAN, COVARIANCE).logpdf(X).mean()
+        assert density.score(X) / len(X) > best - 0.1
+        X = gaussian_holes(60)
+        gap = density.score_samples(X) - [gaussian_marginal(row) for row in X]
+        assert abs(np.mean(gap)) < 0.1
+        row = np.array([np.nan, -35.0, np.nan, 1.0])
+        drawn, ess = density.conditional_sample(row[None], 500, random_state=0, return_ess=True)
+        mean, covariance = gaussian_conditional(row, [0, 2])
+        assert ess[0] > 3000
+        gap = (drawn[:, [0, 2]].mean(axis=0) - mean) / np.sqrt(np.diag(covariance))
+        np.testing.assert_allclose(gap, 0, atol=0.25)
+
+    def test_a_row_is_scored_alone(self, density):
+        X = gaussian_holes(30)
+        scores = density.score_samples(X)
+        alone = [density.score_samples(row[None])[0] for row in X]
+        np.testing.assert_allclose(alone, scores, rtol=1e-9)
+
+    def test_missing_cells_in_fit(self):
+        frame, _ = with_holes(mixed_table(150))
+        density = quick(order="any").fit(frame)
+        assert np.isfinite(density.score_samples(frame)).all()
+        again = quick(order="any").fit(frame)
+        assert np.array_equal(again.score_samples(frame), density.score_samples(frame))
+        restored = pickle.loads(pickle.dumps(density))
+        assert np.array_equal(restored.score_samples(frame), density.score_samples(frame))
+        assert not density.sample(20, random_state=0).isna().any(axis=None)
+
+    def test_a_warm_start_goes_on(self):
+        density = quick(order="any", warm_start=True).fit(gaussian_rows(200))
+        n_epochs = density.n_iter_
+        assert density.fit(gaussian_rows(200)).n_iter_ > n_epochs
 
 
 def skewed_rows(n, seed=0):

@@ -78,9 +78,10 @@ class AnyOrderMADE(MADE):
         self.adjacency, self.hidden_labels = order.adjacency, order.hidden_labels
         for name, buffer in order.buffers.items():
             parent, _, attribute = name.rpartition(".")
-            # Masks stay boolean.
+            # Masks stay boolean. Loading weights writes into buffers, so that these must be copies.
             dtype = buffer.dtype if attribute == "mask" else self.bias.dtype
-            setattr(self.get_submodule(parent), attribute, buffer.to(self.bias.device, dtype))
+            buffer = buffer.to(self.bias.device, dtype, copy=True)
+            setattr(self.get_submodule(parent), attribute, buffer)
         self.out.constant = order.bias.to(self.bias)
 
 
