@@ -511,7 +511,8 @@ def check_missing_cells(estimator):
         return
     X, every = _table_with_holes()
     density = _fit(estimator, X)
-    assert (_draw(density, 50) != None).all(), "a sampled row has missing cells"  # noqa: E711
+    drawn = _draw(density, 50).ravel()
+    assert all(cell is not None for cell in drawn), "a sampled row has missing cells"
     scores = density.score_samples(every)
     for observed in np.ndindex(2, 2, 2):
         rows = every.copy()
