@@ -157,7 +157,8 @@ def as_float(raw, clock=None):
         x = np.asarray(raw.values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"could not convert {raw.where} to numbers: {error}; categories go into categorical_features."
+            f"could not convert {raw.where} to numbers: {error}; if it holds categories, let "
+            "categorical_features or column_kinds say so."
         ) from error
     # A sum is finite only if all its terms are, and needs no array of flags.
     with np.errstate(all="ignore"):

@@ -11,16 +11,19 @@ import narwhals as nw
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._frames import fill, is_frame
+from sklearn_dgm._frames import fill, is_frame, raw_columns
+from sklearn_dgm._quadrature import integrate
 from sklearn_dgm.base import BaseDensity, check_generator
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, _position_of
+from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, _position_of
 
 # Completions of a row, for a few draws and for the distribution of a number.
 N_PARTICLES, N_PREDICTION_PARTICLES = 128, 512
 # Draws of a row that share completions, and how many completions stand behind each of many.
 MAX_DRAWS_TOGETHER, PARTICLES_PER_DRAW = 64, 8
 # Whole numbers of a range of at most so many are enumerated.
-MAX_LEVELS = 64
+MAX_LEVELS = N_PREDICTION_PARTICLES
+# Cells that are scored at once, and nodes of an integral over the whole range of a column.
+CELLS_AT_ONCE, N_OVERALL = 2**17, 32
 
 
 class ConditionalMixin:
@@ -31,8 +34,8 @@ class ConditionalMixin:
     It goes before :class:`~sklearn_dgm.BaseDensity` and asks for `_takes_missing = True` and one more hook,
     `_completions(Z, n_particles, rng=None)`: it yields, for parts of the encoded rows, `rows` (their numbers), completed
     rows `z` of shape (n, m, n_features), `log_weight` of shape (n, m), of which the sum of the exponentials estimates the
-    marginal density of a row's observed cells, and `is_exact`, whether these are all completions that there are. Without
-    `rng` nothing may be random.
+    marginal density of a row's observed cells, and `effective_sample_size` of shape (n,), infinity where these are all
+    completions that there are. Without `rng` nothing may be random.
     """
 
     def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
@@ -88,8 +91,7 @@ class ConditionalMixin:
         ((50, 2), True, {12.0})
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        _check_count(n_samples, "n_samples")
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         draws, ess = self._conditional_draws(Z, int(n_samples), check_generator(random_state))
@@ -107,7 +109,7 @@ class ConditionalMixin:
             weight = _normalised(part.log_weight, part.rows // n_rounds, Z)
             chosen = _resample(weight, together, rng)
             draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
-            ess[part.rows] = np.inf if part.is_exact else 1 / np.sum(weight**2, axis=1)
+            ess[part.rows] = part.effective_sample_size
         draws = draws.reshape(len(Z), -1, Z.shape[1])[:, :n_samples]
         return draws, ess.reshape(len(Z), n_rounds).sum(axis=1)
 
@@ -164,13 +166,19 @@ class ConditionalMixin:
         Returns
         -------
         prediction : ColumnPrediction
-            Of a categorical column, and of whole numbers of a range of at most 64, the probability of each value: exact
-            if the other cells are observed. Else weighted draws, the same in every call.
+            Of a categorical column, and of whole or rounded numbers of a range of at most 512, the probability of each
+            value: exact if the other cells are observed. Of other numbers 512 values and their weights: the nodes of a
+            numerical integral where the column is not of whole numbers and the other cells are observed, else draws.
+            Nothing is random.
 
         Raises
         ------
         ValueError
             If there is no such column, the others are not those of `fit`, or the other cells of a row have density 0.
+
+        Notes
+        -----
+        Whole numbers beyond the range of those in `fit`, which have a small probability, are left out.
 
         Examples
         --------
@@ -189,29 +197,74 @@ class ConditionalMixin:
         outcomes = _outcomes(described)
         if outcomes is not None:
             n, k = len(Z), len(outcomes)
-            rows = np.repeat(Z, k, axis=0)
-            rows[:, j] = np.tile(outcomes, n)
-            log_p = self._log_density(rows).reshape(n, k)
+            log_p = [
+                self._log_density_at(np.tile(outcomes, (len(rows), 1)), rows, j)
+                for rows in np.array_split(Z, -(-n * k // CELLS_AT_ONCE))
+            ]
+            log_p = np.concatenate(log_p)
             return ColumnPrediction(described, outcomes, _normalised(log_p, np.arange(n), Z))
-        parts = list(self._weighted_values(Z, j))
-        rows, values, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        order = np.argsort(rows)
-        return ColumnPrediction(described, values[order], weights[order])
+        parts = list(self._values(Z, j))
+        values = np.zeros((len(Z), max(z.shape[1] for _, z, _, _ in parts)))
+        weights, ess = np.zeros_like(values), np.empty(len(Z))
+        for rows, z, log_weight, ess[rows] in parts:
+            # Rows with fewer values than others have the last one again, with no weight.
+            values[rows] = np.pad(z, ((0, 0), (0, values.shape[1] - z.shape[1])), "edge")
+            weights[rows, : z.shape[1]] = _normalised(log_weight, rows, Z)
+        return ColumnPrediction(described, values, weights, ess)
 
-    def _weighted_values(self, Z, j):
-        for part in self._completions(Z, N_PREDICTION_PARTICLES):
-            yield part.rows, part.z[..., j], _normalised(part.log_weight, part.rows, Z)
+    def _values(self, Z, j):
+        """Values of a column, the logarithms of their weights, and what draws are worth, for parts of the rows."""
+        column = self.schema_.columns_[j]
+        n_values = N_PREDICTION_PARTICLES + len(column.encoded_atoms)
+        is_drawn = np.isnan(Z).sum(axis=1) > 1
+        if column.kind not in (CONTINUOUS, MIXED):
+            is_drawn[:] = True
+        (drawn,), (others,) = np.nonzero(is_drawn), np.nonzero(~is_drawn)
+        for part in self._completions(Z[drawn], n_values):
+            yield drawn[part.rows], part.z[..., j], part.log_weight, part.effective_sample_size
+        step = max(CELLS_AT_ONCE // n_values, 1)
+        for start in range(0, len(others), step):
+            rows = others[start : start + step]
+            yield rows, *self._integrated(Z[rows], j, n_values), np.full(len(rows), np.inf)
+
+    def _integrated(self, Z, j, n_values):
+        """Values of a column of which all other cells are observed, and the logarithms of their weights."""
+        column, n = self.schema_.columns_[j], len(Z)
+        atoms = column.encoded_atoms
+
+        def log_density_beside_atoms(z):
+            z = np.where(np.isin(z, atoms), np.nextafter(z, np.inf), z)
+            return self._log_density_at(z, Z, j)
+
+        overall = np.linspace(*column.encoded(np.array([column.low, column.high])), N_OVERALL)
+        first = np.empty((n, N_PARTICLES + N_OVERALL))
+        first[:, N_PARTICLES:] = overall
+        for part in self._completions(Z, N_PARTICLES):
+            first[part.rows, :N_PARTICLES] = part.z[:, :N_PARTICLES, j]
+        z, log_weight = integrate(log_density_beside_atoms, first, n_values - len(atoms))
+        atoms = np.tile(atoms, (n, 1))
+        if atoms.shape[1] == 0:
+            return z, log_weight
+        return np.hstack([z, atoms]), np.hstack([log_weight, self._log_density_at(atoms, Z, j)])
+
+    def _log_density_at(self, z, Z, j):
+        """Log-density, of shape (n, m), of each row with each of its m values in a column."""
+        rows = np.repeat(Z, z.shape[1], axis=0)
+        rows[:, j] = z.ravel()
+        return self._log_density(rows).reshape(z.shape)
 
     def _encode_without(self, X, j):
         """Encoded rows with a column missing, which X may lack."""
+        others = [i for i in range(self.n_features_in_) if i != j]
         shape = np.shape(X)
-        if len(shape) == 2 and shape[1] == self.n_features_in_ - 1 > 0:
-            others = [i for i in range(self.n_features_in_) if i != j]
-            part = _MarginalDensity._of(self, others)
-            return part._embed(part.schema_.encode(part._validate(X, reset=False))[0])
-        Z = self.schema_.encode(self._validate(X, reset=False))[0].copy()
-        Z[:, j] = np.nan
-        return Z
+        if len(shape) != 2 or shape[1] != len(others) or not others:
+            X = self._validate(X, reset=False)
+            if not others:
+                return np.full((len(X), 1), np.nan)
+            # What the column holds may be anything.
+            X = nw.from_native(X)[:, others].to_native() if is_frame(X) else X[:, others]
+        part = _MarginalDensity._of(self, others)
+        return part._embed(part.schema_.encode(part._validate(X, reset=False))[0])
 
     def marginal(self, columns):
         """Density of some of the columns.
@@ -245,12 +298,22 @@ class ConditionalMixin:
         """
         check_is_fitted(self)
         labels = [c.label for c in self.schema_.columns_]
-        if isinstance(columns, str) or np.ndim(columns) != 1 or len(columns) == 0:
+        if (
+            isinstance(columns, str)
+            or np.ndim(columns) != 1
+            or len(columns) == 0
+            or any(isinstance(column, bool | np.bool_) for column in columns)
+        ):
             raise ValueError(f"columns should be a list of names or indices, got {columns!r}.")
         positions = [_position_of(label, labels, "columns") for label in columns]
         if len(set(positions)) < len(positions):
             raise ValueError(f"columns names a column twice: {list(columns)}.")
         return _MarginalDensity._of(self, positions)
+
+
+def _check_count(count, name):
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"{name} should be a positive integer, got {count!r}.")
 
 
 def _expected(column, z, weight):
@@ -280,8 +343,9 @@ def _normalised(log_weight, rows, Z):
     impossible = np.isneginf(best[:, 0])
     if log_weight.shape[1] > 1 and impossible.any():
         raise ValueError(
-            f"Row {rows[impossible][0]}: its observed cells have density 0, so that nothing follows from them. If "
-            "categories may be new, set handle_unknown='rare'."
+            f"Row {rows[impossible][0]}: its observed cells have density 0, so that nothing follows from them. One may "
+            "be far out, no whole number where all are, or a category that fit has not seen; for such set "
+            "handle_unknown='rare'."
         )
     weight = np.exp(log_weight - np.where(np.isneginf(best), 0, best))
     if log_weight.shape[1] == 1:
@@ -306,12 +370,13 @@ def _resample(weight, n_draws, rng):
 def _with_given_cells(schema, Z, X):
     """Decode completed rows, a multiple of those of X, with the observed cells exactly as X has them."""
     n_times = len(Z) // X.shape[0]
+    drawn = schema.decode(Z)
     columns = [
-        _given_or_drawn(raw, column.decoded(z), n_times)
-        for raw, column, z in zip(schema._raw_columns(X), schema.columns_, Z.T, strict=True)
+        _given_or_drawn(raw, of.values, n_times)
+        for raw, of in zip(schema._raw_columns(X), raw_columns(drawn), strict=True)
     ]
     read = [functools.partial(lambda values, block: (values[block], None), x) for x in columns]
-    completed = fill(schema._template, read, len(Z))
+    completed = fill(schema._template, read, len(Z), clip=False)
     if hasattr(X, "index") and hasattr(completed, "index"):
         completed.index = X.index.repeat(n_times)
     return completed
@@ -405,23 +470,27 @@ class ColumnPrediction:
         Encoded values, the same for every row or not.
     probabilities : ndarray of shape (n_rows, n_values)
         Their probabilities.
+    effective_sample_size : ndarray of shape (n_rows,) or None
+        See below.
 
     Attributes
     ----------
     probabilities : ndarray of shape (n_rows, n_values)
         Probability of each value; the sum of a row is 1.
     categories : ndarray of shape (n_values,) or None
-        The values, in increasing order, of a categorical column or of few whole numbers; None if `values` are draws.
+        The values, in increasing order, of a categorical column or of few whole numbers; else None.
     values : ndarray of shape (n_values,) or (n_rows, n_values)
         The values, in the units of the table.
     effective_sample_size : ndarray of shape (n_rows,) or None
-        Number of independent draws that weighted draws are worth; None for `categories`.
+        Number of independent draws that weighted draws are worth, infinity where the density was integrated; None for
+        `categories`.
     """
 
-    def __init__(self, column, z, probabilities):
+    def __init__(self, column, z, probabilities, effective_sample_size=None):
         self._column = column
         self._z = z
         self.probabilities = probabilities
+        self.effective_sample_size = effective_sample_size
 
     @property
     def values(self):
@@ -432,11 +501,6 @@ class ColumnPrediction:
     def categories(self):
         """The values, where they are the same for every row."""
         return self.values if self._z.ndim == 1 else None
-
-    @property
-    def effective_sample_size(self):
-        """Number of independent draws that weighted draws are worth."""
-        return None if self._z.ndim == 1 else 1 / np.sum(self.probabilities**2, axis=1)
 
     def mode(self):
         """The most probable value of each row.
@@ -449,7 +513,7 @@ class ColumnPrediction:
         Raises
         ------
         TypeError
-            If the values are draws, none of which is more probable than its neighbours.
+            If the column has a density, of which the values are only some points.
         """
         if self._z.ndim > 1:
             raise TypeError(f"{self._column.where} has no most probable value; take its quantile.")
@@ -461,7 +525,7 @@ class ColumnPrediction:
         Returns
         -------
         mean : ndarray of shape (n_rows,)
-            Float64 numbers, or times.
+            Float64 numbers, or times (in UTC, where the column has a time zone; so are `values` and quantiles).
 
         Raises
         ------
@@ -491,12 +555,14 @@ class ColumnPrediction:
         TypeError
             If the column is categorical.
         ValueError
-            If a probability is not between 0 and 1.
+            If `q` is not a number between 0 and 1, or a list of such.
         """
         self._check_ordered()
         shares = np.asarray(q, dtype=np.float64)
-        if not ((shares >= 0) & (shares <= 1)).all():
-            raise ValueError(f"q should be between 0 and 1, got {q!r}.")
+        if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError(
+                f"q should be between 0 and 1, one or a list of such numbers, got {q!r}."
+            )
         z = np.broadcast_to(self._z, self.probabilities.shape)
         order = np.argsort(z, axis=1)
         below = np.cumsum(np.take_along_axis(self.probabilities, order, axis=1), axis=1)
@@ -519,7 +585,13 @@ class ColumnPrediction:
         -------
         values : ndarray of shape (n_rows, n_samples)
             Values of the column.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
         """
+        _check_count(n_samples, "n_samples")
         chosen = _resample(self.probabilities, n_samples, check_generator(random_state))
         z = np.broadcast_to(self._z, self.probabilities.shape)
         return self._column.decoded(np.take_along_axis(z, chosen, axis=1))

@@ -3,6 +3,8 @@
 What pandas, polars and NumPy call missing is found here, once; beyond, a column is the array of its observed cells.
 """
 
+import re
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import narwhals as nw
@@ -169,12 +171,26 @@ def raw_columns(X):
     """
     if is_frame(X):
         frame = nw.from_native(X, eager_only=True)
-        return [_of_series(frame[:, j], label) for j, label in enumerate(frame.columns)]
-    declared = np.array([False, True]) if X.dtype.kind == "b" else None
-    return [
-        RawColumn(j, *_observed(X[:, j], None), X.dtype, X.dtype, declared)
-        for j in range(X.shape[1])
-    ]
+        raw = [_of_series(frame[:, j], label) for j, label in enumerate(frame.columns)]
+    else:
+        declared = np.array([False, True]) if X.dtype.kind == "b" else None
+        raw = [
+            RawColumn(j, *_observed(X[:, j], None), X.dtype, X.dtype, declared)
+            for j in range(X.shape[1])
+        ]
+    return [_with_times(column) for column in raw]
+
+
+def _with_times(raw):
+    """A column with Python's dates or datetimes as NumPy's."""
+    if raw.values.dtype.kind != "O":
+        return raw
+    for kind, dtype in ((date, "M8[D]"), (datetime, "M8[us]")):
+        if len(raw.values) and all(
+            type(value) is kind and getattr(value, "tzinfo", None) is None for value in raw.values
+        ):
+            return raw._replace(values=raw.values.astype(dtype), dtype=np.dtype(dtype))
+    return raw
 
 
 def _of_series(series, label):
@@ -182,6 +198,8 @@ def _of_series(series, label):
     if getattr(native_dtype, "tz", None) is not None:  # narwhals does not know all names of zones
         utc = series.to_native().dt.tz_convert(None)
         series = nw.from_native(utc, series_only=True)
+    if series.dtype == nw.Decimal:
+        series = series.cast(nw.Float64)
     null = series.is_null().to_numpy()
     values = (series.drop_nulls() if null.any() else series).to_numpy()
     if series.dtype == nw.Date:  # or some give Python's dates
@@ -240,7 +258,7 @@ def template_of(X):
     return X.head(0) if is_frame(X) else X.dtype
 
 
-def fill(template, columns, n_samples):
+def fill(template, columns, n_samples, clip=True):
     """Make a table of decoded columns.
 
     Parameters
@@ -251,6 +269,8 @@ def fill(template, columns, n_samples):
         Each gives for a slice of the rows the values, and the flags of the missing ones (or None).
     n_samples : int
         Number of rows.
+    clip : bool
+        Whether what a dtype cannot hold becomes what it can; else such a column has another dtype.
 
     Returns
     -------
@@ -258,8 +278,20 @@ def fill(template, columns, n_samples):
         The table.
     """
     if not isinstance(template, np.dtype):
-        decoded = [_with_ticks(*column(slice(None))) for column in columns]
-        return (_fill_polars if hasattr(template, "schema") else _fill_pandas)(template, decoded)
+        decoded = [column(slice(None)) for column in columns]
+        dtypes = dict(
+            template.schema if hasattr(template, "schema") else enumerate(template.dtypes)
+        )
+        for (j, dtype), (values, missing) in zip(dtypes.items(), decoded, strict=True):
+            if not clip and not _holds(dtype, values, missing):
+                dtypes[j] = None
+        decoded = [
+            _with_ticks(*of, dtype) for of, dtype in zip(decoded, dtypes.values(), strict=True)
+        ]
+        fill_frame = _fill_polars if hasattr(template, "schema") else _fill_pandas
+        return fill_frame(template, decoded, dtypes)
+    if not clip:
+        template = _wide_enough(template, [column(slice(None)) for column in columns])
     X = np.empty((n_samples, len(columns)), dtype=template)
     for start in range(0, n_samples, ROWS_AT_ONCE):  # temporary arrays stay in the cache
         block = slice(start, start + ROWS_AT_ONCE)
@@ -272,10 +304,43 @@ def fill(template, columns, n_samples):
     return X
 
 
-def _with_ticks(values, missing):
+def _numpy_dtype(dtype):
+    """NumPy's dtype of what a frame calls so, if it is one of numbers or of text; else None."""
+    dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
+    if isinstance(dtype, np.dtype):
+        return dtype
+    name = str(dtype).lower()  # of polars
+    return np.dtype(name) if re.fullmatch(r"(u?int|float)\d+", name) else None
+
+
+def _holds(dtype, values, missing):
+    """Whether a dtype can hold values as they are."""
+    if missing is not None:
+        values = values[~missing]
+    if getattr(dtype, "categories", None) is not None:
+        return set(values.tolist()) <= set(dtype.categories)
+    dtype = _numpy_dtype(dtype)
+    if dtype is None or dtype.kind not in "iuU":
+        return True
+    if dtype.kind == "U":
+        return np.result_type(dtype, values) == dtype
+    return values.dtype.kind not in "iuf" or bool((_fit_into(values, dtype) == values).all())
+
+
+def _wide_enough(dtype, decoded):
+    """The dtype of an array, or one that holds what it cannot."""
+    for values, missing in decoded:
+        if not _holds(dtype, values, missing):
+            dtype = np.result_type(dtype, values)
+    return dtype
+
+
+def _with_ticks(values, missing, dtype):
     """Times as whole numbers, which frames take as UTC in every time zone, and as days if they have 32 bits."""
     if values.dtype.kind not in "mM":
         return values, missing
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
+        return values.astype(object), missing
     return values.astype(np.int32 if values.dtype == "M8[D]" else np.int64), missing
 
 
@@ -285,11 +350,13 @@ def _missing_value(dtype, values):
     return None if dtype.kind == "O" and values.dtype.kind not in "fiu" else np.nan
 
 
-def _fill_polars(template, decoded):
+def _fill_polars(template, decoded, dtypes):
+    arrays = [
+        _fit_into(values, dtype)
+        for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
+    ]
     frame = type(template)(
-        dict(zip(template.columns, [values for values, _ in decoded], strict=True)),
-        schema=template.schema,
-        strict=False,
+        dict(zip(template.columns, arrays, strict=True)), schema=dtypes, strict=False
     )
     for label, (_, missing) in zip(template.columns, decoded, strict=True):
         if missing is not None:
@@ -299,10 +366,9 @@ def _fill_polars(template, decoded):
     return frame
 
 
-def _fill_pandas(template, decoded):
-    dtypes = dict(enumerate(template.dtypes))
+def _fill_pandas(template, decoded, dtypes):
     arrays = {j: _fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
-    frame = type(template)(arrays).astype(dtypes)
+    frame = type(template)(arrays).astype({j: d for j, d in dtypes.items() if d is not None})
     for j, (_, missing) in enumerate(decoded):
         if missing is not None:
             _check_holds_missing(dtypes[j], template.columns[j])
@@ -320,9 +386,9 @@ def _check_holds_missing(dtype, label):
 
 def _fit_into(array, dtype):
     """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
-    dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
+    dtype = _numpy_dtype(dtype)
     kind = getattr(dtype, "kind", None)
-    if kind in ("i", "u"):
+    if kind in ("i", "u") and array.dtype.kind in "iuf":
         info = np.iinfo(dtype)
         return np.rint(array).clip(info.min, info.max)
     if kind == "f" and array.dtype.kind == "f":

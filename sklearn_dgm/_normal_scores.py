@@ -28,7 +28,8 @@ class NormalScoresMixin:
         Returns
         -------
         scores : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Normal scores, a DataFrame if X is one; no larger than 38 in size, which only impossible values reach.
+            Normal scores, a DataFrame if X is one; no larger than 38 in size. A cell that reaches this bound is so far
+            out, given those before it, that float64 holds no smaller probability, and does not come back the same.
 
         Raises
         ------
@@ -92,10 +93,10 @@ class NormalScoresMixin:
     def _only_member(self):
         check_is_fitted(self)
         members = self.net_.module_.members
-        if self.order_.ndim > 1:
+        if getattr(members[0], "takes_any_order", False) or self.order_.ndim > 1:
             raise ValueError(
-                f"The mean of the densities of {len(self.order_)} orders has no normal scores; set order='given', or "
-                "another single order."
+                "Normal scores go along a single order of the columns, and this density is the mean over several, or for "
+                "any; set order='given', or another permutation."
             )
         for column in self.schema_.columns_:
             if column.kind != CONTINUOUS:

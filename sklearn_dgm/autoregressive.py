@@ -103,11 +103,13 @@ class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensi
 default="random"
         The order in which columns are conditioned on each other: several shuffled ones, as in X, or one or more
         permutations of the column indices. The density is the mean of those of the orders. With "any" a single network
-        is trained for all orders [4]_: rows with missing cells then have a density in closed form, in orders in which
-        the observed columns come first, and all draws of what is missing are worth the same; but complete rows score
-        somewhat lower than under as many networks.
+        is trained for all orders [4]_. It answers each question in orders in which the observed columns come first, where
+        a density is in closed form and all draws of what is missing are worth the same. But its answers to different
+        questions agree only as far as training made its orders agree: the density of a row with missing numbers is not
+        quite the integral of that of complete rows. These score somewhat lower than under as many networks.
     n_orders : int or "auto", default="auto"
-        Number of shuffled orders; "auto" is 4, and less for more than 20,000 rows or 50 columns.
+        Number of shuffled orders; "auto" is 4, and less for tables of more than 80,000 rows, or of
+        fewer rows and more than 50 columns.
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
@@ -334,7 +336,7 @@ default="random"
         if self.n_orders != "auto":
             return self.n_orders
         d = self.n_features_in_
-        return 1 if d == 1 else int(np.clip(80_000 / (n_samples * max(d / 50, 1)), 2, 4))
+        return 1 if d == 1 else int(np.clip(320_000 / (n_samples * max(d / 50, 1)), 2, 4))
 
     def _resolve_hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes

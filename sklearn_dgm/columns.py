@@ -510,8 +510,8 @@ def _check_integers(raw, x, counted):
     fraction = x != np.floor(x)
     if fraction.any():
         raise ValueError(
-            f"{raw.where} is an integer column, but holds {x[fraction][0]} in row {raw.row(fraction)}; leave it out of "
-            "integer_features."
+            f"{raw.where} is an integer column, but holds {x[fraction][0]} in row {raw.row(fraction)}; let "
+            "integer_features or column_kinds say that it is none."
         )
     if np.abs(counted).max() > LARGEST_INTEGER:
         raise ValueError(

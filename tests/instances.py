@@ -23,6 +23,9 @@ INSTANCES = {
     "autoregressive, several orders": lambda: AutoregressiveDensity(
         hidden_layer_sizes=(32,), max_epochs=10, n_orders=2
     ),
+    "autoregressive, any order": lambda: AutoregressiveDensity(
+        hidden_layer_sizes=(32,), max_epochs=10, n_orders=2, order="any", dropout=0.2
+    ),
     "autoregressive, gaussian mixture": lambda: AutoregressiveDensity(
         **QUICK, conditional="gaussian-mixture", activation="tanh", early_stopping=False
     ),
@@ -51,6 +54,7 @@ TRAINING = (
 KEEP_THEIR_START = {
     "autoregressive",
     "autoregressive, trained to the end",
+    "autoregressive, any order",
     "autoregressive, warm start",
 }
 

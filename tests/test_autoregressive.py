@@ -616,7 +616,7 @@ def test_by_default_there_are_several_shuffled_orders(X):
     assert small.order_.shape == (4, 3)
     assert len(np.unique(small.order_, axis=0)) > 1
     assert [member.adjacency.sum() for member in members_of(small)] == [3] * 4
-    large = AutoregressiveDensity((), max_epochs=1, n_components=1).fit(np.tile(X, (100, 1)))
+    large = AutoregressiveDensity((), max_epochs=1, n_components=1).fit(np.tile(X, (500, 1)))
     assert large.order_.shape == (2, 3)
     single = AutoregressiveDensity((8,), max_epochs=1).fit(X[:, :1])
     assert single.order_.tolist() == [0]

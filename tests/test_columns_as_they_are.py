@@ -584,3 +584,33 @@ def test_pyarrow_columns_come_back():
     )
     schema = ColumnSchema(missing=True).fit(frame)
     pd.testing.assert_frame_equal(schema.decode(schema.encode(frame)[0]), frame)
+
+
+@pytest.mark.parametrize(
+    "make", [pd.DataFrame, lambda columns: np.array(list(columns.values()), dtype=object).T]
+)
+def test_dates_of_python_are_times(make):
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(days=k * k) for k in range(20)]
+    times = [datetime.datetime(2020, 1, 1, 3) + datetime.timedelta(hours=k * k) for k in range(20)]
+    table = make({"day": days, "time": times})
+    schema = ColumnSchema(missing=True).fit(table)
+    assert schema.kinds_.tolist() == [CONTINUOUS, CONTINUOUS]
+    back = schema.decode(schema.encode(table)[0])
+    assert np.array_equal(np.asarray(back), np.asarray(table))
+    back = np.asarray(back)
+    assert type(back[0, 0]) is datetime.date
+    assert isinstance(back[0, 1], datetime.datetime)
+
+
+def test_numbers_that_small_dtypes_of_polars_cannot_hold():
+    table = pl.DataFrame({"u": [250, 255, 3]}, schema={"u": pl.UInt8})
+    schema = ColumnSchema().fit(table)
+    Z, _ = schema.encode(table)
+    assert schema.decode(Z + 100.0)["u"].to_list() == [255, 255, 103]
+
+
+def test_decimals_of_polars():
+    table = pl.DataFrame({"d": [1.25, 2.5, 3.75]}).cast(pl.Decimal(10, 2))
+    schema = ColumnSchema().fit(table)
+    back = schema.decode(schema.encode(table)[0])
+    assert back.equals(table)

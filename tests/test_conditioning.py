@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from scipy import stats
 from sklearn_dgm import AutoregressiveDensity, is_density
 from sklearn_dgm._conditioning import ColumnPrediction, _resample
 from sklearn_dgm._training.net import IncompleteRows, RowBatches
+from sklearn_dgm.nn import completion
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +241,7 @@ class TestFit:
         rows = IncompleteRows(given.nan_to_num(0.0), torch.ones(50), given)
         rows.module = gaussian_density.net_.module_.members[0]
         missing, passes = given.isnan(), []
+        torch.manual_seed(0)
         for _ in range(4):
             batches = [z for z, _ in RowBatches(rows, 16)]
             passes.append(torch.cat(batches))
@@ -322,6 +325,46 @@ class TestConditionalSample:
         pd.testing.assert_series_equal(completed.dtypes, frame.dtypes)
         drawn = completed["x"].to_numpy().reshape(40, 3)[holes[:, 0]]
         assert (drawn[:, 0] != drawn[:, 1]).all()
+
+    def test_cells_that_the_dtype_of_fit_cannot_hold(self):
+        x = np.random.default_rng(0).normal(size=120)
+        fitted = pd.DataFrame(
+            {"c": pd.Categorical(list("ab") * 60), "u": np.arange(120) % 250, "x": x}
+        )
+        fitted["u"] = fitted["u"].astype(np.uint8)
+        density = quick(handle_unknown="rare").fit(fitted)
+        rows = pd.DataFrame({"c": ["zz", None], "u": [300, None], "x": [None, 1.0]})
+        completed = density.conditional_sample(rows, random_state=0)
+        assert completed["c"][0] == "zz"
+        assert completed["c"][1] in "ab"
+        assert completed["u"][0] == 300
+        dtypes = {"c": pl.Enum(["a", "b"]), "u": pl.UInt8}
+        columns = {name: fitted[name].tolist() for name in fitted}
+        density = quick(handle_unknown="rare").fit(pl.DataFrame(columns, schema_overrides=dtypes))
+        completed = density.conditional_sample(
+            pl.DataFrame({"c": ["zz", None], "u": [300, None], "x": [None, 1.0]}), random_state=0
+        )
+        assert completed["c"][0] == "zz"
+        assert completed["u"][0] == 300
+        assert completed.null_count().sum_horizontal().item() == 0
+        density = quick(handle_unknown="rare").fit(np.array([list("ab") * 60, list("cd") * 60]).T)
+        rows = np.array([["zz", None], [None, "c"]], dtype=object)
+        assert density.conditional_sample(rows, random_state=0)[0, 0] == "zz"
+
+    def test_rows_with_uneven_weights_have_more_completions(self, monkeypatch):
+        rng = np.random.default_rng(0)
+        density = quick(n_orders=1, order=[0, 1, 2, 3]).fit(
+            rng.normal(size=(400, 4)).cumsum(axis=1)
+        )
+        row = np.array([[np.nan, np.nan, np.nan, 6.0]])
+        best = density.conditional_sample(row, 20_000, random_state=0)[:, 0].mean()
+        _, ess = density.conditional_sample(row, random_state=0, return_ess=True)
+        assert ess > 20
+        error = abs(density.conditional_mean(row)[0, 0] - best)
+        monkeypatch.setattr(completion, "MIN_ESS", 0.0)
+        _, ess = density.conditional_sample(row, random_state=0, return_ess=True)
+        assert ess < 10
+        assert error < 0.2 < abs(density.conditional_mean(row)[0, 0] - best)
 
     def test_dtypes_are_those_of_fit(self):
         frame = mixed_table()
@@ -449,6 +492,50 @@ class TestPredictColumn:
         assert (drawn.mean() - mean) / spread == pytest.approx(0, abs=0.15)
         assert drawn.std() == pytest.approx(spread, rel=0.1)
 
+    @pytest.mark.parametrize("with_atom", [False, True])
+    def test_numbers_are_integrated(self, with_atom):
+        X = skewed_rows(300)
+        if with_atom:
+            X[::4, 1] = 0.0
+        density = quick(n_orders=3).fit(X)
+        assert density.schema_.kinds_[1] == ("mixed" if with_atom else "continuous")
+        rows = skewed_rows(3, seed=1)
+        grid = np.linspace(-15, 15, 100_001)
+        grid[50_000] = 0.0
+        prediction = density.predict_column(rows, 1)
+        assert (prediction.effective_sample_size == np.inf).all()
+        for i, row in enumerate(rows):
+            p = np.exp(
+                density.score_samples(np.insert(row[[0, 2]] + 0 * grid[:, None], 1, grid, axis=1))
+            )
+            mass = p[grid == 0] if with_atom else 0.0
+            p[grid == 0] = p[grid == grid[np.abs(grid).argmin() + 1]]
+            below = np.concatenate([[0], np.cumsum((p[1:] + p[:-1]) / 2 * np.diff(grid))])
+            below += mass * (grid >= 0)
+            mean = np.trapezoid(p * grid, grid) / below[-1]
+            assert prediction.mean()[i] == pytest.approx(mean, abs=2e-3)
+            found = prediction.quantile([0.05, 0.3, 0.5, 0.9])[i]
+            at = np.interp(found, grid, below / below[-1])
+            if with_atom:
+                at[found == 0] = np.array([0.05, 0.3, 0.5, 0.9])[found == 0]
+            np.testing.assert_allclose(at, [0.05, 0.3, 0.5, 0.9], atol=0.02)
+
+    def test_what_the_column_holds_is_not_even_read(self):
+        frame = pd.DataFrame({"x": [0.1, 0.7, 1.9] * 40, "c": list("aab") * 40})
+        density = quick(handle_unknown="error").fit(frame)
+        asked = pd.DataFrame({"x": [0.1], "c": ["?"]})
+        expected = density.predict_column(asked[["x"]], "c").probabilities
+        assert np.array_equal(density.predict_column(asked, "c").probabilities, expected)
+        numbers = pd.DataFrame({"x": ["?"], "c": ["a"]})
+        found = density.predict_column(numbers, "x")
+        assert found.mean() == density.predict_column(numbers[["c"]], "x").mean()
+
+    def test_a_column_of_its_own(self):
+        density = quick().fit(skewed_rows(200)[:, :1])
+        prediction = density.predict_column([[np.nan], [3.0]], 0)
+        assert prediction.mean()[0] == prediction.mean()[1]
+        assert prediction.mean()[0] == pytest.approx(1, abs=0.3)
+
     def test_counts_and_times(self, mixed_density):
         frame = mixed_table(6, seed=8)
         counts = mixed_density.predict_column(frame.drop(columns="count"), "count")
@@ -471,6 +558,11 @@ class TestPredictColumn:
             gaussian_density.predict_column(gaussian_rows(2), 0).mode()
         with pytest.raises(ValueError, match="q should be between 0 and 1"):
             gaussian_density.predict_column(gaussian_rows(2), 0).quantile(2)
+        with pytest.raises(ValueError, match="one or a list of such numbers"):
+            gaussian_density.predict_column(gaussian_rows(2), 0).quantile([[0.5]])
+        for n_samples in (0, 1.5):
+            with pytest.raises(ValueError, match="n_samples should be a positive integer"):
+                gaussian_density.predict_column(gaussian_rows(2), 0).sample(n_samples)
         with pytest.raises(ValueError, match="2 features"):
             gaussian_density.predict_column(gaussian_rows(2)[:, :2], 0)
         with pytest.raises(ValueError, match="feature names"):
@@ -544,7 +636,7 @@ class TestMarginal:
             table_density.marginal(["A", "D"])
         with pytest.raises(ValueError, match="names a column twice"):
             table_density.marginal(["A", 0])
-        for columns in ([], "A", None):
+        for columns in ([], "A", None, [True, False, True]):
             with pytest.raises(ValueError, match="columns should be a list"):
                 table_density.marginal(columns)
         with pytest.raises(TypeError, match="Fit the density that the marginal is of"):
@@ -581,6 +673,13 @@ class TestAnyOrder:
         assert ess[0] > 3000
         gap = (drawn[:, [0, 2]].mean(axis=0) - mean) / np.sqrt(np.diag(covariance))
         np.testing.assert_allclose(gap, 0, atol=0.25)
+
+    def test_threads_do_not_disturb_each_other(self, density):
+        X = gaussian_holes(40)
+        expected = density.score_samples(X)
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(density.score_samples, [X] * 12):
+                assert np.array_equal(found, expected)
 
     def test_a_row_is_scored_alone(self, density):
         X = gaussian_holes(30)
@@ -654,10 +753,11 @@ class TestNormalScores:
     def test_it_needs_one_order_and_continuous_columns(self):
         density = quick().fit(skewed_rows(100))
         for method in (density.normal_scores, density.from_normal_scores):
-            with pytest.raises(
-                ValueError, match="2 orders has no normal scores; set order='given'"
-            ):
+            with pytest.raises(ValueError, match="a single order of the columns"):
                 method(skewed_rows(2))
+        density = quick(order="any", n_orders=1).fit(skewed_rows(100))
+        with pytest.raises(ValueError, match="a single order of the columns"):
+            density.normal_scores(skewed_rows(2))
         density = quick(order="given").fit(np.round(skewed_rows(100)).astype(int))
         for method in (density.normal_scores, density.from_normal_scores):
             with pytest.raises(ValueError, match="column 0 is integer, but only continuous"):

@@ -23,13 +23,14 @@ ALLOWED = {
     "columns": {"_frames", "_ties", "_column"},
     "base": {"columns"},
     "_binning": set(),
+    "_quadrature": set(),
     "metrics": FLOOR,
     "inspection": {*FLOOR, "inspection"},
     "nn": {"nn"},
     "_training": {*FLOOR, "nn", "_training"},
     "utils": {*FLOOR, "utils"},
     "histogram": {*FLOOR, "_binning"},
-    "_conditioning": {*FLOOR, "_frames"},
+    "_conditioning": {*FLOOR, "_frames", "_quadrature"},
     "impute": FLOOR,
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}

@@ -5,6 +5,9 @@ Tractable Density Estimator", 2014, https://arxiv.org/abs/1310.1757; Germain et 
 columns given others is at hand: with the observed columns first, a row with missing cells has a density in closed form.
 """
 
+import threading
+from functools import wraps
+
 import numpy as np
 import torch
 from torch import nn
@@ -121,6 +124,7 @@ class Orders:
         self.variables = variables
         self.settings = settings
         self.kept = {}
+        self.lock = threading.RLock()
 
     def __call__(self, order):
         """What a network has of an order, a tuple of columns."""
@@ -137,11 +141,16 @@ class Orders:
         return self
 
     def __getstate__(self):
-        return {**vars(self), "kept": {}}
+        state = {**vars(self), "kept": {}}
+        del state["lock"]
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__ = {**state, "lock": threading.RLock()}
 
 
 class Ordered:
-    """A network in one order, which answers as a MADE of its own does.
+    """A network in one order, which answers as a MADE of its own does; threads take turns.
 
     Parameters
     ----------
@@ -159,8 +168,17 @@ class Ordered:
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        self.network.use(self.orders(self.order))
-        return getattr(self.network, name)
+        attribute = getattr(self.network, name)
+        if not callable(attribute):
+            return attribute
+
+        @wraps(attribute)
+        def in_this_order(*args, **kwargs):
+            with self.orders.lock:
+                self.network.use(self.orders(self.order))
+                return attribute(*args, **kwargs)
+
+        return in_this_order
 
 
 class OrderMixture(Mixture):
@@ -223,7 +241,9 @@ class OrderMixture(Mixture):
         The latter, for training, is an estimate in the given orders: every pattern of missing cells would ask for others.
         """
         if z.isnan().any():
-            marginals = [log_marginal(member, z, MADE_PARTICLES) for member in self.members]
+            marginals = [
+                log_marginal(member, z, MADE_PARTICLES, MADE_PARTICLES) for member in self.members
+            ]
             return self._mean(torch.stack(marginals))
         return super().log_prob(z)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-# Particles for each row with missing cells.
-N_PARTICLES = 128
+# Particles for each row with missing cells; so many times more, up to the second number, where these are worth too few.
+N_PARTICLES, MAX_PARTICLES, GROWTH, MIN_ESS = 128, 1024, 8, 8.0
 # For so many particles there may be one joint outcome of the missing cells more than worth enumerating.
 OUTCOMES_PER_PARTICLE = 2
 # Particles of a network in training, which only have to tell how it goes.
@@ -35,14 +35,14 @@ class Completions(NamedTuple):
     log_weight : Tensor of shape (n, m)
         The sum of the weights of a row is the marginal density of its observed cells, or an unbiased estimate; with
         these weights its completions stand for the conditional distribution of the missing ones.
-    is_exact : bool
-        Whether these are all completions that there are.
+    effective_sample_size : Tensor of shape (n,)
+        How many independent draws the weighted ones are worth; infinity if these are all that there are.
     """
 
     rows: torch.Tensor
     z: torch.Tensor
     log_weight: torch.Tensor
-    is_exact: bool
+    effective_sample_size: torch.Tensor
 
     def log_marginal(self):
         """Log-density of the observed cells, of shape (n,)."""
@@ -50,8 +50,7 @@ class Completions(NamedTuple):
 
     def numpy(self):
         """The same with arrays."""
-        arrays = (x.cpu().numpy() for x in (self.rows, self.z, self.log_weight))
-        return Completions(*arrays, self.is_exact)
+        return Completions(*(x.cpu().numpy() for x in self))
 
 
 @lru_cache(maxsize=8)
@@ -82,7 +81,7 @@ def _n_outcomes(module, z, n_particles):
     return torch.where(counts > OUTCOMES_PER_PARTICLE * n_particles, 0, counts).long()
 
 
-def completions(module, z, n_particles=N_PARTICLES, generator=None):
+def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particles=MAX_PARTICLES):
     """Weighted completions of rows, in chunks that fit into memory.
 
     Parameters
@@ -97,6 +96,8 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None):
     generator : torch.Generator or None
         Source of randomness, on the module's device. With None all rows share fixed numbers (a scrambled Sobol
         sequence), so that nothing is random.
+    max_particles : int
+        Number of completions at most of a row whose first ones have too uneven weights.
 
     Yields
     ------
@@ -110,12 +111,29 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None):
         if count:
             for chunk in rows.split(max(at_once // count, 1)):
                 filled, log_weight = _enumerate(module, z[chunk], count)
-                yield Completions(chunk, filled, log_weight, True)
+                ess = torch.full_like(log_weight[:, 0], torch.inf)
+                yield Completions(chunk, filled, log_weight, ess)
             continue
         for members, those in _by_members(module, z[rows].isnan()):
-            for chunk in rows[those].split(max(at_once // n_particles, 1)):
-                filled, log_weight = _propose(members, z[chunk], n_particles, generator)
-                yield Completions(chunk, filled, log_weight, False)
+            sizes = (at_once, n_particles, max_particles)
+            yield from _enough_proposals(members, z, rows[those], sizes, generator)
+
+
+def _enough_proposals(members, z, rows, sizes, generator):
+    """Completions of rows, with more of them for those whose weights are too uneven."""
+    at_once, n_particles, max_particles = sizes
+    more = GROWTH * n_particles
+    for chunk in rows.split(max(at_once // n_particles, 1)):
+        filled, log_weight = _propose(members, z[chunk], n_particles, generator)
+        ess = 1 / log_weight.softmax(dim=1).square().sum(dim=1)
+        part = Completions(chunk, filled, log_weight, ess)
+        # NaN, of an impossible row, is not less.
+        is_poor = (ess < MIN_ESS) & (more <= max_particles)
+        if not is_poor.all():
+            yield Completions(*(x[~is_poor] for x in part))
+        if is_poor.any():
+            sizes = (at_once, more, max_particles)
+            yield from _enough_proposals(members, z, chunk[is_poor], sizes, generator)
 
 
 def _by_members(module, missing):
@@ -161,12 +179,12 @@ def _propose(members, z, n_particles, generator):
 
 
 @torch.no_grad()
-def log_marginal(module, z, n_particles=N_PARTICLES):
+def log_marginal(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES):
     """Log-density of the observed cells of each row.
 
     Parameters
     ----------
-    module, z, n_particles
+    module, z, n_particles, max_particles
         See :func:`completions`.
 
     Returns
@@ -181,7 +199,7 @@ def log_marginal(module, z, n_particles=N_PARTICLES):
         is_direct = _n_outcomes(module, z[some], n_particles) == 0
         direct, some = some[is_direct], some[~is_direct]
         result[direct] = _log_marginal_directly(module, z[direct])
-    for part in completions(module, z[some], n_particles):
+    for part in completions(module, z[some], n_particles, max_particles=max_particles):
         result[some[part.rows]] = part.log_marginal()
     return result
 

@@ -422,7 +422,7 @@ class MADE(nn.Module):
     def log_prob(self, z):
         """Log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
         if not self.training and z.isnan().any():
-            return log_marginal(self, z, MADE_PARTICLES)
+            return log_marginal(self, z, MADE_PARTICLES, MADE_PARTICLES)
         return self.log_prob_features(z).sum(dim=1)
 
     def loss(self, z):

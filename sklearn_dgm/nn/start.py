@@ -80,7 +80,7 @@ class Moments(NamedTuple):
     farthest : ndarray of shape (p,)
         Largest absolute values, but for atoms.
     marginals : dict of int to ndarray
-        For each column with levels their smoothed shares.
+        For each column with levels their smoothed shares; for one with atoms those of the atoms and of all that is none.
     counts : ndarray of shape (q, q)
         How often two categories occur together; the categories of a column stand side by side.
     block : dict of int to slice
@@ -121,10 +121,9 @@ def moments(module, Z, weight):
         For :func:`start_from`.
     """
     marginals = {
-        j: _smoothed_shares(module.variables[j], Z[:, j], weight)
-        for head, columns in zip(module.heads, module.head_columns, strict=True)
-        if not hasattr(head, "start")
-        for j in columns
+        j: _smoothed_shares(variable, Z[:, j], weight)
+        for j, variable in enumerate(module.variables)
+        if variable.n_levels or variable.atoms
     }
     every = slice(None, None, 1 + len(Z) * len(module.feature_label) // MAX_NUMBERS)
     Z, weight = Z[every], weight[every]
@@ -173,11 +172,15 @@ def _indicators(module, Z):
 
 
 def _smoothed_shares(variable, z, weight):
-    n_levels = variable.n_levels
-    codes = z.long().cpu().numpy()
-    inside = (codes >= 0) & (codes < n_levels)  # a warm start may have others
-    counts = np.bincount(codes[inside], weight[inside], n_levels + 2 * variable.whole) + 0.5
-    return counts / counts.sum()
+    z = z.cpu().numpy()
+    if variable.atoms:
+        is_atom = z[:, None] == np.array(variable.atoms)
+        counts = weight @ np.column_stack([is_atom, ~is_atom.any(axis=1)])
+    else:
+        codes, n_levels = z.astype(np.int64), variable.n_levels
+        inside = (codes >= 0) & (codes < n_levels)  # a warm start may have others
+        counts = np.bincount(codes[inside], weight[inside], n_levels + 2 * variable.whole)
+    return (counts + 0.5) / (counts + 0.5).sum()
 
 
 @torch.no_grad()
@@ -233,9 +236,13 @@ def _start_mixtures(module, head, columns, rows, row_of, moments):
     farthest = moments.farthest[[module.first_feature[j] for j in columns]]
     widest = np.maximum(np.where(farthest > FAR_OUT, farthest / FAR_OUT, 0.0), spread)
     start = head.start(*torch.from_numpy(np.array([spread, widest])).to(head.spread))
-    for i, (parents, intercept, slopes, _) in enumerate(fits):
+    for i, (j, (parents, intercept, slopes, _)) in enumerate(zip(columns, fits, strict=True)):
         _set_path(module, row_of[rows.start + i * head.n_params], parents, slopes / spread[i])
         start[i, 0] = intercept / spread[i]
+        if module.variables[j].atoms:
+            log_p = torch.from_numpy(np.log(moments.marginals[j])).to(start)
+            start[i, 1 : len(log_p)] = log_p[:-1]
+            start[i, head.n_linear - 1] = log_p[-1]
     return start
 
 

@@ -119,9 +119,9 @@ def check_normalized_untrained(estimator):
             raise SkipTest("the estimator has no network (net_)")
         rng = np.random.default_rng(0)
         for parameter in density.net_.module_.parameters():
-            # About the size with which networks start; the peaks of larger ones escape the quadrature.
+            # Somewhat less than networks start with; the peaks of larger ones escape the quadrature.
             fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
-            noise = rng.normal(0, 0.5 * fan_in**-0.5, tuple(parameter.shape))
+            noise = rng.normal(0, 0.3 * fan_in**-0.5, tuple(parameter.shape))
             parameter.data.copy_(parameter.data.new_tensor(noise))
         _assert_normalized(density, known)
 

@@ -233,3 +233,18 @@ def test_shrunk_covariance_agrees_with_scikit_learn_and_takes_weights_as_repeats
         shrunk_covariance(F, weight.astype(float)),
         shrunk_covariance(np.repeat(F, weight, axis=0), np.ones(weight.sum())),
     )
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_atoms_start_from_their_shares(whole):
+    rng = np.random.default_rng(0)
+    z = np.round(rng.normal(0, 40, size=(400, 2)))
+    z[rng.random(400) < 0.6, 0] = 0
+    z[rng.random(400) < 0.3, 0] = 7
+    variables = [Variable(None, whole, 0.0, 40.0, (), (0.0, 7.0)), Variable(None, whole, 0.0, 40.0)]
+    module = started(variables, z)
+    for atom in (0.0, 7.0):
+        share = np.mean(z[:, 0] == atom)
+        # Whole numbers have some more, from the mixture that all the others come from.
+        expected = pytest.approx(share, abs=0.01 if whole else 2e-3)
+        assert np.exp(scores(module, [[atom, 0.0]])[0, 0]) == expected
