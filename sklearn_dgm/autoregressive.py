@@ -336,7 +336,7 @@ default="random"
         if self.n_orders != "auto":
             return self.n_orders
         d = self.n_features_in_
-        return 1 if d == 1 else int(np.clip(320_000 / (n_samples * max(d / 50, 1)), 2, 4))
+        return 1 if d == 1 else int(np.clip(320_000 / (n_samples * max(d / 50, 1) ** 1.5), 2, 4))
 
     def _resolve_hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes

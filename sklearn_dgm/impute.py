@@ -28,10 +28,11 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
     ----------
     estimator : estimator
         A density that can condition, such as :class:`~sklearn_dgm.AutoregressiveDensity`, or a search over one.
-    strategy : {"draw", "mean"}, default="draw"
+    strategy : {"draw", "mean", "mode"}, default="draw"
         What a missing cell becomes: a draw given the observed cells of its row, which leaves the distribution of the
         table as it is, or its expectation (of a category the most probable one), which is closest to the truth but makes
-        columns less variable and more dependent than they are. Whole numbers stay whole.
+        columns less variable and more dependent than they are; or, with "mode", all missing cells of a row together
+        become the most probable of their completions. Whole numbers stay whole.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws; the density has its own. With an int, two calls of `transform` give the same.
 
@@ -74,7 +75,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods("fit")],
-        "strategy": [StrOptions({"draw", "mean"})],
+        "strategy": [StrOptions({"draw", "mean", "mode"})],
         "random_state": ["random_state"],
     }
 
@@ -138,6 +139,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
         density = self._check(X)
         if self.strategy == "mean":
             return density.conditional_mean(X)
+        if self.strategy == "mode":
+            return density.conditional_mode(X)
         return density.conditional_sample(X, random_state=self.random_state)
 
     def multiple_impute(self, X, n_imputations=5):

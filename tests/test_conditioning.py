@@ -456,6 +456,25 @@ class TestConditionalMean:
         assert completed.equals(mixed_density.conditional_mean(frame))
 
 
+class TestConditionalMode:
+    def test_most_probable_outcome(self, table_density):
+        rows = pd.DataFrame({"A": [None, "a", None], "B": [None, None, "y"], "C": [None, "k", "l"]})
+        cells = all_cells()
+        log_p = table_density.score_samples(cells)
+        found = table_density.conditional_mode(rows)
+        for i, row in rows.iterrows():
+            agrees = ((cells == row) | row.isna()).all(axis=1).to_numpy()
+            best = cells[agrees].iloc[log_p[agrees].argmax()]
+            assert found.loc[i].tolist() == best.tolist()
+
+    def test_of_a_gaussian_it_is_the_mean(self, gaussian_density):
+        row = np.array([2.0, np.nan, 250.0, 1.0])
+        (mean,), ((variance,),) = gaussian_conditional(row, [1])
+        found = gaussian_density.conditional_mode(row[None])[0]
+        assert (found[1] - mean) / np.sqrt(variance) == pytest.approx(0, abs=0.3)
+        assert np.array_equal(found[[0, 2, 3]], row[[0, 2, 3]])
+
+
 class TestPredictColumn:
     def test_probabilities_are_exact(self, table_density):
         cells = all_cells()

@@ -98,7 +98,7 @@ def as_polars(frame):
     return pl.DataFrame({name: x.tolist() for name, x in columns.items()})
 
 
-@pytest.mark.parametrize("strategy", ["draw", "mean"])
+@pytest.mark.parametrize("strategy", ["draw", "mean", "mode"])
 @pytest.mark.parametrize("convert", [lambda frame: frame, as_polars], ids=["pandas", "polars"])
 def test_frames_keep_names_and_dtypes(strategy, convert):
     frame = convert(mixed())
