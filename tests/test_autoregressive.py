@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 
-import sklearn_dgm.autoregressive
 from sklearn_dgm import AutoregressiveDensity
+from sklearn_dgm._training.net import Parts
 
 ONE_ORDER = {"order": "given", "dropout": 0.2}
 
@@ -29,6 +29,15 @@ ONE_ORDER = {"order": "given", "dropout": 0.2}
 def quick(**parameters):
     small = {"hidden_layer_sizes": (32,), "max_epochs": 5, "random_state": 0}
     return AutoregressiveDensity(**{**small, **ONE_ORDER, **parameters})
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Members are trained one after the other, unless a test says otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -216,7 +225,7 @@ def test_weights_equal_repeats_in_full_batches(X):
 def test_weights_of_any_size(X, size):
     expected = quick().fit(X).score_samples(X)
     scaled = quick().fit(X, sample_weight=np.full(len(X), size)).score_samples(X)
-    np.testing.assert_allclose(scaled, expected, atol=0.5)
+    assert np.abs(scaled - expected).mean() < 0.2
     one = np.ones(len(X))
     one[3] = size
     density = quick().fit(X, sample_weight=one)
@@ -539,13 +548,14 @@ def test_a_pickle_carries_the_weights_once(X):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
 def test_same_seed_same_bits_whatever_the_threads(X, n_threads):
-    before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
-    try:
-        scores = quick().fit(X).score_samples(X)
-    finally:
-        torch.set_num_threads(before)
-    np.testing.assert_array_equal(scores, quick().fit(X).score_samples(X))
+    density = several(n_orders=4).fit(X)
+    assert torch.get_num_threads() == n_threads
+    torch.set_num_threads(1)
+    again = several(n_orders=4).fit(X)
+    np.testing.assert_array_equal(density.score_samples(X), again.score_samples(X))
+    records = [[{**record, "duration": 0} for record in d.history_] for d in (density, again)]
+    assert records[0] == records[1]
 
 
 def test_same_bits_in_a_parallel_grid_search(X):
@@ -748,14 +758,15 @@ def test_ctrl_c_in_a_second_fit_loses_no_member(X):
 
 
 def test_ctrl_c_between_two_members(X, monkeypatch):
-    starts = []
+    starts, original = [], Parts.__call__
 
-    def start_from(*args):
-        starts.append(args)
+    def parts(self, member):
+        starts.append(member)
         if len(starts) == 2:
             raise KeyboardInterrupt
+        return original(self, member)
 
-    monkeypatch.setattr(sklearn_dgm.autoregressive, "start_from", start_from)
+    monkeypatch.setattr(Parts, "__call__", parts)
     density = several(warm_start=True)
     with pytest.raises(KeyboardInterrupt):
         density.fit(X)
@@ -765,6 +776,40 @@ def test_ctrl_c_between_two_members(X, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         density.fit(X)
     assert not hasattr(density, "net_")
+
+
+def test_ctrl_c_in_threads(X):
+    torch.set_num_threads(3)
+    settings = {"callbacks": [CtrlC()], "max_epochs": 500, "early_stopping": False}
+    density = several(**settings)
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert not hasattr(density, "net_")
+    density = several(**settings, warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert 1 <= len(members_of(density)) <= 3
+    assert 3 <= density.n_iter_ < 500
+    density.set_params(callbacks=None, max_epochs=1).fit(X)
+    assert len(members_of(density)) == 3
+
+
+def test_a_failure_in_one_thread_ends_the_others(X, monkeypatch):
+    original = Parts.__call__
+
+    def parts(self, member):
+        if member == 1:
+            raise ArithmeticError("one plus one")
+        return original(self, member)
+
+    density = several().fit(X)
+    expected = density.score_samples(X)
+    monkeypatch.setattr(Parts, "__call__", parts)
+    torch.set_num_threads(3)
+    density.set_params(max_epochs=10_000, early_stopping=False)
+    with pytest.raises(ArithmeticError, match="one plus one"):
+        density.fit(X)
+    np.testing.assert_array_equal(density.score_samples(X), expected)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])

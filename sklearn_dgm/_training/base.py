@@ -1,6 +1,8 @@
 """Base class of the densities that wrap a torch network fitted by maximum likelihood."""
 
 import copy
+import itertools
+import threading
 import warnings
 from abc import abstractmethod
 from contextlib import suppress
@@ -20,15 +22,18 @@ from sklearn_dgm._training.net import (
     Diverged,
     IncompleteRows,
     LikelihoodNet,
+    Parts,
     RowBatches,
-    Rows,
     StopTraining,
+    with_mean_one,
 )
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
+from sklearn_dgm._training.side_by_side import side_by_side
 from sklearn_dgm.base import BaseDensity, check_generator
 from sklearn_dgm.columns import MIXED
 from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.mixture import Mixture
+from sklearn_dgm.nn.randomness import drawing_from
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -55,7 +60,6 @@ OWN_NET_PARAMS = {
 }
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
-MAX_VALID_ROWS = 10_000
 # What passes through the network at once when scoring and sampling is bounded, and with it the memory.
 ROWS_AT_ONCE = 8192
 NUMBERS_AT_ONCE = 2**24
@@ -66,8 +70,8 @@ class BaseNeuralDensity(CallbackSupportMixin, BaseDensity):
 
     A family writes `_builder(Z, sample_weight)`, which returns a function that builds a module. A module offers
     `loss(z)`, `log_prob(z)` and `sample(n_samples, generator)`, with `forward` the loss, and `width`, how many numbers a
-    row takes up in it at most; where rows may have missing cells, NaN, `fill(z, uniforms)`, too. The density is an equal mixture of `_n_members()` modules, trained one by one, each with
-    other rows for validation. If `_settings(n_samples)` are several, the first member tries them all.
+    row takes up in it at most; where rows may have missing cells, NaN, `fill(z, uniforms)`, too. The density is an equal mixture of `_n_members()` modules, each trained with other rows for validation,
+    as many at once as torch has threads. If `_settings(n_samples)` are several, the first member tries them all.
 
     Parameters
     ----------
@@ -160,6 +164,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
     def _fit(self, Z, sample_weight):
         device = self._resolve_device()
+        # Scikit-learn's callbacks are told of one epoch after the other.
+        alone = device.type != "cpu" or getattr(self, "_skl_callbacks", [])
+        n_threads = 1 if alone else torch.get_num_threads()
         rng = check_generator(self.random_state)
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         with reproducible(rng, device):
@@ -173,46 +180,86 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             # Weights below one on average are shares of the rows, others may be repetitions of them.
             mean = np.clip(weight.mean(), 1.0, 1e6)
             completed = self._complete(Z, weight, rng)
-            build = self._builder(completed, mean * _with_mean_one(weight))
-            parts = self._parts(Z, completed, weight, rng, device)
+            build = self._builder(completed, mean * with_mean_one(weight))
+            fraction = self.validation_fraction if self.early_stopping else None
+            parts = Parts(Z, completed, weight, fraction, rng, device)
             try:
-                self._train_members(build, started, history, parts, device)
+                self._train_members(build, started, history, parts, rng, n_threads)
             except KeyboardInterrupt as interrupt:
                 interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")
                 raise
 
-    def _train_members(self, build, started, history, parts, device):
-        """Train the members one after the other; those that a warm start continues are `started`."""
-        members = []
-        for k, (train, valid) in zip(range(self._n_members()), parts, strict=False):
-            settings = self._settings(len(train))
-            if valid is None:  # and nothing to choose by
-                settings = settings[:1]
-            if k > 0 or started:
-                settings = [self._setting]
-            runs = []
-            for setting in settings:
+    def _train_members(self, build, started, history, parts, rng, n_threads):
+        """Train the members, as many at once as there are threads; those that a warm start continues are `started`.
+
+        What becomes of a member does not depend on those beside it.
+        """
+        settings = [self._setting] if started else self._settings(parts.n_train)
+        if not self.early_stopping:  # nothing to choose by
+            settings = settings[:1]
+        members = {}
+
+        def train(pairs):
+            is_trial = len({k for k, _ in pairs}) < len(pairs)
+            stop, runs = threading.Event(), []
+            for k, setting in pairs:
                 module = copy.deepcopy(started[k]) if k < len(started) else build(k, setting)
-                monitor = Monitor(
-                    history,
-                    log_det=self._mean_log_det(),
-                    member=k,
-                    setting=setting,
-                    valid=valid,
-                    patience=self.n_iter_no_change,
-                    verbose=self.verbose,
-                )
-                net = self._make_net(module.float(), len(train), valid, monitor, device)
-                self._report_epochs(net, monitor, members)
+                runs.append(_Run(k, setting, module.float(), torch_generator(rng, parts.device)))
+
+            def train_run(run):
+                # One after the other, the record of a run goes on from those before it.
+                before = [record for other in runs[: runs.index(run)] for record in other.records]
+                run.history, run.n_before = history + before, len(history + before)
                 try:
-                    self._train(net, train, monitor)
+                    self._train_run(run, parts, stop, list(members.values()))
                 finally:
-                    if monitor.best_state is not None:
-                        runs.append((monitor.best_score, setting, _best(net, monitor)))
-                        _, self._setting, module = max(runs, key=lambda run: run[0])
-                        # An interrupted warm start has these, and those that it did not come to.
-                        self._keep(net, [*members, module, *started[k + 1 :]], history)
-            members.append(module)
+                    if run.best is not None and not is_trial:
+                        members[run.member] = run.best
+
+            try:
+                side_by_side(train_run, runs, n_threads, stop)
+            finally:
+                begun = [run for run in runs if run.best is not None]
+                if begun:
+                    winner = max(begun, key=lambda run: run.score)
+                    self._setting = winner.setting
+                    members.setdefault(winner.member, winner.best)
+                    for run in begun:
+                        history.extend(run.records)
+                    # An interrupted warm start has these, and those that it did not come to.
+                    kept = dict(enumerate(started)) | members
+                    in_order = itertools.takewhile(lambda k: k in kept, itertools.count())
+                    self._keep(begun[-1].net, [kept[k] for k in in_order], history)
+
+        others = range(1, self._n_members())
+        if len(settings) == 1:
+            train([(k, settings[0]) for k in (0, *others)])
+            return
+        train([(0, setting) for setting in settings])
+        if others:
+            train([(k, self._setting) for k in others])
+
+    def _train_run(self, run, parts, stop, members):
+        """Train one member; whatever ends it, the run has its best weights so far, if it came to have any."""
+        with drawing_from(run.generator):
+            train, valid = parts(run.member)
+            monitor = Monitor(
+                run.history,
+                log_det=self._mean_log_det(),
+                member=run.member,
+                setting=run.setting,
+                valid=valid,
+                patience=self.n_iter_no_change,
+                verbose=self.verbose,
+                stop=stop,
+            )
+            run.net = self._make_net(run.module, len(train), valid, monitor, parts.device)
+            self._report_epochs(run.net, monitor, members)
+            try:
+                self._train(run.net, train, monitor)
+            finally:
+                if monitor.best_state is not None:
+                    run.score, run.best = monitor.best_score, _best(run.net, monitor)
 
     def _mean_log_det(self):
         """For each column the mean log-Jacobian of its cells; those at atoms have none."""
@@ -255,30 +302,6 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         columns = self.schema_.columns_
         n_levels = [None if c.categories is None else len(c.categories) for c in columns]
         return complete(Z, weight, n_levels, rng)
-
-    def _parts(self, Z, completed, weight, rng, device):
-        """Training and validation rows of each member; as far as the rows go, no row validates twice."""
-
-        def tensor(array):
-            return torch.from_numpy(array.astype(np.float32)).to(device)
-
-        def rows(index, is_training=False):
-            z, w = tensor(Z[index]), tensor(_with_mean_one(weight[index]))
-            if is_training and completed is not Z:
-                return IncompleteRows(tensor(completed[index]), w, given=z)
-            return Rows(z, w)
-
-        order = rng.permutation(len(Z))
-        n_valid = min(round(self.validation_fraction * len(Z)), MAX_VALID_ROWS)
-        n_valid = min(max(n_valid, 1), len(Z) - 1)
-        while True:
-            if not self.early_stopping:
-                yield rows(slice(None), is_training=True), None
-            elif len(Z) == 1:  # which has to serve for both
-                yield rows(order, is_training=True), rows(order)
-            else:
-                yield rows(order[n_valid:], is_training=True), rows(order[:n_valid])
-                order = np.roll(order, -n_valid)
 
     def _report_epochs(self, net, monitor, members):
         """Have scikit-learn's callbacks told of every epoch; a fitted copy is made only if they ask for one."""
@@ -413,6 +436,21 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             yield part.numpy()
 
 
+class _Run:
+    """One member in training, with one setting, and in the end what came of it."""
+
+    net = best = score = None
+
+    def __init__(self, member, setting, module, generator):
+        self.member, self.setting, self.module, self.generator = member, setting, module, generator
+        self.history, self.n_before = [], 0
+
+    @property
+    def records(self):
+        """The record of its own epochs."""
+        return self.history[self.n_before :]
+
+
 def _best(net, monitor):
     """The module with its best weights, in double precision; the net lets go of all that only training needs."""
     module = net.module_
@@ -421,9 +459,3 @@ def _best(net, monitor):
     net.optimizer_.state.clear()
     monitor.release()
     return module.double().eval()
-
-
-def _with_mean_one(weight):
-    """Scale weights of any size; only their ratios count."""
-    weight = weight / weight.max()
-    return weight / weight.mean()

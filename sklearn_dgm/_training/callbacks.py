@@ -31,6 +31,8 @@ class Monitor(Callback):
         Epochs without a better validation likelihood before training stops.
     verbose : int
         Whether to print a line an epoch.
+    stop : threading.Event or None
+        Ends training before the next step, when set.
     """
 
     # Log-likelihoods must rise by this many nats a row to count as better.
@@ -38,7 +40,7 @@ class Monitor(Callback):
 
     task = best_state = None
 
-    def __init__(self, history, log_det, member, setting, valid, patience, verbose):
+    def __init__(self, history, log_det, member, setting, valid, patience, verbose, stop=None):
         self.history = history
         of_this = {"member": member, "setting": setting}.items()
         self.n_epochs = sum(of_this <= record.items() for record in history)
@@ -51,6 +53,7 @@ class Monitor(Callback):
         self.valid = valid
         self.patience = patience
         self.verbose = verbose
+        self.stop = stop
 
     def report_to(self, task, hooks):
         """Tell scikit-learn's callbacks of every epoch.
@@ -66,7 +69,7 @@ class Monitor(Callback):
 
     def release(self):
         """Let go of what only training needs, so that a pickle of the net does not carry it."""
-        self.task = self.hooks = self.epoch_task = self.best_state = self.valid = None
+        self.task = self.hooks = self.epoch_task = self.best_state = self.valid = self.stop = None
 
     def on_train_begin(self, net, **kwargs):
         """Start from the weights as they are, which training has to better."""
@@ -77,6 +80,11 @@ class Monitor(Callback):
         if self.valid is not None:
             with suppress(Diverged):
                 self.best_score = self.valid_log_det - net.mean_loss(self.valid)
+
+    def on_batch_begin(self, net, **kwargs):
+        """Stop, if something else has failed."""
+        if self.stop is not None and self.stop.is_set():
+            raise StopTraining
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell scikit-learn's callbacks."""

@@ -4,12 +4,17 @@ import copy
 import dis
 import sys
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
 from sklearn_dgm.nn.completion import redraw
+from sklearn_dgm.nn.randomness import current_generator
+
+# Rows that validate at most.
+MAX_VALID_ROWS = 10_000
 
 
 class StopTraining(Exception):
@@ -71,6 +76,70 @@ class IncompleteRows(Rows):
         self.z[index] = redraw(self.module, self.given[index], self.z[index])
 
 
+def with_mean_one(weight):
+    """Scale weights of any size; only their ratios count."""
+    weight = weight / weight.max()
+    return weight / weight.mean()
+
+
+class Parts:
+    """The training and the validation rows of each member; as far as the rows go, no row validates twice.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, d)
+        Encoded rows, NaN where a cell is missing.
+    completed : ndarray of shape (n, d)
+        The rows without missing cells; Z itself, if it has none.
+    weight : ndarray of shape (n,)
+        Weights of the rows.
+    validation_fraction : float or None
+        Share of the rows that validate; None for none.
+    rng : numpy.random.Generator
+        What decides which rows.
+    device : torch.device
+        Where the tensors are to be.
+    """
+
+    def __init__(self, Z, completed, weight, validation_fraction, rng, device):
+        self.Z, self.completed, self.weight = Z, completed, weight
+        self.device = device
+        n = len(Z)
+        self.order = rng.permutation(n)
+        self.validates = validation_fraction is not None
+        self.n_valid = 0
+        if self.validates:
+            n_valid = min(round(validation_fraction * n), MAX_VALID_ROWS)
+            self.n_valid = min(max(n_valid, 1), n - 1)
+
+    @property
+    def n_train(self):
+        """Number of training rows of a member."""
+        return len(self.Z) - self.n_valid
+
+    def __call__(self, member):
+        """Training rows, and validation rows or None."""
+        if not self.validates:
+            return self._training_rows(slice(None)), None
+        order = np.roll(self.order, -member * self.n_valid)
+        if len(order) == 1:  # which has to serve for both
+            return self._training_rows(order), Rows(*self._tensors(order))
+        valid = Rows(*self._tensors(order[: self.n_valid]))
+        return self._training_rows(order[self.n_valid :]), valid
+
+    def _training_rows(self, index):
+        z, weight = self._tensors(index)
+        if self.completed is self.Z:
+            return Rows(z, weight)
+        return IncompleteRows(self._tensor(self.completed[index]), weight, given=z)
+
+    def _tensors(self, index):
+        return self._tensor(self.Z[index]), self._tensor(with_mean_one(self.weight[index]))
+
+    def _tensor(self, array):
+        return torch.from_numpy(array.astype(np.float32)).to(self.device)
+
+
 class RowBatches:
     """Batches by slicing tensors, which on small networks takes half the time of a `DataLoader`.
 
@@ -94,12 +163,17 @@ class RowBatches:
 
     def __iter__(self):
         n = len(self.rows)
-        order = torch.randperm(n).to(self.rows.z.device) if self.shuffle else None
+        order = self._shuffled(n) if self.shuffle else None
         if isinstance(self.rows, IncompleteRows):
             self.rows.complete(order[: self.max_rows] if self.shuffle else slice(self.max_rows))
         for start in range(0, min(n, self.max_rows), self.batch_size):
             batch = slice(start, start + self.batch_size)
             yield self.rows[order[batch] if self.shuffle else batch]
+
+    def _shuffled(self, n):
+        generator = current_generator()
+        device = None if generator is None else generator.device
+        return torch.randperm(n, generator=generator, device=device).to(self.rows.z.device)
 
 
 class WeightAverage:

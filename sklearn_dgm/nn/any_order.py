@@ -16,6 +16,7 @@ from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
 from sklearn_dgm.nn.made import MADE, LinearPath, MaskedLinear
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
+from sklearn_dgm.nn.randomness import current_generator
 from sklearn_dgm.nn.start import start_from
 
 # Orders among which training chooses, and whose masks are kept.
@@ -232,7 +233,10 @@ class OrderMixture(Mixture):
 
     def any_member(self):
         """The network in a random one of the orders of training."""
-        order = self.trained[int(torch.randint(len(self.trained), ()))]
+        generator = current_generator()
+        device = None if generator is None else generator.device
+        number = torch.randint(len(self.trained), (), generator=generator, device=device)
+        order = self.trained[int(number)]
         return Ordered(self.network, self.orders, order)
 
     def log_prob(self, z):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import torch
 
+from sklearn_dgm.nn.randomness import current_generator
+
 # Particles for each row with missing cells; so many times more, up to the second number, where these are worth too few.
 N_PARTICLES, MAX_PARTICLES, GROWTH, MIN_ESS = 128, 1024, 8, 8.0
 # For so many particles there may be one joint outcome of the missing cells more than worth enumerating.
@@ -270,19 +272,19 @@ def redraw(module, z, current):
     Returns
     -------
     completed : Tensor of shape (n, d)
-        The rows, completed with torch's own generator.
+        The rows, completed with the current generator.
     """
     module, completed = module.any_member(), z.clone()
     incomplete = torch.nonzero(z.isnan().any(dim=1))[:, 0]
     at_once = min(NUMBERS_AT_ONCE // module.width, ROWS_AT_ONCE) // N_PROPOSALS
     for rows in incomplete.split(max(at_once, 1)):
         given, held = z[rows], current[rows]
-        uniforms = _uniforms(len(rows) * N_PROPOSALS, z, None)
+        uniforms = _uniforms(len(rows) * N_PROPOSALS, z, current_generator())
         filled, log_weight = module.fill(given.repeat_interleave(N_PROPOSALS, dim=0), uniforms)
         own = torch.where(given.isnan(), 0, module.log_prob_features(held)).sum(dim=1)
         filled = torch.cat([held[:, None], filled.reshape(len(rows), N_PROPOSALS, -1)], dim=1)
         log_weight = torch.cat([own[:, None], log_weight.reshape(len(rows), -1)], dim=1)
-        noise = -torch.log(torch.empty_like(log_weight).exponential_())
+        noise = -torch.log(torch.empty_like(log_weight).exponential_(generator=current_generator()))
         chosen = (log_weight + noise).argmax(dim=1)
         completed[rows] = filled[torch.arange(len(rows), device=z.device), chosen]
     return completed

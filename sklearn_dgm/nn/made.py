@@ -17,6 +17,7 @@ from sklearn_dgm.nn.masks import (
     steps_until_seen,
     topological_order,
 )
+from sklearn_dgm.nn.randomness import dropout
 
 # How much the piecewise-linear inputs weigh beside the others; less makes smoother conditionals.
 PIECE_WEIGHT = 0.2
@@ -368,10 +369,10 @@ class MADE(nn.Module):
     def params(self, z):
         """Parameters of all conditionals, of shape (n, n_params)."""
         features = self.features(z)
-        h = F.dropout(self.inputs(features), self.input_dropout, self.training)
+        h = dropout(self.inputs(features), self.input_dropout, self.training)
         for layer in self.hidden:
             h = self.activation(layer(h))
-            h = F.dropout(h, self.dropout, self.training)
+            h = dropout(h, self.dropout, self.training)
         rows = torch.from_numpy(self.linear_rows).to(z.device)
         return (self.out(h) + self.bias).index_add(1, rows, self.skip(_tamed(features)))
 

@@ -1,0 +1,56 @@
+"""Where training draws its random numbers: torch's own generator, or that of a block.
+
+Torch's own is one for the process. With a generator each, networks can be trained side by side in threads, and what one
+draws does not depend on the others.
+"""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+
+_GENERATOR = ContextVar("generator", default=None)
+
+
+@contextmanager
+def drawing_from(generator):
+    """Let :func:`current_generator` be a given one for the length of a block.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        On the device of the tensors that are drawn.
+    """
+    token = _GENERATOR.set(generator)
+    try:
+        yield
+    finally:
+        _GENERATOR.reset(token)
+
+
+def current_generator():
+    """The generator of the block, None for torch's own."""
+    return _GENERATOR.get()
+
+
+def dropout(x, share, training):
+    """Set a share of the numbers to zero and scale the others up, in training.
+
+    Parameters
+    ----------
+    x : Tensor
+        Numbers.
+    share : float
+        Probability of a zero.
+    training : bool
+        Whether to do so at all.
+
+    Returns
+    -------
+    x : Tensor
+        Of the same shape and expectation.
+    """
+    if not training or share == 0:
+        return x
+    keep = torch.empty_like(x).bernoulli_(1 - share, generator=current_generator())
+    return x * keep.div_(1 - share)
