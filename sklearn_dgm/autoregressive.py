@@ -198,6 +198,9 @@ default="random"
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
     grid, in "mixed" ones single values have a probability. `schema_` says what was found, and `column_kinds` overrules it.
 
+    The networks of the orders are trained side by side, in as many threads as torch has (`torch.set_num_threads`,
+    ``OMP_NUM_THREADS``); what comes of it does not depend on how many these are.
+
     Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the observed
     cells, as if the others were missing at random: training draws the missing cells of its rows anew for each pass, given
     the others and the network as it is [5]_, from a first completion by chained equations. It takes two to three times
