@@ -5,13 +5,13 @@
 
 import copy
 import functools
-from numbers import Integral
 
 import narwhals as nw
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._frames import fill, is_frame, raw_columns
+from sklearn_dgm._prediction import ColumnPrediction, check_count, resample
 from sklearn_dgm._quadrature import integrate
 from sklearn_dgm.base import BaseDensity, check_generator
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, _position_of
@@ -91,7 +91,7 @@ class ConditionalMixin:
         ((50, 2), True, {12.0})
         """
         check_is_fitted(self)
-        _check_count(n_samples, "n_samples")
+        check_count(n_samples, "n_samples")
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         draws, ess = self._conditional_draws(Z, int(n_samples), check_generator(random_state))
@@ -107,7 +107,7 @@ class ConditionalMixin:
         n_particles = max(N_PARTICLES, PARTICLES_PER_DRAW * together)
         for part in self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng):
             weight = _normalised(part.log_weight, part.rows // n_rounds, Z)
-            chosen = _resample(weight, together, rng)
+            chosen = resample(weight, together, rng)
             draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
             ess[part.rows] = part.effective_sample_size
         draws = draws.reshape(len(Z), -1, Z.shape[1])[:, :n_samples]
@@ -351,11 +351,6 @@ class ConditionalMixin:
         return _MarginalDensity._of(self, positions)
 
 
-def _check_count(count, name):
-    if not isinstance(count, Integral) or count < 1:
-        raise ValueError(f"{name} should be a positive integer, got {count!r}.")
-
-
 def _expected(column, z, weight):
     """Weighted mean of numbers, and the heaviest of categories, in each row."""
     if column.kind != CATEGORICAL:
@@ -391,20 +386,6 @@ def _normalised(log_weight, rows, Z):
     if log_weight.shape[1] == 1:
         return np.ones_like(weight)
     return weight / weight.sum(axis=1, keepdims=True)
-
-
-def _resample(weight, n_draws, rng):
-    """Systematic resampling: which completions are drawn, of shape (n_rows, n_draws), in random order."""
-    n, m = weight.shape
-    points = (np.arange(n_draws) + rng.random((n, 1))) / n_draws
-    bounds = np.cumsum(weight, axis=1)
-    bounds /= bounds[:, -1:]
-    # One search for all rows, which stand behind each other on the line.
-    chosen = np.searchsorted(
-        (bounds + np.arange(n)[:, None]).ravel(), points + np.arange(n)[:, None], "right"
-    )
-    chosen = np.clip(chosen - m * np.arange(n)[:, None], 0, m - 1)
-    return rng.permuted(chosen, axis=1)
 
 
 def _with_given_cells(schema, Z, X):
@@ -497,147 +478,3 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
     def _completions(self, Z, n_particles, rng=None):
         for part in self.density._completions(self._embed(Z), n_particles, rng):
             yield part._replace(z=part.z[..., self.columns])
-
-
-class ColumnPrediction:
-    """Distributions of one column, one for each row of a table, as :meth:`ConditionalMixin.predict_column` gives them.
-
-    Parameters
-    ----------
-    column : Column
-        What is known of the column.
-    z : ndarray of shape (n_values,) or (n_rows, n_values)
-        Encoded values, the same for every row or not.
-    probabilities : ndarray of shape (n_rows, n_values)
-        Their probabilities.
-    effective_sample_size : ndarray of shape (n_rows,) or None
-        See below.
-
-    Attributes
-    ----------
-    probabilities : ndarray of shape (n_rows, n_values)
-        Probability of each value; the sum of a row is 1.
-    categories : ndarray of shape (n_values,) or None
-        The values, in increasing order, of a categorical column or of few whole numbers; else None.
-    values : ndarray of shape (n_values,) or (n_rows, n_values)
-        The values, in the units of the table.
-    effective_sample_size : ndarray of shape (n_rows,) or None
-        Number of independent draws that weighted draws are worth, infinity where the density was integrated; None for
-        `categories`.
-    """
-
-    def __init__(self, column, z, probabilities, effective_sample_size=None):
-        self._column = column
-        self._z = z
-        self.probabilities = probabilities
-        self.effective_sample_size = effective_sample_size
-
-    @property
-    def values(self):
-        """The values, in the units of the table."""
-        return self._column.decoded(self._z)
-
-    @property
-    def categories(self):
-        """The values, where they are the same for every row."""
-        return self.values if self._z.ndim == 1 else None
-
-    def mode(self):
-        """The most probable value of each row.
-
-        Returns
-        -------
-        mode : ndarray of shape (n_rows,)
-            Values of the column.
-
-        Raises
-        ------
-        TypeError
-            If the column has a density, of which the values are only some points.
-        """
-        if self._z.ndim > 1:
-            raise TypeError(f"{self._column.where} has no most probable value; take its quantile.")
-        return self.values[self.probabilities.argmax(axis=1)]
-
-    def mean(self):
-        """Expectation of the column in each row.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_rows,)
-            Float64 numbers, or times (in UTC, where the column has a time zone; so are `values` and quantiles).
-
-        Raises
-        ------
-        TypeError
-            If the column is categorical.
-        """
-        self._check_ordered()
-        column = self._column
-        x = np.sum(self.probabilities * self._z, axis=1) * column.scale + column.location
-        return column.clock.times(x) if column.clock else x
-
-    def quantile(self, q=0.5):
-        """Quantiles of the column in each row.
-
-        Parameters
-        ----------
-        q : float or array-like of shape (n_quantiles,), default=0.5
-            Probabilities between 0 and 1.
-
-        Returns
-        -------
-        quantiles : ndarray of shape (n_rows,) or (n_rows, n_quantiles)
-            The smallest values below or at which so much of the probability is.
-
-        Raises
-        ------
-        TypeError
-            If the column is categorical.
-        ValueError
-            If `q` is not a number between 0 and 1, or a list of such.
-        """
-        self._check_ordered()
-        shares = np.asarray(q, dtype=np.float64)
-        if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
-            raise ValueError(
-                f"q should be between 0 and 1, one or a list of such numbers, got {q!r}."
-            )
-        z = np.broadcast_to(self._z, self.probabilities.shape)
-        order = np.argsort(z, axis=1)
-        below = np.cumsum(np.take_along_axis(self.probabilities, order, axis=1), axis=1)
-        # Rounding must not leave a quantile above all values.
-        place = (below[:, None] < np.atleast_1d(shares)[:, None] - 1e-12).sum(axis=2)
-        found = np.take_along_axis(np.take_along_axis(z, order, axis=1), place, axis=1)
-        return self._column.decoded(found if shares.ndim else found[:, 0])
-
-    def sample(self, n_samples=1, random_state=None):
-        """Draw values.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of draws for each row.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed for reproducible draws.
-
-        Returns
-        -------
-        values : ndarray of shape (n_rows, n_samples)
-            Values of the column.
-
-        Raises
-        ------
-        ValueError
-            If `n_samples` is not a positive integer.
-        """
-        _check_count(n_samples, "n_samples")
-        chosen = _resample(self.probabilities, n_samples, check_generator(random_state))
-        z = np.broadcast_to(self._z, self.probabilities.shape)
-        return self._column.decoded(np.take_along_axis(z, chosen, axis=1))
-
-    def _check_ordered(self):
-        if self._column.kind == CATEGORICAL:
-            raise TypeError(
-                f"{self._column.where} is categorical; ask for its probabilities or its mode."
-            )

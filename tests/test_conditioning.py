@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from sklearn_dgm import AutoregressiveDensity, is_density
-from sklearn_dgm._conditioning import ColumnPrediction, _resample
+from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._training.net import IncompleteRows, RowBatches
 from sklearn_dgm.nn import completion
 
@@ -599,10 +599,10 @@ def test_quantiles_of_weighted_values(mixed_density):
 
 def test_systematic_resampling_is_even():
     weight = np.random.default_rng(0).dirichlet(np.ones(7), size=5)
-    chosen = _resample(weight, 1000, np.random.default_rng(0))
+    chosen = resample(weight, 1000, np.random.default_rng(0))
     counts = np.array([np.bincount(row, minlength=7) for row in chosen])
     assert np.abs(counts - 1000 * weight).max() < 1.001
-    first = _resample(np.tile(weight, (4000, 1)), 3, np.random.default_rng(1))[::5, 0]
+    first = resample(np.tile(weight, (4000, 1)), 3, np.random.default_rng(1))[::5, 0]
     assert stats.chisquare(np.bincount(first, minlength=7), 4000 * weight[0]).pvalue > 1e-3
 
 
@@ -728,64 +728,3 @@ def skewed_rows(n, seed=0):
     return np.column_stack(
         [x, np.sin(3 * x) + 0.2 * rng.normal(size=n), 1e4 * rng.gamma(2, size=n)]
     )
-
-
-class TestNormalScores:
-    @pytest.fixture(scope="class", params=["logistic-mixture", "gaussian-mixture"])
-    def density(self, request):
-        return quick(order="given", conditional=request.param, max_epochs=10).fit(skewed_rows(500))
-
-    def test_there_and_back(self, density):
-        X = skewed_rows(200, seed=1)
-        np.testing.assert_allclose(
-            density.from_normal_scores(density.normal_scores(X)), X, rtol=1e-7
-        )
-        normal = 2 * np.random.default_rng(0).normal(size=(500, 3))
-        back = density.normal_scores(density.from_normal_scores(normal))
-        np.testing.assert_allclose(back, normal, atol=1e-7)
-
-    def test_draws_become_independent_normals(self, density):
-        normal = density.normal_scores(density.sample(3000, random_state=0))
-        for column in normal.T:
-            assert stats.kstest(column, "norm").pvalue > 1e-3
-        np.testing.assert_allclose(np.corrcoef(normal.T), np.eye(3), atol=0.07)
-        np.testing.assert_allclose(np.corrcoef(np.abs(normal).T), np.eye(3), atol=0.07)
-
-    def test_its_jacobian_is_the_density(self, density):
-        X = skewed_rows(30, seed=2)
-        log_p = stats.norm.logpdf(density.normal_scores(X)).sum(axis=1)
-        for j, step in enumerate([1e-6, 1e-6, 1e-2]):
-            move = step * np.eye(3)[j]
-            change = density.normal_scores(X + move)[:, j] - density.normal_scores(X - move)[:, j]
-            log_p += np.log(change / (2 * step))
-        np.testing.assert_allclose(log_p, density.score_samples(X), atol=1e-3)
-
-    def test_frames(self):
-        frame = pd.DataFrame(skewed_rows(100), columns=list("abc"), index=np.arange(100) + 7)
-        density = quick(order=[2, 0, 1]).fit(frame)
-        normal = density.normal_scores(frame)
-        assert list(normal.columns) == list("abc")
-        assert normal.index.equals(frame.index)
-        back = density.from_normal_scores(normal.to_numpy())
-        np.testing.assert_allclose(back, frame, rtol=1e-7)
-
-    def test_it_needs_one_order_and_continuous_columns(self):
-        density = quick().fit(skewed_rows(100))
-        for method in (density.normal_scores, density.from_normal_scores):
-            with pytest.raises(ValueError, match="a single order of the columns"):
-                method(skewed_rows(2))
-        density = quick(order="any", n_orders=1).fit(skewed_rows(100))
-        with pytest.raises(ValueError, match="a single order of the columns"):
-            density.normal_scores(skewed_rows(2))
-        density = quick(order="given").fit(np.round(skewed_rows(100)).astype(int))
-        for method in (density.normal_scores, density.from_normal_scores):
-            with pytest.raises(ValueError, match="column 0 is integer, but only continuous"):
-                method(np.zeros((1, 3), dtype=int))
-
-    def test_errors(self, density):
-        X = skewed_rows(3)
-        X[1, 2] = np.nan
-        with pytest.raises(ValueError, match="column 2, row 1 is missing"):
-            density.normal_scores(X)
-        with pytest.raises(ValueError, match="scores has 2 columns, not 3"):
-            density.from_normal_scores(X[:1, :2])

@@ -30,7 +30,8 @@ ALLOWED = {
     "_training": {*FLOOR, "nn", "_training"},
     "utils": {*FLOOR, "utils"},
     "histogram": {*FLOOR, "_binning"},
-    "_conditioning": {*FLOOR, "_frames", "_quadrature"},
+    "_prediction": FLOOR,
+    "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}

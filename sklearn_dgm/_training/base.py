@@ -1,6 +1,7 @@
 """Base class of the densities that wrap a torch network fitted by maximum likelihood."""
 
 import copy
+import functools
 import itertools
 import threading
 import warnings
@@ -70,8 +71,10 @@ class BaseNeuralDensity(CallbackSupportMixin, BaseDensity):
 
     A family writes `_builder(Z, sample_weight)`, which returns a function that builds a module. A module offers
     `loss(z)`, `log_prob(z)` and `sample(n_samples, generator)`, with `forward` the loss, and `width`, how many numbers a
-    row takes up in it at most; where rows may have missing cells, NaN, `fill(z, uniforms)`, too. The density is an equal mixture of `_n_members()` modules, each trained with other rows for validation,
-    as many at once as torch has threads. If `_settings(n_samples)` are several, the first member tries them all.
+    row takes up in it at most; where rows may have missing cells, NaN, `fill(z, uniforms)`, too. What is random in its
+    training it draws from :func:`~sklearn_dgm.nn.randomness.current_generator`. The density is an equal mixture of
+    `_n_members()` modules, each trained with other rows for validation, as many at once as torch has threads. If
+    `_settings(n_samples)` are several, the first member tries them all.
 
     Parameters
     ----------
@@ -197,40 +200,10 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         settings = [self._setting] if started else self._settings(parts.n_train)
         if not self.early_stopping:  # nothing to choose by
             settings = settings[:1]
-        members = {}
-
-        def train(pairs):
-            is_trial = len({k for k, _ in pairs}) < len(pairs)
-            stop, runs = threading.Event(), []
-            for k, setting in pairs:
-                module = copy.deepcopy(started[k]) if k < len(started) else build(k, setting)
-                runs.append(_Run(k, setting, module.float(), torch_generator(rng, parts.device)))
-
-            def train_run(run):
-                # One after the other, the record of a run goes on from those before it.
-                before = [record for other in runs[: runs.index(run)] for record in other.records]
-                run.history, run.n_before = history + before, len(history + before)
-                try:
-                    self._train_run(run, parts, stop, list(members.values()))
-                finally:
-                    if run.best is not None and not is_trial:
-                        members[run.member] = run.best
-
-            try:
-                side_by_side(train_run, runs, n_threads, stop)
-            finally:
-                begun = [run for run in runs if run.best is not None]
-                if begun:
-                    winner = max(begun, key=lambda run: run.score)
-                    self._setting = winner.setting
-                    members.setdefault(winner.member, winner.best)
-                    for run in begun:
-                        history.extend(run.records)
-                    # An interrupted warm start has these, and those that it did not come to.
-                    kept = dict(enumerate(started)) | members
-                    in_order = itertools.takewhile(lambda k: k in kept, itertools.count())
-                    self._keep(begun[-1].net, [kept[k] for k in in_order], history)
-
+        # The first stage may choose what the others get.
+        train = functools.partial(
+            self._train_stage, build, started, {}, history, parts, rng, n_threads
+        )
         others = range(1, self._n_members())
         if len(settings) == 1:
             train([(k, settings[0]) for k in (0, *others)])
@@ -238,6 +211,39 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         train([(0, setting) for setting in settings])
         if others:
             train([(k, self._setting) for k in others])
+
+    def _train_stage(self, build, started, members, history, parts, rng, n_threads, pairs):
+        """Train pairs of a member and a setting side by side; a member that has several gets the best."""
+        is_trial = len({k for k, _ in pairs}) < len(pairs)
+        stop, runs = threading.Event(), []
+        for k, setting in pairs:
+            module = copy.deepcopy(started[k]) if k < len(started) else build(k, setting)
+            runs.append(_Run(k, setting, module.float(), torch_generator(rng, parts.device)))
+
+        def train(run):
+            # In one thread, the record of a run goes on from those before it.
+            before = [record for other in runs[: runs.index(run)] for record in other.records]
+            run.history, run.n_before = history + before, len(history + before)
+            try:
+                self._train_run(run, parts, stop, list(members.values()))
+            finally:
+                if run.best is not None and not is_trial:
+                    members[run.member] = run.best
+
+        try:
+            side_by_side(train, runs, n_threads, stop)
+        finally:
+            begun = [run for run in runs if run.best is not None]
+            if begun:
+                winner = max(begun, key=lambda run: run.score)
+                self._setting = winner.setting
+                members.setdefault(winner.member, winner.best)
+                for run in begun:
+                    history.extend(run.records)
+                # An interrupted warm start has these, and those that it did not come to.
+                kept = dict(enumerate(started)) | members
+                in_order = itertools.takewhile(lambda k: k in kept, itertools.count())
+                self._keep(begun[-1].net, [kept[k] for k in in_order], history)
 
     def _train_run(self, run, parts, stop, members):
         """Train one member; whatever ends it, the run has its best weights so far, if it came to have any."""
