@@ -53,8 +53,8 @@ def _between(z, log_p, n_added):
     """Nodes to add, more of them in gaps that may hold more of the integral."""
     best = log_p.max(axis=1, keepdims=True)
     p = np.exp(log_p - np.where(np.isfinite(best), best, 0))
-    # The root spreads them: a narrow peak that no node has met yet is not where the density seems to be.
-    share = np.sqrt(np.diff(z, axis=1) * np.maximum(p[:, 1:], p[:, :-1]))
+    # Less than in proportion: a narrow peak that no node has met yet is not where the density seems to be.
+    share = (np.diff(z, axis=1) * np.maximum(p[:, 1:], p[:, :-1])) ** (2 / 3)
     below = np.cumsum(share, axis=1)
     below /= np.maximum(below[:, -1:], np.finfo(float).tiny)
     below = np.hstack([np.zeros((len(z), 1)), below])
