@@ -236,6 +236,13 @@ class TestFit:
         X[::3] = np.nan
         assert np.isfinite(quick(early_stopping=early_stopping).fit(X).score(gaussian_rows(9)))
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_a_single_hole_may_be_in_a_validation_row(self, seed):
+        X = gaussian_rows(20)
+        X[3, 1] = np.nan
+        density = quick(n_orders=4, random_state=seed, validation_fraction=0.3).fit(X)
+        assert np.isfinite(density.score_samples(X)).all()
+
     def test_each_pass_draws_the_missing_cells_anew(self, gaussian_density):
         given = torch.from_numpy(gaussian_density.schema_.encode(gaussian_holes(50))[0])
         rows = IncompleteRows(given.nan_to_num(0.0), torch.ones(50), given)

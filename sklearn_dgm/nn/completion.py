@@ -277,7 +277,8 @@ def redraw(module, z, current):
     module, completed = module.any_member(), z.clone()
     incomplete = torch.nonzero(z.isnan().any(dim=1))[:, 0]
     at_once = min(NUMBERS_AT_ONCE // module.width, ROWS_AT_ONCE) // N_PROPOSALS
-    for rows in incomplete.split(max(at_once, 1)):
+    # Of no rows, a split would be one empty part.
+    for rows in incomplete.split(max(at_once, 1)) if len(incomplete) else ():
         given, held = z[rows], current[rows]
         uniforms = _uniforms(len(rows) * N_PROPOSALS, z, current_generator())
         filled, log_weight = module.fill(given.repeat_interleave(N_PROPOSALS, dim=0), uniforms)
