@@ -29,7 +29,7 @@ def test_mass_and_mean(scale):
 
 
 def test_first_nodes_that_are_all_the_same():
-    z, log_weight = integrate(lambda z: stats.norm.logpdf(z, 3.0, 1e-6), np.full((1, 50), 3.0), 200)
+    _, log_weight = integrate(lambda z: stats.norm.logpdf(z, 3.0, 1e-6), np.full((1, 50), 3.0), 200)
     assert np.exp(log_weight).sum() == pytest.approx(1, abs=1e-2)
 
 
