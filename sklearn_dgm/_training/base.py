@@ -6,7 +6,7 @@ import itertools
 import threading
 import warnings
 from abc import abstractmethod
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from numbers import Integral, Real
 
 import numpy as np
@@ -62,7 +62,7 @@ OWN_NET_PARAMS = {
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
 # What passes through the network at once when scoring and sampling is bounded, and with it the memory.
-ROWS_AT_ONCE = 8192
+ROWS_AT_ONCE, SCORED_AT_ONCE = 8192, 1024
 NUMBERS_AT_ONCE = 2**24
 
 
@@ -396,18 +396,25 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         self.n_iter_ = len(history)
 
     def _in_chunks(self, function, Z):
-        """Apply a function of a tensor to the rows, a bounded number at once."""
+        """Apply a function of a tensor to the rows, a bounded number at once.
+
+        Chunks are shared among threads, not sums: on a busy machine threads that share a sum wait for each other, for
+        long, and how many they are would change its last bits.
+        """
         device = next(self.net_.module_.parameters()).device
-        step = self._rows_at_once()
-        with torch.no_grad():
-            return np.concatenate(
-                [
-                    function(torch.from_numpy(np.array(Z[start : start + step])).to(device))
-                    .cpu()
-                    .numpy()
-                    for start in range(0, len(Z), step)
-                ]
-            )
+        n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+        step = min(self._rows_at_once(), SCORED_AT_ONCE)
+        starts = list(range(0, len(Z), step))
+        results = {}
+
+        def compute(start):
+            with torch.no_grad():
+                z = torch.from_numpy(np.array(Z[start : start + step])).to(device)
+                results[start] = function(z).cpu().numpy()
+
+        with one_thread() if n_threads > 1 else nullcontext():
+            side_by_side(compute, starts, n_threads, threading.Event())
+        return np.concatenate([results[start] for start in starts])
 
     def _rows_at_once(self):
         return int(np.clip(NUMBERS_AT_ONCE // self.net_.module_.width, 1, ROWS_AT_ONCE))
