@@ -119,6 +119,7 @@ def parametrize_with_density_checks(estimators, *, expected_failed_checks=None):
             estimator, expected_failed_checks and expected_failed_checks(estimator)
         )
         for name, check in density_checks().items():
+            # As scikit-learn's parametrize_with_checks marks what its caller expects to fail, with the caller's reason.
             marks = [pytest.mark.xfail(reason=expected[name])] if name in expected else []
             test_id = f"{' '.join(repr(estimator).split())}-{name}"
             tests.append(pytest.param(estimator, check, marks=marks, id=test_id))
