@@ -3,10 +3,20 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import histogram, imports, impute, likelihood, report, sampling, speed, synthetic
+from benchmarks import (
+    any_order,
+    histogram,
+    imports,
+    impute,
+    likelihood,
+    report,
+    sampling,
+    speed,
+    synthetic,
+)
 from benchmarks.results import FOLDER
 
-MODULES = (likelihood, synthetic, impute, speed, histogram, sampling, imports, report)
+MODULES = (likelihood, synthetic, impute, any_order, speed, histogram, sampling, imports, report)
 
 
 def main(argv=None):

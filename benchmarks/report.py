@@ -28,6 +28,12 @@ FLAT = {
         SECONDS,
         ("notes", "notes", ""),
     ],
+    "any_order": [
+        ("nats per row and column", "log_likelihood", ".3f"),
+        ('less order="any"', "cost", "+.3f"),
+        ("standard error", "standard_error", ".3f"),
+        SECONDS,
+    ],
     "speed": [
         ("rows x columns", "case", ""),
         ("fit, seconds", "fit_seconds", ",.1f"),

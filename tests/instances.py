@@ -35,7 +35,7 @@ INSTANCES = {
     ),
     "autoregressive, all rows in one batch": lambda: AutoregressiveDensity(
         hidden_layer_sizes=(32,),
-        max_epochs=100,
+        max_epochs=30,
         early_stopping=False,
         batch_size=100_000,
         order="given",
@@ -50,15 +50,13 @@ TRAINING = (
     "test_weights_equal_repeats_on_held_out_rows"
 )
 
-# On the rows of that check these get no better than their start, in which weights are repeats.
-KEEP_THEIR_START = {
-    "autoregressive, trained to the end",
-    "autoregressive, any order",
-}
+# The first gets no better on the rows of that check than its start, in which weights are repeats; the other has one batch
+# an epoch, and too few for rounding to grow.
+REPEAT = {"autoregressive, trained to the end", "autoregressive, all rows in one batch"}
 
 # What an instance cannot pass, why, and the tests that stand in.
 EXPECTED_FAILED_CHECKS = {
     name: {"check_weights_equal_repeats": TRAINING}
     for name in INSTANCES
-    if name.startswith("autoregressive") and name not in KEEP_THEIR_START
+    if name.startswith("autoregressive") and name not in REPEAT
 }

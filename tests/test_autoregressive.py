@@ -735,7 +735,8 @@ def test_ctrl_c_under_warm_start_keeps_the_members_so_far(X):
     whole = several().fit(X)
     np.testing.assert_array_equal(density.order_, whole.order_)
     first, same = (weights_of(members_of(d)[0]) for d in (density, whole))
-    torch.testing.assert_close(first, same, rtol=0, atol=0)
+    # The optimizer that was interrupted has no fused form, which rounds in another way.
+    torch.testing.assert_close(first, same, rtol=0, atol=1e-6)
     before = density.score(X)
     density.fit(X)
     assert [member.adjacency.tolist() for member in members_of(density)] == [

@@ -101,7 +101,7 @@ def gaussian_rows(n, seed=0):
 def gaussian_density():
     # The start is a Gaussian already; without hidden units it stays close to one.
     return quick(
-        hidden_layer_sizes=(), n_orders=3, conditional="gaussian-mixture", max_epochs=20
+        hidden_layer_sizes=(), n_orders=3, conditional="gaussian-mixture", max_epochs=5
     ).fit(gaussian_rows(4000))
 
 
@@ -174,7 +174,7 @@ class TestScores:
         X = gaussian_rows(30)
         X[:, 2] = np.nan
         scaled = quick(
-            hidden_layer_sizes=(), n_orders=3, conditional="gaussian-mixture", max_epochs=20
+            hidden_layer_sizes=(), n_orders=3, conditional="gaussian-mixture", max_epochs=5
         ).fit(gaussian_rows(4000) * [1, 1, 1e6, 1])
         np.testing.assert_allclose(
             scaled.score_samples(X), gaussian_density.score_samples(X), atol=1e-2
@@ -371,7 +371,7 @@ class TestConditionalSample:
         monkeypatch.setattr(completion, "MIN_ESS", 0.0)
         _, ess = density.conditional_sample(row, random_state=0, return_ess=True)
         assert ess < 10
-        assert error < 0.2 < abs(density.conditional_mean(row)[0, 0] - best)
+        assert error < 0.4 < abs(density.conditional_mean(row)[0, 0] - best)
 
     def test_dtypes_are_those_of_fit(self):
         frame = mixed_table()

@@ -21,6 +21,8 @@ from sklearn_dgm.nn.start import start_from
 
 # Orders among which training chooses, and whose masks are kept.
 N_TRAINING_ORDERS, N_KEPT = 32, 64
+# Buffers that change with the order.
+CHANGING = ("mask", "start", "spread", "residual_weight", "residual_bias")
 # Orders in which a step of training looks at its rows, and those in which rows with missing cells are scored at most.
 N_ORDERS_A_STEP, N_GIVEN = 4, 4
 
@@ -105,7 +107,7 @@ class OfOrder:
         self.buffers = {
             name: buffer
             for name, buffer in module.named_buffers()
-            if name.rpartition(".")[2] in ("mask", "start", "spread")
+            if name.rpartition(".")[2] in CHANGING
         }
 
 

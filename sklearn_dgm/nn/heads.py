@@ -94,7 +94,8 @@ class Logistic:
     def log_density(cls, u):
         """Log-density, elementwise."""
         u = u / cls.scale
-        return F.logsigmoid(u) + F.logsigmoid(-u) - math.log(cls.scale)
+        # Beyond the threshold softplus(u) is u, to double precision.
+        return u - 2 * F.softplus(u, threshold=40) - math.log(cls.scale)
 
     @classmethod
     def log_mass(cls, u, width):
@@ -140,9 +141,13 @@ class MixtureHead(nn.Module):
         Whether z are whole numbers. Their probability is that of the interval from z - 1/2 to z + 1/2.
     atoms : ndarray of shape (m, n_atoms)
         Values that have a probability of their own, beside the density of all others; NaN where a column has fewer.
+    linear : bool
+        Whether the components' parameters have a linear path from the parents, too.
     """
 
-    def __init__(self, location, scale, n_components, base, discrete=False, atoms=None):
+    def __init__(
+        self, location, scale, n_components, base, discrete=False, atoms=None, linear=True
+    ):
         super().__init__()
         # No buffer: a pass through float32 would cost the equality with the values.
         self.atoms = np.zeros((len(scale), 0)) if atoms is None else atoms
@@ -152,17 +157,23 @@ class MixtureHead(nn.Module):
         self.base = BASES[base]
         self.n_components = n_components
         self.discrete = discrete
+        self.linear = linear
 
     @property
-    def n_linear(self):
-        """The location, and logits of the atoms and of all that is none, have a linear path from the parents."""
+    def n_shared(self):
+        """Parameters that are of no component: the location, and logits of the atoms and of all that is none."""
         n_atoms = self.atoms.shape[1]
         return 1 + (n_atoms + 1 if n_atoms else 0)
 
     @property
     def n_params(self):
-        """Parameters of a column: what is linear, then logits, offsets and log-scales of the components."""
-        return self.n_linear + 3 * self.n_components
+        """Parameters of a column: what is shared, then logits, offsets and log-scales of the components."""
+        return self.n_shared + 3 * self.n_components
+
+    @property
+    def n_linear(self):
+        """How many of them, from the first, have a linear path from the parents."""
+        return self.n_params if self.linear else self.n_shared
 
     def start(self, spread, reach):
         """Bias with which the mixture is close to a normal, with wider components where values reach far out.
@@ -185,14 +196,14 @@ class MixtureHead(nn.Module):
         quantiles = torch.special.ndtri((torch.arange(k, dtype=torch.float64) + 0.5) / k)
         offsets = 0.6 * quantiles
         log_scale = 0.5 * torch.log(1 - offsets.square().mean())
-        zeros = torch.zeros(self.n_linear + k)
+        zeros = torch.zeros(self.n_shared + k)
         bias = torch.cat([zeros, offsets.float(), torch.full((k,), float(log_scale))])
         return bias.repeat(len(spread), 1)
 
     def _components(self, params, column):
         k = self.n_components
-        linear, logits, offsets, log_scales = params.split([self.n_linear, k, k, k], dim=-1)
-        location = linear[..., :1]
+        shared, logits, offsets, log_scales = params.split([self.n_shared, k, k, k], dim=-1)
+        location = shared[..., :1]
         spread = self.spread[column]
         # A soft bound, so that no component collapses onto a row or flattens out.
         log_scales = MAX_LOG_SCALE * torch.tanh(log_scales / MAX_LOG_SCALE)
@@ -232,7 +243,7 @@ class MixtureHead(nn.Module):
 
     def _atom_logits(self, params, columns):
         """A logit for each atom, and one for all that is none."""
-        logits = params[..., 1 : self.n_linear]
+        logits = params[..., 1 : self.n_shared]
         if not np.isnan(self.atoms).any():
             return logits
         is_unused = torch.from_numpy(np.isnan(self.atoms[columns])).to(logits.device)

@@ -19,8 +19,10 @@ from sklearn_dgm.nn.masks import (
 )
 from sklearn_dgm.nn.randomness import dropout
 
-# How much the piecewise-linear inputs weigh beside the others; less makes smoother conditionals.
-PIECE_WEIGHT = 0.2
+# How much the piecewise-linear inputs weigh beside the others (less makes smoother conditionals), and the residuals.
+PIECE_WEIGHT, RESIDUAL_WEIGHT = 0.2, 3.0
+# With more features than these, components have no linear path, whose weights would be the square of their number.
+MAX_LINEAR_FEATURES = 128
 # Numbers that stand for a category where there are too many for one-hot inputs.
 EMBEDDING_SIZE = 16
 # Encoded values beyond have no probability that a float64 number can hold.
@@ -152,9 +154,11 @@ def _tamed(features):
 class MADE(nn.Module):
     """Masked network for the conditionals of a directed acyclic graph (MADE: Germain et al., 2015).
 
-    Each conditional's location, or logits, also have a linear path from the parents. The hidden units see numbers in a
-    piecewise-linear encoding besides (Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular
-    Deep Learning", 2022, https://arxiv.org/abs/2203.05556), without which a network is too smooth for clumped values.
+    The conditionals' parameters also have a linear path from the parents. The hidden units see numbers in two more ways: in
+    a piecewise-linear encoding (Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular Deep
+    Learning", 2022, https://arxiv.org/abs/2203.05556), without which a network is too smooth for clumped values; and as
+    residuals, which are what the regression on their own parents leaves of them, in units of its spread. Of columns that all
+    but determine each other, the differences that matter are small in any other scale.
 
     Parameters
     ----------
@@ -203,10 +207,14 @@ class MADE(nn.Module):
         self._lay_out_features()
         self._lay_out_pieces()
         self._build_heads(n_components, base)
+        self._lay_out_residuals()
         self.hidden_labels = [hidden_labels(adjacency, size) for size in hidden_sizes]
         self.hidden = nn.ModuleList()
-        # Inputs are what the labels' parents are made of; hidden units have seen the parents already.
+        # Inputs are what the labels' parents are made of; hidden units, and residuals, have seen the parents already.
+        label = self.residual_label
+        of_residuals = adjacency[label] & connections(adjacency, label)
         mask = adjacency[np.concatenate([self.feature_label, self.piece_label])]
+        mask = np.concatenate([mask, of_residuals])
         for labels in self.hidden_labels:
             self.hidden.append(self.layer(mask[:, labels].T))
             mask = connections(adjacency, labels)
@@ -260,6 +268,21 @@ class MADE(nn.Module):
         self.register_buffer("piece_low", torch.tensor(low, dtype=torch.float32))
         self.register_buffer("piece_width", torch.tensor(width, dtype=torch.float32))
 
+    def _lay_out_residuals(self):
+        """Residuals of the columns with mixture heads; until training starts, these are the numbers themselves."""
+        columns = [
+            j
+            for head, of_head in zip(self.heads, self.head_columns, strict=True)
+            if isinstance(head, MixtureHead)
+            for j in of_head
+        ]
+        self.residual_label = np.array(columns, dtype=int)
+        self.residual_of = {j: k for k, j in enumerate(columns)}
+        weight = torch.zeros(len(columns), len(self.feature_label))
+        weight[range(len(columns)), [self.first_feature[j] for j in columns]] = 1.0
+        self.register_buffer("residual_weight", weight)
+        self.register_buffer("residual_bias", torch.zeros(len(columns)))
+
     def _build_heads(self, n_components, base):
         """One head for all columns of one kind and about as many levels or atoms, with their parameters side by side."""
         groups = {}
@@ -277,7 +300,8 @@ class MADE(nn.Module):
                 scale = torch.tensor([v.scale for v in of])
                 atoms = np.array(list(zip_longest(*[v.atoms for v in of], fillvalue=np.nan)))
                 atoms = atoms.reshape(-1, len(of)).T
-                head = MixtureHead(location, scale, n_components, base, whole, atoms)
+                is_linear = len(self.feature_label) <= MAX_LINEAR_FEATURES
+                head = MixtureHead(location, scale, n_components, base, whole, atoms, is_linear)
             else:
                 unknown = torch.tensor([v.unknown_share for v in of])
                 head = CategoricalHead([v.n_levels for v in of], whole, unknown)
@@ -305,10 +329,14 @@ class MADE(nn.Module):
         return self
 
     @property
+    def n_inputs(self):
+        """Number of inputs of the first hidden layer."""
+        return len(self.feature_label) + len(self.piece_label) + len(self.residual_label)
+
+    @property
     def width(self):
         """How many numbers a row takes up at most: inputs, hidden units or parameters."""
-        n_inputs = len(self.feature_label) + len(self.piece_label)
-        return max(n_inputs, len(self.param_label), *map(len, self.hidden_labels))
+        return max(self.n_inputs, len(self.param_label), *map(len, self.hidden_labels))
 
     def features(self, z):
         """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).
@@ -345,7 +373,7 @@ class MADE(nn.Module):
         return (codes[:, position] == level.to(codes)).to(codes.dtype)
 
     def inputs(self, features):
-        """What the first hidden layer sees: bounded numbers, categories, and pieces.
+        """What the first hidden layer sees: bounded numbers, categories, pieces, and residuals.
 
         Parameters
         ----------
@@ -354,12 +382,18 @@ class MADE(nn.Module):
 
         Returns
         -------
-        inputs : Tensor of shape (n, n_features + n_pieces)
+        inputs : Tensor of shape (n, n_inputs)
             Inputs.
         """
         # Without asinh, far-out rows would drive the conditionals without bound.
         bounded = torch.asinh(features)
-        return torch.cat([bounded, self._along_pieces(features[:, self.piece_position])], dim=1)
+        along = self._along_pieces(features[:, self.piece_position])
+        return torch.cat([bounded, along, self._residuals(_tamed(features))], dim=1)
+
+    def _residuals(self, tamed, which=slice(None)):
+        """What regressions leave of numbers, bounded."""
+        residuals = F.linear(tamed, self.residual_weight[which], self.residual_bias[which])
+        return RESIDUAL_WEIGHT * torch.asinh(residuals)
 
     def _along_pieces(self, x, which=slice(None)):
         """How far numbers have come along pieces, from 0 to 1 but for their weight."""
@@ -503,7 +537,7 @@ class MADE(nn.Module):
         """
         like = self.skip.weight
         features = like.new_zeros(n, len(self.feature_label))
-        inputs = like.new_zeros(n, len(self.feature_label) + len(self.piece_label))
+        inputs = like.new_zeros(n, self.n_inputs)
         hidden = [like.new_zeros(n, len(labels)) for labels in self.hidden_labels]
         steps = steps_until_seen(self.adjacency)
         ready = [
@@ -550,3 +584,7 @@ class MADE(nn.Module):
             inputs[:, pieces] = self._along_pieces(x, self.pieces[j])
         inputs[:, block] = torch.asinh(features[:, block])
         features[:, block] = _tamed(features[:, block])
+        if j in self.residual_of:
+            k = self.residual_of[j]
+            residual = self._residuals(features, slice(k, k + 1))
+            inputs[:, len(self.feature_label) + len(self.piece_label) + k] = residual[:, 0]

@@ -52,5 +52,10 @@ def dropout(x, share, training):
     """
     if not training or share == 0:
         return x
-    keep = torch.empty_like(x).bernoulli_(1 - share, generator=current_generator())
-    return x * keep.div_(1 - share)
+    # A number of 16 bits decides over a cell, four of which are drawn at once: a fraction of the time of `bernoulli_`.
+    n = x.numel()
+    bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=x.device)
+    bits.random_(-(2**63), None, generator=current_generator())
+    n_dropped = min(round(share * 2**16), 2**16 - 1)
+    keep = bits.view(torch.int16)[:n].view(x.shape) >= n_dropped - 2**15
+    return x * (keep * (2**16 / (2**16 - n_dropped)))

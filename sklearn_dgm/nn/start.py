@@ -229,6 +229,16 @@ def _set_path(module, row, features, weights):
     )
 
 
+def _set_residual(module, j, parents, intercept, slopes, spread):
+    """Let the hidden units see what the regression of a column leaves of it."""
+    k = module.residual_of[j]
+    module.residual_weight[k] /= spread
+    module.residual_weight[k, torch.from_numpy(parents)] = -torch.from_numpy(slopes / spread).to(
+        module.residual_weight
+    )
+    module.residual_bias[k] = -intercept / spread
+
+
 def _start_mixtures(module, head, columns, rows, row_of, moments):
     """Write the regressions of a group of numeric columns into the linear path, and return their biases."""
     fits = list(_regressions(module, columns, moments))
@@ -239,10 +249,11 @@ def _start_mixtures(module, head, columns, rows, row_of, moments):
     for i, (j, (parents, intercept, slopes, _)) in enumerate(zip(columns, fits, strict=True)):
         _set_path(module, row_of[rows.start + i * head.n_params], parents, slopes / spread[i])
         start[i, 0] = intercept / spread[i]
+        _set_residual(module, j, parents, intercept, slopes, spread[i])
         if module.variables[j].atoms:
             log_p = torch.from_numpy(np.log(moments.marginals[j])).to(start)
             start[i, 1 : len(log_p)] = log_p[:-1]
-            start[i, head.n_linear - 1] = log_p[-1]
+            start[i, head.n_shared - 1] = log_p[-1]
     return start
 
 

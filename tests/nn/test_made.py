@@ -29,6 +29,8 @@ def build(variables=MIXED, order=None, hidden_sizes=(32, 24), base="logistic"):
     with torch.no_grad():
         module.bias.normal_(0, 0.5)
         module.skip.weight.normal_(0, 0.1)
+        from_parents = module.adjacency[module.feature_label][:, module.residual_label].T
+        module.residual_weight += 0.1 * torch.from_numpy(from_parents)
     return module.double().eval()
 
 
@@ -92,7 +94,7 @@ def test_pieces_say_how_far_a_number_has_come():
     variables = [Variable(2, False), Variable(None, False, 10.0, 2.0, (-1.0, 0.0, 3.0))]
     module = build(variables)
     z = torch.tensor([[0.0, 7.0], [0.0, 9.0], [0.0, 13.0], [0.0, 99.0]]).double()
-    pieces = module.inputs(module.features(z))[:, len(module.feature_label) :] / PIECE_WEIGHT
+    pieces = module.inputs(module.features(z))[:, len(module.feature_label) : -1] / PIECE_WEIGHT
     expected = [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
     torch.testing.assert_close(pieces, torch.tensor(expected).double())
 

@@ -49,6 +49,9 @@ def build(adjacency, hidden_sizes=(40, 30), variables=None):
     module = MADE(variables, adjacency, hidden_sizes, "tanh", 3, "gaussian")
     # What training may change in the linear path counts, too.
     torch.nn.init.normal_(module.skip.weight)
+    # Residuals, as they are once training has started: of a column and its parents.
+    of_parents = adjacency[module.feature_label][:, module.residual_label].T
+    module.residual_weight += torch.from_numpy(of_parents)
     return module.double()
 
 

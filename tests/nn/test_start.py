@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.made import MADE, RESIDUAL_WEIGHT, Variable
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.start import moments, shrunk_covariance, start_from
 
@@ -50,6 +50,21 @@ def test_numbers_start_from_the_shrunk_gaussian(order):
     for base in ("gaussian", "logistic"):
         close = started([NUMBER] * 4, Z, order, base=base)
         assert np.abs(scores(close, Z).sum(axis=1) - expected).mean() < 0.15
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1]])
+def test_hidden_units_see_what_regressions_leave_of_numbers(order):
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 4)) + [0, 1, 0, -1]
+    module = started([NUMBER] * 4, Z, order)
+    features = module.features(torch.from_numpy(Z))
+    residuals = module.inputs(features)[:, -4:].div(RESIDUAL_WEIGHT).sinh().numpy()
+    # The factor of the covariance turns rows in this order into independent standard normals.
+    normal = shrunk_gaussian(Z)
+    factor = np.linalg.cholesky(normal.cov[np.ix_(order, order)])
+    expected = np.linalg.solve(factor, (Z - normal.mean)[:, order].T).T
+    assert module.residual_label.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(residuals[:, order], expected, atol=1e-3)
 
 
 def test_the_start_takes_weights_as_repeats():
