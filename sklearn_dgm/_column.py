@@ -40,6 +40,8 @@ class Column:
         Share of the weight of the fitted rows where the cell is missing.
     unknown_share : float
         Probability of a category that was not fitted; 0 unless ``handle_unknown="rare"``.
+    empty : bool
+        Whether no fitted row has a value there. The column then is a constant one, and a missing cell its one category.
     dtype : dtype
         As the container of the table names it.
     grid : Grid or None
@@ -59,6 +61,7 @@ class Column:
     atom_shares: np.ndarray | None = None
     missing_share: float = 0.0
     unknown_share: float = 0.0
+    empty: bool = False
     dtype: Any = None
     grid: Grid | None = None
     clock: Clock | None = None
@@ -122,6 +125,8 @@ class Column:
 
     def details(self):
         """What is worth knowing of the column, in a few words."""
+        if self.empty:
+            return "no value"
         text = self.clock.text if self.clock else "{:.6g}".format
         if self.kind == CATEGORICAL:
             details = [f"{len(self.categories)} categories"]

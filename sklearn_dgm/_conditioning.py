@@ -393,29 +393,32 @@ def _with_given_cells(schema, Z, X):
     n_times = len(Z) // X.shape[0]
     drawn = schema.decode(Z)
     columns = [
-        _given_or_drawn(raw, of.values, n_times)
+        functools.partial(_rows_of, *_given_or_drawn(raw, of, n_times))
         for raw, of in zip(schema._raw_columns(X), raw_columns(drawn), strict=True)
     ]
-    read = [functools.partial(lambda values, block: (values[block], None), x) for x in columns]
-    completed = fill(schema._template, read, len(Z), clip=False)
+    completed = fill(schema._template, columns, len(Z), clip=False)
     if hasattr(X, "index") and hasattr(completed, "index"):
         completed.index = X.index.repeat(n_times)
     return completed
 
 
 def _given_or_drawn(raw, drawn, n_times):
-    """A column of drawn values, but for the observed cells."""
-    observed = np.ones(len(drawn), bool) if raw.observed is None else raw.observed.repeat(n_times)
-    given = raw.values.repeat(n_times)
+    """A column of drawn values, but for the observed cells; and which are missing still, in a column without values."""
+    given, observed = raw.values.repeat(n_times), raw.observed_or_all.repeat(n_times)
     try:
-        dtype = np.result_type(drawn, given)
+        dtype = np.result_type(drawn.values, given)
     except TypeError:  # of Python objects and others
         dtype = np.dtype(object)
     # NumPy would make strings of numbers beside them.
-    dtype = np.dtype(object) if "O" in (drawn.dtype.kind, given.dtype.kind) else dtype
-    values = drawn.astype(dtype)
+    is_object = "O" in (drawn.values.dtype.kind, given.dtype.kind)
+    values = np.zeros(len(observed), dtype=np.dtype(object) if is_object else dtype)
+    values[drawn.observed_or_all] = drawn.values
     values[observed] = given
-    return values
+    return values, ~(observed | drawn.observed_or_all)
+
+
+def _rows_of(values, missing, block):
+    return values[block], missing[block] if missing[block].any() else None
 
 
 class _MarginalDensity(ConditionalMixin, BaseDensity):

@@ -143,6 +143,11 @@ class RawColumn(NamedTuple):
         position = np.flatnonzero(flags)[0]
         return int(position if self.observed is None else np.flatnonzero(self.observed)[position])
 
+    @property
+    def observed_or_all(self):
+        """Which cells are not missing, as flags whatever they are."""
+        return np.ones(len(self.values), dtype=bool) if self.observed is None else self.observed
+
     def observed_of(self, rows):
         """What belongs to the observed cells, of one value for each row."""
         return rows if self.observed is None else rows[self.observed]

@@ -242,8 +242,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a parameter is invalid, a value is infinite (or missing where the density takes no missing cells), all
-            values of a column are missing, or the weights are negative or all zero.
+            If a parameter is invalid, a value is infinite (or missing where the density takes no missing cells), or the
+            weights are negative or all zero.
         """
         return self._fit_or_restore(X, sample_weight)
 

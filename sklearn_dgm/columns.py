@@ -231,8 +231,8 @@ class ColumnSchema:
         Raises
         ------
         ValueError
-            If a value is missing without ``missing=True``, all values of a column are, one is infinite, or a parameter
-            names no column or does not fit the values of one.
+            If a value is missing without ``missing=True``, one is infinite, or a parameter names no column or does not
+            fit the values of one.
         TypeError
             If a column holds neither numbers, times nor hashable values.
         """
@@ -272,7 +272,8 @@ class ColumnSchema:
         kinds = []
         for j, r in enumerate(raw):
             if not r.observed_of(weight).any():
-                raise ValueError(f"{r.where} has no observed value to learn from; drop it.")
+                kinds.append(CATEGORICAL)
+                continue
             by_dtype = _kind_by_dtype(r)
             # What one parameter names outright, the other does not claim by dtype.
             named_kinds = [kind for kind, mask in named.items() if mask[j]]
@@ -308,11 +309,21 @@ class ColumnSchema:
         known = {"dtype": raw.native_dtype}
         if raw.observed is not None:
             known["missing_share"] = float(weight[~raw.observed].sum() / weight.sum())
+        if not raw.observed_of(weight).any():
+            return self._fit_nothing(raw, weight, known)
         weight = raw.observed_of(weight)
         if raw.values.dtype.kind in "mM":
             known["clock"] = Clock.of(raw.values[weight > 0], self.standardize)
         fit = self._fit_categories if kind == CATEGORICAL else self._fit_numbers
         return fit(raw, kind, weight, known)
+
+    def _fit_nothing(self, raw, weight, known):
+        """A column of missing cells, as one of a single category."""
+        if self.handle_unknown == "rare":
+            known["unknown_share"] = share_of_new(np.zeros(len(weight), dtype=np.intp), weight)
+        nothing = np.array([None], dtype=object)
+        column = Column(raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, nothing, empty=True, **known)
+        return column, np.full(len(raw.values), -1.0)
 
     def _fit_categories(self, raw, kind, weight, known):
         values = as_categories(raw, known.get("clock"))
@@ -395,6 +406,8 @@ class ColumnSchema:
             Z = np.empty((X.shape[0], len(self.columns_)))
             for j, (column, r) in enumerate(zip(self.columns_, self._raw_columns(X), strict=True)):
                 Z[:, j] = r.spread(self._encode_column(column, r))
+                if column.empty:
+                    Z[np.isnan(Z[:, j]), j] = 0.0
         return Z, self._log_det(Z)
 
     def _raw_columns(self, X):
@@ -413,7 +426,7 @@ class ColumnSchema:
         unknown = code < 0
         if self.handle_unknown == "error" and unknown.any():
             raise ValueError(
-                f"{raw.where} holds {values[unknown][0]!r} in row {raw.row(unknown)}, a category that fit has not seen."
+                f"{raw.where} holds {values[unknown].tolist()[0]!r} in row {raw.row(unknown)}, a category that fit has not seen."
             )
         return code
 
@@ -500,10 +513,10 @@ class ColumnSchema:
 
 def _decode_block(column, z, block):
     z = z[block]
-    missing = np.isnan(z)
+    missing = np.full(len(z), column.empty) | np.isnan(z)
     if not missing.any():
         return column.decoded(z), None
-    return column.decoded(np.where(missing, 0.0, z)), missing
+    return np.zeros(len(z)) if column.empty else column.decoded(np.where(missing, 0.0, z)), missing
 
 
 def _check_integers(raw, x, counted):

@@ -105,7 +105,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
         TypeError
             If the estimator cannot condition.
         ValueError
-            If the density cannot be fitted to X, for instance because all values of a column are missing.
+            If all values of a column are missing, or the density cannot be fitted to X.
         """
         if not hasattr(unwrapped(self.estimator), "conditional_sample"):
             name = type(unwrapped(self.estimator)).__name__
@@ -114,6 +114,9 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
                 "none."
             )
         fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
+        for column in unwrapped(fitted).schema_.columns_:
+            if column.empty:
+                raise ValueError(f"{column.where} has no observed value to impute from; drop it.")
         self._check_columns(X, reset=True)
         self.estimator_ = fitted
         return self

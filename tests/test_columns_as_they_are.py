@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes, load_iris, load_wine
 
+from sklearn_dgm import AutoregressiveDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, ColumnSchema
 
 
@@ -124,7 +125,7 @@ def test_what_is_learnt_is_that_of_the_observed_cells():
         assert column.missing_share == pytest.approx(weight[~kept].sum() / weight.sum())
 
 
-def test_infinity_and_columns_without_cells_are_refused():
+def test_infinity_is_refused():
     frame = pd.DataFrame({"x": [1.0, np.nan, 2.0], "y": [np.nan, np.nan, 3.0]})
     schema = ColumnSchema(missing=True).fit(frame)
     infinite = frame.assign(y=[np.inf, np.nan, 1.0])
@@ -133,11 +134,61 @@ def test_infinity_and_columns_without_cells_are_refused():
             call(infinite)
         with pytest.raises(ValueError, match=r"inf.* column '?[y1]'?, row 0"):
             call(infinite.to_numpy())
-    for table in (frame.assign(y=np.nan), frame.assign(y=None)):
-        with pytest.raises(ValueError, match="column 'y' has no observed value"):
-            ColumnSchema(missing=True).fit(table)
-    with pytest.raises(ValueError, match="column 'y' has no observed value"):
-        ColumnSchema(missing=True).fit(frame, np.array([1.0, 1, 0]))
+
+
+QUICK = {"max_epochs": 2, "n_orders": 1, "early_stopping": False, "random_state": 0}
+
+
+def tables_with_an_empty_column():
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 40) ** 2, "y": np.nan, "z": ["a", None] * 20})
+    return {
+        "floats": frame,
+        "objects": frame.assign(y=None),
+        "integers": frame.assign(y=pd.array([pd.NA] * 40, dtype="Int64")),
+        "categories": frame.assign(y=pd.Categorical([None] * 40, ["b"])),
+        "times": frame.assign(y=pd.to_datetime([None] * 40)),
+        "polars": pl.DataFrame(
+            {"x": frame["x"].to_numpy(), "y": [None] * 40, "z": list("ab") * 20}
+        ),
+        "array": frame[["x", "y"]].to_numpy(),
+    }
+
+
+@pytest.mark.parametrize("of", tables_with_an_empty_column())
+def test_a_column_without_values_is_a_constant_one(of):
+    table = tables_with_an_empty_column()[of]
+    density = AutoregressiveDensity(**QUICK).fit(table)
+    assert "no value" in repr(density.schema_)
+    without = table[:, :1] if of == "array" else table[["x", "z"]]
+    alone = density.marginal([0] if of == "array" else ["x", "z"])
+    scores = density.score_samples(table)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores, alone.score_samples(without))
+    for drawn in (density.sample(5, random_state=0), density.conditional_sample(table)):
+        y = drawn[:, 1] if of == "array" else drawn["y"]
+        assert all(value is None or pd.isna(value) for value in list(y))
+        if of == "polars":
+            assert drawn.schema == table.schema
+        elif of != "array":
+            assert (drawn.dtypes == table.dtypes).all()
+
+
+def test_a_value_in_a_column_without_any_is_an_unknown_category():
+    frame = tables_with_an_empty_column()["floats"]
+    other = frame.head(3).assign(y=[np.nan, 1.0, np.nan])
+    scores = AutoregressiveDensity(**QUICK).fit(frame).score_samples(other)
+    assert np.isneginf(scores).tolist() == [False, True, False]
+    rare = AutoregressiveDensity(**QUICK, handle_unknown="rare").fit(frame)
+    scores = rare.score_samples(other)
+    assert np.isfinite(scores).all()
+    assert scores[1] - scores[0] < -3
+    with pytest.raises(ValueError, match=r"column 'y' holds 1.0 in row 1"):
+        AutoregressiveDensity(**QUICK, handle_unknown="error").fit(frame).score_samples(other)
+    weight = np.r_[0.0, np.ones(39)]
+    schema = ColumnSchema(missing=True).fit(frame.assign(y=[3.0] + [np.nan] * 39), weight)
+    assert schema.columns_[1].empty
+    with pytest.raises(ValueError, match="column 'y', row 0"):
+        ColumnSchema().fit(frame)
 
 
 @pytest.mark.parametrize(

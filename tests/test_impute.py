@@ -146,7 +146,7 @@ def test_parameters_are_checked_and_y_is_ignored(X):
 def test_a_failed_fit_leaves_the_imputer_as_it_was(fitted, X):
     expected = fitted.transform(X)
     with pytest.raises(ValueError, match="no observed value"):
-        fitted.fit(np.full((5, 2), np.nan))
+        fitted.fit(np.column_stack([np.arange(5.0), np.full(5, np.nan)]))
     assert np.array_equal(fitted.transform(X), expected)
 
 

@@ -136,8 +136,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         Raises
         ------
         ValueError
-            If a parameter is invalid, a value is infinite, or missing where the density takes no missing cells, all
-            values of a column are missing, or the weights are negative or all zero.
+            If a parameter is invalid, a value is infinite, or missing where the density takes no missing cells, or the
+            weights are negative or all zero.
 
         Warns
         -----
