@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Logits of more levels than these have no linear path: its weights would be the square of their number.
-MAX_LINEAR_LEVELS = 256
+# Numbers of which the logits of very many categories are made.
+EMBEDDING_SIZE = 16
 # Halvings that leave nothing of an interval but rounding.
 N_BISECTIONS = 60
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
@@ -393,8 +393,8 @@ class CategoricalHead(nn.Module):
 
     @property
     def n_linear(self):
-        """Logits with a linear path from the parents."""
-        return self.n_params if self.max_levels <= MAX_LINEAR_LEVELS else 0
+        """All have a linear path from the parents."""
+        return self.n_params
 
     def _logits(self, params, columns):
         """A logit for each outcome."""
@@ -450,3 +450,39 @@ class CategoricalHead(nn.Module):
             z = torch.where(code[:, 0] == self.max_levels, -excess, z)
             z = torch.where(code[:, 0] == self.max_levels + 1, n_levels.to(z.dtype) - 1 + excess, z)
         return z
+
+
+class EmbeddedHead(CategoricalHead):
+    """Softmax over very many codes, whose logits are the products of a short vector with one of each code.
+
+    A logit for each code would be a parameter of the network, with weights from every hidden unit.
+
+    Parameters
+    ----------
+    n_levels : list of int
+        Number of codes of each of the m columns.
+    unknown_share : Tensor of shape (m,)
+        Probability that a column's code is none of them (-1), whatever the parents are.
+
+    Attributes
+    ----------
+    start : Tensor of shape (m, max(n_levels))
+        Logits where training starts; as in the linear path, no parameter.
+    """
+
+    n_params = EMBEDDING_SIZE
+    is_binary = False
+
+    def __init__(self, n_levels, unknown_share=None):
+        super().__init__(n_levels, unknown_share=unknown_share)
+        shape = len(n_levels), self.max_levels
+        self.level_weight = nn.Parameter(torch.randn(*shape, EMBEDDING_SIZE) / EMBEDDING_SIZE**0.5)
+        self.level_bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("start", torch.zeros(shape))
+
+    def _logits(self, params, columns):
+        weight = self.level_weight[columns]
+        bias = self.start[columns] + self.level_bias[columns]
+        if weight.ndim == 2:  # of one column
+            return super()._logits(params @ weight.T + bias, columns)
+        return super()._logits(torch.einsum("nmk,mlk->nml", params, weight) + bias, columns)

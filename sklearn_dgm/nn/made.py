@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
-from sklearn_dgm.nn.heads import MAX_LINEAR_LEVELS, CategoricalHead, MixtureHead
+from sklearn_dgm.nn.heads import EMBEDDING_SIZE, CategoricalHead, EmbeddedHead, MixtureHead
 from sklearn_dgm.nn.masks import (
     connections,
     hidden_labels,
@@ -23,8 +23,8 @@ from sklearn_dgm.nn.randomness import dropout
 PIECE_WEIGHT, RESIDUAL_WEIGHT = 0.2, 3.0
 # With more features than these, components have no linear path, whose weights would be the square of their number.
 MAX_LINEAR_FEATURES = 128
-# Numbers that stand for a category where there are too many for one-hot inputs.
-EMBEDDING_SIZE = 16
+# With more categories than these, a column has embeddings and not one-hot inputs.
+MAX_ONE_HOT = 256
 # Encoded values beyond have no probability that a float64 number can hold.
 FARTHEST = 1e100
 
@@ -70,8 +70,8 @@ class Variable(NamedTuple):
 
     @property
     def is_embedded(self):
-        """Whether there are too many categories for one-hot inputs."""
-        return self.is_categorical and self.n_levels > MAX_LINEAR_LEVELS
+        """Whether there are too many categories for one-hot inputs, and for a logit each."""
+        return self.is_categorical and self.n_levels > MAX_ONE_HOT
 
     @property
     def n_features(self):
@@ -304,7 +304,11 @@ class MADE(nn.Module):
                 head = MixtureHead(location, scale, n_components, base, whole, atoms, is_linear)
             else:
                 unknown = torch.tensor([v.unknown_share for v in of])
-                head = CategoricalHead([v.n_levels for v in of], whole, unknown)
+                n_levels = [v.n_levels for v in of]
+                if of[0].is_embedded:
+                    head = EmbeddedHead(n_levels, unknown)
+                else:
+                    head = CategoricalHead(n_levels, whole, unknown)
             stop = start + len(columns) * head.n_params
             self.heads.append(head)
             self.head_columns.append(columns)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sklearn_dgm.nn.heads import EmbeddedHead, MixtureHead
+
 # Standard deviations beyond which a value does not count as part of the bulk.
 FAR_OUT = 10.0
 # With more numbers than these, some of the rows give the covariance well enough.
@@ -199,8 +201,10 @@ def start_from(module, moments):
     for head, columns, rows in zip(
         module.heads, module.head_columns, module.head_rows, strict=True
     ):
-        if hasattr(head, "start"):
+        if isinstance(head, MixtureHead):
             biases = _start_mixtures(module, head, columns, rows, row_of, moments)
+        elif isinstance(head, EmbeddedHead):
+            biases = _start_embedded(head, columns, moments)
         elif head.tails:
             biases = _start_levels(module, head, columns, rows, row_of, moments)
         else:
@@ -276,12 +280,20 @@ def _start_levels(module, head, columns, rows, row_of, moments):
     return biases
 
 
+def _start_embedded(head, columns, moments):
+    """Very many categories start from their marginals, whatever the parents are."""
+    for i, j in enumerate(columns):
+        log_p = np.log(moments.marginals[j])
+        head.start[i, : len(log_p)] = torch.from_numpy(log_p)
+    return np.zeros((len(columns), head.n_params))
+
+
 def _start_categories(module, head, columns, rows, row_of, moments):
     """Categories follow the parent that says most of them."""
     biases = np.zeros((len(columns), head.n_params))
     for i, j in enumerate(columns):
         logits = _contrasts(np.log(moments.marginals[j]), head)
-        parent = _best_parent(module, j, moments) if j in moments.block else None
+        parent = _best_parent(module, j, moments)
         if parent is not None:
             features, weights, logits = _logits_given(module, head, j, parent, moments)
             first = rows.start + i * head.n_params

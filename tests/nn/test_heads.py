@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from sklearn_dgm.nn.heads import CategoricalHead, Gaussian, Logistic, MixtureHead
+from sklearn_dgm.nn.heads import CategoricalHead, EmbeddedHead, Gaussian, Logistic, MixtureHead
 
 
 def random_params(head, seed, size=2.0):
@@ -248,6 +248,30 @@ def test_columns_of_one_head_may_have_unequal_numbers_of_levels(tails):
         share = found[:, i].exp()[(z >= 0) & (z < n)]
         counts = torch.bincount(drawn[inside].long(), minlength=n)
         assert torch.allclose(counts / 5_000, share.float(), atol=0.035)
+
+
+def test_logits_of_very_many_codes_are_products():
+    torch.manual_seed(0)
+    n_levels, unknown_share = [300, 400], torch.tensor([0.1, 0.0])
+    head = EmbeddedHead(n_levels, unknown_share).double()
+    with torch.no_grad():
+        head.start.normal_()
+        head.level_bias.normal_()
+        params = 2 * torch.randn(1, 2, head.n_params, dtype=torch.float64)
+        z = torch.arange(-1.0, 402.0, dtype=torch.float64)
+        found = head.log_prob(params.expand(len(z), -1, -1), z[:, None].expand(-1, 2)).exp()
+        for i, n in enumerate(n_levels):
+            logits = [
+                head.level_weight[i, k] @ params[0, i] + head.start[i, k] + head.level_bias[i, k]
+                for k in range(n)
+            ]
+            share = torch.stack(logits).softmax(dim=0) * (1 - unknown_share[i])
+            expected = torch.cat([unknown_share[i, None].double(), share, torch.zeros(402 - n)])
+            torch.testing.assert_close(found[:, i], expected, atol=1e-7, rtol=1e-6)
+            drawn = head.draw(params[0, i].expand(50_000, -1), i, uniforms(50_000))
+            counts = torch.bincount(drawn.long(), minlength=n)
+            error = (counts / 50_000 - share / (1 - unknown_share[i])).abs()
+            assert (error < 5 * (share / 50_000).sqrt() + 1e-3).all()
 
 
 @pytest.mark.parametrize("discrete", [False, True])
