@@ -41,7 +41,7 @@ class ConditionalMixin:
     def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
         """Draw the missing cells of rows given their observed cells.
 
-        Missing categories with few joint outcomes (256) are drawn from their exact distribution; others by sampling
+        Cells of a column that had no value in `fit` stay missing. Missing categories with few joint outcomes (256) are drawn from their exact distribution; others by sampling
         importance resampling [1]_ from at least 128 weighted completions.
 
         Parameters
@@ -116,6 +116,8 @@ class ConditionalMixin:
     def conditional_mean(self, X):
         """Fill in the missing cells of rows with their expectation given the observed cells.
 
+        Cells of a column that had no value in `fit` stay missing.
+
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_rows, n_features)
@@ -155,6 +157,8 @@ class ConditionalMixin:
 
     def conditional_mode(self, X):
         """Fill in the missing cells of rows with the most probable of their completions.
+
+        Cells of a column that had no value in `fit` stay missing.
 
         Parameters
         ----------
@@ -411,7 +415,7 @@ def _given_or_drawn(raw, drawn, n_times):
         dtype = np.dtype(object)
     # NumPy would make strings of numbers beside them.
     is_object = "O" in (drawn.values.dtype.kind, given.dtype.kind)
-    values = np.zeros(len(observed), dtype=np.dtype(object) if is_object else dtype)
+    values = np.full(len(observed), None) if is_object else np.zeros(len(observed), dtype=dtype)
     values[drawn.observed_or_all] = drawn.values
     values[observed] = given
     return values, ~(observed | drawn.observed_or_all)

@@ -302,7 +302,7 @@ def fill(template, columns, n_samples, clip=True):
         block = slice(start, start + ROWS_AT_ONCE)
         for j, column in enumerate(columns):
             values, missing = column(block)
-            X[block, j] = _fit_into(values, template)
+            X[block, j] = 0 if _is_nothing(values, template) else _fit_into(values, template)
             if missing is not None:
                 _check_holds_missing(template, j)
                 X[block, j][missing] = _missing_value(template, values)
@@ -347,6 +347,11 @@ def _with_ticks(values, missing, dtype):
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return values.astype(object), missing
     return values.astype(np.int32 if values.dtype == "M8[D]" else np.int64), missing
+
+
+def _is_nothing(values, dtype):
+    """Whether all values are None, which arrays of numbers do not take."""
+    return values.dtype.kind == "O" and dtype.kind != "O"
 
 
 def _missing_value(dtype, values):

@@ -161,7 +161,8 @@ class ColumnSchema:
         Whether continuous columns of at least 50 rows are looked through for a grid, which makes them rounded, and for
         single values that hold mass, which makes them mixed.
     column_kinds : dict, default=None
-        Kinds of columns by name or index; these come before dtypes, the other parameters and what is detected.
+        Kinds of columns by name or index; these come before dtypes, the other parameters and what is detected. A column
+        without any value is categorical whatever they say, with the missing cell as its one category.
     handle_unknown : {"impossible", "error", "rare"}, default="impossible"
         What a category that was not fitted is: impossible, an error, or as likely as a new one was at the end of the
         fitted rows [1]_ (`Column.unknown_share`, which it is for the density to give).
@@ -271,10 +272,13 @@ class ColumnSchema:
         }
         kinds = []
         for j, r in enumerate(raw):
-            if not r.observed_of(weight).any():
+            is_empty = not r.observed_of(weight).any()
+            # Some containers have a dtype for nothing but missing cells.
+            is_null = str(r.native_dtype).lower().startswith("null")
+            by_dtype = CATEGORICAL if is_null else _kind_by_dtype(r)
+            if is_empty:
                 kinds.append(CATEGORICAL)
                 continue
-            by_dtype = _kind_by_dtype(r)
             # What one parameter names outright, the other does not claim by dtype.
             named_kinds = [kind for kind, mask in named.items() if mask[j]]
             if j in chosen:
@@ -320,6 +324,7 @@ class ColumnSchema:
     def _fit_nothing(self, raw, weight, known):
         """A column of missing cells, as one of a single category."""
         if self.handle_unknown == "rare":
+            weight = weight[weight > 0]
             known["unknown_share"] = share_of_new(np.zeros(len(weight), dtype=np.intp), weight)
         nothing = np.array([None], dtype=object)
         column = Column(raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, nothing, empty=True, **known)
@@ -388,7 +393,8 @@ class ColumnSchema:
         Returns
         -------
         Z : ndarray of shape (n_samples, n_features)
-            Codes, counts, cells and standardised values; NaN where a cell is missing. May share memory with X.
+            Codes, counts, cells and standardised values; NaN where a cell is missing, but 0 in a column that had no
+            value in `fit`. May share memory with X.
         log_det : ndarray of shape (n_features,) or (n_samples, n_features)
             ``log |d z_j / d x_j|``, to be added to log-densities of Z. The shape is the second one if a cell is missing
             or an atom, for which it is 0.
@@ -421,8 +427,8 @@ class ColumnSchema:
     def _encode_column(self, column, raw):
         if column.kind != CATEGORICAL:
             return column.encoded(as_float(raw, column.clock))
-        values = as_categories(raw, column.clock)
-        code = codes(values, column.categories)
+        values = raw.values if column.empty else as_categories(raw, column.clock)
+        code = np.full(len(values), -1) if column.empty else codes(values, column.categories)
         unknown = code < 0
         if self.handle_unknown == "error" and unknown.any():
             raise ValueError(
@@ -513,10 +519,12 @@ class ColumnSchema:
 
 def _decode_block(column, z, block):
     z = z[block]
-    missing = np.full(len(z), column.empty) | np.isnan(z)
+    if column.empty:
+        return np.full(len(z), None), np.ones(len(z), dtype=bool)
+    missing = np.isnan(z)
     if not missing.any():
         return column.decoded(z), None
-    return np.zeros(len(z)) if column.empty else column.decoded(np.where(missing, 0.0, z)), missing
+    return column.decoded(np.where(missing, 0.0, z)), missing
 
 
 def _check_integers(raw, x, counted):

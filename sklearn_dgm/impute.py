@@ -114,7 +114,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
                 "none."
             )
         fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
-        for column in unwrapped(fitted).schema_.columns_:
+        schema = getattr(unwrapped(fitted), "schema_", None)
+        for column in schema.columns_ if schema else []:
             if column.empty:
                 raise ValueError(f"{column.where} has no observed value to impute from; drop it.")
         self._check_columns(X, reset=True)

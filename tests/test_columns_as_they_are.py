@@ -147,16 +147,35 @@ def tables_with_an_empty_column():
         "integers": frame.assign(y=pd.array([pd.NA] * 40, dtype="Int64")),
         "categories": frame.assign(y=pd.Categorical([None] * 40, ["b"])),
         "times": frame.assign(y=pd.to_datetime([None] * 40)),
-        "polars": pl.DataFrame(
-            {"x": frame["x"].to_numpy(), "y": [None] * 40, "z": list("ab") * 20}
-        ),
+        "periods, refused": frame.assign(y=pd.array([None] * 40, dtype="period[D]")),
+        **{
+            f"polars {dtype}": pl.DataFrame(
+                {
+                    "x": frame["x"].to_numpy(),
+                    "y": pl.Series([None] * 40, dtype=dtype),
+                    "z": list("ab") * 20,
+                }
+            )
+            for dtype in (pl.Null, pl.Float64, pl.Int8, pl.Categorical, pl.Enum(["b"]), pl.Date)
+        },
         "array": frame[["x", "y"]].to_numpy(),
     }
+
+
+def test_a_warm_start_needs_values_of_the_columns_that_had_some():
+    frame = tables_with_an_empty_column()["floats"]
+    density = AutoregressiveDensity(**QUICK, warm_start=True).fit(frame.assign(y=frame["x"]))
+    with pytest.raises(ValueError, match="column 'y' has no observed value"):
+        density.fit(frame)
 
 
 @pytest.mark.parametrize("of", tables_with_an_empty_column())
 def test_a_column_without_values_is_a_constant_one(of):
     table = tables_with_an_empty_column()[of]
+    if of.endswith("refused"):
+        with pytest.raises(TypeError, match="column 'y' has dtype period"):
+            ColumnSchema(missing=True).fit(table)
+        return
     density = AutoregressiveDensity(**QUICK).fit(table)
     assert "no value" in repr(density.schema_)
     without = table[:, :1] if of == "array" else table[["x", "z"]]
@@ -164,10 +183,11 @@ def test_a_column_without_values_is_a_constant_one(of):
     scores = density.score_samples(table)
     assert np.isfinite(scores).all()
     np.testing.assert_allclose(scores, alone.score_samples(without))
-    for drawn in (density.sample(5, random_state=0), density.conditional_sample(table)):
+    answers = (density.conditional_sample, density.conditional_mean, density.conditional_mode)
+    for drawn in (density.sample(5, random_state=0), *(answer(table) for answer in answers)):
         y = drawn[:, 1] if of == "array" else drawn["y"]
         assert all(value is None or pd.isna(value) for value in list(y))
-        if of == "polars":
+        if of.startswith("polars"):
             assert drawn.schema == table.schema
         elif of != "array":
             assert (drawn.dtypes == table.dtypes).all()
@@ -184,6 +204,16 @@ def test_a_value_in_a_column_without_any_is_an_unknown_category():
     assert scores[1] - scores[0] < -3
     with pytest.raises(ValueError, match=r"column 'y' holds 1.0 in row 1"):
         AutoregressiveDensity(**QUICK, handle_unknown="error").fit(frame).score_samples(other)
+    times = tables_with_an_empty_column()["times"]
+    late = times.head(2).assign(y=pd.to_datetime(["2020-01-01", None]))
+    scores = AutoregressiveDensity(**QUICK).fit(times).score_samples(late)
+    assert np.isneginf(scores).tolist() == [True, False]
+    some = np.r_[np.ones(10), np.zeros(30)]
+    rare = [
+        ColumnSchema(missing=True, handle_unknown="rare").fit(*of).columns_[1].unknown_share
+        for of in ((frame, some), (frame.head(10),))
+    ]
+    assert rare[0] == rare[1] > 0
     weight = np.r_[0.0, np.ones(39)]
     schema = ColumnSchema(missing=True).fit(frame.assign(y=[3.0] + [np.nan] * 39), weight)
     assert schema.columns_[1].empty

@@ -306,6 +306,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         if not np.isnan(Z).any():
             return Z
         columns = self.schema_.columns_
+        for column, gaps in zip(columns, np.isnan(Z[weight > 0]).T, strict=True):
+            if gaps.all():  # a warm start knows it otherwise
+                raise ValueError(f"{column.where} has no observed value to learn from.")
         n_levels = [None if c.categories is None else len(c.categories) for c in columns]
         return complete(Z, weight, n_levels, rng)
 

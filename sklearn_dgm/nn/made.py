@@ -145,7 +145,7 @@ class LinearPath(MaskedLinear):
         return (self.weight[rows] * self.mask[rows]).abs().sum()
 
 
-def _tamed(features):
+def tame(features):
     """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
     size = features.abs().clamp_min(100)
     return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
@@ -289,7 +289,7 @@ class MADE(nn.Module):
         for j, variable in enumerate(self.variables):
             # From one power of two to the next; two levels are a case of their own, and so is no atom.
             size = None if variable.n_levels is None else (variable.n_levels - 1).bit_length()
-            key = (size, variable.whole, len(variable.atoms).bit_length(), variable.is_embedded)
+            key = (size, variable.whole, len(variable.atoms).bit_length())
             groups.setdefault(key, []).append(j)
         self.heads, self.head_columns, self.head_rows = nn.ModuleList(), [], []
         param_label, linear_rows, start = [], [], 0
@@ -339,8 +339,14 @@ class MADE(nn.Module):
 
     @property
     def width(self):
-        """How many numbers a row takes up at most: inputs, hidden units or parameters."""
-        return max(self.n_inputs, len(self.param_label), *map(len, self.hidden_labels))
+        """How many numbers a row takes up at most: inputs, hidden units, parameters or logits made of these."""
+        n_levels = [
+            len(columns) * head.max_levels
+            for head, columns in zip(self.heads, self.head_columns, strict=True)
+            if isinstance(head, EmbeddedHead)
+        ]
+        n_params = len(self.param_label)
+        return max(self.n_inputs, n_params, *n_levels, *map(len, self.hidden_labels))
 
     def features(self, z):
         """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).
@@ -376,13 +382,15 @@ class MADE(nn.Module):
         level = torch.from_numpy(np.concatenate([np.arange(n) for n in n_levels]))
         return (codes[:, position] == level.to(codes)).to(codes.dtype)
 
-    def inputs(self, features):
+    def inputs(self, features, tamed):
         """What the first hidden layer sees: bounded numbers, categories, pieces, and residuals.
 
         Parameters
         ----------
         features : Tensor of shape (n, n_features)
             Numbers in standard units, categories one-hot.
+        tamed : Tensor of shape (n, n_features)
+            The same, as the linear path sees them.
 
         Returns
         -------
@@ -392,7 +400,7 @@ class MADE(nn.Module):
         # Without asinh, far-out rows would drive the conditionals without bound.
         bounded = torch.asinh(features)
         along = self._along_pieces(features[:, self.piece_position])
-        return torch.cat([bounded, along, self._residuals(_tamed(features))], dim=1)
+        return torch.cat([bounded, along, self._residuals(tamed)], dim=1)
 
     def _residuals(self, tamed, which=slice(None)):
         """What regressions leave of numbers, bounded."""
@@ -407,12 +415,13 @@ class MADE(nn.Module):
     def params(self, z):
         """Parameters of all conditionals, of shape (n, n_params)."""
         features = self.features(z)
-        h = dropout(self.inputs(features), self.input_dropout, self.training)
+        tamed = tame(features)
+        h = dropout(self.inputs(features, tamed), self.input_dropout, self.training)
         for layer in self.hidden:
             h = self.activation(layer(h))
             h = dropout(h, self.dropout, self.training)
         rows = torch.from_numpy(self.linear_rows).to(z.device)
-        return (self.out(h) + self.bias).index_add(1, rows, self.skip(_tamed(features)))
+        return (self.out(h) + self.bias).index_add(1, rows, self.skip(tamed))
 
     def log_prob_features(self, z):
         """Log-density of each column given its parents.
@@ -587,7 +596,7 @@ class MADE(nn.Module):
             pieces = slice(first, first + self.pieces[j].stop - self.pieces[j].start)
             inputs[:, pieces] = self._along_pieces(x, self.pieces[j])
         inputs[:, block] = torch.asinh(features[:, block])
-        features[:, block] = _tamed(features[:, block])
+        features[:, block] = tame(features[:, block])
         if j in self.residual_of:
             k = self.residual_of[j]
             residual = self._residuals(features, slice(k, k + 1))

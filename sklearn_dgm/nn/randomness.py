@@ -58,4 +58,4 @@ def dropout(x, share, training):
     bits.random_(-(2**63), None, generator=current_generator())
     n_dropped = min(round(share * 2**16), 2**16 - 1)
     keep = bits.view(torch.int16)[:n].view(x.shape) >= n_dropped - 2**15
-    return x * (keep * (2**16 / (2**16 - n_dropped)))
+    return x * (keep.to(x.dtype) * (2**16 / (2**16 - n_dropped)))

@@ -334,9 +334,9 @@ def _gains_of_categories(j, n, moments):
         terms = np.where(N > 0, N * np.log(N / expected), 0).sum(axis=1)
     starts = [block.start for block in moments.block.values()]
     n_levels = np.diff([*starts, len(N)])
-    return (
-        np.add.reduceat(terms, starts) - (n_levels - 1) * (N.shape[1] - 1) * np.log(max(n, 2)) / 2
-    )
+    penalty = (n_levels - 1) * (N.shape[1] - 1) * np.log(max(n, 2)) / 2
+    # A single category says nothing, whatever rounding makes of that.
+    return np.where(n_levels > 1, np.add.reduceat(terms, starts) - penalty, -np.inf)
 
 
 def _gains_of_numbers(module, j, n, moments):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from benchmarks import data, flows, impute, likelihood, peers, report, results, synthetic
+from benchmarks import any_order, data, flows, impute, likelihood, peers, report, results, synthetic
 from benchmarks.__main__ import main
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
@@ -243,6 +243,19 @@ def test_synthetic(folder):
         assert record["version"] is None or 0 <= record["accuracy"] <= 1, record
         assert record["version"] is None or record["peer"] == synthetic.REAL or record["auroc"] > 0
     assert "accuracy of the label" in report_of(folder)
+
+
+def test_any_order(folder, monkeypatch):
+    monkeypatch.setitem(any_order.ORDERS, "default", {"n_orders": 1, "max_epochs": 1})
+    monkeypatch.setitem(any_order.ORDERS, "given", {"order": "given", "max_epochs": 1})
+    monkeypatch.setitem(any_order.ORDERS, "any", {"order": "any", "max_epochs": 1})
+    main(["any_order", "--only", "iris", "--seeds", "0", "--results", str(folder / "results")])
+    by_peer = {record["peer"]: record for record in lines(folder, "any_order")}
+    own, given = by_peer["any order"], by_peer["given order"]
+    assert own["cost"] == own["standard_error"] == 0
+    difference = given["log_likelihood"] - own["log_likelihood"]
+    assert given["cost"] == pytest.approx(difference, abs=1e-3)
+    assert "nats per row and column" in report_of(folder)
 
 
 def test_machine_is_described_without_names():

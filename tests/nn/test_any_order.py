@@ -12,7 +12,7 @@ from sklearn_dgm.nn.completion import completions, log_marginal
 from sklearn_dgm.nn.made import MADE, Variable
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
-from sklearn_dgm.nn.start import moments
+from sklearn_dgm.nn.start import moments, start_from
 
 SETTINGS = ((24, 16), "silu", 3, "logistic")
 CATEGORIES = [Variable(3, False), Variable(2, False), Variable(4, False)]
@@ -74,6 +74,13 @@ def test_training_starts_from_the_start_of_each_order():
     starts = [module.orders(member.order) for member in module.members]
     assert not torch.equal(starts[0].bias, starts[1].bias)
     scores = torch.stack([member.log_prob(z) for member in module.members])
+    variables, start = module.orders.variables, module.orders.moments
+    for member in module.members:
+        made = MADE(variables, complete_adjacency(member.order), *SETTINGS)
+        start_from(made, start)
+        member.log_prob(z)
+        torch.testing.assert_close(module.network.residual_weight, made.residual_weight.double())
+        torch.testing.assert_close(module.network.residual_bias, made.residual_bias.double())
     # Rows of independent columns are as likely in one order as in another.
     assert scores.std(dim=0).mean() < 0.1
 

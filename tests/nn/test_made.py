@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_dgm.nn import made
 from sklearn_dgm.nn.heads import MixtureHead
-from sklearn_dgm.nn.made import MADE, PIECE_WEIGHT, Variable
+from sklearn_dgm.nn.made import MADE, PIECE_WEIGHT, Variable, tame
 from sklearn_dgm.nn.masks import complete_adjacency, topological_order
 
 MIXED = [
@@ -56,6 +57,21 @@ def test_fast_sampling_equals_ancestral_sampling(order, hidden_sizes):
     np.testing.assert_allclose(fast, slow, atol=1e-9)
 
 
+def test_wide_tables_have_no_linear_paths_of_components(monkeypatch):
+    narrow = build()
+    monkeypatch.setattr(made, "MAX_LINEAR_FEATURES", 4)
+    wide = build()
+    n_mixtures = len(narrow.residual_label)
+    assert len(narrow.linear_rows) - len(wide.linear_rows) == 3 * 3 * n_mixtures
+    fast = wide.sample(200, torch.Generator().manual_seed(1))
+    slow = sample_slowly(wide, 200, torch.Generator().manual_seed(1))
+    np.testing.assert_allclose(fast, slow, atol=1e-9)
+
+
+def test_width_counts_the_logits_that_parameters_make():
+    assert build([Variable(None, False), Variable(5000, False)]).width == 5000
+
+
 def test_fast_sampling_equals_ancestral_sampling_far_out():
     module = build()
     for head in module.heads:
@@ -94,7 +110,9 @@ def test_pieces_say_how_far_a_number_has_come():
     variables = [Variable(2, False), Variable(None, False, 10.0, 2.0, (-1.0, 0.0, 3.0))]
     module = build(variables)
     z = torch.tensor([[0.0, 7.0], [0.0, 9.0], [0.0, 13.0], [0.0, 99.0]]).double()
-    pieces = module.inputs(module.features(z))[:, len(module.feature_label) : -1] / PIECE_WEIGHT
+    features = module.features(z)
+    inputs = module.inputs(features, tame(features))
+    pieces = inputs[:, len(module.feature_label) : -1] / PIECE_WEIGHT
     expected = [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
     torch.testing.assert_close(pieces, torch.tensor(expected).double())
 

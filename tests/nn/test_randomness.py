@@ -23,6 +23,16 @@ def test_dropout_keeps_the_expectation():
     assert x.mean() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dropout_keeps_the_dtype_whatever_the_default(dtype):
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert dropout(torch.ones(7, 3, dtype=dtype), 0.5, training=True).dtype == dtype
+    finally:
+        torch.set_default_dtype(default)
+
+
 def test_dropout_is_the_identity_out_of_training():
     x = torch.randn(5)
     assert dropout(x, 0.5, training=False) is x

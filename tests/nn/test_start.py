@@ -58,7 +58,7 @@ def test_hidden_units_see_what_regressions_leave_of_numbers(order):
     Z = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 4)) + [0, 1, 0, -1]
     module = started([NUMBER] * 4, Z, order)
     features = module.features(torch.from_numpy(Z))
-    residuals = module.inputs(features)[:, -4:].div(RESIDUAL_WEIGHT).sinh().numpy()
+    residuals = module.inputs(features, features)[:, -4:].div(RESIDUAL_WEIGHT).sinh().numpy()
     # The factor of the covariance turns rows in this order into independent standard normals.
     normal = shrunk_gaussian(Z)
     factor = np.linalg.cholesky(normal.cov[np.ix_(order, order)])
@@ -136,6 +136,14 @@ def test_an_unknown_parent_leaves_the_shares(n_levels):
     module = started([Variable(n_levels, False)] * 2, Z)
     assert scores(module, Z)[:, 1].min() > -0.02
     np.testing.assert_allclose(scores(module, unknown)[:, 1], -np.log(n_levels), atol=1e-3)
+
+
+def test_a_constant_parent_says_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(30):  # rounding may be of either sign
+        Z = np.column_stack([np.zeros(100), rng.integers(0, 3, 100)])
+        module = started([Variable(1, False), Variable(3, False)], Z, weight=rng.random(100) + 0.1)
+        assert not module.skip.start.any()
 
 
 def test_categories_with_a_numeric_parent_start_from_bayes_rule():
