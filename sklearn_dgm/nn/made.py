@@ -156,9 +156,9 @@ class MADE(nn.Module):
 
     The conditionals' parameters also have a linear path from the parents. The hidden units see numbers in two more ways: in
     a piecewise-linear encoding (Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in Tabular Deep
-    Learning", 2022, https://arxiv.org/abs/2203.05556), without which a network is too smooth for clumped values; and as
-    residuals, which are what the regression on their own parents leaves of them, in units of its spread. Of columns that all
-    but determine each other, the differences that matter are small in any other scale.
+    Learning", 2022, https://arxiv.org/abs/2203.05556), without which a network is too smooth for clumped values; and,
+    where their head is a mixture, as residuals, which are what the regression on their own parents leaves of them, in units
+    of its spread. Of columns that all but determine each other, the differences that matter are small in any other scale.
 
     Parameters
     ----------
