@@ -23,6 +23,8 @@ MAX_LEVELS = 64
 MAX_PIECES, MAX_ALL_PIECES = 32, 4096
 # Whole numbers of a mixture with so much of the weight, and from so many rows, get a probability of their own.
 MIN_ATOM_SHARE, MIN_ATOM_ROWS = 0.02, 10
+# Most of the weight lies on a coarse grid of whole numbers, by so many standard deviations beyond chance.
+MIN_EXCESS, MIN_SIGMAS, PRIMES = 0.5, 4.0, (2, 3, 5, 7)
 # What "auto" tries; inputs are dropped less than hidden units, by this.
 DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
 MAX_TRIAL_ROWS = 15_000
@@ -57,6 +59,43 @@ def _frequent(z, sample_weight):
     return values[(weight >= MIN_ATOM_SHARE * weight.sum()) & (weight >= MIN_ATOM_ROWS)]
 
 
+def _coarse_grid(z, sample_weight):
+    """Step and offset of a grid on which most whole numbers lie, and the share that a mixture would have on it.
+
+    People give numbers in tens or thousands. The grid is refined by primes as long as most of the weight remains on it,
+    and by far more than chance would have there.
+    """
+    values, place = np.unique(z, return_inverse=True)
+    weight = np.bincount(place, weights=sample_weight)
+    # An atom, such as zero, lies on many grids.
+    weight = all_weight = np.minimum(weight, MIN_ATOM_SHARE * weight.sum())
+    grid, every = None, values
+    while len(values):
+        step = grid[0] if grid else 1
+        excess, prime, offset = max(_residue(values, weight, step, prime) for prime in PRIMES)
+        # A few values that are frequent lie on many grids.
+        n_values = weight.sum() ** 2 / np.square(weight).sum()
+        if excess < MIN_EXCESS or excess * np.sqrt((prime - 1) * n_values) < MIN_SIGMAS:
+            break
+        grid = step * prime, offset
+        on = values % grid[0] == offset
+        values, weight = values[on], weight[on]
+    if not grid:
+        return ()
+    step, offset = grid
+    share = all_weight[every % step == offset].sum() / all_weight.sum()
+    share = (share - 1 / step) / (1 - 1 / step)
+    return float(step), float(offset), float(np.clip(share, 0.01, 1 - 0.5 / (all_weight.sum() + 1)))
+
+
+def _residue(values, weight, step, prime):
+    """By how much the heaviest residue is heavier than by chance, in units of what it could be; and what it is."""
+    residues, place = np.unique(values % (step * prime), return_inverse=True)
+    heaviest = np.bincount(place, weights=weight)
+    share = heaviest.max() / weight.sum()
+    return (share - 1 / prime) / (1 - 1 / prime), prime, residues[heaviest.argmax()]
+
+
 def _variable(column, z, sample_weight, n_pieces):
     """What the network must know of a column."""
     observed = ~np.isnan(z)
@@ -65,18 +104,20 @@ def _variable(column, z, sample_weight, n_pieces):
         return Variable(len(column.categories), whole=False, unknown_share=column.unknown_share)
     location, scale = _location_and_scale(z, sample_weight)
     whole = column.kind in (INTEGER, ROUNDED)
-    n_levels, atoms = None, column.encoded_atoms
+    n_levels, atoms, grid = None, column.encoded_atoms, ()
     if whole:
         scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
         n_levels = round(column.encoded(column.high) - column.encoded(column.low)) + 1
         if n_levels > MAX_LEVELS:
             n_levels, atoms = None, _frequent(z, sample_weight)
+            grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
     elif scale < 1e-8:
         scale = 1.0  # constant, but for rows with hardly any weight
     knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
     knots = (knots - location) / scale
     knots = knots[np.append(np.diff(knots) > 1e-6, True)]
-    return Variable(n_levels, whole, location, scale, tuple(knots), tuple(atoms))
+    atoms = tuple(atoms)
+    return Variable(n_levels, whole, location, scale, tuple(knots), atoms, grid=grid)
 
 
 class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensity):
@@ -197,6 +238,7 @@ default="random"
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
     grid, in "mixed" ones single values have a probability. `schema_` says what was found, and `column_kinds` overrules it.
+    Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the density, too.
 
     The networks of the orders are trained side by side, in as many threads as torch has (`torch.set_num_threads`,
     ``OMP_NUM_THREADS``); what comes of it does not depend on how many these are.

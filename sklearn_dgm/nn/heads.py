@@ -143,10 +143,21 @@ class MixtureHead(nn.Module):
         Values that have a probability of their own, beside the density of all others; NaN where a column has fewer.
     linear : bool
         Whether the components' parameters have a linear path from the parents, too.
+    grid : ndarray of shape (m, 2) or None
+        Step and offset of a coarse grid in each column of whole numbers, for numbers that are mostly multiples of ten or
+        the like: with some probability the interval is as wide as a step, and all of it counts for the number on the grid.
     """
 
     def __init__(
-        self, location, scale, n_components, base, discrete=False, atoms=None, linear=True
+        self,
+        location,
+        scale,
+        n_components,
+        base,
+        discrete=False,
+        atoms=None,
+        linear=True,
+        grid=None,
     ):
         super().__init__()
         # No buffer: a pass through float32 would cost the equality with the values.
@@ -158,12 +169,13 @@ class MixtureHead(nn.Module):
         self.n_components = n_components
         self.discrete = discrete
         self.linear = linear
+        self.grid = grid
 
     @property
     def n_shared(self):
-        """Parameters that are of no component: the location, and logits of the atoms and of all that is none."""
+        """Parameters that are of no component: location, logits of the atoms and of all that is none, and of the grid."""
         n_atoms = self.atoms.shape[1]
-        return 1 + (n_atoms + 1 if n_atoms else 0)
+        return 1 + (n_atoms + 1 if n_atoms else 0) + (self.grid is not None)
 
     @property
     def n_params(self):
@@ -229,21 +241,40 @@ class MixtureHead(nn.Module):
         """
         logits, means, scales = self._components(params, columns)
         location, scale = self.location[columns], self.scale[columns]
-        u = ((z - location) / scale)[..., None]
+        u = (((z - location) / scale)[..., None] - means) / scales
+        log_share = F.log_softmax(logits, dim=-1)
         if self.discrete:
-            log_p = self.base.log_mass((u - means) / scales, 1 / (scale[:, None] * scales))
-        else:
-            log_p = self.base.log_density((u - means) / scales) - torch.log(scales)
-        log_p = torch.logsumexp(log_p + F.log_softmax(logits, dim=-1), dim=-1)
-        if self.discrete:
+            unit = scale[:, None] * scales
+            log_p = torch.logsumexp(self.base.log_mass(u, 1 / unit) + log_share, dim=-1)
+            if self.grid is not None:
+                step, offset = self._grid(columns, z)
+                log_mass = self.base.log_mass(u, step[:, None] / unit)
+                on_grid = torch.logsumexp(log_mass + log_share, dim=-1)
+                # Large numbers in single precision are not exact.
+                distance = (z - self._nearest(z, step, offset)).abs()
+                is_on = distance <= z.abs() * torch.finfo(z.dtype).eps
+                logit = params[..., self.n_shared - 1]
+                on_grid = torch.where(is_on, F.logsigmoid(logit) + on_grid, -math.inf)
+                log_p = torch.logaddexp(on_grid, F.logsigmoid(-logit) + log_p)
             log_p = torch.where(_whole(z, -math.inf, math.inf), log_p, -math.inf)
         else:
-            log_p = log_p - torch.log(scale)
+            log_p = self.base.log_density(u) - torch.log(scales) + log_share
+            log_p = torch.logsumexp(log_p, dim=-1) - torch.log(scale)
         return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[1] else log_p
+
+    def _grid(self, columns, like):
+        """Step and offset of the grids, as tensors."""
+        grid = torch.as_tensor(self.grid[columns], dtype=like.dtype, device=like.device)
+        return grid[..., 0], grid[..., 1]
+
+    @staticmethod
+    def _nearest(z, step, offset):
+        """The nearest number on a grid."""
+        return torch.round((z - offset) / step) * step + offset
 
     def _atom_logits(self, params, columns):
         """A logit for each atom, and one for all that is none."""
-        logits = params[..., 1 : self.n_shared]
+        logits = params[..., 1 : 2 + self.atoms.shape[1]]
         if not np.isnan(self.atoms).any():
             return logits
         is_unused = torch.from_numpy(np.isnan(self.atoms[columns])).to(logits.device)
@@ -284,11 +315,17 @@ class MixtureHead(nn.Module):
             share = self._atom_logits(params, column).softmax(dim=-1)
             atom, uniform = _choose(share, uniform)
             uniform = uniform[:, 0]
+        if self.grid is not None:
+            logit = params[..., self.n_shared - 1]
+            is_off, uniform = _choose(torch.stack([logit, -logit], dim=-1).sigmoid(), uniform)
+            uniform = uniform[:, 0]
         logits, means, scales = self._components(params, column)
         component, uniform = _choose(logits.softmax(dim=-1), uniform)
         noise = self.base.draw(uniform).to(params.dtype)
         u = (means.gather(-1, component) + scales.gather(-1, component) * noise)[:, 0]
         z = u * self.scale[column] + self.location[column]
+        if self.grid is not None:
+            z = torch.where(is_off[:, 0] == 0, self._nearest(z, *self._grid(column, z)), z)
         if n_atoms:
             atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
             z = torch.where(atom[:, 0] < n_atoms, atoms[atom[:, 0].clamp_max(n_atoms - 1)], z)

@@ -53,6 +53,9 @@ class Variable(NamedTuple):
         Encoded values that have a probability of their own, beside the density of all others.
     unknown_share : float
         Probability of a category that is none of the codes.
+    grid : tuple of float
+        Step and offset of a coarse grid on which most whole numbers lie, and the share of the others that do; empty
+        without one.
     """
 
     n_levels: int | None
@@ -62,6 +65,7 @@ class Variable(NamedTuple):
     knots: tuple = ()
     atoms: tuple = ()
     unknown_share: float = 0.0
+    grid: tuple = ()
 
     @property
     def is_categorical(self):
@@ -289,7 +293,8 @@ class MADE(nn.Module):
         for j, variable in enumerate(self.variables):
             # From one power of two to the next; two levels are a case of their own, and so is no atom.
             size = None if variable.n_levels is None else (variable.n_levels - 1).bit_length()
-            key = (size, variable.whole, len(variable.atoms).bit_length())
+            n_atoms = len(variable.atoms).bit_length()
+            key = (size, variable.whole, n_atoms, bool(variable.grid))
             groups.setdefault(key, []).append(j)
         self.heads, self.head_columns, self.head_rows = nn.ModuleList(), [], []
         param_label, linear_rows, start = [], [], 0
@@ -301,7 +306,10 @@ class MADE(nn.Module):
                 atoms = np.array(list(zip_longest(*[v.atoms for v in of], fillvalue=np.nan)))
                 atoms = atoms.reshape(-1, len(of)).T
                 is_linear = len(self.feature_label) <= MAX_LINEAR_FEATURES
-                head = MixtureHead(location, scale, n_components, base, whole, atoms, is_linear)
+                grid = np.array([v.grid[:2] for v in of]) if of[0].grid else None
+                head = MixtureHead(
+                    location, scale, n_components, base, whole, atoms, is_linear, grid
+                )
             else:
                 unknown = torch.tensor([v.unknown_share for v in of])
                 n_levels = [v.n_levels for v in of]

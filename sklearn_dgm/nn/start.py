@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import special
 
 from sklearn_dgm.nn.heads import EmbeddedHead, MixtureHead
 
@@ -257,7 +258,9 @@ def _start_mixtures(module, head, columns, rows, row_of, moments):
         if module.variables[j].atoms:
             log_p = torch.from_numpy(np.log(moments.marginals[j])).to(start)
             start[i, 1 : len(log_p)] = log_p[:-1]
-            start[i, head.n_shared - 1] = log_p[-1]
+            start[i, 1 + head.atoms.shape[1]] = log_p[-1]
+        if module.variables[j].grid:
+            start[i, head.n_shared - 1] = special.logit(module.variables[j].grid[2])
     return start
 
 

@@ -13,11 +13,12 @@ def random_params(head, seed, size=2.0):
     return size * torch.randn(1, 1, head.n_params, generator=generator, dtype=torch.float64)
 
 
-def mixture(base, discrete=False, location=0.3, scale=2.0, n_components=4, atoms=None):
+def mixture(base, discrete=False, location=0.3, scale=2.0, n_components=4, atoms=None, grid=None):
     location = torch.tensor([location], dtype=torch.float64)
     scale = torch.tensor([scale], dtype=torch.float64)
     atoms = None if atoms is None else np.array([atoms])
-    return MixtureHead(location, scale, n_components, base, discrete, atoms).double()
+    grid = None if grid is None else np.array([grid])
+    return MixtureHead(location, scale, n_components, base, discrete, atoms, grid=grid).double()
 
 
 def uniforms(n, seed=0):
@@ -193,6 +194,8 @@ def test_atoms_are_drawn_as_often_as_they_weigh(base):
         CategoricalHead([3], tails=True),
         mixture("logistic", True, scale=3.0),
         mixture("logistic", True, scale=3.0, atoms=[0.0, 4.0]),
+        mixture("gaussian", True, scale=9.0, grid=[5.0, 2.0]),
+        mixture("logistic", True, scale=9.0, atoms=[0.0, 4.0], grid=[5.0, -1.0]),
     ],
 )
 def test_discrete_heads_draw_from_their_masses(head):
@@ -209,10 +212,32 @@ def test_discrete_heads_draw_from_their_masses(head):
     assert pvalue > 1e-3
 
 
+@pytest.mark.parametrize("atoms", [None, [0.0, 7.0]])
+@pytest.mark.parametrize("base", ["gaussian", "logistic"])
+def test_whole_numbers_with_a_grid_sum_to_one(base, atoms):
+    head = mixture(base, True, scale=20.0, atoms=atoms, grid=[10.0, 7.0])
+    params = random_params(head, 0, 1.0)
+    z = np.arange(-30_000, 30_000)
+    p = np.exp(scores(head, params, z))
+    assert p.sum() == pytest.approx(1, abs=1e-6)
+    # What lies on the grid is as much as the logit says, besides a tenth of the others.
+    if atoms is None:
+        share = torch.sigmoid(params[0, 0, head.n_shared - 1]).item()
+        assert p[z % 10 == 7].sum() == pytest.approx(share + (1 - share) / 10, abs=0.01)
+
+
+def test_large_numbers_on_a_grid_are_there_in_single_precision():
+    head = mixture("logistic", True, location=5e8, scale=1e8, grid=[1000.0, 0.0]).float()
+    params = torch.zeros(1, 1, head.n_params)
+    on, off = torch.tensor([[5.00001e8]]), torch.tensor([[500_000_512.0]])
+    assert head.log_prob(params, on) - head.log_prob(params, off) > 5
+
+
+@pytest.mark.parametrize("grid", [None, [10.0, 0.0]])
 @pytest.mark.parametrize("base", ["gaussian", "logistic"])
 @pytest.mark.parametrize("discrete", [False, True])
-def test_gradients_stay_finite_far_out(base, discrete):
-    head = mixture(base, discrete, scale=1e6)
+def test_gradients_stay_finite_far_out(base, discrete, grid):
+    head = mixture(base, discrete, scale=1e6, grid=grid if discrete else None)
     params = random_params(head, 0, 5.0).requires_grad_()
     z = torch.tensor([[0.0], [1e3], [-1e7], [1e7]], dtype=torch.float64)
     head.log_prob(params.expand(4, -1, -1), z).sum().backward()

@@ -19,8 +19,9 @@ MIXED = [
     Variable(None, False, knots=(-1.0, 1.0), atoms=(0.0, 0.5)),
     Variable(300, False),
     Variable(2, False),
+    Variable(None, True, 40.0, 30.0, atoms=(0.0,), grid=(10.0, 3.0, 0.9)),
 ]
-SHUFFLED = [3, 1, 7, 5, 8, 0, 4, 6, 2]
+SHUFFLED = [3, 1, 7, 5, 8, 0, 9, 4, 6, 2]
 
 
 def build(variables=MIXED, order=None, hidden_sizes=(32, 24), base="logistic"):
