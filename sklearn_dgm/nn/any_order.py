@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
-from sklearn_dgm.nn.made import MADE, LinearPath, MaskedLinear
+from sklearn_dgm.nn.layers import LinearPath, MaskedLinear
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.randomness import current_generator

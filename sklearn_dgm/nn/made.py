@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
 from sklearn_dgm.nn.heads import EMBEDDING_SIZE, CategoricalHead, EmbeddedHead, MixtureHead
+from sklearn_dgm.nn.layers import LinearPath, MaskedLinear
 from sklearn_dgm.nn.masks import (
     connections,
     hidden_labels,
@@ -83,70 +84,6 @@ class Variable(NamedTuple):
         if not self.is_categorical or self.n_levels == 2:
             return 1
         return EMBEDDING_SIZE if self.is_embedded else self.n_levels
-
-
-class MaskedLinear(nn.Linear):
-    """A linear layer with some connections removed for good.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (n_out, n_in)
-        True where there is a connection.
-    bias : bool
-        Whether the layer has a bias.
-    """
-
-    def __init__(self, mask, bias=True):
-        super().__init__(mask.shape[1], mask.shape[0], bias)
-        # Numbers, not booleans, or each step would convert them.
-        self.register_buffer("mask", torch.tensor(mask, dtype=torch.float32))
-        # A unit with few connections would start too small under the default, which counts all.
-        with torch.no_grad():
-            self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
-
-    def __getstate__(self):
-        """A pickle has the mask as booleans, or it would be twice as large."""
-        state = super().__getstate__()
-        return {**state, "_buffers": {**state["_buffers"], "mask": self.mask.bool()}}
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        self.mask = self.mask.to(self.weight.dtype)
-
-    def reset_parameters(self):
-        """Initialise the weights, if there are any (torch warns of an empty layer)."""
-        if self.weight.numel():
-            super().reset_parameters()
-
-    def forward(self, x, rows=slice(None)):
-        """Apply the layer, or some rows of it."""
-        bias = None if self.bias is None else self.bias[rows]
-        return F.linear(x, self.weight[rows] * self.mask[rows], bias)
-
-
-class LinearPath(MaskedLinear):
-    """The linear path from the parents: where training starts, and what it changes there.
-
-    The start is no parameter: weight decay and sparsity pull towards it, not towards zero.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (n_out, n_in)
-        True where there is a connection.
-    """
-
-    def __init__(self, mask):
-        super().__init__(mask, bias=False)
-        self.register_buffer("start", torch.zeros_like(self.weight))
-        torch.nn.init.zeros_(self.weight)
-
-    def forward(self, x, rows=slice(None)):
-        """Apply the layer, or some rows of it."""
-        return F.linear(x, self.start[rows] + self.weight[rows] * self.mask[rows])
-
-    def size(self, rows):
-        """Sum of the absolute changes in some rows."""
-        return (self.weight[rows] * self.mask[rows]).abs().sum()
 
 
 def tame(features):
