@@ -1,6 +1,6 @@
 """The autoregressive density: a Bayesian network over the columns whose graph is complete."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -9,118 +9,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._conditioning import ConditionalMixin
 from sklearn_dgm._normal_scores import NormalScoresMixin
-from sklearn_dgm._training.base import BaseNeuralDensity
+from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm.base import check_generator
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, like_frame
+from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
-from sklearn_dgm.nn.made import ACTIVATIONS, MADE, Variable
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.start import moments, start_from
-
-# Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.
-MAX_LEVELS = 64
-# Pieces of the piecewise-linear encoding of a numeric column, and of all of them.
-MAX_PIECES, MAX_ALL_PIECES = 32, 4096
-# Whole numbers of a mixture with so much of the weight, and from so many rows, get a probability of their own.
-MIN_ATOM_SHARE, MIN_ATOM_ROWS = 0.02, 10
-# Most of the weight lies on a coarse grid of whole numbers, by so many standard deviations beyond chance.
-MIN_EXCESS, MIN_SIGMAS, PRIMES = 0.5, 4.0, (2, 3, 5, 7)
-# What "auto" tries; inputs are dropped less than hidden units, by this.
-DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
-MAX_TRIAL_ROWS = 15_000
-# L1 penalty on what training changes in the linear paths to categories, in nats of the whole data.
-SPARSITY = 8.0
 
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
 
-def _quantiles(z, sample_weight, shares):
-    order = np.argsort(z)
-    share = np.cumsum(sample_weight[order])
-    return z[order[np.searchsorted(share, share[-1] * np.asarray(shares))]]
-
-
-def _location_and_scale(z, sample_weight):
-    """Mean and standard deviation, or median and interquartile range where few rows far out would set these."""
-    location = np.average(z, weights=sample_weight)
-    scale = np.sqrt(np.average((z - location) ** 2, weights=sample_weight))
-    low, median, high = _quantiles(z, sample_weight, [0.25, 0.5, 0.75])
-    bulk = (high - low) / 1.349  # of a normal distribution, the standard deviation
-    if 0 < 10 * bulk < scale:
-        # Training in float32 cannot tell the values of a bulk apart that is much smaller still.
-        location, scale = median, max(bulk, 1e-6 * scale)
-    return float(location), float(scale)
-
-
-def _frequent(z, sample_weight):
-    """Whole numbers that hold so much weight that a smooth mixture would not do them justice."""
-    values, place = np.unique(z, return_inverse=True)
-    weight = np.bincount(place, weights=sample_weight)
-    return values[(weight >= MIN_ATOM_SHARE * weight.sum()) & (weight >= MIN_ATOM_ROWS)]
-
-
-def _coarse_grid(z, sample_weight):
-    """Step and offset of a grid on which most whole numbers lie, and the share that a mixture would have on it.
-
-    People give numbers in tens or thousands. The grid is refined by primes as long as most of the weight remains on it,
-    and by far more than chance would have there.
-    """
-    values, place = np.unique(z, return_inverse=True)
-    weight = np.bincount(place, weights=sample_weight)
-    # An atom, such as zero, lies on many grids.
-    weight = all_weight = np.minimum(weight, MIN_ATOM_SHARE * weight.sum())
-    grid, every = None, values
-    while len(values):
-        step = grid[0] if grid else 1
-        excess, prime, offset = max(_residue(values, weight, step, prime) for prime in PRIMES)
-        # A few values that are frequent lie on many grids.
-        n_values = weight.sum() ** 2 / np.square(weight).sum()
-        if excess < MIN_EXCESS or excess * np.sqrt((prime - 1) * n_values) < MIN_SIGMAS:
-            break
-        grid = step * prime, offset
-        on = values % grid[0] == offset
-        values, weight = values[on], weight[on]
-    if not grid:
-        return ()
-    step, offset = grid
-    share = all_weight[every % step == offset].sum() / all_weight.sum()
-    share = (share - 1 / step) / (1 - 1 / step)
-    return float(step), float(offset), float(np.clip(share, 0.01, 1 - 0.5 / (all_weight.sum() + 1)))
-
-
-def _residue(values, weight, step, prime):
-    """By how much the heaviest residue is heavier than by chance, in units of what it could be; and what it is."""
-    residues, place = np.unique(values % (step * prime), return_inverse=True)
-    heaviest = np.bincount(place, weights=weight)
-    share = heaviest.max() / weight.sum()
-    return (share - 1 / prime) / (1 - 1 / prime), prime, residues[heaviest.argmax()]
-
-
-def _variable(column, z, sample_weight, n_pieces):
-    """What the network must know of a column."""
-    observed = ~np.isnan(z)
-    z, sample_weight = z[observed], sample_weight[observed]
-    if column.kind == CATEGORICAL:
-        return Variable(len(column.categories), whole=False, unknown_share=column.unknown_share)
-    location, scale = _location_and_scale(z, sample_weight)
-    whole = column.kind in (INTEGER, ROUNDED)
-    n_levels, atoms, grid = None, column.encoded_atoms, ()
-    if whole:
-        scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
-        n_levels = round(column.encoded(column.high) - column.encoded(column.low)) + 1
-        if n_levels > MAX_LEVELS:
-            n_levels, atoms = None, _frequent(z, sample_weight)
-            grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
-    elif scale < 1e-8:
-        scale = 1.0  # constant, but for rows with hardly any weight
-    knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
-    knots = (knots - location) / scale
-    knots = knots[np.append(np.diff(knots) > 1e-6, True)]
-    atoms = tuple(atoms)
-    return Variable(n_levels, whole, location, scale, tuple(knots), atoms, grid=grid)
-
-
-class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, BaseNeuralDensity):
+class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, MaskedNetworkDensity):
     """Density from a chain of conditionals that one masked network computes.
 
     ``log p(x) = sum_j log p(x_j | x_<j)``. A masked network (MADE [1]_) gives the parameters of all conditionals in one
@@ -276,29 +177,12 @@ default="random"
     """
 
     _parameter_constraints: dict = {
-        **BaseNeuralDensity._parameter_constraints,
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        **MaskedNetworkDensity._parameter_constraints,
         "order": [StrOptions({"given", "random", "any"}), "array-like"],
         "n_orders": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "conditional": [StrOptions(set(COMPONENTS))],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
-        "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
-    _detect_ties = True
-    _takes_missing = True
-    _shape_params = (
-        *BaseNeuralDensity._shape_params,
-        "hidden_layer_sizes",
-        "activation",
-        "order",
-        "n_orders",
-        "conditional",
-        "n_components",
-        "dropout",
-        "handle_unknown",
-    )
+    _shape_params = (*MaskedNetworkDensity._shape_params, "order", "n_orders", "conditional")
 
     def __init__(
         self,
@@ -383,28 +267,6 @@ default="random"
         d = self.n_features_in_
         return 1 if d == 1 else int(np.clip(320_000 / (n_samples * max(d / 50, 1) ** 1.5), 2, 4))
 
-    def _resolve_hidden_layer_sizes(self):
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes should be positive integers, got {self.hidden_layer_sizes!r}."
-            )
-        return sizes
-
-    def _settings(self, n_samples):
-        if self.dropout != "auto":
-            return [self.dropout]
-        # Neither numbers alone nor many rows have ever gained by more.
-        kinds = [column.kind for column in self.schema_.columns_]
-        is_tried = CATEGORICAL in kinds and n_samples <= MAX_TRIAL_ROWS
-        return DROPOUTS if is_tried else DROPOUTS[:1]
-
-    @property
-    def dropout_(self):
-        """Share of hidden units dropped in training."""
-        return self._setting
-
     def _takes_any_order(self):
         return isinstance(self.order, str) and self.order == "any"
 
@@ -416,23 +278,11 @@ default="random"
             orders = self._resolve_orders(len(Z))
             self.order_ = orders[0] if len(orders) == 1 else orders
         orders = np.atleast_2d(self.order_)
-        # In wide tables fewer, or they would outweigh all else.
-        n_pieces = min(MAX_PIECES, MAX_ALL_PIECES // self.n_features_in_)
-        variables = [
-            _variable(column, z, sample_weight, n_pieces)
-            for column, z in zip(self.schema_.columns_, Z.T, strict=True)
-        ]
+        variables = variables_of(self.schema_.columns_, Z, sample_weight)
+        base = COMPONENTS[self.conditional]
 
         def settings(dropout):
-            return (
-                self._resolve_hidden_layer_sizes(),
-                self.activation,
-                self.n_components,
-                COMPONENTS[self.conditional],
-                dropout,
-                max(dropout - INPUT_DROPOUT_LESS, 0.0),
-                SPARSITY / sample_weight.sum(),
-            )
+            return self._network_params(dropout, base, sample_weight)
 
         def network(order, dropout, kind=MADE):
             return kind(variables, complete_adjacency(order), *settings(dropout))

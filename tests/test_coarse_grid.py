@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_dgm import AutoregressiveDensity
-from sklearn_dgm.autoregressive import _coarse_grid
+from sklearn_dgm._training.variables import _coarse_grid
 
 
 def normal_numbers(n, scale, seed=0):

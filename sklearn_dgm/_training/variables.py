@@ -1,0 +1,126 @@
+"""What a masked network must know of the columns of a table: units, levels, knots, atoms and grids of its variables."""
+
+import numpy as np
+
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
+from sklearn_dgm.nn.made import Variable
+
+# Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.
+MAX_LEVELS = 64
+# Pieces of the piecewise-linear encoding of a numeric column, and of all of them.
+MAX_PIECES, MAX_ALL_PIECES = 32, 4096
+# Whole numbers of a mixture with so much of the weight, and from so many rows, get a probability of their own.
+MIN_ATOM_SHARE, MIN_ATOM_ROWS = 0.02, 10
+# Most of the weight lies on a coarse grid of whole numbers, by so many standard deviations beyond chance.
+MIN_EXCESS, MIN_SIGMAS, PRIMES = 0.5, 4.0, (2, 3, 5, 7)
+
+
+def _quantiles(z, sample_weight, shares):
+    order = np.argsort(z)
+    share = np.cumsum(sample_weight[order])
+    return z[order[np.searchsorted(share, share[-1] * np.asarray(shares))]]
+
+
+def _location_and_scale(z, sample_weight):
+    """Mean and standard deviation, or median and interquartile range where few rows far out would set these."""
+    location = np.average(z, weights=sample_weight)
+    scale = np.sqrt(np.average((z - location) ** 2, weights=sample_weight))
+    low, median, high = _quantiles(z, sample_weight, [0.25, 0.5, 0.75])
+    bulk = (high - low) / 1.349  # of a normal distribution, the standard deviation
+    if 0 < 10 * bulk < scale:
+        # Training in float32 cannot tell the values of a bulk apart that is much smaller still.
+        location, scale = median, max(bulk, 1e-6 * scale)
+    return float(location), float(scale)
+
+
+def _frequent(z, sample_weight):
+    """Whole numbers that hold so much weight that a smooth mixture would not do them justice."""
+    values, place = np.unique(z, return_inverse=True)
+    weight = np.bincount(place, weights=sample_weight)
+    return values[(weight >= MIN_ATOM_SHARE * weight.sum()) & (weight >= MIN_ATOM_ROWS)]
+
+
+def _coarse_grid(z, sample_weight):
+    """Step and offset of a grid on which most whole numbers lie, and the share that a mixture would have on it.
+
+    People give numbers in tens or thousands. The grid is refined by primes as long as most of the weight remains on it,
+    and by far more than chance would have there.
+    """
+    values, place = np.unique(z, return_inverse=True)
+    weight = np.bincount(place, weights=sample_weight)
+    # An atom, such as zero, lies on many grids.
+    weight = all_weight = np.minimum(weight, MIN_ATOM_SHARE * weight.sum())
+    grid, every = None, values
+    while len(values):
+        step = grid[0] if grid else 1
+        excess, prime, offset = max(_residue(values, weight, step, prime) for prime in PRIMES)
+        # A few values that are frequent lie on many grids.
+        n_values = weight.sum() ** 2 / np.square(weight).sum()
+        if excess < MIN_EXCESS or excess * np.sqrt((prime - 1) * n_values) < MIN_SIGMAS:
+            break
+        grid = step * prime, offset
+        on = values % grid[0] == offset
+        values, weight = values[on], weight[on]
+    if not grid:
+        return ()
+    step, offset = grid
+    share = all_weight[every % step == offset].sum() / all_weight.sum()
+    share = (share - 1 / step) / (1 - 1 / step)
+    return float(step), float(offset), float(np.clip(share, 0.01, 1 - 0.5 / (all_weight.sum() + 1)))
+
+
+def _residue(values, weight, step, prime):
+    """By how much the heaviest residue is heavier than by chance, in units of what it could be; and what it is."""
+    residues, place = np.unique(values % (step * prime), return_inverse=True)
+    heaviest = np.bincount(place, weights=weight)
+    share = heaviest.max() / weight.sum()
+    return (share - 1 / prime) / (1 - 1 / prime), prime, residues[heaviest.argmax()]
+
+
+def _variable(column, z, sample_weight, n_pieces):
+    """What the network must know of a column."""
+    observed = ~np.isnan(z)
+    z, sample_weight = z[observed], sample_weight[observed]
+    if column.kind == CATEGORICAL:
+        return Variable(len(column.categories), whole=False, unknown_share=column.unknown_share)
+    location, scale = _location_and_scale(z, sample_weight)
+    whole = column.kind in (INTEGER, ROUNDED)
+    n_levels, atoms, grid = None, column.encoded_atoms, ()
+    if whole:
+        scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
+        n_levels = round(column.encoded(column.high) - column.encoded(column.low)) + 1
+        if n_levels > MAX_LEVELS:
+            n_levels, atoms = None, _frequent(z, sample_weight)
+            grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
+    elif scale < 1e-8:
+        scale = 1.0  # constant, but for rows with hardly any weight
+    knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
+    knots = (knots - location) / scale
+    knots = knots[np.append(np.diff(knots) > 1e-6, True)]
+    atoms = tuple(atoms)
+    return Variable(n_levels, whole, location, scale, tuple(knots), atoms, grid=grid)
+
+
+def variables_of(columns, Z, sample_weight):
+    """Describe columns for a :class:`~sklearn_dgm.nn.made.MADE`.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of them.
+    Z : ndarray of shape (n_samples, n_features)
+        Encoded rows, NaN where a cell is missing.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+
+    Returns
+    -------
+    variables : list of Variable
+        One for each column.
+    """
+    # In wide tables fewer, or they would outweigh all else.
+    n_pieces = min(MAX_PIECES, MAX_ALL_PIECES // len(columns))
+    return [
+        _variable(column, z, sample_weight, n_pieces)
+        for column, z in zip(columns, Z.T, strict=True)
+    ]
