@@ -5,6 +5,9 @@ from pathlib import Path
 
 from benchmarks import (
     any_order,
+    bayes_nets,
+    chow_liu,
+    classifiers,
     histogram,
     imports,
     impute,
@@ -16,7 +19,20 @@ from benchmarks import (
 )
 from benchmarks.results import FOLDER
 
-MODULES = (likelihood, synthetic, impute, any_order, speed, histogram, sampling, imports, report)
+MODULES = (
+    likelihood,
+    bayes_nets,
+    chow_liu,
+    classifiers,
+    synthetic,
+    impute,
+    any_order,
+    speed,
+    histogram,
+    sampling,
+    imports,
+    report,
+)
 
 
 def main(argv=None):

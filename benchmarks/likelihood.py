@@ -86,16 +86,19 @@ def mixed_splits(args):
 SPLITS = {"continuous": continuous_splits, "binary": binary_splits, "mixed": mixed_splits}
 
 
-def measure(results, split, peer):
-    """Fit a peer and score the test rows; add the figures, or why there are none."""
+def measure(results, split, peer, ours=OURS):
+    """Fit a peer and score the test rows; add the figures, or why there are none.
+
+    Differences are those of the peer that is named `ours` to each other one.
+    """
     record = {"data": split.name, "seed": split.seed, "peer": peer.name}
     record |= {"version": peer.version, "columns": split.columns}
     if split.gap:
         results.add(**record, gap=split.gap)
         return
-    results.attempt(record, lambda: fit_and_score(results, record, split, peer))
-    if peer.name == OURS:
-        renew_differences(results, record, test_hash(split))
+    results.attempt(record, lambda: fit_and_score(results, record, split, peer, ours))
+    if peer.name == ours:
+        renew_differences(results, record, test_hash(split), ours)
 
 
 def test_hash(split):
@@ -103,12 +106,14 @@ def test_hash(split):
     return int(row_hashes(split.test).sum())
 
 
-def fit_and_score(results, record, split, peer):
+def fit_and_score(results, record, split, peer, ours):
     """Figures of one fit."""
     fitted, fit_seconds = seconds_of(lambda: peer.fit(split.train, split.valid, split.seed))
     log_prob, score_seconds = seconds_of(lambda: np.asarray(fitted.log_prob(split.test)))
     results.keep_scores(record, log_prob, test_hash(split))
-    figures = {} if peer.name == OURS else difference_to_ours(results, record, test_hash(split))
+    figures = dict(fitted.figures)
+    if peer.name != ours:
+        figures |= difference_to_ours(results, record, test_hash(split), ours)
     known = np.concatenate([row_hashes(split.train), row_hashes(split.valid)])
     copies = np.isin(row_hashes(split.test), known).mean()
     return figures | {
@@ -128,22 +133,22 @@ def mean_of_possible(log_prob):
     return {"log_likelihood": mean, "impossible": int((~possible).sum())}
 
 
-def renew_differences(results, record, rows):
+def renew_differences(results, record, rows, ours):
     """Set the peers of the same table and seed beside scores of ours that are new."""
     for old in results.load():
         same = all(old[part] == record[part] for part in ("data", "seed"))
-        if same and old["peer"] != OURS and "gap" not in old:
-            results.replace(old, **difference_to_ours(results, old, rows))
+        if same and old["peer"] != ours and "gap" not in old:
+            results.replace(old, **difference_to_ours(results, old, rows, ours))
 
 
-def difference_to_ours(results, record, rows):
+def difference_to_ours(results, record, rows, ours):
     """Mean of ours less the peer's, with its standard error over the rows that neither calls impossible."""
-    ours = results.scores({**record, "peer": OURS}, rows)
+    own = results.scores({**record, "peer": ours}, rows)
     theirs = results.scores(record, rows)
     missing = {"difference": None, "standard_error": None}
-    if ours is None or theirs is None:
+    if own is None or theirs is None:
         return missing
-    difference = (ours - theirs)[np.isfinite(ours) & np.isfinite(theirs)]
+    difference = (own - theirs)[np.isfinite(own) & np.isfinite(theirs)]
     if len(difference) < 2:
         return missing
     error = difference.std(ddof=1) / np.sqrt(len(difference))

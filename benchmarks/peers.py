@@ -1,7 +1,7 @@
 """Peers: each a small adapter with one way to fit, to score, and to tell its version."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -32,10 +32,13 @@ class Fitted:
         Takes rows; returns their log-densities, of shape (n_rows,).
     notes : str
         What fitting chose.
+    figures : dict
+        Further figures of the fit, as they are kept.
     """
 
     log_prob: Callable
     notes: str = ""
+    figures: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,15 @@ class Peer:
         return version_of(self.package) if self.package else "here"
 
 
+def both_parts(train, valid):
+    """Training and validation rows in one."""
+    join = pd.concat if isinstance(train, pd.DataFrame) else np.concatenate
+    return join([train, valid])
+
+
 def fit_ours(train, valid, seed):
     """Nothing set, on all rows: it keeps a validation part of its own."""
-    join = pd.concat if isinstance(train, pd.DataFrame) else np.concatenate
-    density = AutoregressiveDensity(random_state=seed).fit(join([train, valid]))
+    density = AutoregressiveDensity(random_state=seed).fit(both_parts(train, valid))
     mixed = [str(c.label) for c in density.schema_.columns_ if c.kind == "mixed"]
     notes = f"{density.n_iter_} epochs"
     if mixed:  # atoms: on another measure than the peers

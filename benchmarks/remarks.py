@@ -56,6 +56,54 @@ seed 1 showed; the others, and titanic as read, with `--seeds 1`, before. Target
 14 tables, and on horse_colic (203 rows) ours and independent columns are level.
 """,
     ),
+    "bayes_nets_mixed": (
+        "OMP_NUM_THREADS=1 python -m benchmarks bayes_nets --suite mixed --data DIR",
+        """
+`BayesianNetworkDensity`, fitted to training and validation rows; tables, splits and measure are those of `likelihood
+--suite mixed`, with at most 5,000 rows. "Network" learns its graph (`structure="learn"`), "table" and "auto" have the same
+graph. In brackets: the network less the other on the same rows, and the standard error of this mean over the test rows;
+a row that either calls impossible is not in it. "Ours" in column headings is the network. Its time has the search for the
+graph in it. Parameters: the free probabilities of tables, whether rows have them or not, and the weights of the network,
+with those that its masks shut. Target: the network ahead of the tables of the same graph on every table of data.
+""",
+    ),
+    "bayes_nets_binary": (
+        "OMP_NUM_THREADS=1 python -m benchmarks bayes_nets --suite binary --data DIR",
+        """
+Read as above; the splits are those of the literature. Target: the network ahead of the Chow-Liu tree on every table.
+""",
+    ),
+    "chow_liu": (
+        "OMP_NUM_THREADS=1 python -m benchmarks chow_liu --data DIR",
+        """
+`BayesianNetworkDensity(structure="chow-liu", conditional="table")`, fitted to the training rows, with the `alpha` that is
+best for the validation rows, of 0.25, 0.5, 1, 2 and 4. Published: Chow-Liu trees on the same splits. A row that the tree
+calls impossible is not in the mean but counted beside it. The time is the median of interleaved rounds in one process, of
+`fit` as a whole and of pgmpy's search for the tree alone, which has `n_jobs=1` and no progress bar; the total mutual
+information of the edges is equal where the trees are equal, but for ties.
+
+Targets: within 0.05 nats of each published figure; plants fitted in less than a second, and at least 20 times as fast as
+pgmpy finds the tree. The first two are met. The third is met in the run below, narrowly, and was missed in three further
+ones, which had ratios of 19.0, 19.4 and 19.7. All were measured beside two or three other processes on two cores.
+""",
+    ),
+    "classifiers": (
+        "OMP_NUM_THREADS=1 python -m benchmarks classifiers --data DIR",
+        """
+Means over ten stratified folds, the same for all, and their standard errors; all classifiers have their defaults. At most
+5,000 rows, without those that have no label, and without classes of fewer than ten rows; titanic without its column
+`alive`, which says the label. Ours see all columns as they were read, `GaussianNB` those of numbers, with the
+median in place of missing cells, `CategoricalNB` the others, with missing as a category. "Better" is by the mean over the
+folds, whatever its error; in brackets is the mean difference, of the row less the column. scikit-learn's log-loss takes a
+probability of zero for the smallest step of a float, which is 36 nats.
+
+Targets: the tree-augmented and the averaged one-dependence classifier more accurate than `GaussianNB` and `CategoricalNB`
+on at least three of four tables that these can take, and the averaged one at least as accurate as the tree-augmented one
+on average. Both are met, the second by 0.003. On telco_churn `GaussianNB`, which sees the four columns of numbers alone, is
+ahead of all of ours, by far in log-loss; on california_housing the averaged one is 0.058 behind the tree-augmented one.
+Measured beside other processes, which seconds alone depend on.
+""",
+    ),
     "synthetic": (
         "OMP_NUM_THREADS=1 python -m benchmarks synthetic --data DIR",
         """

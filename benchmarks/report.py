@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import bayes_nets
+from benchmarks.chow_liu import SEARCH
+from benchmarks.classifiers import CLASSIFIERS, SCORES
 from benchmarks.peers import OURS, PEERS
 from benchmarks.published import BINARY
 from benchmarks.remarks import INTRODUCTION, SECTIONS
@@ -50,7 +53,21 @@ FLAT = {
     ],
     "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
     "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],
+    "chow_liu": [
+        ("seconds", "seconds", ".3f"),
+        ("ratio to the first", "ratio", ".1f"),
+        ("total mutual information", "information", ".6f"),
+    ],
 }
+# Columns of the table of Chow-Liu trees: title, field, format.
+TREES = [
+    ("log-likelihood", "log_likelihood", ".3f"),
+    ("rows impossible", "impossible", "d"),
+    ("published", "published", ".2f"),
+    ("less the published", "difference", "+.3f"),
+    ("pseudo-count", "alpha", "g"),
+    ("seconds of a fit", "fit_seconds", ".2f"),
+]
 
 
 def add_arguments(parser):
@@ -86,12 +103,24 @@ def render(folder):
         results.tidy()
         used = sorted({record["machine"] for record in records})
         parts += [machine_line(machines[name]) for name in used]
-        parts += (
-            likelihood_tables(suite, records) if suite in PEERS else flat_tables(suite, records)
-        )
+        parts += tables_of(suite, records)
         if suite == "speed":
             parts.append(slope_line(records))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def tables_of(suite, records):
+    """What shows the lines of a suite."""
+    if suite in PEERS:
+        peers = [peer.name for peer in PEERS[suite]]
+        return likelihood_tables(peers, OURS, suite == "binary", records)
+    if suite.startswith("bayes_nets_"):
+        return bayes_net_tables(bayes_nets.PEERS[suite.removeprefix("bayes_nets_")], records)
+    if suite == "chow_liu":
+        return chow_liu_tables(records)
+    if suite == "classifiers":
+        return classifier_tables(records)
+    return flat_tables(suite, records)
 
 
 def machine_line(machine):
@@ -153,18 +182,22 @@ def slope_line(records):
     return f"Slope of log seconds over log rows, 10 columns: {slope:.2f}; 1 is proportional."
 
 
-def likelihood_tables(suite, records):
-    """Log-likelihoods with differences to ours, seconds, and how often which is ahead."""
-    peers = [peer.name for peer in PEERS[suite]]
-    cells = {
+def by_peer(records, peers):
+    """For each table of data a summary of each peer."""
+    return {
         name: {peer: over_seeds([r for r in group if r["peer"] == peer]) for peer in peers}
         for name, group in sorted(grouped(records).items())
     }
+
+
+def likelihood_tables(peers, ours, is_published, records):
+    """Log-likelihoods with differences to ours, seconds, and how often which is ahead."""
+    cells = by_peer(records, peers)
     header = ["data", "rows", "columns", "copies", "seeds", *peers]
     likelihoods = [
         [name, *about(row), *map(likelihood, row.values())] for name, row in cells.items()
     ]
-    if suite == "binary":
+    if is_published:
         header += ["published Chow-Liu", "best published", "target"]
         likelihoods = [[*row, *published_cells(row[0])] for row in likelihoods]
     seconds = [[name, *map(fit_and_score_seconds, row.values())] for name, row in cells.items()]
@@ -172,7 +205,7 @@ def likelihood_tables(suite, records):
     return [
         table(header, likelihoods),
         table(["seconds: fit (score)", *peers], seconds),
-        table(tally_header, tallies(peers, cells)),
+        table(tally_header, tallies(peers, ours, cells)),
     ]
 
 
@@ -226,14 +259,14 @@ def published_cells(name):
     return [shown(tree, ".2f"), f"{shown(best, '.2f')} {model}".strip(), shown(target, ".2f")]
 
 
-def tallies(peers, cells):
+def tallies(peers, ours, cells):
     """For each peer the number of tables where ours is ahead or behind by over two standard errors."""
     for peer in peers:
         summaries = [row[peer] for row in cells.values() if row[peer]]
         measured = [s for s in summaries if "gap" not in s]
         versions = sorted({str(s["version"]) for s in measured or summaries})
         gaps = len(summaries) - len(measured)
-        if peer == OURS:
+        if peer == ours:
             yield [peer, ", ".join(versions), "", "", "", gaps]
             continue
         ratios = [
@@ -243,3 +276,93 @@ def tallies(peers, cells):
         ]
         ahead, behind = (sum(sign * r > 2 for r in ratios) for sign in (1, -1))
         yield [peer, ", ".join(versions), ahead, len(ratios) - ahead - behind, behind, gaps]
+
+
+def bayes_net_tables(peers, records):
+    """Those of likelihoods, and the sizes of the networks."""
+    sizes = [
+        [name, *(size(summary) for summary in row.values())]
+        for name, row in by_peer(records, peers).items()
+    ]
+    return [
+        *likelihood_tables(peers, bayes_nets.NETWORK, False, records),
+        table(["edges, parameters (tables)", *peers], sizes),
+    ]
+
+
+def size(summary):
+    """Edges and parameters, and how many of the conditionals are tables."""
+    if summary is None or "gap" in summary:
+        return ""
+    return f"{summary['edges']:,}, {summary['parameters']:,} ({summary['tables']})"
+
+
+def chow_liu_tables(records):
+    """One table of all trees, and one of the time of a search."""
+    trees = [record for record in records if record.get("case") != SEARCH]
+    searches = [record for record in records if record.get("case") == SEARCH]
+    header = ["data", "rows", "columns", *(title for title, _, _ in TREES)]
+    rows = [
+        [tree["data"], f"{tree['rows']:,}", tree["columns"], *flat_row(tree, TREES)[1:]]
+        for tree in trees
+    ]
+    return [table(header, rows), *flat_tables("chow_liu", searches)]
+
+
+def classifier_tables(records):
+    """Accuracy, log-loss and seconds of each classifier, and how often which is better."""
+    peers = list(CLASSIFIERS)
+    cells = {
+        name: {record["peer"]: record for record in group}
+        for name, group in sorted(grouped(records).items())
+    }
+    about = ("rows", "columns", "classes")
+    tables = []
+    for field in SCORES:
+        rows = [
+            [name, *(f"{next(iter(row.values()))[part]:,}" for part in about)]
+            + [mean_and_error(row.get(peer), field) for peer in peers]
+            for name, row in cells.items()
+        ]
+        title = field.replace("_", "-")
+        comparisons = [
+            [peer, *(comparison(cells, peer, other, field) for other in peers)] for peer in peers
+        ]
+        tables += [
+            table([title, *about, *peers], [*rows, means_of_shared(cells, peers, field)]),
+            table([f"{title}: better, level, worse than", *peers], comparisons),
+        ]
+    seconds = [
+        [name, *(shown(row.get(peer, {}).get("fit_seconds"), ".3f") for peer in peers)]
+        for name, row in cells.items()
+    ]
+    return [*tables, table(["seconds of a fit", *peers], seconds)]
+
+
+def mean_and_error(record, field):
+    if record is None:
+        return ""
+    if "gap" in record:
+        return f"*{record['gap']}*"
+    return f"{record[field]:.4f} ± {record[f'{field}_error']:.4f}"
+
+
+def means_of_shared(cells, peers, field):
+    """Mean of each classifier over the tables of which all have figures."""
+    shared = [row for row in cells.values() if all(field in row.get(peer, {}) for peer in peers)]
+    means = [np.mean([row[peer][field] for row in shared]) if shared else None for peer in peers]
+    title = f"mean of the {len(shared)} that all can take"
+    return [title, "", "", "", *(shown(mean, ".4f") for mean in means)]
+
+
+def comparison(cells, peer, other, field):
+    """On how many tables one classifier is better than another, and the mean difference."""
+    pairs = [
+        (row.get(peer, {}).get(field), row.get(other, {}).get(field)) for row in cells.values()
+    ]
+    differences = np.array([own - theirs for own, theirs in pairs if None not in (own, theirs)])
+    if peer == other or not len(differences):
+        return ""
+    better, worse = (int((s * SCORES[field][1] * differences > 0).sum()) for s in (1, -1))
+    level = len(differences) - better - worse
+    return f"{better}, {level}, {worse} ({differences.mean():+.4f})"

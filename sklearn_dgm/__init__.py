@@ -9,20 +9,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sklearn_dgm.autoregressive import AutoregressiveDensity
     from sklearn_dgm.base import BaseDensity, is_density
+    from sklearn_dgm.bayes_net import (
+        AveragedOneDependenceClassifier,
+        BayesianNetworkDensity,
+        NaiveBayesClassifier,
+        TreeAugmentedNaiveBayesClassifier,
+    )
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
-    from sklearn_dgm.inspection import DensityDisplay, TrainingDisplay
+    from sklearn_dgm.inspection import BayesianNetworkDisplay, DensityDisplay, TrainingDisplay
     from sklearn_dgm.metrics import mean_log_likelihood
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
+    "AveragedOneDependenceClassifier": "bayes_net",
     "BaseDensity": "base",
+    "BayesianNetworkDensity": "bayes_net",
+    "BayesianNetworkDisplay": "inspection",
     "ColumnSchema": "columns",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
     "HistogramDensity": "histogram",
+    "NaiveBayesClassifier": "bayes_net",
     "TrainingDisplay": "inspection",
+    "TreeAugmentedNaiveBayesClassifier": "bayes_net",
     "is_density": "base",
     "mean_log_likelihood": "metrics",
 }

@@ -1,13 +1,13 @@
 """Axes of a histogram's grid, and the rules that choose bin edges from data."""
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import gammaln
 
 NUMPY_RULES = {"auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt"}
-RULES = NUMPY_RULES | {"blocks", "knuth"}
+RULES = NUMPY_RULES | {"blocks", "knuth", "quantiles"}
 
 # Bayesian blocks takes time quadratic in the number of distinct values; more are thinned out.
 MAX_BLOCK_VALUES = 10_000
@@ -131,6 +131,33 @@ def block_edges(x, sample_weight=None, false_alarm=0.05):
     return edges[chosen[::-1]]
 
 
+def quantile_edges(x, sample_weight=None):
+    """Bins of about equal weight, as many as the cube root of the number of rows.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_samples,)
+        Values.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights; one of 2 counts as the value twice.
+
+    Returns
+    -------
+    edges : ndarray of shape (n_bins + 1,)
+        Bin edges, midway between neighbouring values but for the outer two.
+    """
+    values, inverse = np.unique(x, return_inverse=True)
+    if len(values) == 1:
+        return np.array(_range_of(values[0], values[0]))
+    _range_of(values[0], values[-1])  # raises if they lie too far apart
+    share = np.cumsum(np.bincount(inverse, weights=sample_weight))
+    n_bins = max(round(np.cbrt(share[-1])), 1)
+    last = np.searchsorted(share, share[-1] * np.arange(1, n_bins) / n_bins)
+    last = np.unique(last[last < len(values) - 1])
+    between = values[last] / 2 + values[last + 1] / 2
+    return np.unique(np.concatenate([values[:1], between, values[-1:]]))
+
+
 def _check_number_of_bins(x, low, high, rule):
     """The rule of Freedman and Diaconis knows no bound, if one value lies far from all others."""
     if rule in ("auto", "fd"):
@@ -140,6 +167,48 @@ def _check_number_of_bins(x, low, high, rule):
                 f"bins={rule!r} asks for {(high - low) / width:.2g} bins, because of values far from the others; use "
                 "'blocks', or edges"
             )
+
+
+def bins_by_column(bins, labels, takes, default):
+    """The entry of a parameter `bins` that is meant for each column.
+
+    Parameters
+    ----------
+    bins : int, str, array-like or dict
+        One for all columns, or a list or a dict of those of single columns.
+    labels : list of str or int
+        Names of the columns.
+    takes : list of bool
+        Which columns have bins where none are given for them in particular.
+    default : int or str
+        The bins of columns that a dict leaves out.
+
+    Returns
+    -------
+    bins : list
+        For each column, None where it has none.
+
+    Raises
+    ------
+    ValueError
+        If there are too many or too few entries, or one is of no column.
+    """
+    if isinstance(bins, dict):
+        given = {_position_of(key, labels): of_column for key, of_column in bins.items()}
+        return [given.get(j, default if takes_it else None) for j, takes_it in enumerate(takes)]
+    if isinstance(bins, list | tuple) and len(bins) == len(labels):
+        return list(bins)
+    if isinstance(bins, list | tuple) and not all(isinstance(b, Real) for b in bins):
+        raise ValueError(f"bins has {len(bins)} entries, but X has {len(labels)} columns.")
+    return [bins if takes_it else None for takes_it in takes]
+
+
+def _position_of(key, labels):
+    if key in labels:
+        return labels.index(key)
+    if isinstance(key, Integral) and 0 <= key < len(labels):
+        return int(key)
+    raise ValueError(f"bins names {key!r}, which is not a column of X.")
 
 
 def bin_edges(x, low, high, bins, sample_weight=None):
@@ -173,6 +242,8 @@ def bin_edges(x, low, high, bins, sample_weight=None):
             edges = block_edges(x, sample_weight)
         elif bins == "knuth":
             edges = knuth_edges(x, sample_weight)
+        elif bins == "quantiles":
+            edges = quantile_edges(x, sample_weight)
         else:
             x = _repeated(x, sample_weight, bins)
             _check_number_of_bins(x, low, high, bins)

@@ -38,6 +38,9 @@ class ConditionalMixin:
     completions that there are. Without `rng` nothing may be random.
     """
 
+    # Kind of the scores of marginals.
+    _marginal_score_kind = "estimate"
+
     def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
         """Draw the missing cells of rows given their observed cells.
 
@@ -439,8 +442,9 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
     ----------
     schema_ : ColumnSchema
         Kinds and scales of these columns.
-    score_kind_ : {"estimate"}
-        What `score_samples` returns; exact where all other columns are categorical and have at most 256 joint outcomes.
+    score_kind_ : {"exact", "estimate"}
+        What `score_samples` returns; an estimate is exact where all other columns are categorical and have at most 256
+        joint outcomes.
     """
 
     _takes_missing = True
@@ -458,7 +462,7 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
         template = density.schema_._template
         if is_frame(template):
             part.schema_._template = nw.from_native(template)[:, positions].to_native()
-        part.score_kind_ = "estimate"
+        part.score_kind_ = density._marginal_score_kind
         part.n_features_in_ = len(positions)
         if hasattr(density, "feature_names_in_"):
             part.feature_names_in_ = density.feature_names_in_[positions]

@@ -319,5 +319,5 @@ default="random"
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z, log_det = self.schema_.encode(X)
-        scores = self._in_chunks(self.net_.module_.log_prob_features, Z) + log_det
+        scores = self._in_chunks(self._module.log_prob_features, Z) + log_det
         return like_frame(scores, X)

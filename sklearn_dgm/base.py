@@ -371,10 +371,14 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             If `n_samples` is not a positive integer.
         """
+        return self._sample(n_samples, random_state, self._draw)
+
+    def _sample(self, n_samples, random_state, draw):
+        """Rows that `draw(n_samples, rng)` gives in encoded form."""
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
-        return self.schema_.decode(self._draw(int(n_samples), check_generator(random_state)))
+        return self.schema_.decode(draw(int(n_samples), check_generator(random_state)))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges
+from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges, bins_by_column
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
 
@@ -143,8 +143,8 @@ class HistogramDensity(BaseDensity):
     bins : int, str, array-like, dict, default=10
         How continuous columns are cut. The same for all of them: a number of equal bins between the smallest and the
         largest value; a rule of :func:`numpy.histogram_bin_edges` ("auto", "fd", "doane", "scott", "stone", "rice",
-        "sturges", "sqrt"); "blocks", bins of unequal width [1]_; "knuth" [2]_; or an array of edges. Or one of these
-        for each column: a list or tuple of `n_features` entries (never taken for edges then), or a dict by column name or index (columns that it
+        "sturges", "sqrt"); "blocks", bins of unequal width [1]_; "knuth" [2]_; "quantiles", bins of equal weight, as many as
+        the cube root of the rows; or an array of edges. Or one of these for each column: a list or tuple of `n_features` entries (never taken for edges then), or a dict by column name or index (columns that it
         leaves out get 10 bins). The entry of an integer column is None or the `range` of its values, that of a
         categorical column None.
     alpha : float, default=0.0
@@ -230,17 +230,9 @@ class HistogramDensity(BaseDensity):
 
     def _bins_by_column(self):
         """The entry of `bins` that is meant for each column."""
-        columns, bins = self.schema_.columns_, self.bins
-        if isinstance(bins, dict):
-            unknown = [key for key in bins if key not in {c.label for c in columns}]
-            if unknown:
-                raise ValueError(f"bins names {unknown[0]!r}, which is not a column of X.")
-            return [bins.get(c.label, 10 if c.kind == CONTINUOUS else None) for c in columns]
-        if isinstance(bins, list | tuple) and len(bins) == len(columns):
-            return list(bins)
-        if isinstance(bins, list | tuple) and not all(isinstance(b, Real) for b in bins):
-            raise ValueError(f"bins has {len(bins)} entries, but X has {len(columns)} columns.")
-        return [bins if c.kind == CONTINUOUS else None for c in columns]
+        columns = self.schema_.columns_
+        takes = [column.kind == CONTINUOUS for column in columns]
+        return bins_by_column(self.bins, [column.label for column in columns], takes, 10)
 
     def _axis(self, column, bins, z, sample_weight):
         if column.kind == CONTINUOUS:

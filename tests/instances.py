@@ -4,11 +4,19 @@
 tested by both.
 """
 
-from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    AveragedOneDependenceClassifier,
+    BayesianNetworkDensity,
+    HistogramDensity,
+    NaiveBayesClassifier,
+    TreeAugmentedNaiveBayesClassifier,
+)
 
 # One order, small networks and few epochs: the checks are about the contract, not about the fit.
 ONE_ORDER = {"order": "given", "dropout": 0.2}
-QUICK = {"hidden_layer_sizes": (32,), "max_epochs": 10, **ONE_ORDER}
+QUICK_NETWORK = {"hidden_layer_sizes": (32,), "max_epochs": 10, "dropout": 0.2}
+QUICK = {**QUICK_NETWORK, "order": "given"}
 
 INSTANCES = {
     "histogram": lambda: HistogramDensity(),
@@ -42,6 +50,21 @@ INSTANCES = {
         dropout=0.0,
     ),
     "autoregressive, warm start": lambda: AutoregressiveDensity(**QUICK, warm_start=True),
+    "bayesian network": lambda: BayesianNetworkDensity(**QUICK_NETWORK),
+    "bayesian network, chow-liu, networks": lambda: BayesianNetworkDensity(
+        "chow-liu", conditional="network", **QUICK_NETWORK
+    ),
+    "bayesian network, tables": lambda: BayesianNetworkDensity(conditional="table"),
+    "bayesian network, chow-liu, tables": lambda: BayesianNetworkDensity(
+        "chow-liu", conditional="table", bins=8
+    ),
+    "bayesian network, empty": lambda: BayesianNetworkDensity("empty", conditional="table"),
+    "naive bayes": lambda: NaiveBayesClassifier(),
+    "tree-augmented naive bayes": lambda: TreeAugmentedNaiveBayesClassifier(),
+    "averaged one-dependence": lambda: AveragedOneDependenceClassifier(),
+    "averaged one-dependence, frequent parents": lambda: AveragedOneDependenceClassifier(
+        min_frequency=30, bins=5
+    ),
 }
 
 TRAINING = (
@@ -54,9 +77,41 @@ TRAINING = (
 # an epoch, and too few for rounding to grow.
 REPEAT = {"autoregressive, trained to the end", "autoregressive, all rows in one batch"}
 
+MARGINALS = (
+    "a missing number that a network asks for cannot be summed out exactly, which a ValueError says; replaced by "
+    "bayes_net/test_bayes_net.py: test_marginals_are_sums_over_all_cells and test_what_has_no_exact_marginal_says_so"
+)
+INDEPENDENT = "by its structure, columns (given the class) are independent"
+QUADRATURE = (
+    "the quadrature of the check is too coarse for the pieces of bins (with 64 times the points it agrees to 1e-4); "
+    "replaced by bayes_net/test_axes.py, in which every cell integrates to one"
+)
+LEARNS = "check_learns ({})".format
+DEPENDENCE = ("two columns", "categories", "counts", "mixed columns")
+
 # What an instance cannot pass, why, and the tests that stand in.
-EXPECTED_FAILED_CHECKS = {
-    name: {"check_weights_equal_repeats": TRAINING}
-    for name in INSTANCES
-    if name.startswith("autoregressive") and name not in REPEAT
-}
+EXPECTED_FAILED_CHECKS = (
+    {
+        name: {"check_weights_equal_repeats": TRAINING}
+        for name in INSTANCES
+        if name.startswith("autoregressive") and name not in REPEAT
+    }
+    | {
+        name: {"check_weights_equal_repeats": TRAINING, "check_missing_cells": MARGINALS}
+        for name in ("bayesian network", "bayesian network, chow-liu, networks")
+    }
+    | {
+        "bayesian network, empty": {
+            "check_learns_dependence": INDEPENDENT,
+            **{LEARNS(name): INDEPENDENT for name in DEPENDENCE},
+        },
+        "naive bayes": {
+            "check_normalized (two columns)": QUADRATURE,
+            "check_learns_dependence": INDEPENDENT,
+            LEARNS("two columns"): INDEPENDENT,
+        },
+        "averaged one-dependence, frequent parents": {
+            LEARNS("two columns"): "five equal bins are too few for the tolerance",
+        },
+    }
+)

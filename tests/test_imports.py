@@ -33,9 +33,10 @@ ALLOWED = {
     "_prediction": FLOOR,
     "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
+    "bayes_net": {*FLOOR, "nn", "_training", "_conditioning", "_binning", "_column", "bayes_net"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
-NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores"}
+NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}
 
 
 def modules():
@@ -75,7 +76,7 @@ def test_import_direction(path):
 @pytest.mark.parametrize("path", modules(), ids=str)
 def test_torch_and_skorch_stay_in_their_rooms(path):
     roots = {name.split(".")[0] for name in imports_of(path)}
-    assert "torch" not in roots or room_of(path) in NEEDS_TORCH
+    assert "torch" not in roots or {room_of(path), path.with_suffix("").as_posix()} & NEEDS_TORCH
     assert "skorch" not in roots or room_of(path) == "_training"
 
 
@@ -106,8 +107,16 @@ import sklearn_dgm.inspection
 """
 
 
+USE_CLASSIFIER = """
+import numpy as np
+from sklearn_dgm import TreeAugmentedNaiveBayesClassifier
+X = np.random.default_rng(0).normal(size=(50, 2))
+TreeAugmentedNaiveBayesClassifier().fit(X, X[:, 0] > 0).predict(X)
+"""
+
+
 @pytest.mark.parametrize(
-    "code", ["import sklearn_dgm; dir(sklearn_dgm)", USE_HISTOGRAM, USE_METRICS]
+    "code", ["import sklearn_dgm; dir(sklearn_dgm)", USE_HISTOGRAM, USE_METRICS, USE_CLASSIFIER]
 )
 def test_nothing_heavy_is_imported(code):
     # scikit-learn itself loads pandas where it is installed.

@@ -398,13 +398,21 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         self.history_ = history
         self.n_iter_ = len(history)
 
+    @property
+    def _module(self):
+        """What scores and draws encoded rows."""
+        return self.net_.module_
+
+    def _module_device(self):
+        return next(itertools.chain(self._module.parameters(), self._module.buffers())).device
+
     def _in_chunks(self, function, Z):
         """Apply a function of a tensor to the rows, a bounded number at once.
 
         Chunks are shared among threads, not sums: on a busy machine threads that share a sum wait for each other, for
         long, and how many they are would change its last bits.
         """
-        device = next(self.net_.module_.parameters()).device
+        device = self._module_device()
         n_threads = torch.get_num_threads() if device.type == "cpu" else 1
         step = min(self._rows_at_once(), SCORED_AT_ONCE)
         starts = list(range(0, len(Z), step))
@@ -420,14 +428,14 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         return np.concatenate([results[start] for start in starts])
 
     def _rows_at_once(self):
-        return int(np.clip(NUMBERS_AT_ONCE // self.net_.module_.width, 1, ROWS_AT_ONCE))
+        return int(np.clip(NUMBERS_AT_ONCE // self._module.width, 1, ROWS_AT_ONCE))
 
     def _log_density(self, Z):
-        return self._in_chunks(self.net_.module_.log_prob, Z)
+        return self._in_chunks(self._module.log_prob, Z)
 
     def _draw(self, n_samples, rng):
-        module = self.net_.module_
-        generator = torch_generator(rng, next(module.parameters()).device)
+        module = self._module
+        generator = torch_generator(rng, self._module_device())
         # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
         step = self._rows_at_once()
         with one_thread():
@@ -439,8 +447,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
     def _completions(self, Z, n_particles, rng=None):
         """Weighted completions of encoded rows; see :class:`~sklearn_dgm._conditioning.ConditionalMixin`."""
-        module = self.net_.module_
-        device = next(module.parameters()).device
+        module = self._module
+        device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)
         z = torch.from_numpy(np.array(Z)).to(device)
         parts = completions(module, z, n_particles, generator)

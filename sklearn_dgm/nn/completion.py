@@ -56,8 +56,19 @@ class Completions(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _sobol(n_points, n_columns):
-    """A scrambled Sobol sequence, the same for every row, so that a score depends on nothing but the row."""
+def fixed_uniforms(n_points, n_columns):
+    """A scrambled Sobol sequence, the same for every row, so that a score depends on nothing but the row.
+
+    Parameters
+    ----------
+    n_points, n_columns : int
+        Shape of the numbers.
+
+    Returns
+    -------
+    uniforms : Tensor of shape (n_points, n_columns)
+        Float64 numbers between 0 and 1.
+    """
     if n_columns > torch.quasirandom.SobolEngine.MAXDIM:
         generator = torch.Generator().manual_seed(0)
         return torch.rand(n_points, n_columns, generator=generator, dtype=torch.float64)
@@ -77,8 +88,23 @@ def _levels(module, z):
     return torch.tensor(levels, dtype=torch.float64, device=z.device)
 
 
-def _n_outcomes(module, z, n_particles):
-    """Number of joint outcomes of the missing cells of each row, 0 where they are too many to be enumerated."""
+def n_outcomes(module, z, n_particles):
+    """Number of joint outcomes of the missing cells of each row, 0 where they are too many to be enumerated.
+
+    Parameters
+    ----------
+    module : nn.Module
+        With `variables`.
+    z : Tensor of shape (n, d)
+        Encoded rows, NaN where a cell is missing.
+    n_particles : int
+        Number of completions of a row that are drawn, where they are not enumerated.
+
+    Returns
+    -------
+    counts : Tensor of int of shape (n,)
+        1 for complete rows.
+    """
     counts = torch.where(z.isnan(), _levels(module, z), 1).prod(dim=1)
     return torch.where(counts > OUTCOMES_PER_PARTICLE * n_particles, 0, counts).long()
 
@@ -106,7 +132,7 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particle
     completions : Completions
         Of some of the rows, until all rows have come.
     """
-    counts = _n_outcomes(module, z, n_particles)
+    counts = n_outcomes(module, z, n_particles)
     at_once = min(NUMBERS_AT_ONCE // max(module.width, z.shape[1]), ROWS_AT_ONCE)
     for count in counts.unique().tolist():
         rows = torch.nonzero(counts == count)[:, 0]
@@ -166,7 +192,7 @@ def _propose(members, z, n_particles, generator):
     """Completions that are drawn, of shape (n, m, d), and their log-weights."""
     n, d = z.shape
     each = -(-n_particles // len(members))
-    fixed = _sobol(each * len(members), d).to(z.device) if generator is None else None
+    fixed = fixed_uniforms(each * len(members), d).to(z.device) if generator is None else None
     filled, log_weights = [], []
     for k, member in enumerate(members):
         if generator is None:
@@ -198,7 +224,7 @@ def log_marginal(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES
     result = z.new_zeros(len(z))
     some = torch.nonzero(~z.isnan().all(dim=1))[:, 0]
     if module.takes_any_order:
-        is_direct = _n_outcomes(module, z[some], n_particles) == 0
+        is_direct = n_outcomes(module, z[some], n_particles) == 0
         direct, some = some[is_direct], some[~is_direct]
         result[direct] = _log_marginal_directly(module, z[direct])
     for part in completions(module, z[some], n_particles, max_particles=max_particles):

@@ -1,6 +1,5 @@
 """The masked network that computes all conditionals of a Bayesian network over columns in one forward pass."""
 
-from functools import partial
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -9,15 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sklearn_dgm.nn.ancestral import FARTHEST, AncestralSampling
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
 from sklearn_dgm.nn.heads import EMBEDDING_SIZE, CategoricalHead, EmbeddedHead, MixtureHead
 from sklearn_dgm.nn.layers import LinearPath, MaskedLinear
-from sklearn_dgm.nn.masks import (
-    connections,
-    hidden_labels,
-    steps_until_seen,
-    topological_order,
-)
+from sklearn_dgm.nn.masks import connections, hidden_labels, steps_until_seen, topological_order
 from sklearn_dgm.nn.randomness import dropout
 
 # How much the piecewise-linear inputs weigh beside the others (less makes smoother conditionals), and the residuals.
@@ -26,8 +21,6 @@ PIECE_WEIGHT, RESIDUAL_WEIGHT = 0.2, 3.0
 MAX_LINEAR_FEATURES = 128
 # With more categories than these, a column has embeddings and not one-hot inputs.
 MAX_ONE_HOT = 256
-# Encoded values beyond have no probability that a float64 number can hold.
-FARTHEST = 1e100
 
 ACTIVATIONS = {
     "relu": torch.relu,
@@ -92,7 +85,38 @@ def tame(features):
     return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
 
 
-class MADE(nn.Module):
+class Conditional(NamedTuple):
+    """Conditional distributions of one column, one for each row.
+
+    Attributes
+    ----------
+    head : nn.Module
+        Their family.
+    place : int
+        Place of the column in the head.
+    params : Tensor of shape (n, n_params)
+        Their parameters.
+    """
+
+    head: nn.Module
+    place: int
+    params: torch.Tensor
+
+    def log_prob(self, x):
+        """Log-density of a value of each row, of shape (n,)."""
+        column = slice(self.place, self.place + 1)
+        return self.head.log_prob(self.params[:, None], x[:, None], column)[:, 0]
+
+    def draw(self, uniforms):
+        """Values made of numbers between 0 and 1, of shape (n,)."""
+        return self.head.draw(self.params, self.place, uniforms)
+
+    def from_normal_score(self, normal):
+        """Values of normal scores, of shape (n,)."""
+        return self.head.from_normal_score(self.params, self.place, normal)
+
+
+class MADE(AncestralSampling, nn.Module):
     """Masked network for the conditionals of a directed acyclic graph (MADE: Germain et al., 2015).
 
     The conditionals' parameters also have a linear path from the parents. The hidden units see numbers in two more ways: in
@@ -121,6 +145,8 @@ class MADE(nn.Module):
         Share of the hidden units' inputs dropped in training.
     sparsity : float
         Weight of the L1 penalty on what training changes in the linear path to categories.
+    targets : list of int, default=None
+        The columns whose conditionals it computes; None for all.
     """
 
     layer, path = MaskedLinear, LinearPath
@@ -137,9 +163,11 @@ class MADE(nn.Module):
         dropout=0.0,
         input_dropout=0.0,
         sparsity=0.0,
+        targets=None,
     ):
         super().__init__()
         self.variables = variables
+        self.targets = list(range(len(variables)) if targets is None else targets)
         self.adjacency = adjacency
         self.activation = ACTIVATIONS[activation]
         self.dropout = dropout
@@ -149,7 +177,7 @@ class MADE(nn.Module):
         self._lay_out_pieces()
         self._build_heads(n_components, base)
         self._lay_out_residuals()
-        self.hidden_labels = [hidden_labels(adjacency, size) for size in hidden_sizes]
+        self.hidden_labels = [hidden_labels(adjacency, size, self.targets) for size in hidden_sizes]
         self.hidden = nn.ModuleList()
         # Inputs are what the labels' parents are made of; hidden units, and residuals, have seen the parents already.
         label = self.residual_label
@@ -227,7 +255,8 @@ class MADE(nn.Module):
     def _build_heads(self, n_components, base):
         """One head for all columns of one kind and about as many levels or atoms, with their parameters side by side."""
         groups = {}
-        for j, variable in enumerate(self.variables):
+        for j in self.targets:
+            variable = self.variables[j]
             # From one power of two to the next; two levels are a case of their own, and so is no atom.
             size = None if variable.n_levels is None else (variable.n_levels - 1).bit_length()
             n_atoms = len(variable.atoms).bit_length()
@@ -292,6 +321,13 @@ class MADE(nn.Module):
         ]
         n_params = len(self.param_label)
         return max(self.n_inputs, n_params, *n_levels, *map(len, self.hidden_labels))
+
+    @property
+    def n_params(self):
+        """Number of its free parameters; connections that are masked do not count."""
+        masked = {layer.weight: layer.mask for layer in (*self.hidden, self.out, self.skip)}
+        sizes = (masked[p].sum() if p in masked else p.numel() for p in self.parameters())
+        return int(sum(sizes))
 
     def features(self, z):
         """Inputs of the network: numbers in standard units, categories one-hot (all zero for an unknown one).
@@ -379,7 +415,7 @@ class MADE(nn.Module):
         Returns
         -------
         log_prob : Tensor of shape (n, d)
-            In nats; the sum of a row is its log-density.
+            In nats, 0 but for the targets; the sum of a row is its log-density.
         """
         # Values so far out would overflow on the way, into NaN; 0 stands in for them.
         possible = z.abs() < FARTHEST
@@ -404,7 +440,7 @@ class MADE(nn.Module):
     def _ask_heads(self, what, z):
         """What the heads say of each cell, given its parents, of shape (n, d)."""
         sizes = [rows.stop - rows.start for rows in self.head_rows]
-        answers = torch.empty_like(z)
+        answers = torch.zeros_like(z)
         for head, columns, params in zip(
             self.heads, self.head_columns, self.params(z).split(sizes, dim=1), strict=True
         ):
@@ -420,80 +456,24 @@ class MADE(nn.Module):
 
     def loss(self, z):
         """Negative log-likelihood of each row, of shape (n,); in training with the penalty on the linear path."""
-        loss = -self.log_prob(z)
+        return -self.log_prob(z) + self.penalty()
+
+    def penalty(self):
+        """What training adds to the loss for the linear path, in nats a row."""
         if self.training and self.sparsity:
-            loss = loss + self.sparsity * self.skip.size(self.sparse_rows)
-        return loss
+            return self.sparsity * self.skip.size(self.sparse_rows)
+        return 0.0
 
     def forward(self, z):
         """The loss of each row, which is what training needs."""
         return self.loss(z)
 
-    @torch.no_grad()
-    def sample(self, n_samples, generator):
-        """Draw rows.
+    def visit(self, z):
+        """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`.
 
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        generator : torch.Generator
-            Source of randomness, on the module's device.
-
-        Returns
-        -------
-        z : Tensor of shape (n_samples, d)
-            Encoded rows.
+        Every hidden unit is computed once, as soon as all it sees is known. Columns that are no targets have no conditional.
         """
-        z = self.skip.weight.new_full((n_samples, len(self.variables)), torch.nan)
-        uniforms = torch.rand(z.shape, generator=generator, device=z.device, dtype=torch.float64)
-        return self.fill(z, uniforms)[0]
-
-    @torch.no_grad()
-    def fill(self, z, numbers, how="draw"):
-        """Draw missing cells, each given all earlier ones; observed cells stay and say how well they fit.
-
-        Columns are visited in topological order; every hidden unit is computed once, as soon as all it sees is known.
-
-        Parameters
-        ----------
-        z : Tensor of shape (n, d)
-            Encoded rows, NaN where a cell is missing.
-        numbers : Tensor of shape (n, d)
-            What the missing cells are made of: float64 numbers between 0 and 1, or normal scores.
-        how : {"draw", "from_normal_score"}
-            What the heads do with the numbers.
-
-        Returns
-        -------
-        z : Tensor of shape (n, d)
-            Completed rows.
-        log_weight : Tensor of shape (n,)
-            Sum over the observed columns of the log-density given all earlier columns. If the numbers are uniform, the
-            expectation of its exponential is the marginal density of the observed cells (sequential importance
-            sampling), and rows with such weights are draws from the conditional distribution.
-        """
-        observed, impossible = ~z.isnan(), (z.abs() >= FARTHEST).any(dim=1)
-        z = torch.where(z.abs() >= FARTHEST, 0, z)
-        log_weight = z.new_zeros(len(z)).masked_fill(impossible, -torch.inf)
-        is_scored, is_drawn = observed.any(dim=0).tolist(), (~observed).any(dim=0).tolist()
-        for j, head, i, params, write in self._visit(len(z)):
-            if is_scored[j]:
-                column = slice(i, i + 1)
-                log_p = head.log_prob(params[:, None], z[:, j, None], column)[:, 0]
-                log_weight += torch.where(observed[:, j], log_p, 0)
-            if is_drawn[j]:
-                drawn = getattr(head, how)(params, i, numbers[:, j])
-                z[:, j] = torch.where(observed[:, j], z[:, j], drawn)
-            write(z[:, j])
-        return z, log_weight
-
-    def _visit(self, n):
-        """Go through the columns of n rows.
-
-        Each comes with its head, its place there, its parameters, and a function that has to be told its values.
-        """
-        like = self.skip.weight
+        n, like = len(z), self.skip.weight
         features = like.new_zeros(n, len(self.feature_label))
         inputs = like.new_zeros(n, self.n_inputs)
         hidden = [like.new_zeros(n, len(labels)) for labels in self.hidden_labels]
@@ -516,9 +496,13 @@ class MADE(nn.Module):
                 if units.stop > units.start:
                     h[:, units] = self.activation(layer(source, units))
                 source = h
-            head, start, i = place[j]
-            params = self._params_of(slice(start, start + head.n_params), source, features)
-            yield j, head, i, params, partial(self._write_features, j, features, inputs)
+            conditional = None
+            if j in place:
+                head, start, i = place[j]
+                params = self._params_of(slice(start, start + head.n_params), source, features)
+                conditional = Conditional(head, i, params)
+            yield j, conditional
+            self._write_features(j, features, inputs, z[:, j])
 
     def _params_of(self, rows, h, features):
         """Parameters of one column, of shape (n, head.n_params)."""

@@ -73,7 +73,7 @@ def steps_until_seen(adjacency):
     return np.where(adjacency, position[:, None] + 1, 0).max(axis=0)
 
 
-def hidden_labels(adjacency, n_units):
+def hidden_labels(adjacency, n_units, targets=None):
     """Spread hidden units evenly over the columns that have parents.
 
     Parameters
@@ -82,6 +82,8 @@ def hidden_labels(adjacency, n_units):
         True at [i, j] where column i is a parent of column j.
     n_units : int
         Number of hidden units of a layer.
+    targets : list of int, default=None
+        The columns that get units; None for all.
 
     Returns
     -------
@@ -90,7 +92,9 @@ def hidden_labels(adjacency, n_units):
     """
     steps = steps_until_seen(adjacency)
     columns = np.argsort(steps, kind="stable")
-    columns = columns[steps[columns] > 0] if steps.any() else columns
+    if targets is not None:
+        columns = columns[np.isin(columns, targets)]
+    columns = columns[steps[columns] > 0] if steps[columns].any() else columns
     return columns[np.arange(n_units) * len(columns) // n_units]
 
 

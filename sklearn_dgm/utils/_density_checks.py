@@ -14,7 +14,7 @@ from unittest import SkipTest
 import joblib
 import numpy as np
 from scipy import stats
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import get_tags
@@ -39,12 +39,29 @@ def _fresh(estimator):
     return estimator.set_params(**seeds)
 
 
+def _labels(estimator, X):
+    """The y that a classifier needs, which follows from the last cell of each row; nothing for other estimators."""
+    if not get_tags(estimator).target_tags.required:
+        return {}
+    cells = np.asarray(X, dtype=object)[:, -1]
+    return {"y": np.array([_label(cell) for cell in cells])}
+
+
+def _label(cell):
+    if isinstance(cell, str):
+        return ord(cell[0]) % 2
+    return 0 if cell is None else int(cell > 1) + int(cell > 5)
+
+
 def _fit(estimator, X, **fit_params):
     """Fit a fresh copy; that training was short is not what the checks are about."""
-    estimator = _fresh(estimator)
+    return _refit(_fresh(estimator), X, **fit_params)
+
+
+def _refit(estimator, X, **fit_params):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator.fit(X, **fit_params)
+        return estimator.fit(X, **{**_labels(estimator, X), **fit_params})
 
 
 def _fit_known(estimator, name, seed=0):
@@ -210,7 +227,7 @@ def check_unfitted(estimator):
     density = _fresh(estimator)
     for query in (
         lambda: density.score_samples(X),
-        lambda: density.score(X),
+        lambda: density.score(X, **_labels(density, X)),
         lambda: density.sample(),
     ):
         try:
@@ -226,9 +243,7 @@ def check_score_samples_returns_float64(estimator):
     """`fit` returns self; `score_samples` has shape (n_samples,) and dtype float64."""
     X = _numbers()
     density = _fresh(estimator)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        assert density.fit(X) is density, "fit does not return self"
+    assert _refit(density, X) is density, "fit does not return self"
     for n in (1, len(X)):
         scores = density.score_samples(X[:n])
         assert isinstance(scores, np.ndarray), "score_samples returns no ndarray"
@@ -238,6 +253,8 @@ def check_score_samples_returns_float64(estimator):
 
 def check_score_is_sum(estimator):
     """`score` is the sum of `score_samples`, a float, with or without a y."""
+    if is_classifier(estimator):
+        raise SkipTest("the score of a classifier is its accuracy")
     X = _numbers()
     density = _fit(estimator, X)
     expected = density.score_samples(X).sum()
@@ -288,9 +305,7 @@ def check_seeded_fit(estimator):
     )
     if getattr(density, "warm_start", False):
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        density.fit(X[:50]).fit(X)
+    _refit(_refit(density, X[:50]), X)
     assert np.array_equal(density.score_samples(X), expected), (
         "a second fit remembers the first (or ignores random_state)"
     )
@@ -322,7 +337,7 @@ def check_queries_change_nothing(estimator):
     density = _fit(estimator, X)
     attributes = vars(density).copy()
     scores, drawn = density.score_samples(X), _draw(density, 5)
-    density.score(X)
+    density.score(X, **_labels(density, X))
     density.sample(5)
     assert np.array_equal(X, given), "X is modified"
     assert joblib.hash(density.get_params()) == parameters, "parameters are modified"
@@ -432,7 +447,8 @@ def check_units(estimator):
     """A change of units shifts the log-density by the log-Jacobian, and samples change with it."""
     X = _numbers()
     scale, shift = np.array([100.0, 0.01, 7.0]), np.array([-5.0, 300.0, 0.0])
-    density, scaled = _fit(estimator, X), _fit(estimator, X * scale + shift)
+    density = _fit(estimator, X)
+    scaled = _fit(estimator, X * scale + shift, **_labels(estimator, X))
     scores = density.score_samples(X)
     change = scaled.score_samples(X * scale + shift) - (scores - np.log(scale).sum())
     assert np.mean(np.abs(change)) < 1e-2, (
@@ -537,7 +553,7 @@ def check_failed_fit(estimator):
     scores = density.score_samples(X)
     for change in ({"X": bad}, {"X": X[:, :2], "sample_weight": np.full(len(X), -1.0)}):
         try:
-            density.fit(**change)
+            density.fit(**change, **_labels(density, change["X"]))
         except (ValueError, TypeError):
             pass
         else:
@@ -548,7 +564,7 @@ def check_failed_fit(estimator):
         assert np.array_equal(after, scores), "a failed fit changes the estimator"
     fresh = _fresh(estimator)
     try:
-        fresh.fit(bad)
+        fresh.fit(bad, **_labels(fresh, bad))
     except ValueError:
         left = [name for name in vars(fresh) if name.endswith("_") and not name.startswith("_")]
         assert not left, f"a failed fit leaves {left}"
@@ -608,9 +624,7 @@ def check_global_state(estimator):
         _draw(density, 3)
         density.sample(3)
         if "random_state" in density.get_params():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                clone(density).set_params(random_state=None).fit(X)
+            _refit(clone(density).set_params(random_state=None), X)
 
 
 PLAIN_CHECKS = (

@@ -1,6 +1,7 @@
 """Peers are densities on the stated measure, and figures reach the report."""
 
 import json
+from functools import partial
 from itertools import combinations, product
 
 import numpy as np
@@ -8,7 +9,20 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from benchmarks import any_order, data, flows, impute, likelihood, peers, report, results, synthetic
+from benchmarks import (
+    any_order,
+    bayes_nets,
+    chow_liu,
+    classifiers,
+    data,
+    flows,
+    impute,
+    likelihood,
+    peers,
+    report,
+    results,
+    synthetic,
+)
 from benchmarks.__main__ import main
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
@@ -256,6 +270,90 @@ def test_any_order(folder, monkeypatch):
     difference = given["log_likelihood"] - own["log_likelihood"]
     assert given["cost"] == pytest.approx(difference, abs=1e-3)
     assert "nats per row and column" in report_of(folder)
+
+
+def test_chow_liu(folder):
+    run(folder, "chow_liu", "--timed", "toy", "--repeats", "1")
+    tree, *searches = lines(folder, "chow_liu")
+    assert tree["alpha"] in chow_liu.ALPHAS
+    assert -4 < tree["log_likelihood"] < -2
+    assert tree["difference"] is None
+    timed = [record for record in searches if "gap" not in record]
+    assert len(timed) == 2 - (results.version_of("pgmpy") is None)
+    assert timed[0]["ratio"] == 1
+    assert len({record["information"] for record in timed}) == 1
+    assert "| total mutual information |" in report_of(folder)
+
+
+def test_chow_liu_is_set_beside_published_figures(folder, monkeypatch):
+    monkeypatch.setitem(chow_liu.BINARY, "toy", (-2.5, None, "", None))
+    run(folder, "chow_liu")
+    (tree,) = lines(folder, "chow_liu")
+    assert tree["difference"] == pytest.approx(tree["log_likelihood"] + 2.5, abs=1e-4)
+    assert f"| -2.50 | {tree['difference']:+.3f} |" in report_of(folder)
+
+
+def test_classifiers(folder):
+    run(folder, "classifiers")
+    by_peer = {record["peer"]: record for record in lines(folder, "classifiers")}
+    assert set(by_peer) == set(classifiers.CLASSIFIERS)
+    assert {record["rows"] for record in by_peer.values()} == {89}
+    for record in by_peer.values():
+        assert 0.2 < record["accuracy"] < 0.9, record
+    # The size says most of the color, and CategoricalNB does not see it.
+    assert by_peer["NaiveBayesClassifier"]["log_loss"] < by_peer["CategoricalNB"]["log_loss"]
+    better = by_peer["NaiveBayesClassifier"]["accuracy"] - by_peer["CategoricalNB"]["accuracy"]
+    assert f"1, 0, 0 ({better:+.4f})" in report_of(folder)
+
+
+def test_classifiers_without_such_columns_are_gaps(folder):
+    table = tiny_table(60)[["color", "flag"]]
+    table.to_csv(folder / "mixed" / "toy.csv.gz", index=False)
+    run(folder, "classifiers", "--peers", "GaussianNB", "CategoricalNB")
+    gaussian, categorical = lines(folder, "classifiers")
+    assert gaussian["gap"] == "no such column"
+    assert "gap" not in categorical
+    assert "| *no such column* |" in report_of(folder)
+
+
+def test_labelled_rows_are_those_of_classes_that_reach_all_folds(monkeypatch):
+    monkeypatch.setitem(data.LABELS, "toy", "label")
+    monkeypatch.setitem(classifiers.LEAKS, "toy", ["same"])
+    label = ["a"] * 12 + ["b"] * 10 + ["c"] * 9 + [None] * 15
+    frame = pd.DataFrame({"x": range(46), "same": label, "label": label})
+    X, y = classifiers.labelled("toy", frame, 0, 100)
+    assert list(X) == ["x"]
+    assert sorted(X["x"]) == list(range(22))
+    assert sorted(y) == ["a"] * 12 + ["b"] * 10
+
+
+def test_categories_that_are_missing_or_unknown_are_taken():
+    train = pd.DataFrame({"a": ["u", "u", "v", "v"], "b": [True, False, True, None]})
+    test = pd.DataFrame({"a": ["u", "w", None], "b": [None, True, True]})
+    fitted = classifiers.ON_CATEGORIES.fit(train, ["0", "0", "1", "1"])
+    proba = fitted.predict_proba(test)
+    # In the first row, u is for class 0 (3/5 to 1/5) and missing for class 1 (2/6 to 1/6).
+    assert proba[0, 0] == pytest.approx(3 * 1 / (3 * 1 + 1 * 2))
+    np.testing.assert_allclose(proba[1], proba[2])
+
+
+@pytest.mark.parametrize("suite", bayes_nets.PEERS)
+def test_bayes_nets(folder, monkeypatch, suite):
+    quick = partial(bayes_nets.BayesianNetworkDensity, max_epochs=1)
+    monkeypatch.setattr(bayes_nets, "BayesianNetworkDensity", quick)
+    run(folder, "bayes_nets", "--suite", suite)
+    by_peer = {record["peer"]: record for record in lines(folder, f"bayes_nets_{suite}")}
+    assert tuple(by_peer) == bayes_nets.PEERS[suite]
+    network, tree = by_peer[bayes_nets.NETWORK], by_peer[bayes_nets.TREE]
+    assert (network["tables"], tree["tables"]) == (0, 4)
+    assert "difference" not in network
+    difference = network["log_likelihood"] - tree["log_likelihood"]
+    assert tree["difference"] == pytest.approx(difference, abs=1e-5)
+    if suite == "mixed":
+        table, auto = by_peer[bayes_nets.TABLE], by_peer[bayes_nets.AUTO]
+        assert network["edges"] == table["edges"] == auto["edges"] > 0
+        assert (table["tables"], "difference" in auto) == (4, True)
+    assert f"{network['edges']}, {network['parameters']:,} (0)" in report_of(folder)
 
 
 def test_machine_is_described_without_names():

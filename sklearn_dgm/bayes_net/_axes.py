@@ -1,0 +1,328 @@
+"""Columns as a finite number of cells: what a table counts, and where in its cell a value lies."""
+
+import math
+from numbers import Integral
+
+import numpy as np
+
+from sklearn_dgm._binning import bin_edges, bins_by_column, block_edges
+from sklearn_dgm._column import codes as codes_of
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
+
+# Whole numbers of so few values have a cell each.
+MAX_LEVELS = 20
+# Within a bin values count as so many rows more, spread evenly.
+PIECE_ROWS = 2.0
+
+
+def axes_of(columns, Z, sample_weight, bins):
+    """Lay out the cells of each column.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of them.
+    Z : ndarray of shape (n_samples, n_features)
+        Encoded rows, NaN where a cell is missing.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+    bins : int, str, array-like or dict
+        How numbers are binned; see :class:`~sklearn_dgm.BayesianNetworkDensity`.
+
+    Returns
+    -------
+    axes : list of {CategoryAxis, NumberAxis}
+        One for each column.
+
+    Raises
+    ------
+    ValueError
+        If `bins` does not fit the columns.
+    """
+    takes = [column.kind != CATEGORICAL for column in columns]
+    each = bins_by_column(bins, [column.label for column in columns], takes, "quantiles")
+    axes = []
+    for column, of_column, z in zip(columns, each, Z.T, strict=True):
+        observed = ~np.isnan(z)
+        try:
+            axes.append(_axis(column, of_column, z[observed], sample_weight[observed]))
+        except ValueError as error:
+            raise ValueError(f"{column.where}: {error}.") from error
+    return axes
+
+
+def _axis(column, bins, z, weight):
+    if column.kind == CATEGORICAL:
+        if bins is not None:
+            raise ValueError(f"it is categorical and takes no bins, got {bins!r}")
+        return CategoryAxis(len(column.categories), column.unknown_share)
+    whole, atoms = column.kind in (INTEGER, ROUNDED), column.encoded_atoms
+    low, high = column.encoded(np.array([column.low, column.high]))
+    beside = ~np.isin(z, atoms)
+    if not whole:
+        z, weight = z[beside], weight[beside]
+        # All values may be atoms.
+        low, high, bins = (z.min(), z.max(), bins) if len(z) else (low, high, 1)
+    is_given = not isinstance(bins, Integral | str | None)
+    if is_given:
+        bins = _numbers_of(bins, column.clock) if column.clock else bins
+        edges = (bin_edges(z, low, high, bins) - column.location) / column.scale
+    else:
+        edges = bin_edges(z, low, high, bins, weight)
+    if whole and not is_given and high - low < MAX_LEVELS:
+        edges = np.arange(low, high + 2) - 0.5
+    elif whole:
+        edges = _between(edges)
+    return NumberAxis(edges, z, weight, whole, atoms)
+
+
+def _numbers_of(edges, clock):
+    """Edges of a column of times."""
+    times = np.asarray(edges)
+    try:
+        times = times.astype(f"{clock.kind}8") if times.dtype.kind in "OU" else times
+    except ValueError as error:
+        raise ValueError(f"bins={edges!r}; {error}") from error
+    if times.dtype.kind != clock.kind:
+        raise ValueError(f"bins={edges!r}; expected edges that are times, as the column is")
+    return clock.numbers(times)
+
+
+def _between(edges):
+    """Edges that lie between whole numbers; the last bin is closed, as that of numbers is."""
+    # What lies on a grid does so but for rounding.
+    nearest = np.rint(edges)
+    edges = np.where(np.abs(edges - nearest) < 1e-6, nearest, edges)
+    between = np.unique(np.append(np.ceil(edges[:-1]), np.floor(edges[-1]) + 1) - 0.5)
+    if len(between) < 2:
+        raise ValueError("no value that the column can take lies within the edges of bins")
+    return between
+
+
+def merge_cells(axis, codes, sample_weight):
+    """Merge neighbouring bins of numbers into few of about equal weight, the sixth root of the rows but three at least.
+
+    A search for a graph sees more with these: with finer cells, most dependences are not worth their parameters.
+
+    Parameters
+    ----------
+    axis : {CategoryAxis, NumberAxis}
+        Cells of a column; categories and atoms stay as they are.
+    codes : ndarray of int of shape (n_samples,)
+        Cells of the rows, none of them missing.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+
+    Returns
+    -------
+    codes : ndarray of int of shape (n_samples,)
+        The merged cells.
+    n_levels : int
+        Number of these.
+    """
+    if isinstance(axis, CategoryAxis):
+        return codes, axis.n_levels
+    n_atoms = len(axis.atoms)
+    share = np.bincount(codes, sample_weight, axis.n_levels)[n_atoms:]
+    middle = (np.cumsum(share) - share / 2) / max(share.sum(), np.finfo(np.float64).tiny)
+    n_groups = max(round(len(codes) ** (1 / 6)), 3)
+    group = np.unique(np.minimum(middle * n_groups, n_groups - 1).astype(int), return_inverse=True)[
+        1
+    ]
+    of_cell = np.concatenate([np.arange(n_atoms), n_atoms + group])
+    return of_cell[codes], int(of_cell.max()) + 1
+
+
+class CategoryAxis:
+    """A cell for each category.
+
+    Parameters
+    ----------
+    n_levels : int
+        Number of categories.
+    unknown_share : float
+        Probability of a category that is none of them.
+    """
+
+    def __init__(self, n_levels, unknown_share=0.0):
+        self.n_levels = n_levels
+        self.unknown_share = unknown_share
+
+    def encode(self, z):
+        """Cells of values.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n,)
+            Encoded values, NaN where one is missing.
+
+        Returns
+        -------
+        codes : ndarray of int of shape (n,)
+            Cells, -1 where a value is missing, or is an unknown category.
+        log_within : ndarray of shape (n,)
+            Log-density of the value given its cell, 0 where it is missing, `-inf` where it is impossible. Of categories
+            it is the probability that they are known, or unknown.
+        """
+        missing = np.isnan(z)
+        codes = np.where(missing, -1, z).astype(np.intp)
+        with np.errstate(divide="ignore"):
+            log_within = np.log(np.where(codes < 0, self.unknown_share, 1 - self.unknown_share))
+        return codes, np.where(missing, 0.0, log_within)
+
+    def draw(self, codes, uniforms):
+        """Values within cells.
+
+        Parameters
+        ----------
+        codes : ndarray of int of shape (n,)
+            Cells.
+        uniforms : ndarray of shape (n,)
+            Numbers between 0 and 1.
+
+        Returns
+        -------
+        z : ndarray of shape (n,)
+            Encoded values.
+        """
+        return codes.astype(np.float64)
+
+
+class NumberAxis:
+    """Cells of numbers: the atoms, then bins, of which the outer two reach to infinity.
+
+    Within a bin a value is distributed as it is in all rows, whatever a table says: evenly in pieces that Bayesian blocks
+    find. The next value lies beyond the farthest of n with a probability of about 1 / n, so that the outer bins have a
+    little of their mass beyond the last edge, where it falls off exponentially.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_bins + 1,)
+        Edges of the bins, increasing.
+    z : ndarray of shape (n,)
+        Encoded values, which say what the bins look like inside.
+    weight : ndarray of shape (n,)
+        Their weights.
+    whole : bool
+        Whether the values are whole numbers; edges lie between them then.
+    atoms : ndarray of shape (n_atoms,)
+        Single values that hold mass.
+    """
+
+    def __init__(self, edges, z, weight, whole, atoms):
+        self.edges, self.whole, self.atoms = edges, whole, atoms
+        code = np.searchsorted(edges[1:-1], z, side="right")
+        pieces = [
+            _pieces(edges[i : i + 2], z[code == i], weight[code == i], whole)
+            for i in range(len(edges) - 1)
+        ]
+        self._piece_edges = np.concatenate([*(lower for lower, _ in pieces), edges[-1:]])
+        self._bin_of_piece = np.repeat(np.arange(len(pieces)), [len(lower) for lower, _ in pieces])
+        self._shares = np.concatenate([shares for _, shares in pieces])
+        self._widths = np.diff(self._piece_edges)
+        first, last = code == 0, code == len(edges) - 2
+        self._lower = _tail(edges[0] - z[first], weight[first], self._widths[0])
+        self._upper = _tail(z[last] - edges[-1], weight[last], self._widths[-1])
+        beyond = np.where(self._bin_of_piece == 0, self._lower[0], 0.0)
+        beyond[self._bin_of_piece == len(pieces) - 1] += self._upper[0]
+        self._log_density = np.log1p(-beyond) + np.log(self._shares / self._widths)
+
+    @property
+    def n_levels(self):
+        """Number of cells."""
+        return len(self.atoms) + len(self.edges) - 1
+
+    @property
+    def is_one_each(self):
+        """Whether every whole number between the outer edges has a cell to itself."""
+        return self.whole and bool((np.diff(self.edges) == 1).all())
+
+    def encode(self, z):
+        """Cells of values; see :meth:`CategoryAxis.encode`."""
+        missing = np.isnan(z)
+        piece = np.searchsorted(self._piece_edges[1:-1], z, side="right")
+        codes, log_within = self._bin_of_piece[piece], self._log_density[piece]
+        below, above = z < self.edges[0], z > self.edges[-1]
+        log_within[below] = self._log_beyond(self._lower, self.edges[0] - z[below])
+        log_within[above] = self._log_beyond(self._upper, z[above] - self.edges[-1])
+        if self.whole:
+            log_within[(z != np.floor(z)) & ~missing] = -np.inf
+        if len(self.atoms):
+            atom = codes_of(z, self.atoms)
+            codes = np.where(atom >= 0, atom, codes + len(self.atoms))
+            log_within[atom >= 0] = 0.0
+        codes[missing] = -1
+        log_within[missing] = 0.0
+        return codes, log_within
+
+    def _log_beyond(self, tail, distance):
+        share, reach = tail
+        if not self.whole:
+            return math.log(share / reach) - distance / reach
+        # Geometric: of the steps beyond the last number, half of one is up to the edge.
+        ratio = reach / (1 + reach)
+        return math.log(share * (1 - ratio)) + (distance - 0.5) * math.log(ratio)
+
+    def draw(self, codes, uniforms):
+        """Values within cells; see :meth:`CategoryAxis.draw`."""
+        bins = np.maximum(codes - len(self.atoms), 0)
+        lower = np.where(bins == 0, self._lower[0], 0.0)
+        upper = np.where(bins == len(self.edges) - 2, self._upper[0], 0.0)
+        below, above = uniforms < lower, 1 - uniforms < upper
+        # The shares of each bin sum to one, so that numbers of bins and what follows the point make one scale.
+        u = bins + ((uniforms - lower) / (1 - lower - upper)).clip(0, 1)
+        reached = np.cumsum(self._shares)
+        first, last = (
+            np.searchsorted(self._bin_of_piece, bins, side) for side in ("left", "right")
+        )
+        piece = np.searchsorted(reached, u, side="right").clip(first, last - 1)
+        along = ((u - reached[piece]) / self._shares[piece] + 1).clip(0, 1)
+        low, high = self._piece_edges[piece], self._piece_edges[piece + 1]
+        z = low + along * self._widths[piece]
+        # Rounding must not lead into the next bin.
+        z = (
+            np.clip(np.rint(z), low + 0.5, high - 0.5)
+            if self.whole
+            else np.clip(z, low, _below(high))
+        )
+        z[below] = self.edges[0] - self._beyond(self._lower, uniforms[below])
+        z[above] = self.edges[-1] + self._beyond(self._upper, 1 - uniforms[above])
+        if len(self.atoms):
+            is_atom = codes < len(self.atoms)
+            z[is_atom] = self.atoms[codes[is_atom]]
+        return z
+
+    def _beyond(self, tail, uniforms):
+        """How far beyond the last edge; numbers up to the share of the tail say where in it."""
+        share, reach = tail
+        u = np.maximum(uniforms / share, np.finfo(np.float64).tiny)
+        if not self.whole:
+            return -reach * np.log(u)
+        return np.floor(np.log(u) / math.log(reach / (1 + reach))) + 0.5
+
+
+def _pieces(edges, z, weight, whole):
+    """Lower edges of the pieces of a bin, and the shares of its mass that these hold."""
+    inner = block_edges(z, weight)[1:-1] if len(z) else np.empty(0)
+    inner = np.unique(np.ceil(inner) - 0.5 if whole else inner)
+    inner = inner[(inner > edges[0]) & (inner < edges[1])]
+    counts = np.bincount(np.searchsorted(inner, z, side="right"), weight, len(inner) + 1)
+    widths = np.diff(np.concatenate([edges[:1], inner, edges[1:]]))
+    shares = (counts + PIECE_ROWS * widths / widths.sum()) / (counts.sum() + PIECE_ROWS)
+    return np.append(edges[0], inner), shares
+
+
+def _tail(beyond, weight, width):
+    """Share of an outer bin that lies beyond its edge, and how far it reaches there on average.
+
+    Distances are counted from the inner edge of the last piece: an exponential distribution is the same from any point on.
+    """
+    total = weight.sum()
+    # In a single bin, the two shares are less than one together.
+    share = (weight[beyond > 0].sum() + 1) / (total + 3)
+    distance, weight = beyond[beyond > -width] + width, weight[beyond > -width]
+    return float(share), float((weight @ distance + width) / (weight.sum() + 1))
+
+
+def _below(x):
+    return np.nextafter(x, -np.inf)

@@ -1,0 +1,430 @@
+"""The Bayesian network over columns, with tables and networks for its conditionals."""
+
+from numbers import Integral, Real
+
+import networkx as nx
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._conditioning import ConditionalMixin
+from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._training.net import with_mean_one
+from sklearn_dgm._training.variables import variables_of
+from sklearn_dgm.base import check_generator
+from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
+from sklearn_dgm.bayes_net._export import to_pgmpy
+from sklearn_dgm.bayes_net._inference import Inference
+from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_forest, search
+from sklearn_dgm.bayes_net._tables import Table, edge_strength, mutual_information, pair_counts
+from sklearn_dgm.columns import like_frame
+from sklearn_dgm.nn.bayes_net import BayesNet
+from sklearn_dgm.nn.completion import Completions, fixed_uniforms, n_outcomes
+from sklearn_dgm.nn.made import MADE
+from sklearn_dgm.nn.start import moments, start_from
+
+# What passes through the network at once is bounded.
+NUMBERS_AT_ONCE = 2**22
+# Attributes that a fit without networks does not have.
+OF_NETWORKS = ("net_", "history_", "n_iter_", "_setting")
+# With so many rows for each of its free probabilities a table is as good as a network.
+ROWS_PER_PROBABILITY = 10
+
+
+class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
+    """Density from a Bayesian network over the columns, whose graph is given or learnt.
+
+    ``log p(x) = sum_j log p(x_j | parents of x_j)``, with the parents of a directed acyclic graph. A conditional is a table
+    of smoothed counts, or part of a masked network that computes all of them in one pass, each from its parents alone,
+    and is trained by maximum likelihood as that of :class:`~sklearn_dgm.AutoregressiveDensity` is, whose graph is
+    complete. What a graph saves in parameters it can spend on fewer rows, and what it leaves out can be read: columns
+    are independent of those that are not their descendants, given their parents.
+
+    Parameters
+    ----------
+    structure : {"learn", "chow-liu", "empty"}, networkx.DiGraph, list of edges or adjacency matrix, default="learn"
+        The graph. "learn" searches for the one with the best Bayesian information criterion, by hill climbing with a tabu
+        list from the tree, on categories and a few cells of numbers (three, or more in large tables); "chow-liu" is the tree of highest likelihood [1]_; "empty" has no edges. A
+        graph has columns as nodes, by name or index; edges are pairs ``(parent, child)``; a matrix is 1 at [i, j] where
+        column i is a parent of column j.
+    max_parents : int, default=5
+        Parents of a column at most, where the graph is learnt.
+    conditional : {"auto", "network", "table"}, default="auto"
+        What conditionals are: parts of a network, for columns of any kind; tables, in which numbers are binned; or a
+        table where column and parents are categories, or whole numbers of few values, with ten rows or more for each
+        cell of the table, and parts of a network elsewhere.
+    bins : int, str, array-like or dict, default="quantiles"
+        How tables cut numbers: a number of equal bins, "quantiles" (as many bins of equal
+        weight as the cube root of the rows), one of the other rules of :class:`~sklearn_dgm.HistogramDensity`, or an array
+        of edges; or a list of these with an entry for each column, or a dict by column name or index. Whole numbers of at
+        most 20 values have a cell each, unless edges are given. Within a bin, numbers are distributed as in all rows,
+        and beyond the outer edges with exponential tails.
+    alpha : float, default=0.5
+        Dirichlet pseudo-count of each distribution in a table, spread evenly over its cells.
+    hidden_layer_sizes, activation, n_components, dropout, max_epochs, lr, batch_size, weight_decay, early_stopping, \
+validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
+        The network and its training; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+    warm_start : bool, default=False
+        Whether `fit` continues to train the network of the previous fit, with its schema, graph and tables.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initialisation, split, shuffling and dropout.
+    categorical_features, integer_features, column_kinds, handle_unknown
+        Kinds of columns, and what unknown categories are; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+
+    Attributes
+    ----------
+    graph_ : networkx.DiGraph
+        The graph. Its nodes are the columns, in their order, with an attribute `conditional`, "table" or "network". Its edges
+        have an attribute `strength`: the mutual information of child and parent given the other parents, in nats, as it is
+        counted in their cells, less what would be there by chance.
+    n_params_ : int
+        Number of free parameters: probabilities of the tables, connections and biases of the network.
+    net_ : skorch.NeuralNet
+        The net, if there is a network.
+    history_ : list of dict
+        Its epochs; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+    n_iter_ : int
+        Number of epochs.
+    dropout_ : float
+        Share of hidden units dropped in training.
+    schema_ : ColumnSchema
+        Kinds and scales of the columns.
+    score_kind_ : {"exact"}
+        `score_samples` returns exact log-densities.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    AutoregressiveDensity : The complete graph, in several orders.
+    TreeAugmentedNaiveBayesClassifier : A tree in each class, for classification.
+    BayesianNetworkDisplay : Draws the graph.
+
+    Notes
+    -----
+    The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
+    categorical ones; kinds of columns are those of :class:`~sklearn_dgm.AutoregressiveDensity`.
+
+    Cells may be missing (NaN, None, NA, NaT, null). In `fit`, tables leave out the rows of which they need a missing cell;
+    the network draws such cells anew for each pass; and the search for a graph sees them filled in by chained
+    equations. A row with missing cells scores the exact marginal of its observed ones, by variable elimination. That is
+    impossible where a network asks for a missing number, unless it is whole and of few values, and where the sum goes
+    over too large a table (65,536 cells); a ValueError says so. Cells of which nothing observed descends are no
+    trouble. :meth:`conditional_sample` answers in any case, by weighted draws where there is no exact answer.
+
+    The graph says what is independent of what, not what causes what.
+
+    References
+    ----------
+    .. [1] C. Chow, C. Liu, "Approximating discrete probability distributions with dependence trees", IEEE Transactions on
+       Information Theory 14 (1968), https://doi.org/10.1109/TIT.1968.1054142
+    .. [2] D. Koller, N. Friedman, "Probabilistic Graphical Models", MIT Press, 2009
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_dgm import BayesianNetworkDensity
+    >>> rng = np.random.default_rng(0)
+    >>> rain = rng.random(1000) < 0.3
+    >>> sprinkler = rng.random(1000) < np.where(rain, 0.05, 0.4)
+    >>> wet = rng.random(1000) < np.where(rain | sprinkler, 0.95, 0.05)
+    >>> X = np.column_stack([rain, sprinkler, wet])
+    >>> density = BayesianNetworkDensity([(0, 1), (0, 2), (1, 2)]).fit(X)
+    >>> np.exp(density.score_samples(np.array([[None, None, True]]))).round(2)  # how often it is wet
+    array([0.6])
+    >>> density.predict_column(np.array([[None, True, True]]), 0).probabilities.round(2)  # dry or rainy, given both
+    array([[0.95, 0.05]])
+    >>> density.graph_.nodes[2], density.n_params_
+    ({'conditional': 'table'}, 7)
+    """
+
+    _parameter_constraints: dict = {
+        **MaskedNetworkDensity._parameter_constraints,
+        "structure": "no_validation",
+        "max_parents": [Interval(Integral, 0, None, closed="left")],
+        "conditional": [StrOptions({"network", "table", "auto"})],
+        "bins": [Interval(Integral, 1, None, closed="left"), str, "array-like", dict],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+    }
+    _marginal_score_kind = "exact"
+    _shape_params = (
+        *MaskedNetworkDensity._shape_params,
+        "structure",
+        "max_parents",
+        "conditional",
+        "bins",
+        "alpha",
+    )
+
+    def __init__(
+        self,
+        structure="learn",
+        *,
+        max_parents=5,
+        conditional="auto",
+        bins="quantiles",
+        alpha=0.5,
+        hidden_layer_sizes=(256, 256),
+        activation="relu",
+        n_components=8,
+        dropout="auto",
+        max_epochs=500,
+        lr=3e-3,
+        batch_size="auto",
+        weight_decay=1e-2,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        device="auto",
+        warm_start=False,
+        verbose=0,
+        callbacks=None,
+        net_params=None,
+        random_state=None,
+        categorical_features="from_dtype",
+        integer_features="from_dtype",
+        column_kinds=None,
+        handle_unknown="impossible",
+    ):
+        super().__init__(
+            categorical_features=categorical_features,
+            integer_features=integer_features,
+            column_kinds=column_kinds,
+        )
+        self.handle_unknown = handle_unknown
+        self.structure = structure
+        self.max_parents = max_parents
+        self.conditional = conditional
+        self.bins = bins
+        self.alpha = alpha
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.n_components = n_components
+        self.dropout = dropout
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.net_params = net_params
+        self.random_state = random_state
+
+    def _fit(self, Z, sample_weight):
+        if not self._continues():
+            for name in OF_NETWORKS:  # an earlier fit may have had some
+                vars(self).pop(name, None)
+            self._count(Z, sample_weight)
+        if self._targets:
+            super()._fit(Z, sample_weight)
+        else:
+            self._tables_alone = BayesNet(
+                self._variables, self._adjacency, None, self._tables
+            ).double()
+
+    def _count(self, Z, sample_weight):
+        """Settle the graph, and hold in tables what these are to hold."""
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        # Weights below one on average are shares of the rows, others may be repetitions of them.
+        weight = np.clip(weight.mean(), 1.0, 1e6) * with_mean_one(weight)
+        columns = self.schema_.columns_
+        self._axes = axes_of(columns, Z, weight, self.bins)
+        self._variables = variables_of(columns, Z, weight)
+        codes = self._codes(Z)
+        self._adjacency = self._resolve_structure(Z, codes, weight)
+        self._tables = {
+            j: Table(
+                self._axes, j, np.flatnonzero(self._adjacency[:, j]), codes, weight, self.alpha
+            )
+            for j in range(len(columns))
+            if self._is_table(j, weight.sum())
+        }
+        self._targets = [j for j in range(len(columns)) if j not in self._tables]
+        self.graph_ = self._named_graph(codes, weight)
+
+    def _codes(self, Z):
+        return np.stack(
+            [axis.encode(z)[0] for axis, z in zip(self._axes, Z.T, strict=True)], axis=1
+        )
+
+    def _resolve_structure(self, Z, codes, weight):
+        """Adjacency matrix of the graph."""
+        labels = [column.label for column in self.schema_.columns_]
+        if not isinstance(self.structure, str):
+            return adjacency_of(self.structure, labels)
+        adjacency = np.zeros((len(labels), len(labels)), dtype=bool)
+        n_levels = np.array([axis.n_levels for axis in self._axes])
+        if self.structure == "chow-liu":
+            information = mutual_information(pair_counts(codes, n_levels, weight), n_levels)
+            parents = maximum_spanning_forest(information)
+            (children,) = np.nonzero(parents >= 0)
+            adjacency[parents[children], children] = True
+        elif self.structure == "learn":
+            if np.isnan(Z).any():
+                codes = self._codes(self._complete(Z, weight, check_generator(self.random_state)))
+            merged = [
+                merge_cells(axis, code, weight)
+                for axis, code in zip(self._axes, codes.T, strict=True)
+            ]
+            codes, n_levels = np.stack([code for code, _ in merged], 1), [k for _, k in merged]
+            adjacency = search(codes, np.array(n_levels), self.max_parents, weight)
+        elif self.structure != "empty":
+            raise ValueError(
+                "structure should be 'empty', 'chow-liu', 'learn', a networkx.DiGraph, a list of edges or an adjacency "
+                f"matrix, got {self.structure!r}."
+            )
+        return adjacency
+
+    def _is_table(self, j, n_rows):
+        if self.conditional != "auto":
+            return self.conditional == "table"
+        family = [self._axes[i] for i in [j, *np.flatnonzero(self._adjacency[:, j])]]
+        if not all(isinstance(axis, CategoryAxis) or axis.is_one_each for axis in family):
+            return False
+        n_probabilities = np.prod([float(axis.n_levels) for axis in family])
+        return ROWS_PER_PROBABILITY * n_probabilities <= n_rows
+
+    def _named_graph(self, codes, weight):
+        graph, labels = nx.DiGraph(), [column.label for column in self.schema_.columns_]
+        for j, label in enumerate(labels):
+            graph.add_node(label, conditional="table" if j in self._tables else "network")
+        for i, j in np.argwhere(self._adjacency):
+            others = [k for k in np.flatnonzero(self._adjacency[:, j]) if k != i]
+            strength = edge_strength(
+                codes, [axis.n_levels for axis in self._axes], weight, i, j, others
+            )
+            graph.add_edge(labels[i], labels[j], strength=strength)
+        return graph
+
+    def _builder(self, Z, sample_weight):
+        def build(member, dropout):
+            params = self._network_params(dropout, "logistic", sample_weight)
+            network = MADE(self._variables, self._adjacency, *params, targets=self._targets)
+            start_from(network, moments(network, torch.from_numpy(np.array(Z)), sample_weight))
+            return BayesNet(self._variables, self._adjacency, network, self._tables)
+
+        return build
+
+    @property
+    def _module(self):
+        return self.net_.module_ if hasattr(self, "net_") else self._tables_alone
+
+    @property
+    def n_params_(self):
+        """Number of free parameters: probabilities of the tables, connections and biases of the network."""
+        network = self._module.members_given(None)[0].network
+        of_tables = sum(table.n_params for table in self._tables.values())
+        return of_tables + (network.n_params if network else 0)
+
+    def _inference(self):
+        def log_prob_features(Z):
+            return self._in_chunks(self._module.log_prob_features, Z)
+
+        return Inference(
+            self.schema_.columns_, self._adjacency, self._axes, self._tables, log_prob_features
+        )
+
+    def _log_density(self, Z):
+        if np.isnan(Z).any():
+            return self._inference().log_marginal(Z)
+        return super()._log_density(Z)
+
+    def _completions(self, Z, n_particles, rng=None):
+        """Weighted completions; those of rows whose marginals are exact are independent draws."""
+        inference = self._inference()
+        z = torch.from_numpy(np.array(Z))
+        is_drawn = n_outcomes(self._module, z, n_particles).numpy() == 0
+        is_drawn[is_drawn] = inference.is_exact(Z[is_drawn])
+        (others,), (drawn,) = np.nonzero(~is_drawn), np.nonzero(is_drawn)
+        for part in super()._completions(Z[others], n_particles, rng):
+            yield part._replace(rows=others[part.rows])
+        step = max(NUMBERS_AT_ONCE // (n_particles * Z.shape[1]), 1)
+        for start in range(0, len(drawn), step):
+            rows = drawn[start : start + step]
+            filled, log_marginal = self._exact_draws(inference, Z[rows], n_particles, rng)
+            log_weight = np.tile(log_marginal[:, None] - np.log(n_particles), n_particles)
+            ess = np.full(len(rows), float(n_particles))
+            yield Completions(rows, filled, log_weight, ess)
+
+    def _exact_draws(self, inference, Z, n_draws, rng):
+        """Draws of missing cells given observed ones, of shape (n, n_draws, d), and log-marginals of these."""
+        n, d = Z.shape
+
+        if rng is None:  # the same for every row
+            numbers = np.tile(fixed_uniforms(n_draws, 2 * d).numpy(), (n, 1))
+        else:
+            numbers = rng.random((n * n_draws, 2 * d))
+        rows, log_marginal = inference.draw(np.repeat(Z, n_draws, axis=0), numbers[:, :d])
+        device = self._module_device()
+        z, u = (torch.from_numpy(x).to(device) for x in (rows, numbers[:, d:]))
+        # Nothing observed descends from what is missing still.
+        filled = self._module.members_given(None)[0].fill(z, u)[0]
+        return filled.cpu().numpy().reshape(n, n_draws, d), log_marginal[::n_draws]
+
+    def score_features(self, X):
+        """Log-density of each column given its parents.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_density : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Conditional log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The sums
+            of the rows are `score_samples(X)`. If cells of X are missing, these have 0, and the others their density given
+            the observed ones before them in topological order.
+
+        Raises
+        ------
+        ValueError
+            If there is no exact marginal of a row with missing cells.
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        Z, log_det = self.schema_.encode(X)
+        if np.isnan(Z).any():
+            scores = self._shares_of_marginal(Z)
+        else:
+            scores = self._in_chunks(self._module.log_prob_features, Z)
+        return like_frame(scores + log_det, X)
+
+    def _shares_of_marginal(self, Z):
+        """Log-density of each observed cell given those before it in topological order."""
+        scores, inference = np.zeros(Z.shape), self._inference()
+        so_far, before = np.full_like(Z, np.nan), np.zeros(len(Z))
+        for j in nx.topological_sort(nx.DiGraph(self._adjacency)):
+            so_far[:, j] = Z[:, j]
+            after = inference.log_marginal(so_far)
+            scores[:, j] = np.where(np.isneginf(after), after, after - before)
+            before = after
+        return scores
+
+    def to_pgmpy(self):
+        """Hand the network over to pgmpy, for exact queries, reasoning about causes, and export.
+
+        Returns
+        -------
+        network : pgmpy.models.DiscreteBayesianNetwork
+            The same graph, with columns as nodes. The states of a column are its categories, its whole numbers, or its
+            bins, as strings.
+
+        Raises
+        ------
+        ImportError
+            If pgmpy is not installed.
+        ValueError
+            If a network computes the conditional of a number, or one given a number, that is not whole and of few
+            values; or a table would have more than a million entries.
+        """
+        check_is_fitted(self)
+        return to_pgmpy(self.schema_.columns_, self._adjacency, self._axes, self._inference())

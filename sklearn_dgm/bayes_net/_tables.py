@@ -1,0 +1,311 @@
+"""Conditional distributions by smoothed counts."""
+
+import numpy as np
+from scipy import sparse
+from scipy.special import xlogy
+
+# Keys of joint cells are integers of 64 bits.
+MAX_CELLS = 2**62
+
+
+def smoothed(counts, alpha):
+    """Log-probabilities from counts, with a pseudo-count that is spread evenly.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (..., n_levels)
+        Rows, or weights.
+    alpha : float
+        Pseudo-count, in rows. Without any count, all levels are equally likely.
+
+    Returns
+    -------
+    log_p : ndarray of shape (..., n_levels)
+        Log-probabilities, `-inf` of what has no count if `alpha` is 0.
+    """
+    empty = counts.sum(axis=-1, keepdims=True) == 0
+    alpha = np.where(empty & (alpha == 0), 1.0, alpha)
+    counts = counts + alpha / counts.shape[-1]
+    with np.errstate(divide="ignore"):
+        return np.log(counts / counts.sum(axis=-1, keepdims=True))
+
+
+class Table:
+    """Conditional distribution of the cells of a column, given those of its parents.
+
+    Rows of which a needed cell is missing are left out. What has not been seen together with any parents' cells is as
+    likely as it is in all rows.
+
+    Parameters
+    ----------
+    axes : list of {CategoryAxis, NumberAxis}
+        Cells of all columns.
+    child : int
+        The column.
+    parents : list of int
+        Its parents.
+    codes : ndarray of int of shape (n_samples, n_features)
+        Cells of the rows, -1 where missing.
+    sample_weight : ndarray of shape (n_samples,)
+        Their weights.
+    alpha : float
+        Pseudo-count of each distribution.
+    """
+
+    def __init__(self, axes, child, parents, codes, sample_weight, alpha):
+        self.child, self.parents, self.axes = child, list(parents), axes
+        self._strides = strides([axes[i].n_levels for i in self.parents])
+        n_levels, code = axes[child].n_levels, codes[:, child]
+        seen = (code >= 0) & (codes[:, self.parents] >= 0).all(axis=1)
+        self.keys, row = _distinct(codes[np.ix_(seen, self.parents)] @ self._strides)
+        cell = row * n_levels + code[seen]
+        counts = np.bincount(cell, sample_weight[seen], len(self.keys) * n_levels)
+        # The last row is for what has not been seen.
+        of_all = np.bincount(code[code >= 0], sample_weight[code >= 0], n_levels)
+        counts = np.concatenate([counts.reshape(-1, n_levels), of_all[None]])
+        self.log_p = smoothed(counts, alpha)
+
+    def _row(self, parents):
+        """Which distribution the parents' cells choose."""
+        key, known = np.intp(0), True
+        for stride, code in zip(self._strides, parents, strict=True):
+            key, known = key + stride * code, known & (code >= 0)
+        position = np.searchsorted(self.keys, key)
+        found = (np.append(self.keys, -1)[position] == key) & known
+        return np.where(found, position, len(self.keys))
+
+    def log_mass(self, child, *parents):
+        """Log-probability of cells.
+
+        Parameters
+        ----------
+        child, *parents : ndarrays of int, of shapes that go together
+            Cells of the column and of its parents; -1 for an unknown category.
+
+        Returns
+        -------
+        log_mass : ndarray
+            In nats, 0 of an unknown category, whose probability no parent changes.
+        """
+        return np.where(child < 0, 0.0, self.log_p[self._row(parents), child])
+
+    def log_prob(self, Z):
+        """Log-density of the column given its parents.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, n_features)
+            Encoded rows.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n,)
+            In nats.
+        """
+        code, log_within = self.axes[self.child].encode(Z[:, self.child])
+        return self.log_mass(code, *self._parents_of(Z)) + log_within
+
+    def _parents_of(self, Z):
+        return [self.axes[i].encode(Z[:, i])[0] for i in self.parents]
+
+    def draw(self, Z, uniforms):
+        """Values of the column given its parents.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, n_features)
+            Encoded rows; what they hold in the column itself is not looked at.
+        uniforms : ndarray of shape (n,)
+            Numbers between 0 and 1.
+
+        Returns
+        -------
+        z : ndarray of shape (n,)
+            Encoded values; no unknown categories.
+        """
+        row = np.broadcast_to(self._row(self._parents_of(Z)), len(Z))
+        return self.axes[self.child].draw(*choose(self.log_p[row], uniforms))
+
+    @property
+    def n_params(self):
+        """Number of free probabilities, also of parents' cells that no row has."""
+        n_cells = np.prod([float(self.axes[i].n_levels) for i in self.parents])
+        return int(n_cells * (self.axes[self.child].n_levels - 1))
+
+
+def _distinct(keys):
+    """Distinct keys, sorted, and the position of each key among them."""
+    highest = keys.max(initial=0)
+    if highest > 2 * len(keys) + 1024:
+        return np.unique(keys, return_inverse=True)
+    # Without sorting, where they are few.
+    occurs = np.zeros(highest + 1, dtype=bool)
+    occurs[keys] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[keys]
+
+
+def choose(log_p, uniforms):
+    """Choose one of the outcomes of each row, and return what is left of the random number, between 0 and 1 again."""
+    p = np.exp(log_p - log_p.max(axis=1, keepdims=True))
+    upper = np.cumsum(p, axis=1)
+    target = uniforms * upper[:, -1]
+    # The last outcome that is possible, where rounding would go beyond.
+    last = p.shape[1] - 1 - np.argmax(p[:, ::-1] > 0, axis=1)
+    code = np.minimum((upper <= target[:, None]).sum(axis=1), last)
+    rows = np.arange(len(p))
+    rest = (target - upper[rows, code] + p[rows, code]) / p[rows, code]
+    return code, rest.clip(0, np.nextafter(1, 0))
+
+
+def strides(n_levels):
+    """What each coordinate counts in the number of a joint cell.
+
+    Parameters
+    ----------
+    n_levels : list of int
+        Cells of each column.
+
+    Returns
+    -------
+    strides : ndarray of int of shape (n,)
+        The last one is 1.
+
+    Raises
+    ------
+    ValueError
+        If there are more cells than numbers of 64 bits.
+    """
+    if np.prod(np.asarray(n_levels, dtype=np.float64)) > MAX_CELLS:
+        raise ValueError(
+            f"tables of {len(n_levels)} parents with {max(n_levels)} cells are too large"
+        )
+    return np.append(np.cumprod(n_levels[:0:-1], dtype=np.int64)[::-1], 1)[: len(n_levels)]
+
+
+def pair_counts(codes, n_levels, sample_weight):
+    """How often each two cells occur together.
+
+    Parameters
+    ----------
+    codes : ndarray of int of shape (n_samples, n_features)
+        Cells of the rows, -1 where missing.
+    n_levels : list of int
+        Cells of each column.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_cells, n_cells)
+        The cells of a column stand side by side; on the diagonal is how often each occurs.
+    """
+    starts = starts_of(n_levels)
+    counted, all_seen = codes >= 0, (codes >= 0).all()
+    if all_seen:
+        # The commonest cell of each column is what the others leave, and need not be counted.
+        weights = (np.bincount(c, sample_weight, k) for c, k in zip(codes.T, n_levels, strict=True))
+        commonest = np.array([np.argmax(weight) for weight in weights])
+        counted = codes != commonest
+    rows, columns = np.nonzero(counted)
+    one_hot = sparse.csr_array(
+        (np.ones(len(rows)), (rows, codes[rows, columns] + starts[columns])),
+        shape=(len(codes), starts[-1]),
+    )
+    counts = (one_hot.multiply(sample_weight[:, None]).T.tocsr() @ one_hot).toarray()
+    return (
+        _with_commonest(counts, starts[:-1] + commonest, starts, sample_weight.sum())
+        if all_seen
+        else counts
+    )
+
+
+def _with_commonest(counts, commonest, starts, total):
+    """Fill in the counts of one cell of each column, which are what those of the others leave."""
+    own = counts.diagonal().copy()
+    own[commonest] = total - np.add.reduceat(own, starts[:-1])
+    counts[:, commonest] = own[:, None] - np.add.reduceat(counts, starts[:-1], axis=1)
+    counts[commonest] = 0.0
+    counts[commonest] = own - np.add.reduceat(counts, starts[:-1], axis=0)
+    return counts.clip(0.0)
+
+
+def starts_of(n_levels):
+    """Where the cells of each column start, and, last, how many there are."""
+    return np.concatenate([[0], np.cumsum(n_levels)])
+
+
+def mutual_information(pairs, n_levels):
+    """Mutual information of each two columns.
+
+    Parameters
+    ----------
+    pairs : ndarray of shape (..., n_cells, n_cells)
+        How often each two cells occur together.
+    n_levels : list of int
+        Cells of each column.
+
+    Returns
+    -------
+    information : ndarray of shape (..., n_features, n_features)
+        In nats, from the rows where both columns are observed; the diagonal has no meaning.
+    """
+    starts = starts_of(n_levels)[:-1]
+
+    def over_columns(x, axis):
+        return np.add.reduceat(x, starts, axis=axis)
+
+    def per_cell(x, axis):
+        return np.repeat(x, n_levels, axis=axis)
+
+    total = over_columns(over_columns(pairs, -1), -2)
+    # Of the rows in which the other column is observed, too.
+    one, other = over_columns(pairs, -1), over_columns(pairs, -2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = per_cell(one, -1) * per_cell(other, -2) / per_cell(per_cell(total, -1), -2)
+        terms = np.where(pairs > 0, pairs * np.log(pairs / expected), 0.0)
+        information = over_columns(over_columns(terms, -1), -2) / total
+    return np.nan_to_num(information)
+
+
+def edge_strength(codes, n_levels, sample_weight, parent, child, others):
+    """How much a parent says of a column beyond its other parents.
+
+    Parameters
+    ----------
+    codes : ndarray of int of shape (n_samples, n_features)
+        Cells of the rows, -1 where missing; rows are left out where a cell is that plays a part.
+    n_levels : list of int
+        Cells of each column.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+    parent, child : int
+        The columns.
+    others : list of int
+        The other parents.
+
+    Returns
+    -------
+    strength : float
+        Conditional mutual information in nats, less what independent columns would have by chance; 0 at least.
+    """
+    family = [parent, child, *others]
+    codes = codes[:, family].T  # of the family alone: there may be many columns
+    seen = (codes >= 0).all(axis=0)
+    (parent, child, *others), weight = codes[:, seen], sample_weight[seen]
+    n_parent, n_child, *n_others = np.asarray(n_levels)[family]
+    given = np.zeros(len(weight), dtype=np.intp)
+    for code, n in zip(others, n_others, strict=True):
+        given = _distinct(given * n + code)[1]
+
+    def weighted_log(*columns):
+        """Sum over cells of the weight times its logarithm, which is all that entropies are made of."""
+        key = given
+        for code, n in columns:
+            key = _distinct(key * n + code)[1]
+        counts = np.bincount(key, weight)
+        return xlogy(counts, counts).sum()
+
+    one, other = (parent, n_parent), (child, n_child)
+    gain = weighted_log(one, other) - weighted_log(one) - weighted_log(other) + weighted_log()
+    n_free = (n_parent - 1) * (n_child - 1) * (given.max(initial=-1) + 1)
+    return float(max(gain - n_free / 2, 0.0) / max(weight.sum(), np.finfo(np.float64).tiny))

@@ -1,0 +1,110 @@
+"""A Bayesian network of which a masked network computes some of the conditionals, and tables hold the others."""
+
+import torch
+from torch import nn
+
+from sklearn_dgm.nn.ancestral import AncestralSampling
+from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
+from sklearn_dgm.nn.masks import topological_order
+
+
+class OfTable:
+    """The conditional of a column that a table holds, for rows that are filled in.
+
+    Parameters
+    ----------
+    table : Table
+        With `log_prob(Z)` and `draw(Z, uniforms)` of arrays.
+    z : Tensor of shape (n, d)
+        Encoded rows, in which the parents are known.
+    """
+
+    def __init__(self, table, z):
+        self.table = table
+        self.z = z
+
+    def log_prob(self, x):
+        """Log-density of the column in each row, of shape (n,); `x` is what the rows hold there."""
+        return _of_arrays(self.table.log_prob, self.z)
+
+    def draw(self, uniforms):
+        """Values made of numbers between 0 and 1, of shape (n,)."""
+        return _of_arrays(lambda Z: self.table.draw(Z, uniforms.cpu().numpy()), self.z)
+
+
+def _of_arrays(function, z):
+    """Apply a function of an array, which is where tables live, to a tensor."""
+    return torch.as_tensor(function(z.detach().double().cpu().numpy())).to(z)
+
+
+class BayesNet(AncestralSampling, nn.Module):
+    """Bayesian network of a masked network and tables.
+
+    Parameters
+    ----------
+    variables : list of Variable
+        The columns.
+    adjacency : ndarray of shape (d, d)
+        True at [i, j] where column i is a parent of column j.
+    network : MADE or None
+        The conditionals of its targets.
+    tables : dict of int to Table
+        The conditionals of all other columns.
+    """
+
+    takes_any_order = False
+
+    def __init__(self, variables, adjacency, network, tables):
+        super().__init__()
+        self.variables = variables
+        self.adjacency = adjacency
+        self.network = network
+        self.tables = tables
+        # Tells the device and the dtype where there is no network.
+        self.register_buffer("reference", torch.zeros(()))
+
+    @property
+    def width(self):
+        """How many numbers a row takes up at most."""
+        levels = max((table.log_p.shape[1] for table in self.tables.values()), default=0)
+        return max(self.network.width if self.network else 0, len(self.variables), levels)
+
+    def members_given(self, missing):
+        """Itself, whatever is missing; see :class:`~sklearn_dgm.nn.mixture.Mixture`."""
+        return [self]
+
+    def any_member(self):
+        """Itself; see :class:`~sklearn_dgm.nn.any_order.OrderMixture`."""
+        return self
+
+    def log_prob_features(self, z):
+        """Log-density of each column given its parents, of shape (n, d)."""
+        log_p = self.network.log_prob_features(z) if self.network else torch.zeros_like(z)
+        if self.tables:
+            columns = list(self.tables)
+            of_tables = [_of_arrays(table.log_prob, z) for table in self.tables.values()]
+            log_p[:, columns] = torch.stack(of_tables, dim=1)
+        return log_p
+
+    def log_prob(self, z):
+        """Log-density of each row, of shape (n,); an estimate for the observed cells, where some are NaN."""
+        if z.isnan().any():
+            return log_marginal(self, z, MADE_PARTICLES, MADE_PARTICLES)
+        return self.log_prob_features(z).sum(dim=1)
+
+    def loss(self, z):
+        """Negative log-likelihood of each row, of shape (n,); in training with the penalty of the network."""
+        return -self.log_prob(z) + self.network.penalty()
+
+    def forward(self, z):
+        """The loss of each row, which is what training needs."""
+        return self.loss(z)
+
+    def visit(self, z):
+        """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`."""
+        if self.network:
+            visited = self.network.visit(z)
+        else:
+            visited = ((j, None) for j in topological_order(self.adjacency))
+        for j, conditional in visited:
+            yield j, OfTable(self.tables[j], z) if conditional is None else conditional
