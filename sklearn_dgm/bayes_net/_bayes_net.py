@@ -44,10 +44,11 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     Parameters
     ----------
     structure : {"learn", "chow-liu", "empty"}, networkx.DiGraph, list of edges or adjacency matrix, default="learn"
-        The graph. "learn" searches for the one with the best Bayesian information criterion, by hill climbing with a tabu
-        list from the tree, on categories and a few cells of numbers (three, or more in large tables); "chow-liu" is the tree of highest likelihood [1]_; "empty" has no edges. A
-        graph has columns as nodes, by name or index; edges are pairs ``(parent, child)``; a matrix is 1 at [i, j] where
-        column i is a parent of column j.
+        The graph. "learn" searches for the best one by hill climbing with a tabu list, from the tree, on categories and a
+        few cells of numbers (three, or more in large tables). Tables are to be best by the Bayesian information
+        criterion, networks, which do not pay for each cell of a table, by that of Akaike. "chow-liu" is the tree of
+        highest likelihood [1]_; "empty" has no edges. A graph has columns as nodes, by name or index; edges are pairs
+        ``(parent, child)``; a matrix is 1 at [i, j] where column i is a parent of column j.
     max_parents : int, default=5
         Parents of a column at most, where the graph is learnt.
     conditional : {"auto", "network", "table"}, default="auto"
@@ -275,7 +276,9 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
                 for axis, code in zip(self._axes, codes.T, strict=True)
             ]
             codes, n_levels = np.stack([code for code, _ in merged], 1), [k for _, k in merged]
-            adjacency = search(codes, np.array(n_levels), self.max_parents, weight)
+            # Networks do not pay for each cell of a table.
+            criterion = "bic" if self.conditional == "table" else "aic"
+            adjacency = search(codes, np.array(n_levels), self.max_parents, weight, criterion)
         elif self.structure != "empty":
             raise ValueError(
                 "structure should be 'empty', 'chow-liu', 'learn', a networkx.DiGraph, a list of edges or an adjacency "

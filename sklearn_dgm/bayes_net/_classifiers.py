@@ -37,7 +37,7 @@ from sklearn_dgm.bayes_net._tables import (
 from sklearn_dgm.columns import ColumnSchema
 
 # Pair counts are held for all pairs of cells in each class.
-MAX_PAIRS = 2**28
+MAX_PAIRS = 2**26
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
 # Friedman, Geiger and Goldszmidt.
 PRIOR_ROWS = 5.0
@@ -102,8 +102,8 @@ class _OneDependenceClassifier(ClassifierMixin, BaseDensity):
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows. Missing cells (NaN, None, NA, NaT, null) are left out of the counts.
         y : array-like of shape (n_samples,)
-            Classes; -1 stands for an unlabelled row, unless there is only one other class and that is a number. Unlabelled rows
-            count for each class by how probable it is for them, which is found by expectation and maximisation.
+            Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows count
+            for each class by how probable it is for them, which is found by expectation and maximisation.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
 
@@ -509,7 +509,7 @@ def _is_unlabelled(y):
 
 
 def _classes_of(y, classes):
-    """The classes, sorted: those given, or all labels but -1. It is a class itself where there is only one other number."""
+    """The classes, sorted: those given, or all labels but -1, which is a class where there is only one other number."""
     if classes is not None:
         return np.unique(column_or_1d(classes))
     labels = y[~_is_unlabelled(y)]

@@ -157,10 +157,10 @@ def maximum_spanning_forest(weights):
 
 
 class FamilyScores:
-    """Contribution of each column and its parents to the Bayesian information criterion of a graph.
+    """Contribution of each column and its parents to an information criterion of a graph.
 
-    It is the log-likelihood of the column given its parents, less half the logarithm of the number of rows for each
-    free parameter of the table, in which each combination of the parents' levels counts, whether it occurs or not.
+    It is the log-likelihood of the column given its parents, less a price for each free parameter of the table, in which
+    each combination of the parents' levels counts, whether it occurs or not.
 
     Parameters
     ----------
@@ -170,14 +170,16 @@ class FamilyScores:
         Number of codes of each column.
     sample_weight : ndarray of shape (n,), default=None
         Non-negative weights; their sum is the number of rows.
+    criterion : {"bic", "aic"}
+        The price of a parameter: half the logarithm of the number of rows (Schwarz), or one nat (Akaike).
     """
 
-    def __init__(self, codes, n_levels, sample_weight=None):
+    def __init__(self, codes, n_levels, sample_weight=None, criterion="bic"):
         self.n_levels = np.asarray(n_levels, dtype=np.int64)
         codes, self.weight = _distinct(codes, self.n_levels, sample_weight)
         self.total = self.weight.sum()
         # Fewer rows than one would turn the penalty into a prize.
-        self.price = np.log(max(self.total, 1)) / 2
+        self.price = np.log(max(self.total, 1)) / 2 if criterion == "bic" else 1.0
         self.columns = np.ascontiguousarray(codes.T)
         self.column_of_level = np.repeat(np.arange(len(self.n_levels)), self.n_levels)
         self.by_column = _summation(self.column_of_level, len(self.n_levels)).T.tocsr()
@@ -368,7 +370,15 @@ class _Climb:
             self.is_tabu[i, j] = self.is_tabu[j, i] = True
 
 
-def search(codes, n_levels, max_parents, sample_weight=None, n_tabu=100, max_no_improvement=200):
+def search(
+    codes,
+    n_levels,
+    max_parents,
+    sample_weight=None,
+    criterion="bic",
+    n_tabu=100,
+    max_no_improvement=200,
+):
     """Learn a graph from complete rows: hill climbing with a tabu list.
 
     It starts from the forest of Chow and Liu in which each edge improves the criterion. Each move adds, removes or
@@ -385,6 +395,8 @@ def search(codes, n_levels, max_parents, sample_weight=None, n_tabu=100, max_no_
         Largest number of parents of a column.
     sample_weight : ndarray of shape (n,), default=None
         Non-negative weights; a row of weight two counts as two rows.
+    criterion : {"bic", "aic"}, default="bic"
+        What is to be high; see :class:`FamilyScores`.
     n_tabu : int, default=100
         So many pairs of columns that were changed last are left alone, unless a change leads to the best graph so far;
         fewer than there are columns.
@@ -396,7 +408,8 @@ def search(codes, n_levels, max_parents, sample_weight=None, n_tabu=100, max_no_
     adjacency : ndarray of bool, shape (d, d)
         True at [i, j] where column i is a parent of column j.
     """
-    climb = _Climb(FamilyScores(codes, n_levels, sample_weight), max_parents, n_tabu)
+    scores = FamilyScores(codes, n_levels, sample_weight, criterion)
+    climb = _Climb(scores, max_parents, n_tabu)
     for child, parent in enumerate(maximum_spanning_forest(climb.addition)):
         if parent >= 0:
             climb.connect(parent, child)

@@ -1,0 +1,347 @@
+"""Cells of columns: their densities against sums and integrals, their draws against their densities."""
+
+import itertools
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate
+
+from sklearn_dgm._binning import bins_by_column, block_edges, quantile_edges
+from sklearn_dgm.bayes_net._axes import MAX_LEVELS, CategoryAxis, axes_of
+from sklearn_dgm.columns import ColumnSchema
+
+
+def fitted(x, bins="quantiles", weight=None, kind=None, **schema):
+    """A column, the cells of its values, and these as they are encoded."""
+    X = x if hasattr(x, "columns") else np.asarray(x).reshape(-1, 1)
+    kinds = None if kind is None else {0: kind}
+    schema = ColumnSchema(missing=True, detect_ties=True, column_kinds=kinds, **schema)
+    schema.fit(X, weight)
+    Z = schema.encode(X)[0]
+    weight = np.ones(len(Z)) if weight is None else weight
+    (axis,) = axes_of(schema.columns_, Z, weight, bins)
+    return schema.columns_[0], axis, Z[:, 0]
+
+
+def gamma(n, seed=0):
+    return np.random.default_rng(seed).gamma(2.0, size=n)
+
+
+def atoms_and_more(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(n) < 0.4, rng.choice([0.0, 2.5], n), gamma(n, seed))
+
+
+NUMBERS = {
+    "continuous": (gamma(200), "quantiles"),
+    "equal bins": (gamma(200), 7),
+    "blocks": (gamma(200), "blocks"),
+    "one bin": (gamma(200), 1),
+    "edges": (gamma(200), [0.5, 1.0, 4.0]),
+    "edges, few inside": (gamma(200), [50.0, 60.0, 70.0]),
+    "one value": (np.full(80, 3.7), "quantiles"),
+    "one row": (np.array([3.7]), "quantiles"),
+    "two rows": (np.array([3.7, 1e6]), "quantiles"),
+    "few whole numbers": (np.random.default_rng(0).poisson(3, 100), "quantiles"),
+    "many whole numbers": (np.random.default_rng(0).geometric(0.01, 300), "quantiles"),
+    "whole numbers, one bin": (np.random.default_rng(0).geometric(0.01, 300), 1),
+    "whole numbers, many bins": (np.random.default_rng(0).integers(0, 50, 40), 500),
+    "whole numbers, edges": (np.random.default_rng(0).poisson(3, 100), [1.5, 3, 4.2]),
+    "one whole number": (np.full(30, -4), "quantiles"),
+    "rounded": (gamma(300).round(1), "quantiles"),
+    "rounded, edges": (gamma(300).round(1), [0.3, 0.7, 2.25]),
+    "atoms": (atoms_and_more(), "quantiles"),
+    "atoms, edges": (atoms_and_more(), [0.0, 1.0, 2.5, 3.0]),
+}
+CASES = pytest.mark.parametrize(("x", "bins"), NUMBERS.values(), ids=NUMBERS.keys())
+
+
+def all_points(axis, z):
+    """Points within the outer edges where a density may jump: the edges, and midways between values."""
+    values = np.unique(z)
+    points = np.concatenate([axis.edges, values[:-1] / 2 + values[1:] / 2])
+    return np.unique(points.clip(*axis.edges[[0, -1]]))
+
+
+def distribution(axis, z, code):
+    """Distribution function of the values in a cell, at many points."""
+    if axis.whole:
+        points = np.arange(axis.edges[0] - 20_000.5, axis.edges[-1] + 20_000.5)
+        middles, widths = points, 1.0
+    else:
+        # Constant between the inner points; exponential beyond, for which the steps are narrow.
+        inner, steps = all_points(axis, z), np.expm1(np.linspace(0, 7, 20_001)[1:])
+        steps *= (z.max() - z.min() + 1) / 5
+        points = np.concatenate([inner[0] - steps[::-1], inner, inner[-1] + steps])
+        middles, widths = (points[:-1] + points[1:]) / 2, np.diff(points)
+        points = points[1:]
+    codes, log_within = axis.encode(middles)
+    return points, np.cumsum(np.where(codes == code, np.exp(log_within) * widths, 0.0))
+
+
+@CASES
+def test_the_values_of_each_cell_have_a_mass_of_one(x, bins):
+    _, axis, z = fitted(x, bins)
+    for code in range(axis.n_levels):
+        if code < len(axis.atoms):
+            atoms, log_within = axis.encode(axis.atoms)
+            assert atoms[code] == code
+            assert log_within[code] == 0
+        else:
+            _, cumulated = distribution(axis, z, code)
+            assert cumulated[-1] == pytest.approx(1, abs=1e-4)
+
+
+@CASES
+def test_draws_lie_in_their_cells_and_are_distributed_as_their_densities_say(x, bins):
+    _, axis, z = fitted(x, bins)
+    n = 2000
+    uniforms = np.random.default_rng(0).permutation((np.arange(n) + 0.5) / n)
+    for code in range(axis.n_levels):
+        drawn = axis.draw(np.full(n, code), uniforms)
+        codes, log_within = axis.encode(drawn)
+        assert (codes == code).all()
+        assert np.isfinite(log_within).all()
+        if code < len(axis.atoms):
+            assert (drawn == axis.atoms[code]).all()
+            continue
+        points, cumulated = distribution(axis, z, code)
+        empirical = np.searchsorted(np.sort(drawn), points, side="right") / n
+        assert np.abs(empirical - cumulated).max() < 2 / n
+
+
+def test_densities_integrate_to_one_by_quadrature():
+    _, axis, z = fitted(gamma(30), 3)
+    total, points = 0.0, all_points(axis, z)
+    bounds = [-np.inf, *points, np.inf]
+    for low, high in itertools.pairwise(bounds):
+        total += integrate.quad(lambda t: np.exp(axis.encode(np.array([t]))[1][0]), low, high)[0]
+    assert total == pytest.approx(3)
+
+
+@CASES
+def test_any_number_between_zero_and_one_draws_a_value(x, bins):
+    _, axis, _ = fitted(x, bins)
+    for u in (0.0, 5e-324, np.nextafter(1, 0)):
+        codes = np.arange(axis.n_levels)
+        drawn = axis.draw(codes, np.full(len(codes), u))
+        assert np.isfinite(drawn).all()
+        # The edge of a bin may be an atom.
+        expected = np.where(np.isin(drawn, axis.atoms), axis.encode(drawn)[0], codes)
+        np.testing.assert_array_equal(axis.encode(drawn)[0], expected)
+
+
+def test_a_bin_holds_pieces_of_what_lies_in_it():
+    """As many as Bayesian blocks find; two rows more are spread evenly over the bin."""
+    x = np.concatenate([np.linspace(0, 1, 100), np.linspace(1.001, 9, 10)])
+    _, axis, _ = fitted(x, [-1.0, 20.0], kind="continuous", standardize=False)
+    _, cut, _ = block_edges(x)
+    counts, widths = np.array([(x < cut).sum(), (x > cut).sum()]), np.array([cut + 1, 20 - cut])
+    of_each = (counts + 2 * widths / 21) / widths
+    scores = np.exp(axis.encode(np.array([0.5, 0.2, 5.0]))[1])
+    np.testing.assert_allclose(scores / scores[0], of_each[[0, 0, 1]] / of_each[0])
+
+
+@pytest.mark.parametrize("n", [1, 97])
+def test_the_next_value_lies_beyond_the_others_as_it_would_by_chance(n):
+    _, axis, z = fitted(gamma(n), 1)
+    points, cumulated = distribution(axis, z, 0)
+    low, high = np.interp(axis.edges, points, cumulated)
+    np.testing.assert_allclose([low, 1 - high], 1 / (n + 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_weights_equal_repeats(name):
+    x, bins = NUMBERS[name]
+    weight = np.random.default_rng(1).integers(0, 4, len(x)).astype(float)
+    weight[0] = 2
+    schema = ColumnSchema(missing=True, detect_ties=True).fit(x[:, None])
+    Z = schema.encode(x[:, None])[0]
+    kept, times = weight > 0, weight.astype(int)
+    (weighted,) = axes_of(schema.columns_, Z[kept], weight[kept], bins)
+    (repeated,) = axes_of(schema.columns_, np.repeat(Z, times, axis=0), np.ones(sum(times)), bins)
+    np.testing.assert_allclose(weighted.edges, repeated.edges)
+    probes = np.linspace(Z.min() - 3, Z.max() + 3, 301).round(0 if weighted.whole else 9)
+    for mine, its in zip(weighted.encode(probes), repeated.encode(probes), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-9)
+
+
+def test_missing_cells_have_no_code_and_no_density():
+    for x in (gamma(60), np.arange(60.0) % 7, atoms_and_more()):
+        x[3] = np.nan
+        _, axis, z = fitted(x)
+        codes, log_within = axis.encode(z)
+        assert (codes[3], log_within[3]) == (-1, 0)
+        assert (np.delete(codes, 3) >= 0).all()
+        _, without, _ = fitted(np.delete(x, 3))
+        np.testing.assert_allclose(axis.edges, without.edges)
+
+
+@pytest.mark.parametrize("handle", ["impossible", "rare"])
+def test_categories_have_cells_and_unknown_ones_a_share(handle):
+    x = np.array(["a", "b", "a", None, "c"], dtype=object)
+    column, axis, z = fitted(x, handle_unknown=handle)
+    codes, log_within = axis.encode(np.append(z, -1))
+    assert codes.tolist() == [0, 1, 0, -1, 2, -1]
+    unknown = column.unknown_share
+    assert (unknown > 0) == (handle == "rare")
+    known = np.log(1 - unknown)
+    expected = [known, known, known, 0, known, np.log(unknown) if unknown else -np.inf]
+    np.testing.assert_allclose(log_within, expected)
+    assert axis.draw(np.array([2, 0]), np.array([0.1, 0.9])).tolist() == [2.0, 0.0]
+
+
+def test_whole_numbers_of_few_values_have_a_cell_each():
+    for span, is_each in ((MAX_LEVELS, True), (MAX_LEVELS + 1, False)):
+        x = np.append(np.repeat([5, 4 + span], 40), [9])
+        _, axis, _ = fitted(x)
+        assert axis.is_one_each == is_each
+        assert (axis.n_levels == span) == is_each
+    _, axis, _ = fitted(x[:60] * 0 + np.arange(60) % 3, bins=2)
+    assert axis.n_levels == 3
+    _, axis, z = fitted(np.arange(60) % 3, bins=[0, 2, 5])
+    np.testing.assert_array_equal(axis.encode(z)[0], np.arange(60) % 3 >= 2)
+
+
+def test_fractions_are_impossible_in_a_column_of_whole_numbers():
+    _, axis, _ = fitted(np.arange(100))
+    assert np.isneginf(axis.encode(np.array([3.5, -1.5, 1e9 + 0.5]))[1]).all()
+
+
+@pytest.mark.parametrize("step", [0.1, 0.05, 0.3])
+def test_edges_on_the_grid_of_a_rounded_column_belong_to_the_bin_above(step):
+    k = np.append(3, np.random.default_rng(0).integers(3, 60, 400))
+    x = np.array([float(f"{i * step:.2f}") for i in k])
+    at = np.unique(k)[1:-1]
+    edges = [-step / 2, *(float(f"{i * step:.2f}") for i in at), 100 * step]
+    column, axis, z = fitted(x, edges)
+    assert column.kind == "rounded"
+    np.testing.assert_array_equal(axis.encode(z)[0], np.searchsorted(at, k, side="right"))
+
+
+def test_bins_are_a_number_a_rule_edges_or_one_of_these_for_each_column():
+    X = np.column_stack([gamma(100), gamma(100, 1)])
+    schema = ColumnSchema(standardize=False).fit(X)
+
+    def edges(bins):
+        return [axis.edges for axis in axes_of(schema.columns_, X, np.ones(100), bins)]
+
+    given = [0.0, 1.0, 9.0]
+    for bins, expected in [
+        (4, [4, 4]),
+        ([3, 5], [3, 5]),
+        ((3, np.array(given)), [3, 2]),
+        (np.array(given), [2, 2]),
+        (given, [2, 2]),
+        ("quantiles", [5, 5]),
+        ({1: "sqrt"}, [5, 10]),
+        ({0: given, 1: 6}, [2, 6]),
+    ]:
+        assert [len(e) - 1 for e in edges(bins)] == expected
+    np.testing.assert_array_equal(edges([given, 5])[0], given)
+    np.testing.assert_allclose(edges(4)[1], np.linspace(X[:, 1].min(), X[:, 1].max(), 5))
+
+
+@pytest.mark.parametrize(
+    ("x", "bins", "message"),
+    [
+        (gamma(60), "quantile", "column 'x': bins='quantile' is no rule"),
+        (np.arange(60) % 5, "quantile", "column 'x': bins='quantile' is no rule"),
+        (np.arange(60) % 5, {"x": 0}, "column 'x': bins=0"),
+        (gamma(60), {"x": True}, "column 'x': bins=True"),
+        (gamma(60), [None], "column 'x': bins=None"),
+        (gamma(60), {"x": [1.0, 0.0]}, "column 'x': .*increasing"),
+        (gamma(60), {"x": [0.0, np.inf]}, "column 'x': .*finite"),
+        (gamma(60), {"z": 5}, "bins names 'z', which is not a column"),
+        (gamma(60), {1: 5}, "bins names 1, which is not a column"),
+        (gamma(60), ["fd", "fd"], "bins has 2 entries, but X has 1 columns"),
+        (np.arange(60), {"x": [0.2, 0.3, 0.9]}, "column 'x': no value that .* edges of bins"),
+        (np.array(list("ab") * 9), {"x": 4}, "column 'x': it is categorical and takes no bins"),
+        (pd.date_range("2020-01-01", periods=60), {"x": [0, 10]}, "column 'x': .* are times"),
+        (pd.date_range("2020-01-01", periods=60), {"x": ["May", "?"]}, "column 'x': bins=.'May'"),
+    ],
+)
+def test_errors_name_the_column_and_the_parameter(x, bins, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(pd.DataFrame({"x": x}), bins)
+
+
+def test_a_dict_names_columns_by_label_or_by_index():
+    labels, takes = ["a", "b", 0], [True, False, True]
+    assert bins_by_column({"a": 3, 1: 4}, labels, takes, 9) == [3, 4, 9]
+    assert bins_by_column({0: 5}, labels, takes, 9) == [9, None, 5]
+    assert bins_by_column({}, labels, takes, 9) == [9, None, 9]
+    assert bins_by_column("fd", labels, takes, 9) == ["fd", None, "fd"]
+    assert bins_by_column([1.0, 2.0], labels, takes, 9) == [[1.0, 2.0], None, [1.0, 2.0]]
+    for bins in ([3, "fd"], ["fd"] * 4):
+        with pytest.raises(ValueError, match="bins has . entries, but X has 3 columns"):
+            bins_by_column(bins, labels, takes, 9)
+
+
+WHEN = pd.date_range("2020-01-01", periods=60, freq="17h")
+CUTS = ["2019-12-31", "2020-01-15", "2020-03-01"]
+
+
+@pytest.mark.parametrize(
+    ("x", "edges"),
+    [
+        (pd.DataFrame({"t": WHEN}), CUTS),
+        (pd.DataFrame({"t": WHEN}), np.array(CUTS, dtype="M8[D]")),
+        (pd.DataFrame({"t": WHEN}), list(pd.to_datetime(CUTS))),
+        (pl.DataFrame({"t": WHEN.to_numpy()}), pd.to_datetime(CUTS)),
+        (pl.DataFrame({"t": WHEN.to_numpy()}), [date.fromisoformat(cut) for cut in CUTS]),
+        (pd.DataFrame({"t": WHEN - WHEN[0]}), pd.to_datetime(CUTS) - WHEN[0]),
+    ],
+)
+def test_times_are_cut_at_times(x, edges):
+    _, axis, z = fitted(x, {"t": edges})
+    codes, log_within = axis.encode(z)
+    np.testing.assert_array_equal(codes, pd.to_datetime(CUTS[1]) <= WHEN)
+    assert np.isfinite(log_within).all()
+    _, axis, z = fitted(x)
+    assert np.bincount(axis.encode(z)[0]).tolist() == [15] * 4
+
+
+# Bins of equal weight.
+
+weighted_values = st.lists(
+    st.tuples(st.integers(-30, 30), st.integers(1, 4)), min_size=1, max_size=80
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(weighted_values, st.randoms(use_true_random=False))
+def test_bins_of_equal_weight(rows, random):
+    x, weight = np.array(rows, dtype=float).T
+    edges = quantile_edges(x, weight)
+    assert (np.diff(edges) > 0).all()
+    np.testing.assert_array_equal(edges, quantile_edges(np.repeat(x, weight.astype(int))))
+    random.shuffle(rows)
+    np.testing.assert_array_equal(edges, quantile_edges(*np.array(rows, dtype=float).T))
+    inside, _ = np.histogram(x, edges, weights=weight)
+    assert inside.sum() == weight.sum()
+    assert (inside > 0).all()
+    n_bins = max(round(weight.sum() ** (1 / 3)), 1)
+    assert len(inside) <= n_bins
+    # A bin is too heavy, or too light, by the weight of one value at most.
+    heaviest = max(weight[x == value].sum() for value in x)
+    assert inside.max() <= weight.sum() / n_bins + heaviest
+    if heaviest < weight.sum() / n_bins:
+        assert len(inside) == n_bins
+        assert inside.min() >= weight.sum() / n_bins - heaviest
+
+
+def test_bins_of_equal_weight_are_as_many_as_the_cube_root_of_the_rows():
+    x = gamma(1000)
+    edges = quantile_edges(x)
+    assert np.histogram(x, edges)[0].tolist() == [100] * 10
+    np.testing.assert_allclose(edges, np.quantile(x, np.linspace(0, 1, 11)), rtol=0.05)
+
+
+def test_a_category_axis_has_no_unknown_ones_by_default():
+    assert np.isneginf(CategoryAxis(3).encode(np.array([-1.0]))[1]).all()
