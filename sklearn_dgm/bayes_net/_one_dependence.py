@@ -1,0 +1,478 @@
+"""A class-conditional graph over the columns, and Bayes' rule: what naive Bayes, TAN and AODE have in common.
+
+In all of them a column depends on the class and on one other column at most, so that the counts of the cells of each two
+columns in each class are all there is to learn.
+"""
+
+import functools
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.bayes_net._axes import axes_of
+from sklearn_dgm.bayes_net._labels import check_labels, classes_of, place_of
+from sklearn_dgm.bayes_net._tables import choose, pair_counts, smoothed, starts_of
+
+# Pair counts are held for all pairs of cells in each class.
+MAX_PAIRS = 2**26
+# What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
+# Friedman, Geiger and Goldszmidt.
+PRIOR_ROWS = 5.0
+# Numbers that a chunk of rows takes up.
+NUMBERS_AT_ONCE = 2**22
+LOWEST = np.finfo(np.float64).min
+
+
+class OneDependenceClassifier(ClassifierMixin, BaseDensity):
+    """Base class of classifiers in whose graphs a column has the class and at most one other column as parents.
+
+    A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an array
+    of shape (n_graphs, n_features). The joint density of row and class is the mean of those of the graphs.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDensity._parameter_constraints,
+        "bins": [Interval(Integral, 1, None, closed="left"), str, "array-like", dict],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
+    }
+    _takes_missing = True
+    _detect_ties = True
+    _counts_pairs = True
+    _min_frequency = 0
+
+    def __init__(
+        self,
+        *,
+        bins="quantiles",
+        alpha=0.5,
+        max_iter=100,
+        tol=1e-4,
+        categorical_features="from_dtype",
+        integer_features="from_dtype",
+        column_kinds=None,
+        handle_unknown="impossible",
+    ):
+        super().__init__(
+            categorical_features=categorical_features,
+            integer_features=integer_features,
+            column_kinds=column_kinds,
+        )
+        self.bins = bins
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.handle_unknown = handle_unknown
+
+    @abstractmethod
+    def _forests(self):
+        """The other parent of each column in each graph, -1 for none, of shape (n_graphs, n_features)."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Count the cells of rows of each class.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows. Missing cells (NaN, None, NA, NaT, null) are left out of the counts.
+        y : array-like of shape (n_samples,)
+            Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows count
+            for each class by how probable it is for them, which is found by expectation and maximisation.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+
+        Returns
+        -------
+        self : estimator
+            The fitted classifier. If anything fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid, a value is infinite, no row has a label, or the weights are negative or all zero.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the likelihood still rose after `max_iter` steps.
+        """
+        with self._restored_on_failure():
+            self._learn(X, y, None, sample_weight, is_first=True)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Count further rows.
+
+        The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. Unlabelled
+        rows count by how probable each class is for them after the labelled ones of the call are counted.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to count.
+        y : array-like of shape (n_samples,)
+            Their classes; -1 stands for an unlabelled row.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will come, in the first call; by default those in `y`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : estimator
+            The classifier of all rows so far.
+
+        Raises
+        ------
+        ValueError
+            If `y` holds a class that is none of the first call; nothing is counted then.
+        """
+        with self._restored_on_failure():
+            self._learn(X, y, classes, sample_weight, is_first=not hasattr(self, "classes_"))
+        return self
+
+    def _learn(self, X, y, classes, sample_weight, *, is_first):
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        Z, weight = self._start_fit(X, sample_weight, reset=is_first)
+        check_labels(y)
+        if is_first:
+            self.classes_ = classes_of(y, classes)
+        place = place_of(y, self.classes_)
+        if len(Z) < len(place):  # rows of weight 0 are gone
+            place = place[np.asarray(sample_weight) > 0]
+        self._fit(Z, weight, place, is_first)
+
+    def _fit(self, Z, sample_weight, place, is_first):
+        """Learn from encoded rows and the places of their classes, -1 of unlabelled ones."""
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        if is_first:
+            self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
+            self._check_size()
+        codes = self._codes(Z)[0]
+        of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
+        known = self._count(codes, of_class)
+        if not is_first:
+            known = known + self._counts
+        self._set_counts(known)
+        self.n_iter_ = 1
+        if (place < 0).any():
+            unlabelled = codes[place < 0], weight[place < 0]
+            labelled = codes[place >= 0], of_class[place >= 0]
+            self._maximise(known, unlabelled, labelled, self.max_iter if is_first else 1)
+
+    def _maximise(self, known, unlabelled, labelled, max_iter):
+        """Expectation and maximisation (Dempster, Laird and Rubin, 1977)."""
+        codes, weight = unlabelled
+        total, before = weight.sum() + labelled[1].sum(), -np.inf
+        for self.n_iter_ in range(1, max_iter + 1):
+            joint = self._log_joint(codes)
+            of_row = logsumexp(joint, axis=1)
+            responsibility = np.exp(self._log_posterior(joint))
+            self._set_counts(known + self._count(codes, weight[:, None] * responsibility))
+            counted = labelled[1] > 0
+            log_p = weight @ of_row + labelled[1][counted] @ self._log_joint(labelled[0])[counted]
+            if log_p < before + self.tol * total:
+                return
+            before = log_p
+        if max_iter > 1:
+            warnings.warn(
+                f"The likelihood still rose after max_iter={max_iter} steps; raise max_iter, or tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    @property
+    def _n_levels(self):
+        return [axis.n_levels for axis in self._axes]
+
+    def _check_size(self):
+        n_pairs = len(self.classes_) * float(sum(self._n_levels)) ** 2
+        if self._counts_pairs and n_pairs > MAX_PAIRS:
+            largest = self.schema_.columns_[int(np.argmax(self._n_levels))]
+            raise ValueError(
+                f"{type(self).__name__} would count {n_pairs:.2g} pairs of cells; {largest.where} has most of them "
+                f"({max(self._n_levels)}). Merge its categories, or leave it out."
+            )
+
+    def _codes(self, Z):
+        """Cells of rows, -1 where missing or unknown, and the log-density of the values within these, of shape (n,)."""
+        pairs = [axis.encode(z) for axis, z in zip(self._axes, Z.T, strict=True)]
+        codes, log_within = zip(*pairs, strict=True)
+        return np.stack(codes, axis=1), np.sum(log_within, axis=0)
+
+    def _count(self, codes, of_class):
+        """Count cells, given how much each row belongs to each class."""
+        n_levels, starts = self._n_levels, starts_of(self._n_levels)
+        cells = np.zeros((of_class.shape[1], starts[-1]))
+        pairs = np.zeros((*cells.shape, starts[-1])) if self._counts_pairs else np.zeros(())
+        for c, weight in enumerate(of_class.T):
+            rows = weight > 0
+            if self._counts_pairs and rows.any():
+                pairs[c] = pair_counts(codes[rows], n_levels, weight[rows])
+            for j, code in enumerate(codes.T):
+                seen = rows & (code >= 0)
+                cells[c, starts[j] : starts[j + 1]] = np.bincount(
+                    code[seen], weight[seen], n_levels[j]
+                )
+        return Counts(of_class.sum(axis=0), cells, pairs)
+
+    def _set_counts(self, counts):
+        """Take over counts, and what queries need of them."""
+        self._counts = counts
+        self.class_count_ = counts.classes
+        self.class_log_prior_ = smoothed(counts.classes, self.alpha)
+        self._log_cells = self._per_column(counts.cells)
+        if self._counts_pairs:
+            prior = PRIOR_ROWS * np.exp(self._log_cells)[:, None]
+            with np.errstate(divide="ignore"):
+                pairs = np.log(
+                    (counts.pairs + prior) / (self._over_columns(counts.pairs) + PRIOR_ROWS)
+                )
+            # A cell of the parent that is too rare says nothing beyond the class.
+            is_rare = counts.cells.sum(axis=0) < self._min_frequency
+            self._log_pairs = np.where(is_rare[:, None], self._log_cells[:, None], pairs)
+        self._parents = self._forests()
+
+    def _over_columns(self, counts):
+        """Sums over the cells of each column, on the last axis, for each of its cells again."""
+        starts = starts_of(self._n_levels)[:-1]
+        return np.repeat(np.add.reduceat(counts, starts, axis=-1), self._n_levels, axis=-1)
+
+    def _per_column(self, counts):
+        """Smoothed log-probabilities within each column, on the last axis."""
+        parts = np.split(counts, starts_of(self._n_levels)[1:-1], axis=-1)
+        return np.concatenate([smoothed(part, self.alpha) for part in parts], axis=-1)
+
+    def _log_joint(self, codes):
+        """Log-probability of the cells of rows together with each class, of shape (n, n_classes)."""
+        n_classes, result = len(self.classes_), np.empty((len(codes), len(self.classes_)))
+        step = max(NUMBERS_AT_ONCE // (n_classes * max(*self._n_levels, codes.shape[1])), 1)
+        incomplete = (codes < 0).any(axis=1)
+        for of_rows, chosen in (
+            (self._of_complete, ~incomplete),
+            (self._of_incomplete, incomplete),
+        ):
+            (rows,) = np.nonzero(chosen)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                log_p = np.stack([of_rows(parents, codes[part]) for parents in self._parents])
+                result[part] = logsumexp(log_p, axis=0).T - np.log(len(log_p))
+        return result + self.class_log_prior_
+
+    def _of_complete(self, parents, codes):
+        """Log-probability of complete rows in each class under one graph, of shape (n_classes, n)."""
+        cells = codes + starts_of(self._n_levels)[:-1]
+        alone = parents < 0
+        log_p = self._log_cells[:, cells[:, alone]].sum(axis=2)
+        if not alone.all():
+            log_p += self._log_pairs[:, cells[:, parents[~alone]], cells[:, ~alone]].sum(axis=2)
+        return log_p
+
+    def _of_incomplete(self, parents, codes):
+        """The same of rows with missing cells, which are summed out from the leaves to the roots."""
+        total, incoming = np.zeros((len(self.classes_), len(codes))), {}
+        for j in reversed(_roots_first(parents)):
+            table, code, below = self._table(j, parents[j]), codes[:, j], incoming.get(j)
+            message = np.zeros((len(total), len(codes), table.shape[1]))
+            (seen,), (unseen,) = np.nonzero(code >= 0), np.nonzero(code < 0)
+            message[:, seen] = np.moveaxis(table[:, :, code[seen]], 1, 2)
+            if below is not None:
+                message[:, seen] += below[:, seen, code[seen], None]
+                # Without smoothing all cells may be impossible.
+                highest = below[:, unseen].max(axis=2, keepdims=True).clip(LOWEST)
+                summed = np.exp(below[:, unseen] - highest) @ np.exp(np.moveaxis(table, 1, 2))
+                with np.errstate(divide="ignore"):
+                    message[:, unseen] = np.log(summed) + highest
+            if parents[j] < 0:
+                total += message[..., 0]
+            else:
+                incoming[parents[j]] = incoming.get(parents[j], 0) + message
+        return total
+
+    def _table(self, j, parent):
+        """Log-probabilities of a column given its other parent, of shape (n_classes, cells of the parent or 1, cells)."""
+        starts = starts_of(self._n_levels)
+        own = slice(starts[j], starts[j + 1])
+        if parent < 0:
+            return self._log_cells[:, None, own]
+        return self._log_pairs[:, starts[parent] : starts[parent + 1], own]
+
+    def predict_joint_log_proba(self, X):
+        """Log-density of each row together with each class.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows; missing cells are summed out.
+
+        Returns
+        -------
+        log_joint : ndarray of shape (n_samples, n_classes)
+            In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
+        """
+        Z, log_det = self._encoded(X)
+        codes, log_within = self._codes(Z)
+        return self._log_joint(codes) + (log_within + log_det.sum(axis=-1))[:, None]
+
+    def _encoded(self, X):
+        check_is_fitted(self)
+        return self.schema_.encode(self._validate(X, reset=False))
+
+    def predict_log_proba(self, X):
+        """Log-probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows; missing cells are summed out, and so are categories that `fit` has not seen.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            In nats, in the order of `classes_`.
+        """
+        return self._log_posterior(self._log_joint(self._codes(self._encoded(X)[0])[0]))
+
+    def _log_posterior(self, joint):
+        # Without smoothing a row may be impossible in every class, and says nothing then.
+        joint = np.where(
+            np.isneginf(joint).all(axis=1, keepdims=True), self.class_log_prior_, joint
+        )
+        return joint - logsumexp(joint, axis=1, keepdims=True)
+
+    def predict_proba(self, X):
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows; missing cells are summed out, and so are categories that `fit` has not seen.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X):
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows; missing cells are summed out, and so are categories that `fit` has not seen.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Classes.
+        """
+        log_proba = self.predict_log_proba(X)
+        return self.classes_[log_proba.argmax(axis=1)]
+
+    def sample(self, n_samples=1, y=None, random_state=None):
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        y : label or array-like of shape (n_samples,), default=None
+            Class of all rows, or of each; by default they are drawn, too.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in the container, with the column names and dtypes seen in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer, or `y` holds what is no class or has another length.
+        """
+        return self._sample(n_samples, random_state, functools.partial(self._draw, y=y))
+
+    def _draw(self, n_samples, rng, y=None):
+        if y is None:
+            place, _ = choose(np.tile(self.class_log_prior_, (n_samples, 1)), rng.random(n_samples))
+        else:
+            y = np.broadcast_to(y, n_samples) if np.ndim(y) == 0 else column_or_1d(y)
+            if len(y) != n_samples:
+                raise ValueError(f"y has {len(y)} entries, but n_samples is {n_samples}.")
+            place = place_of(y, self.classes_)
+            if (place < 0).any():
+                raise ValueError("y holds -1, which is no class to draw from.")
+        graph = rng.integers(len(self._parents), size=n_samples)
+        Z = np.empty((n_samples, self.n_features_in_))
+        for g in np.unique(graph):
+            rows = graph == g
+            Z[rows] = self._draw_from(self._parents[g], place[rows], rng)
+        return Z
+
+    def _draw_from(self, parents, place, rng):
+        """Rows of given classes from one graph."""
+        Z = np.empty((len(place), len(parents)))
+        codes = np.zeros(Z.shape, dtype=np.intp)
+        for j in _roots_first(parents):
+            given = codes[:, parents[j]] if parents[j] >= 0 else 0
+            log_p = self._table(j, parents[j])[place, given]
+            codes[:, j], rest = choose(log_p, rng.random(len(place)))
+            Z[:, j] = self._axes[j].draw(codes[:, j], rest)
+        return Z
+
+    def _log_density(self, Z):
+        codes, log_within = self._codes(Z)
+        return logsumexp(self._log_joint(codes), axis=1) + log_within
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much weight there is of each class, of each cell in it, and of each two cells in it.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Weight of the classes.
+    cells : ndarray of shape (n_classes, n_cells)
+        Weight of the cells; those of a column stand side by side.
+    pairs : ndarray of shape (n_classes, n_cells, n_cells) or ()
+        Weight of pairs of cells, where these are counted.
+    """
+
+    classes: np.ndarray
+    cells: np.ndarray
+    pairs: np.ndarray
+
+    def __add__(self, other):
+        return Counts(
+            self.classes + other.classes, self.cells + other.cells, self.pairs + other.pairs
+        )
+
+
+def _roots_first(parents):
+    """Columns of a forest, parents before children."""
+    children = [[] for _ in parents]
+    for j, parent in enumerate(parents):
+        if parent >= 0:
+            children[parent].append(j)
+    order = np.flatnonzero(parents < 0).tolist()
+    for j in order:
+        order.extend(children[j])
+    return order
