@@ -77,7 +77,7 @@ def knuth_edges(x, sample_weight=None):
     return np.linspace(low, high, max(fine, key=log_posterior) + 1)
 
 
-def block_edges(x, sample_weight=None, false_alarm=0.05):
+def block_edges(x, sample_weight=None, false_alarm=0.05, max_values=MAX_BLOCK_VALUES):
     """Bins of unequal width from Bayesian blocks (Scargle et al., 2013).
 
     The partition of the line into blocks of constant density that has the highest fitness, found by dynamic programming
@@ -91,6 +91,8 @@ def block_edges(x, sample_weight=None, false_alarm=0.05):
         Weights; one of 2 counts as the value twice.
     false_alarm : float, default=0.05
         Probability of an edge where the density does not change.
+    max_values : int, default=10,000
+        Distinct values at most among which edges are looked for; of more, neighbours are taken together.
 
     Returns
     -------
@@ -110,8 +112,8 @@ def block_edges(x, sample_weight=None, false_alarm=0.05):
     edges = np.concatenate([values[:1], values[:-1] / 2 + values[1:] / 2, values[-1:]])
     if not (np.diff(edges) > 0).all():
         raise ValueError("bins='blocks' finds values that are too close together for float64")
-    if len(counts) > MAX_BLOCK_VALUES:
-        first = np.arange(MAX_BLOCK_VALUES) * len(counts) // MAX_BLOCK_VALUES
+    if len(counts) > max_values:
+        first = np.arange(max_values) * len(counts) // max_values
         counts = np.add.reduceat(counts, first)
         edges = np.append(edges[first], edges[-1])
     total = counts.sum()

@@ -13,6 +13,8 @@ from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
 MAX_LEVELS = 20
 # Within a bin values count as so many rows more, spread evenly.
 PIECE_ROWS = 2.0
+# Distinct values of a bin among which edges of pieces are looked for, at most.
+MAX_PIECE_VALUES = 500
 
 
 def axes_of(columns, Z, sample_weight, bins):
@@ -303,7 +305,7 @@ class NumberAxis:
 
 def _pieces(edges, z, weight, whole):
     """Lower edges of the pieces of a bin, and the shares of its mass that these hold."""
-    inner = block_edges(z, weight)[1:-1] if len(z) else np.empty(0)
+    inner = block_edges(z, weight, max_values=MAX_PIECE_VALUES)[1:-1] if len(z) else np.empty(0)
     inner = np.unique(np.ceil(inner) - 0.5 if whole else inner)
     inner = inner[(inner > edges[0]) & (inner < edges[1])]
     counts = np.bincount(np.searchsorted(inner, z, side="right"), weight, len(inner) + 1)
