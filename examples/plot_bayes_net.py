@@ -53,17 +53,13 @@ for parent, child, strength in strongest:
     print(f"{parent:>17} -> {child:17} {strength:.2f} nats")
 
 # %%
-# A column without a path to another one is independent of it, in this model. Where there are paths, networkx tells what
-# blocks them. The arrows say what was factorised, not what causes what: a graph with some of them turned around can be the
-# same model.
-print("\nIndependent once the third is known:")
-for one, other, given in (
-    ("BMI", "glucose", "blood pressure"),
-    ("sex", "LDL", "cholesterol / HDL"),
-    ("BMI", "LDL", "progression"),
-):
-    answer = nx.is_d_separator(graph, {one}, {other}, {given})
-    print(f"  {one} and {other}, given {given}: {'yes' if answer else 'no'}")
+# Edges that are missing say what is independent. Two columns that no edge joins are independent once the columns that
+# separate them are known, and networkx finds these. The arrows say what was factorised, not what causes what: a graph
+# with some of them turned around can be the same model.
+print("\nIndependent, once these are known:")
+for one, other in (("sex", "LDL"), ("HDL", "glucose"), ("age", "log triglycerides")):
+    separator = nx.find_minimal_d_separator(graph, {one}, {other})
+    print(f"  {one} and {other}: {', '.join(sorted(separator)) or 'nothing'}")
 
 # %%
 # What if?
@@ -76,46 +72,57 @@ draws, ess = density.conditional_sample(questions, N_DRAWS, random_state=0, retu
 answer = draws.groupby("BMI").median(numeric_only=True)
 answer.loc["table, BMI up to 22"] = table[table.BMI <= 22].median(numeric_only=True)
 answer.loc["table, BMI from 32"] = table[table.BMI >= 32].median(numeric_only=True)
-print(f"\nMedians of {N_DRAWS} draws each (effective sample size {ess.min():.0f} and more):")
+print(
+    f"\nMedians of {N_DRAWS} draws each, out of more that are worth {ess.min():.0f} independent ones:"
+)
 print(answer.T.to_string(float_format="{:.1f}".format))
+
 
 # %%
 # What a graph saves
 # ------------------
 # A table of the joint distribution has a probability for each combination of cells. The graph's tables have one for each
-# cell of a column and its parents. A complete graph would have all that earlier columns can tell, and needs networks.
-# The same held-out patients score each of them.
-tables = BayesianNetworkDensity(graph, conditional="table").fit(train)
-alone = BayesianNetworkDensity("empty", conditional="table").fit(train)
-networks_alone = BayesianNetworkDensity(
-    "empty", conditional="network", hidden_layer_sizes=(64, 64), dropout=0.2, random_state=0
-).fit(train)
-n_cells = {
-    name: 2 if name == "sex" else round(len(train) ** (1 / 3)) for name in table
-}  # as the tables have them
-rows = {
-    "table of all cells": (np.prod([float(n) for n in n_cells.values()]) - 1, np.nan),
-    "tables, no edges": (alone.n_params_, alone.score_samples(held_out).mean()),
-    "tables, the graph": (tables.n_params_, tables.score_samples(held_out).mean()),
-    "networks, no edges": (networks_alone.n_params_, networks_alone.score_samples(held_out).mean()),
-    "networks, the graph": (density.n_params_, density.score_samples(held_out).mean()),
+# cell of a column and its parents; networks have weights, which tell near values from far ones without cells. A search for
+# tables (`conditional="table"`) finds fewer edges, since each has to pay for its cells. The same held-out patients score
+# each of them.
+def network(structure):
+    """A density whose conditionals are networks, of the same size as above."""
+    return BayesianNetworkDensity(
+        structure, conditional="network", hidden_layer_sizes=(64, 64), dropout=0.2, random_state=0
+    )
+
+
+densities = {
+    "tables, no edges": BayesianNetworkDensity("empty", conditional="table"),
+    "tables, their own graph": BayesianNetworkDensity(conditional="table"),
+    "tables, the graph": BayesianNetworkDensity(graph, conditional="table"),
+    "networks, no edges": network("empty"),
+    "networks, the graph": network(graph),
 }
-summary = pd.DataFrame(rows, index=["parameters", "held-out nats a row"]).T
-print("\n" + summary.to_string(formatters=["{:,.0f}".format, "{:.2f}".format], na_rep="-"))
+n_bins = round(len(train) ** (1 / 3))  # of each column of numbers, as the tables have them
+n_cells = 2 * n_bins ** (len(table.columns) - 1)
+rows = {"table of all cells": (np.nan, n_cells - 1, np.nan)}
+for name, fitted in densities.items():
+    fitted.fit(train)
+    nats = fitted.score_samples(held_out).mean()
+    rows[name] = fitted.graph_.number_of_edges(), fitted.n_params_, nats
+summary = pd.DataFrame(rows, index=["edges", "parameters", "nats a row"]).T
+print("\n" + summary.to_string(float_format="{:,.4g}".format, na_rep="-"))
 
 # %%
 # The finding
 # -----------
-held_out_nats = summary["held-out nats a row"]
-gain = held_out_nats["networks, the graph"] - held_out_nats["networks, no edges"]
+nats, n_params = summary["nats a row"], summary["parameters"]
+gain = nats["networks, the graph"] - nats["networks, no edges"]
 print(
     f"""
-{graph.number_of_edges()} of {len(table.columns) * (len(table.columns) - 1) // 2} possible edges are worth their parameters. They gain {gain:.2f} nats a held-out patient over columns each by
-itself. With the same graph, tables have {tables.n_params_:,} parameters where a table of all cells would have {rows["table of all cells"][0]:.1e}, and
-networks {density.n_params_:,}, which they share: these score {held_out_nats["networks, the graph"] - held_out_nats["tables, the graph"]:.2f} nats more, because they need no cells.
+A table of all cells would have {n_cells:.1e} parameters for {len(train)} patients. With the graph, of {graph.number_of_edges()} edges, networks make do with
+{n_params["networks, the graph"]:,.0f}, and gain {gain:.2f} nats a held-out patient over columns each by itself. Tables pay for each cell: with the
+same graph they have {n_params["tables, the graph"]:,.0f} parameters and score {nats["tables, the graph"]:.2f}, with their own, of {summary["edges"]["tables, their own graph"]:.0f} edges, {n_params["tables, their own graph"]:,.0f} and {nats["tables, their own graph"]:.2f}, and
+without edges {n_params["tables, no edges"]:,.0f} and {nats["tables, no edges"]:.2f}.
 
-A BMI of 35 instead of 20 goes with a median progression of {answer.loc[35.0, "progression"]:.0f} instead of {answer.loc[20.0, "progression"]:.0f}; in the table it is {answer.loc["table, BMI from 32", "progression"]:.0f} from 32 on,
-and {answer.loc["table, BMI up to 22", "progression"]:.0f} up to 22.
+A BMI of 35 instead of 20 goes with a median progression of {answer.loc[35.0, "progression"]:.0f} instead of {answer.loc[20.0, "progression"]:.0f}; in the table it is {answer.loc["table, BMI from 32", "progression"]:.0f} from 32
+on, and {answer.loc["table, BMI up to 22", "progression"]:.0f} up to 22.
 
 Picture: {path_of_graph}"""
 )

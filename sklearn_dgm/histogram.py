@@ -144,9 +144,9 @@ class HistogramDensity(BaseDensity):
         How continuous columns are cut. The same for all of them: a number of equal bins between the smallest and the
         largest value; a rule of :func:`numpy.histogram_bin_edges` ("auto", "fd", "doane", "scott", "stone", "rice",
         "sturges", "sqrt"); "blocks", bins of unequal width [1]_; "knuth" [2]_; "quantiles", bins of equal weight, as many as
-        the cube root of the rows; or an array of edges. Or one of these for each column: a list or tuple of `n_features` entries (never taken for edges then), or a dict by column name or index (columns that it
-        leaves out get 10 bins). The entry of an integer column is None or the `range` of its values, that of a
-        categorical column None.
+        the cube root of the rows; or an array of edges. Or one of these for each column: a list or tuple of `n_features`
+        entries (never taken for edges then), or a dict by column name or index (columns that it leaves out get 10 bins).
+        The entry of an integer column is None or the `range` of its values, that of a categorical column None.
     alpha : float, default=0.0
         Dirichlet pseudo-count, added to every cell of the finite grid. With 0, an empty cell scores `-inf`.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"

@@ -111,7 +111,7 @@ def merge_cells(axis, codes, sample_weight):
     axis : {CategoryAxis, NumberAxis}
         Cells of a column; categories and atoms stay as they are.
     codes : ndarray of int of shape (n_samples,)
-        Cells of the rows, none of them missing.
+        Cells of the rows, -1 where missing.
     sample_weight : ndarray of shape (n_samples,)
         Weights of the rows.
 
@@ -125,14 +125,15 @@ def merge_cells(axis, codes, sample_weight):
     if isinstance(axis, CategoryAxis):
         return codes, axis.n_levels
     n_atoms = len(axis.atoms)
-    share = np.bincount(codes, sample_weight, axis.n_levels)[n_atoms:]
+    seen = codes >= 0
+    share = np.bincount(codes[seen], sample_weight[seen], axis.n_levels)[n_atoms:]
     middle = (np.cumsum(share) - share / 2) / max(share.sum(), np.finfo(np.float64).tiny)
     n_groups = max(round(len(codes) ** (1 / 6)), 3)
     group = np.unique(np.minimum(middle * n_groups, n_groups - 1).astype(int), return_inverse=True)[
         1
     ]
     of_cell = np.concatenate([np.arange(n_atoms), n_atoms + group])
-    return of_cell[codes], int(of_cell.max()) + 1
+    return np.where(seen, of_cell[codes], -1), int(of_cell.max()) + 1
 
 
 class CategoryAxis:

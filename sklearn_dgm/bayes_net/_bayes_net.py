@@ -5,10 +5,11 @@ from numbers import Integral, Real
 import networkx as nx
 import numpy as np
 import torch
+from scipy.special import logsumexp
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._conditioning import ConditionalMixin
+from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.net import with_mean_one
 from sklearn_dgm._training.variables import variables_of
@@ -17,7 +18,13 @@ from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
 from sklearn_dgm.bayes_net._export import to_pgmpy
 from sklearn_dgm.bayes_net._inference import Inference
 from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_forest, search
-from sklearn_dgm.bayes_net._tables import Table, edge_strength, mutual_information, pair_counts
+from sklearn_dgm.bayes_net._tables import (
+    Table,
+    check_number_of_pairs,
+    edge_strength,
+    mutual_information,
+    pair_counts,
+)
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.completion import Completions, fixed_uniforms, n_outcomes
@@ -48,7 +55,8 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         few cells of numbers (three, or more in large tables). Tables are to be best by the Bayesian information
         criterion, networks, which do not pay for each cell of a table, by that of Akaike. "chow-liu" is the tree of
         highest likelihood [1]_; "empty" has no edges. A graph has columns as nodes, by name or index; edges are pairs
-        ``(parent, child)``; a matrix is 1 at [i, j] where column i is a parent of column j.
+        ``(parent, child)``; a matrix is 1 at [i, j] where column i is a parent of column j. (Two lists of two entries are
+        taken for edges, an array of them for a matrix.)
     max_parents : int, default=5
         Parents of a column at most, where the graph is learnt.
     conditional : {"auto", "network", "table"}, default="auto"
@@ -78,7 +86,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     graph_ : networkx.DiGraph
         The graph. Its nodes are the columns, in their order, with an attribute `conditional`, "table" or "network". Its edges
         have an attribute `strength`: the mutual information of child and parent given the other parents, in nats, as it is
-        counted in their cells, less what would be there by chance.
+        counted in few cells, those of the search, less what would be there by chance.
     n_params_ : int
         Number of free parameters: probabilities of the tables, connections and biases of the network.
     net_ : skorch.NeuralNet
@@ -114,7 +122,8 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     equations. A row with missing cells scores the exact marginal of its observed ones, by variable elimination. That is
     impossible where a network asks for a missing number, unless it is whole and of few values, and where the sum goes
     over too large a table (65,536 cells); a ValueError says so. Cells of which nothing observed descends are no
-    trouble. :meth:`conditional_sample` answers in any case, by weighted draws where there is no exact answer.
+    trouble. :meth:`conditional_sample` and :meth:`predict_column` answer in any case, by weighted draws where there is no
+    exact answer. A missing category is taken for one of the known ones.
 
     The graph says what is independent of what, not what causes what.
 
@@ -153,7 +162,6 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     _marginal_score_kind = "exact"
     _shape_params = (
         *MaskedNetworkDensity._shape_params,
-        "structure",
         "max_parents",
         "conditional",
         "bins",
@@ -220,7 +228,9 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         self.random_state = random_state
 
     def _fit(self, Z, sample_weight):
-        if not self._continues():
+        if self._continues():
+            self._check_same_graph()
+        else:
             for name in OF_NETWORKS:  # an earlier fit may have had some
                 vars(self).pop(name, None)
             self._count(Z, sample_weight)
@@ -241,6 +251,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         self._variables = variables_of(columns, Z, weight)
         codes = self._codes(Z)
         self._adjacency = self._resolve_structure(Z, codes, weight)
+        self._fitted_structure = self.structure if isinstance(self.structure, str) else None
         self._tables = {
             j: Table(
                 self._axes, j, np.flatnonzero(self._adjacency[:, j]), codes, weight, self.alpha
@@ -250,6 +261,21 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         }
         self._targets = [j for j in range(len(columns)) if j not in self._tables]
         self.graph_ = self._named_graph(codes, weight)
+
+    def _check_same_graph(self):
+        """A warm start keeps the graph; one that is learnt is not searched for again."""
+        if isinstance(self.structure, str):
+            is_same = self.structure == self._fitted_structure
+        elif self._fitted_structure is not None:
+            is_same = False
+        else:
+            labels = [column.label for column in self.schema_.columns_]
+            is_same = np.array_equal(adjacency_of(self.structure, labels), self._adjacency)
+        if not is_same:
+            raise ValueError(
+                "warm_start continues with the graph of the previous fit, but structure is another one now; set "
+                "warm_start=False to start anew."
+            )
 
     def _codes(self, Z):
         return np.stack(
@@ -264,6 +290,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         adjacency = np.zeros((len(labels), len(labels)), dtype=bool)
         n_levels = np.array([axis.n_levels for axis in self._axes])
         if self.structure == "chow-liu":
+            check_number_of_pairs(self.schema_.columns_, n_levels)
             information = mutual_information(pair_counts(codes, n_levels, weight), n_levels)
             parents = maximum_spanning_forest(information)
             (children,) = np.nonzero(parents >= 0)
@@ -271,11 +298,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         elif self.structure == "learn":
             if np.isnan(Z).any():
                 codes = self._codes(self._complete(Z, weight, check_generator(self.random_state)))
-            merged = [
-                merge_cells(axis, code, weight)
-                for axis, code in zip(self._axes, codes.T, strict=True)
-            ]
-            codes, n_levels = np.stack([code for code, _ in merged], 1), [k for _, k in merged]
+            codes, n_levels = self._merged(codes, weight)
             # Networks do not pay for each cell of a table.
             criterion = "bic" if self.conditional == "table" else "aic"
             adjacency = search(codes, np.array(n_levels), self.max_parents, weight, criterion)
@@ -285,6 +308,13 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
                 f"matrix, got {self.structure!r}."
             )
         return adjacency
+
+    def _merged(self, codes, weight):
+        """Cells of which numbers have few, as the search sees them, and how many."""
+        merged = [
+            merge_cells(axis, code, weight) for axis, code in zip(self._axes, codes.T, strict=True)
+        ]
+        return np.stack([code for code, _ in merged], axis=1), [n for _, n in merged]
 
     def _is_table(self, j, n_rows):
         if self.conditional != "auto":
@@ -297,19 +327,20 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
 
     def _named_graph(self, codes, weight):
         graph, labels = nx.DiGraph(), [column.label for column in self.schema_.columns_]
+        codes, n_levels = self._merged(codes, weight)
         for j, label in enumerate(labels):
             graph.add_node(label, conditional="table" if j in self._tables else "network")
         for i, j in np.argwhere(self._adjacency):
             others = [k for k in np.flatnonzero(self._adjacency[:, j]) if k != i]
-            strength = edge_strength(
-                codes, [axis.n_levels for axis in self._axes], weight, i, j, others
-            )
+            strength = edge_strength(codes, n_levels, weight, i, j, others)
             graph.add_edge(labels[i], labels[j], strength=strength)
         return graph
 
     def _builder(self, Z, sample_weight):
         def build(member, dropout):
             params = self._network_params(dropout, "logistic", sample_weight)
+            if not self._adjacency[:, self._targets].any():  # hidden units would see nothing
+                params = ((), *params[1:])
             network = MADE(self._variables, self._adjacency, *params, targets=self._targets)
             start_from(network, moments(network, torch.from_numpy(np.array(Z)), sample_weight))
             return BayesNet(self._variables, self._adjacency, network, self._tables)
@@ -371,6 +402,49 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         # Nothing observed descends from what is missing still.
         filled = self._module.members_given(None)[0].fill(z, u)[0]
         return filled.cpu().numpy().reshape(n, n_draws, d), log_marginal[::n_draws]
+
+    def _log_density_at(self, z, Z, j):
+        """Log-density of each row with each of its values in a column; an estimate where it is not exact."""
+        gap, result = Z.copy(), np.full(z.shape, -np.inf)
+        gap[:, j] = z[:, 0]
+        is_exact = self._inference().is_exact(gap)
+        if is_exact.any():
+            result[is_exact] = super()._log_density_at(z[is_exact], Z[is_exact], j)
+        (rows,) = np.nonzero(~is_exact)
+        gap[:, j] = np.nan
+        for part in self._completions(gap[rows], N_PREDICTION_PARTICLES):
+            is_value = part.z[:, :, j, None] == z[rows[part.rows]][:, None]
+            weighed = np.where(is_value, part.log_weight[..., None], -np.inf)
+            result[rows[part.rows]] = logsumexp(weighed, axis=1)
+        return result
+
+    def marginal(self, columns):
+        """Density of some of the columns; see :meth:`AutoregressiveDensity.marginal`.
+
+        Parameters
+        ----------
+        columns : array-like of str or int
+            Names or indices, in the order in which the marginal is to have them.
+
+        Returns
+        -------
+        density : estimator
+            A fitted density of tables with these columns, with exact scores.
+
+        Raises
+        ------
+        ValueError
+            If `columns` is empty, holds a column twice or one that is none of `fit`, or the marginal is not exact.
+        """
+        part = super().marginal(columns)
+        probe = np.full((1, self.n_features_in_), np.nan)
+        probe[:, part.columns] = 0.0
+        if not self._inference().is_exact(probe).all():
+            raise ValueError(
+                f"There is no exact marginal of {list(columns)}: of the other columns, a network asks for numbers, or the "
+                "sum goes over too large a table. Set conditional='table', or draw rows with sample."
+            )
+        return part
 
     def score_features(self, X):
         """Log-density of each column given its parents.

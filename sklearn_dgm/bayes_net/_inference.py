@@ -8,8 +8,8 @@ from sklearn_dgm.bayes_net._elimination import draw, eliminate, plan
 
 # Cells of a table on the way to a marginal, of one row and of all at once; numbers that a network is asked at once.
 MAX_CELLS, CELLS_AT_ONCE, NUMBERS_AT_ONCE = 2**16, 2**20, 2**23
-# Whole numbers beyond the fitted range that still count; what lies farther has less than a millionth of the mass.
-N_BEYOND = 25
+# Whole numbers beyond the fitted range that still count; what lies farther has hardly any mass.
+N_BEYOND = 100
 
 
 class NotExactError(ValueError):

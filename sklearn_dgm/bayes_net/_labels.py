@@ -9,6 +9,23 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d
 from sklearn_dgm.columns import ColumnSchema
 
 
+def as_labels(y):
+    """Labels as they are: NumPy would make strings of numbers beside them, -1 among them.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Labels.
+
+    Returns
+    -------
+    y : array-like of shape (n,)
+        The same, or an array of objects.
+    """
+    is_list = isinstance(y, list | tuple) and np.asarray(y).dtype.kind in "US"
+    return np.array(y, dtype=object) if is_list else y
+
+
 def check_labels(y):
     """Refuse labels that are infinite or missing.
 

@@ -19,11 +19,15 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.bayes_net._axes import axes_of
-from sklearn_dgm.bayes_net._labels import check_labels, classes_of, place_of
-from sklearn_dgm.bayes_net._tables import choose, pair_counts, smoothed, starts_of
+from sklearn_dgm.bayes_net._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm.bayes_net._tables import (
+    check_number_of_pairs,
+    choose,
+    pair_counts,
+    smoothed,
+    starts_of,
+)
 
-# Pair counts are held for all pairs of cells in each class.
-MAX_PAIRS = 2**26
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
 # Friedman, Geiger and Goldszmidt.
 PRIOR_ROWS = 5.0
@@ -116,8 +120,10 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Count further rows.
 
-        The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. Unlabelled
-        rows count by how probable each class is for them after the labelled ones of the call are counted.
+        The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. A category
+        that comes later is an unknown one: its cell is not counted. A category dtype brings all of them. Unlabelled
+        rows count by how probable each class is for them after the labelled ones of the call are counted; those of the
+        first call as in :meth:`fit`.
 
         Parameters
         ----------
@@ -145,13 +151,15 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         return self
 
     def _learn(self, X, y, classes, sample_weight, *, is_first):
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(as_labels(y), warn=True)
         check_consistent_length(X, y)
         Z, weight = self._start_fit(X, sample_weight, reset=is_first)
         check_labels(y)
         if is_first:
             self.classes_ = classes_of(y, classes)
         place = place_of(y, self.classes_)
+        if is_first and (place < 0).all():
+            raise ValueError("y holds no class in the first rows: all of them are unlabelled (-1).")
         if len(Z) < len(place):  # rows of weight 0 are gone
             place = place[np.asarray(sample_weight) > 0]
         self._fit(Z, weight, place, is_first)
@@ -161,7 +169,9 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         if is_first:
             self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
-            self._check_size()
+            if self._counts_pairs:
+                columns = self.schema_.columns_
+                check_number_of_pairs(columns, self._n_levels, len(self.classes_))
         codes = self._codes(Z)[0]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
         known = self._count(codes, of_class)
@@ -198,15 +208,6 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
     @property
     def _n_levels(self):
         return [axis.n_levels for axis in self._axes]
-
-    def _check_size(self):
-        n_pairs = len(self.classes_) * float(sum(self._n_levels)) ** 2
-        if self._counts_pairs and n_pairs > MAX_PAIRS:
-            largest = self.schema_.columns_[int(np.argmax(self._n_levels))]
-            raise ValueError(
-                f"{type(self).__name__} would count {n_pairs:.2g} pairs of cells; {largest.where} has most of them "
-                f"({max(self._n_levels)}). Merge its categories, or leave it out."
-            )
 
     def _codes(self, Z):
         """Cells of rows, -1 where missing or unknown, and the log-density of the values within these, of shape (n,)."""

@@ -176,7 +176,7 @@ class FamilyScores:
 
     def __init__(self, codes, n_levels, sample_weight=None, criterion="bic"):
         self.n_levels = np.asarray(n_levels, dtype=np.int64)
-        codes, self.weight = _distinct(codes, self.n_levels, sample_weight)
+        codes, self.weight = _distinct_rows(codes, self.n_levels, sample_weight)
         self.total = self.weight.sum()
         # Fewer rows than one would turn the penalty into a prize.
         self.price = np.log(max(self.total, 1)) / 2 if criterion == "bic" else 1.0
@@ -244,7 +244,7 @@ class FamilyScores:
         return cut + np.bincount(rare.indices, _xlogx(usual) - _xlogx(whole), d)
 
 
-def _distinct(codes, n_levels, sample_weight):
+def _distinct_rows(codes, n_levels, sample_weight):
     """Distinct rows, sorted, and the sum of the weights (or the number) of each."""
     weight = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     smallest = np.min_scalar_type(int(n_levels.max()) - 1)

@@ -6,6 +6,8 @@ from scipy.special import xlogy
 
 # Keys of joint cells are integers of 64 bits.
 MAX_CELLS = 2**62
+# Pairs of cells that are counted at most.
+MAX_PAIRS = 2**26
 
 
 def smoothed(counts, alpha):
@@ -229,6 +231,32 @@ def _with_commonest(counts, commonest, starts, total):
     return counts.clip(0.0)
 
 
+def check_number_of_pairs(columns, n_levels, n_tables=1):
+    """Refuse to count more pairs of cells than memory may hold.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of the columns.
+    n_levels : list of int
+        Cells of each column.
+    n_tables : int
+        How often all pairs are counted.
+
+    Raises
+    ------
+    ValueError
+        If there are too many; the message names the column with most cells.
+    """
+    n_pairs = n_tables * float(sum(n_levels)) ** 2
+    if n_pairs > MAX_PAIRS:
+        largest = columns[int(np.argmax(n_levels))]
+        raise ValueError(
+            f"There are {n_pairs:.2g} pairs of cells to count, which is too many; {largest.where} has most of the cells "
+            f"({max(n_levels)}). Merge its categories, or leave it out."
+        )
+
+
 def starts_of(n_levels):
     """Where the cells of each column start, and, last, how many there are."""
     return np.concatenate([[0], np.cumsum(n_levels)])
@@ -286,7 +314,8 @@ def edge_strength(codes, n_levels, sample_weight, parent, child, others):
     Returns
     -------
     strength : float
-        Conditional mutual information in nats, less what independent columns would have by chance; 0 at least.
+        Conditional mutual information in nats, less what independent columns would have by chance; 0 at least. By chance
+        each free cell of a table that is seen has half a row of it, for each joint cell of the other parents.
     """
     family = [parent, child, *others]
     codes = codes[:, family].T  # of the family alone: there may be many columns
@@ -305,7 +334,11 @@ def edge_strength(codes, n_levels, sample_weight, parent, child, others):
         counts = np.bincount(key, weight)
         return xlogy(counts, counts).sum()
 
+    def n_seen(code, n):
+        """How many cells of a column are seen in each joint cell of the other parents."""
+        return np.bincount(np.unique(given * n + code) // n)
+
     one, other = (parent, n_parent), (child, n_child)
     gain = weighted_log(one, other) - weighted_log(one) - weighted_log(other) + weighted_log()
-    n_free = (n_parent - 1) * (n_child - 1) * (given.max(initial=-1) + 1)
+    n_free = np.sum((n_seen(*one) - 1) * (n_seen(*other) - 1))
     return float(max(gain - n_free / 2, 0.0) / max(weight.sum(), np.finfo(np.float64).tiny))

@@ -394,8 +394,8 @@ class BayesianNetworkDisplay:
 
     Notes
     -----
-    The strength of an edge is the mutual information of child and parent given the other parents of the child: without
-    the edge the log-likelihood of a row is lower by so many nats on average. Widths and colors of the arrows follow its
+    The strength of an edge is the mutual information of child and parent given the other parents of the child, as it is
+    counted in few cells of each column. Widths and colors of the arrows follow its
     square root, which for a weak linear dependence is proportional to the correlation.
 
     A direction does not say what causes what.

@@ -316,6 +316,21 @@ def test_strengths_are_information_beyond_the_other_parents():
     assert strength["n", "c"] == pytest.approx(0, abs=1e-3)
 
 
+def test_each_of_several_parents_has_its_strength():
+    rng = np.random.default_rng(0)
+    parents = rng.normal(size=(3000, 3))
+    X = np.column_stack([parents, parents.sum(axis=1) + rng.normal(size=3000)])
+    edges = [(0, 3), (1, 3), (2, 3)]
+    graph = BayesianNetworkDensity(edges, conditional="table").fit(X).graph_
+    strengths = [strength for *_, strength in graph.edges(data="strength")]
+    # Of the normal distribution it is log(2) / 2; few cells see a part of it.
+    assert min(strengths) > 0.1
+    assert max(strengths) < np.log(2) / 2
+    noise = np.column_stack([parents, rng.normal(size=3000)])
+    graph = BayesianNetworkDensity(edges, conditional="table").fit(noise).graph_
+    assert max(strength for *_, strength in graph.edges(data="strength")) < 0.01
+
+
 def test_parameters_are_counted():
     X = categories()
     density = BayesianNetworkDensity(EDGES, conditional="table").fit(X)
@@ -344,8 +359,36 @@ def test_a_warm_start_trains_on():
     density = BayesianNetworkDensity(COLLIDER, conditional="network", warm_start=True, **QUICK)
     n_first = density.fit(X).n_iter_
     assert density.fit(X).n_iter_ > n_first
-    with pytest.raises(ValueError, match="structure"):
-        density.set_params(structure="empty").fit(X)
+    for other in ("empty", "learn", nx.DiGraph([("a", "c"), ("b", "c"), ("a", "d")]), COLLIDER[:2]):
+        with pytest.raises(ValueError, match="but structure is another one now"):
+            density.set_params(structure=other).fit(X)
+    density.set_params(structure=nx.DiGraph(COLLIDER)).fit(X)
+    learnt = BayesianNetworkDensity(conditional="network", warm_start=True, **QUICK).fit(X)
+    graph = learnt.graph_
+    assert learnt.fit(X[::2]).graph_ is graph
+
+
+def test_a_warm_start_takes_missing_numbers():
+    X = numbers()
+    X.loc[::5, "c"] = np.nan
+    density = BayesianNetworkDensity(COLLIDER, conditional="network", warm_start=True, **QUICK)
+    n_first = density.fit(X).n_iter_
+    assert density.fit(X).n_iter_ > n_first
+
+
+def test_any_column_is_predicted_where_no_marginal_is_exact():
+    X = numbers(1000).assign(k=lambda X: np.where(X["a"] + X["b"] > 0, "up", "down"))
+    edges = [*COLLIDER, ("a", "k"), ("b", "k")]
+    density = BayesianNetworkDensity(edges, conditional="network", **QUICK).fit(X)
+    gap = X.head(6).assign(b=np.nan)
+    prediction = density.predict_column(gap, "k")
+    np.testing.assert_allclose(prediction.probabilities.sum(axis=1), 1)
+    draws = density.conditional_sample(gap.assign(k=None), 500, random_state=0)
+    share = (draws["k"] == "up").to_numpy().reshape(6, 500).mean(axis=1)
+    np.testing.assert_allclose(prediction.probabilities[:, 1], share, atol=0.15)
+    with pytest.raises(ValueError, match=r"no exact marginal of \['a', 'c'\]"):
+        density.marginal(["a", "c"])
+    assert density.marginal(["a", "b"]).score_samples(X[["a", "b"]]).shape == (1000,)
 
 
 def test_fits_with_missing_cells():
