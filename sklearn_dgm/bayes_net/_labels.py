@@ -23,7 +23,8 @@ def as_labels(y):
         The same, or an array of objects.
     """
     is_list = isinstance(y, list | tuple) and np.asarray(y).dtype.kind in "US"
-    return np.array(y, dtype=object) if is_list else y
+    is_mixed = is_list and not all(isinstance(label, str) for label in y)
+    return np.array(y, dtype=object) if is_mixed else y
 
 
 def check_labels(y):
