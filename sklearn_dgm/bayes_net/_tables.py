@@ -336,7 +336,7 @@ def edge_strength(codes, n_levels, sample_weight, parent, child, others):
 
     def n_seen(code, n):
         """How many cells of a column are seen in each joint cell of the other parents."""
-        return np.bincount(np.unique(given * n + code) // n)
+        return np.bincount(_distinct(given * n + code)[0] // n)
 
     one, other = (parent, n_parent), (child, n_child)
     gain = weighted_log(one, other) - weighted_log(one) - weighted_log(other) + weighted_log()
