@@ -16,8 +16,8 @@ SIGNS = {"passed": "yes", "failed": "**no**", "skipped": "."}
 
 HEAD = """# What densities keep of the contract
 
-`sklearn_dgm.utils.estimator_checks.check_density_estimator`, run on the densities of this package and on those of
-scikit-learn, each with its default parameters. A dot means that the check does
+`sklearn_dgm.utils.estimator_checks.check_density_estimator`, run on two densities of this package and on those of
+scikit-learn, each with its default parameters. (The tests run it on all of them, in `tests/instances.py`.) A dot means that the check does
 not apply: no categories are taken, or there is no network. This page is printed by `python docs/battery.py`.
 
 AutoregressiveDensity is trained on minibatches, which for weighted rows are not those of repeated rows: the likelihoods
