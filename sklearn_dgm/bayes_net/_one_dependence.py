@@ -420,22 +420,31 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
             place = place_of(y, self.classes_)
             if (place < 0).any():
                 raise ValueError("y holds -1, which is no class to draw from.")
-        graph = rng.integers(len(self._parents), size=n_samples)
-        Z = np.empty((n_samples, self.n_features_in_))
-        for g in np.unique(graph):
-            rows = graph == g
-            Z[rows] = self._draw_from(self._parents[g], place[rows], rng)
-        return Z
+        return self._draw_given(
+            place, self._parents[rng.integers(len(self._parents), size=n_samples)], rng
+        )
 
-    def _draw_from(self, parents, place, rng):
-        """Rows of given classes from one graph."""
-        Z = np.empty((len(place), len(parents)))
-        codes = np.zeros(Z.shape, dtype=np.intp)
-        for j in _roots_first(parents):
-            given = codes[:, parents[j]] if parents[j] >= 0 else 0
-            log_p = self._table(j, parents[j])[place, given]
-            codes[:, j], rest = choose(log_p, rng.random(len(place)))
-            Z[:, j] = self._axes[j].draw(codes[:, j], rest)
+    def _draw_given(self, place, parents, rng):
+        """Rows of given classes, each with the other parents of its columns, of shape (n, n_features)."""
+        Z, codes = np.empty(parents.shape), np.full(parents.shape, -1)
+        starts, rows = starts_of(self._n_levels), np.arange(len(Z))
+        # In the order of the first graph, or of a single one, its columns are known in one round.
+        order = _roots_first(self._parents[0])
+        while (codes < 0).any():
+            for j in order:
+                parent = parents[:, j]
+                is_root, given = parent < 0, codes[rows, parent]
+                (ready,) = np.nonzero((codes[:, j] < 0) & (is_root | (given >= 0)))
+                own = slice(starts[j], starts[j + 1])
+                log_p = self._log_cells[place[ready], own]
+                has_parent = ~is_root[ready]
+                if has_parent.any():
+                    of = ready[has_parent]
+                    cell = starts[parent[of]] + given[of]
+                    log_p[has_parent] = self._log_pairs[place[of], cell, own]
+                if len(ready):
+                    codes[ready, j], rest = choose(log_p, rng.random(len(ready)))
+                    Z[ready, j] = self._axes[j].draw(codes[ready, j], rest)
         return Z
 
     def _log_density(self, Z):
