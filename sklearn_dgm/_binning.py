@@ -33,7 +33,7 @@ def _repeated(x, sample_weight, rule):
     if (repeats != sample_weight).any():
         raise ValueError(
             f"bins={rule!r} takes whole sample weights only; use a number of bins, explicit edges, "
-            "'blocks' or 'knuth'"
+            "'blocks', 'knuth' or 'quantiles'"
         )
     return np.repeat(x, repeats)
 

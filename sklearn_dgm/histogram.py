@@ -186,7 +186,7 @@ class HistogramDensity(BaseDensity):
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
     categorical ones. "blocks" takes time quadratic in the number of distinct values, and looks for edges among 10,000 of
     them at most; "knuth" tries up to 1000 bins. Rules of NumPy that take no weights are computed on rows repeated by their weights, which must be
-    whole numbers; equal bins, edges, "blocks" and "knuth" take any.
+    whole numbers; equal bins, edges, "blocks", "knuth" and "quantiles" take any.
 
     References
     ----------
