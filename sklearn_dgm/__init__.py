@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
-    from sklearn_dgm.inspection import BayesianNetworkDisplay, DensityDisplay, TrainingDisplay
+    from sklearn_dgm.inspection import (
+        BayesianNetworkDisplay,
+        DensityDisplay,
+        OutlierDisplay,
+        TrainingDisplay,
+    )
     from sklearn_dgm.metrics import mean_log_likelihood
+    from sklearn_dgm.outlier import DensityOutlierDetector
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
@@ -30,8 +36,10 @@ _HOMES = {
     "ColumnSchema": "columns",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
+    "DensityOutlierDetector": "outlier",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
+    "OutlierDisplay": "inspection",
     "TrainingDisplay": "inspection",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",
     "is_density": "base",

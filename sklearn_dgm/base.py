@@ -50,6 +50,42 @@ def check_generator(random_state):
     )
 
 
+@contextmanager
+def restored_on_failure(estimator):
+    """Leave an estimator as it was where what is done to it fails.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        What is fitted.
+    """
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException as error:
+        # An interrupted warm start says that it keeps what it has learnt.
+        if not getattr(error, "keeps_progress", False):
+            vars(estimator).clear()
+            vars(estimator).update(before)
+        raise
+
+
+def check_columns(estimator, X, *, reset):
+    """Check that X is a table, and has the columns of `fit`; what its cells may be the estimator inside knows.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        A meta-estimator, of which `n_features_in_` and `feature_names_in_` are set or read.
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    reset : bool
+        Whether they are the rows of `fit`.
+    """
+    as_it_is = {"skip_check_array": is_frame(X), "dtype": None, "ensure_all_finite": False}
+    validate_data(estimator, X, reset=reset, **as_it_is)
+
+
 def unwrapped(estimator):
     """What a search has chosen (or searches over), or a frozen estimator holds.
 
@@ -248,22 +284,10 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return self._fit_or_restore(X, sample_weight)
 
     def _fit_or_restore(self, X, sample_weight):
-        with self._restored_on_failure():
+        with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight)
             self._fit(Z, sample_weight)
         return self
-
-    @contextmanager
-    def _restored_on_failure(self):
-        before = vars(self).copy()
-        try:
-            yield
-        except BaseException as error:
-            # An interrupted warm start says that it keeps what it has learnt.
-            if not getattr(error, "keeps_progress", False):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
 
     def _start_fit(self, X, sample_weight, *, reset=True):
         """Validate and encode, after learning the schema if `reset`; rows of weight 0 are dropped."""

@@ -12,10 +12,9 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm.base import check_generator, unwrapped
-from sklearn_dgm.columns import is_frame
+from sklearn_dgm.base import check_columns, check_generator, unwrapped
 
 
 class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
@@ -118,7 +117,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
         for column in schema.columns_ if schema else []:
             if column.empty:
                 raise ValueError(f"{column.where} has no observed value to impute from; drop it.")
-        self._check_columns(X, reset=True)
+        check_columns(self, X, reset=True)
         self.estimator_ = fitted
         return self
 
@@ -175,12 +174,8 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
 
     def _check(self, X):
         check_is_fitted(self)
-        self._check_columns(X, reset=False)
+        check_columns(self, X, reset=False)
         return unwrapped(self.estimator_)
-
-    def _check_columns(self, X, reset):
-        as_it_is = {"skip_check_array": is_frame(X), "dtype": None, "ensure_all_finite": False}
-        validate_data(self, X, reset=reset, **as_it_is)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -33,6 +33,7 @@ ALLOWED = {
     "_prediction": FLOOR,
     "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
+    "outlier": FLOOR,
     "bayes_net": {*FLOOR, "nn", "_training", "_conditioning", "_binning", "_column", "bayes_net"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}

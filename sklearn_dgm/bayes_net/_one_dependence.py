@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.bayes_net._axes import axes_of
 from sklearn_dgm.bayes_net._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm.bayes_net._tables import (
@@ -112,7 +112,7 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         ConvergenceWarning
             If the likelihood still rose after `max_iter` steps.
         """
-        with self._restored_on_failure():
+        with restored_on_failure(self):
             self._learn(X, y, None, sample_weight, is_first=True)
         return self
 
@@ -146,7 +146,7 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         ValueError
             If `y` holds a class that is none of the first call; nothing is counted then.
         """
-        with self._restored_on_failure():
+        with restored_on_failure(self):
             self._learn(X, y, classes, sample_weight, is_first=not hasattr(self, "classes_"))
         return self
 

@@ -1,0 +1,404 @@
+"""Outlier detection by a density: which rows are improbable, how improbable, and by which of their cells."""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, _fit_context, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
+
+from sklearn_dgm.base import check_columns, check_generator, restored_on_failure, unwrapped
+from sklearn_dgm.columns import like_frame
+
+
+def _is_calibrated(detector):
+    if detector.calibration is None:
+        raise AttributeError(
+            "There are no p-values without calibration rows: set calibration='holdout'."
+        )
+    return True
+
+
+def _has_shares(detector):
+    """Whether the score is a sum over columns."""
+    if detector.score_type != "log_density":
+        raise AttributeError(
+            "Columns have shares of a log-density only: set score_type='log_density'."
+        )
+    return hasattr(unwrapped(getattr(detector, "estimator_", detector.estimator)), "score_features")
+
+
+class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Detect outliers as the rows to which a density gives a low probability.
+
+    It stands where :class:`sklearn.ensemble.IsolationForest` stands, for outliers among the rows of `fit` and for new
+    ones. Rows that were kept from the fit turn scores into p-values, and a density that factorises over columns says
+    which cells are odd.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A density: one of this package, :class:`~sklearn.neighbors.KernelDensity`,
+        :class:`~sklearn.mixture.GaussianMixture`, or a pipeline or search that ends in one.
+    contamination : "auto" or float, default="auto"
+        Where the threshold lies. A float between 0 and 0.5 is the share of the rows of `fit` to be below it. "auto" takes
+        no share for granted: with calibration rows, rows with a p-value of at most `alpha` are outliers; without,
+        those whose score is below the lower fence of a box plot of the rows of `fit` (the lower quartile less 1.5 times
+        the distance of the quartiles).
+    calibration : {"holdout"} or None, default=None
+        With "holdout" a part of the rows is kept from the fit of the density. It is what scores of new rows are compared
+        with, in :meth:`p_values`. If the estimator is frozen, all rows are calibration rows.
+    calibration_fraction : float, default=0.2
+        Share of the rows that are kept.
+    alpha : float, default=0.05
+        Rate of false alarms: share of the rows like those of `fit` that may be called outliers.
+    score_type : {"log_density", "typicality"}, default="log_density"
+        What is low for outliers: the log-density; or minus its distance to the mean log-density of the rows that the
+        density was fitted to [2]_, so that rows which are too probable are outliers, too.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the choice of calibration rows; the density has its own.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted density.
+    offset_ : float
+        The threshold; ``decision_function(X) = score_samples(X) - offset_``.
+    calibration_scores_ : ndarray of shape (n_calibration,)
+        Sorted scores of the calibration rows, if there are such.
+    mean_log_density_ : float
+        Mean log-density of the rows that the density was fitted to, impossible ones left out, in nats.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Outliers are what random splits isolate early.
+    OutlierDisplay : Draws scores and threshold.
+
+    Notes
+    -----
+    **False alarms.** A p-value is the rank of a row among the calibration rows, ``(1 + number of these that score no
+    higher) / (1 + number of these)`` [1]_. If a new row and the calibration rows are exchangeable, the probability of a
+    p-value of at most `alpha` is at most `alpha`, and at least ``alpha - 1 / (1 + number of calibration rows)`` where scores
+    do not tie. That holds for any density, good or bad; a good one finds more of the outliers. It is a statement on
+    average over the choice of calibration rows, and for one row: among many rows, expect a share of `alpha`.
+
+    **Log-density or typicality.** Where columns are many, nearly all rows of a distribution lie far from where its density
+    is highest: of a standard normal in d dimensions, at a distance of about the root of d. A row at the centre is more
+    probable than any that was ever seen, and still odd. The log-density takes it for the most normal row of all;
+    typicality does not. Choose typicality where odd rows may be plainer than others: blank images, constant or
+    averaged rows, many zeros. Otherwise choose the log-density: it does not spend false alarms on the most probable rows.
+
+    References
+    ----------
+    .. [1] R. Laxhammar, G. Falkman, "Conformal prediction for distribution-independent anomaly detection in streaming
+       vessel data", StreamKDD 2010, https://doi.org/10.1145/1833280.1833287
+    .. [2] E. Nalisnick, A. Matsukawa, Y. W. Teh, B. Lakshminarayanan, "Detecting out-of-distribution inputs to deep
+       generative models using typicality", 2019, https://arxiv.org/abs/1906.02994
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KernelDensity
+    >>> from sklearn_dgm import DensityOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> detector = DensityOutlierDetector(KernelDensity(), calibration="holdout", random_state=0)
+    >>> detector.fit(X).predict([[0, 0], [4, -4]])
+    array([ 1, -1])
+    >>> detector.p_values([[0, 0], [4, -4]]).round(2)
+    array([0.99, 0.01])
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "score_samples"])],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "calibration": [StrOptions({"holdout"}), None],
+        "calibration_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "score_type": [StrOptions({"log_density", "typicality"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        contamination="auto",
+        *,
+        calibration=None,
+        calibration_fraction=0.2,
+        alpha=0.05,
+        score_type="log_density",
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.contamination = contamination
+        self.calibration = calibration
+        self.calibration_fraction = calibration_fraction
+        self.alpha = alpha
+        self.score_type = score_type
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, **fit_params):
+        """Fit the density, and set the threshold.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from, a few of which may be outliers.
+        y : None
+            Ignored, present for API consistency by convention.
+        **fit_params : dict
+            What the density's `fit` takes, such as `sample_weight`; of what has an entry for each row, those of the
+            rows that it is fitted to. The threshold is the same whatever the weights.
+
+        Returns
+        -------
+        self : estimator
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid, there are too few rows to keep some, or the density cannot be fitted to X.
+
+        Warns
+        -----
+        UserWarning
+            If the calibration rows are too few for a p-value of `alpha`.
+        """
+        with restored_on_failure(self):
+            self._fit(X, fit_params)
+        return self
+
+    def _fit(self, X, fit_params):
+        check_columns(self, X, reset=True)
+        (X,) = indexable(X)
+        if get_config()["enable_metadata_routing"]:
+            fit_params = process_routing(self, "fit", **fit_params).estimator.fit
+        rows, kept = self._split(_num_samples(X))
+        part = _safe_indexing(X, rows)
+        params = _check_method_params(X, fit_params, indices=rows)
+        self.estimator_ = clone(self.estimator).fit(part, None, **params)
+        log_density = np.asarray(self.estimator_.score_samples(part))
+        self.mean_log_density_ = float(mean_of_possible(log_density))
+        if hasattr(self, "explain"):
+            self._mean_shares = mean_of_possible(self._shares(part))
+        if kept is None:
+            vars(self).pop("calibration_scores_", None)  # an earlier fit may have had some
+        else:
+            self.calibration_scores_ = np.sort(self.score_samples(_safe_indexing(X, kept)))
+        self.offset_ = self._threshold(X, self._scored(log_density))
+
+    def _split(self, n_rows):
+        """Indices of the rows that the density is fitted to, and of those that calibrate."""
+        rows = np.arange(n_rows)
+        if self.calibration is None:
+            return rows, None
+        if isinstance(self.estimator, FrozenEstimator):
+            return rows, rows
+        n_kept = int(np.ceil(self.calibration_fraction * n_rows))
+        if n_kept >= n_rows:
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} of {n_rows} sample(s) leaves none to fit the density to; give "
+                "more, or set calibration=None."
+            )
+        shuffled = check_generator(self.random_state).permutation(n_rows)
+        return np.sort(shuffled[n_kept:]), np.sort(shuffled[:n_kept])
+
+    def _threshold(self, X, scores):
+        if self.contamination != "auto":
+            scores = scores if self.calibration is None else self.score_samples(X)
+            return quantile_below(scores, self.contamination)
+        if self.calibration is None:
+            return lower_fence(scores)
+        return conformal_threshold(self.calibration_scores_, self.alpha)
+
+    def _scored(self, log_density):
+        if self.score_type == "log_density":
+            return log_density
+        return -np.abs(log_density - self.mean_log_density_)
+
+    def score_samples(self, X):
+        """Score rows; the lower, the odder.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Log-densities in nats, or minus their distances to `mean_log_density_`.
+        """
+        check_is_fitted(self)
+        check_columns(self, X, reset=False)
+        return self._scored(np.asarray(self.estimator_.score_samples(X)))
+
+    def decision_function(self, X):
+        """Scores less the threshold; negative for outliers.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            ``score_samples(X) - offset_``, in nats.
+        """
+        scores = self.score_samples(X)
+        # Minus infinity less itself would be no number.
+        return np.subtract(
+            scores, self.offset_, out=np.zeros_like(scores), where=scores != self.offset_
+        )
+
+    def predict(self, X):
+        """Tell outliers from inliers.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        is_inlier : ndarray of shape (n_samples,)
+            -1 for outliers, and 1 for all others.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    @available_if(_is_calibrated)
+    def p_values(self, X):
+        """Conformal p-values: how rare a score as low as this is among rows like those of `fit`.
+
+        Available with ``calibration="holdout"``.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_samples,)
+            Between ``1 / (1 + number of calibration rows)`` and 1; small for outliers.
+        """
+        scores = self.score_samples(X)
+        n_as_low = np.searchsorted(self.calibration_scores_, scores, side="right")
+        return (1 + n_as_low) / (1 + len(self.calibration_scores_))
+
+    @available_if(_has_shares)
+    def explain(self, X):
+        """Share of each column in the scores: the lowest are the odd cells.
+
+        Available where the score is a log-density and the density has `score_features`.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        shares : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Shares in nats, with column names and index if X is a DataFrame. The sums of the rows are `score_samples(X)`. A
+            share is the log-density of the cell given those that the density conditions it on, less its mean over the
+            rows that the density was fitted to; what all columns have in common, the sum of these means, is spread evenly. So
+            the shares of a usual row are about equal, whatever the units of its columns.
+        """
+        scores = self.score_samples(X)
+        shares = self._shares(X) - self._mean_shares
+        possible = np.isfinite(scores)
+        in_common = scores[possible] - shares[possible].sum(axis=1)
+        shares[possible] += in_common[:, None] / shares.shape[1]
+        return like_frame(shares, X)
+
+    def _shares(self, X):
+        return np.array(unwrapped(self.estimator_).score_features(X))
+
+    def get_metadata_routing(self):
+        """How metadata is passed on.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            What `fit` is given goes to that of the density.
+        """
+        return MetadataRouter(owner=self).add(
+            estimator=self.estimator,
+            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
+
+
+def mean_of_possible(values):
+    """Mean over the rows, of what is finite; minus infinity where nothing is."""
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0.0).sum(axis=0)
+    n_finite = finite.sum(axis=0)
+    return np.where(n_finite > 0, total / np.maximum(n_finite, 1), -np.inf)[()]
+
+
+def quantile_below(scores, share):
+    """A threshold below which there is a share of the scores."""
+    with np.errstate(invalid="ignore"):
+        threshold = np.quantile(scores, share)
+    # Between minus infinity and a number there is none.
+    return np.quantile(scores, share, method="higher") if np.isnan(threshold) else threshold
+
+
+def lower_fence(scores):
+    """Lower fence of the box plot of the scores that are finite (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return -np.inf
+    lower, upper = np.quantile(finite, [0.25, 0.75])
+    return lower - 1.5 * (upper - lower)
+
+
+def conformal_threshold(calibration_scores, alpha):
+    """The threshold below which p-values are at most `alpha`.
+
+    Parameters
+    ----------
+    calibration_scores : ndarray of shape (n_calibration,)
+        Sorted scores.
+    alpha : float
+        Rate of false alarms.
+
+    Returns
+    -------
+    threshold : float
+        One of the scores.
+    """
+    n = len(calibration_scores)
+    # (1 + k) / (1 + n) <= alpha, where k scores are no higher; rounding must not lose the bound itself.
+    most = int(np.floor(alpha * (n + 1) * (1 + 1e-12))) - 1
+    if most < 0:
+        warnings.warn(
+            f"Of {n} calibration row(s) the smallest p-value is {1 / (n + 1):.3g}, more than alpha={alpha}: rows below all of "
+            "them are called outliers. Give more rows, or raise calibration_fraction or alpha.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return calibration_scores[max(most, 0)]
