@@ -38,6 +38,10 @@ def _has_shares(detector):
     return hasattr(unwrapped(getattr(detector, "estimator_", detector.estimator)), "score_features")
 
 
+# Attributes that only some fits have.
+OF_KEPT_ROWS = ("calibration_scores_", "mean_log_density_")
+
+
 class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     """Detect outliers as the rows to which a density gives a low probability.
 
@@ -57,16 +61,17 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         the distance of the quartiles).
     calibration : {"holdout"} or None, default=None
         With "holdout" a part of the rows is kept from the fit of the density. It is what scores of new rows are compared
-        with, in :meth:`p_values`. If the estimator is frozen, all rows are calibration rows.
+        with, in :meth:`p_values`. A frozen estimator is not fitted, and all rows are kept.
     calibration_fraction : float, default=0.2
-        Share of the rows that are kept.
+        Share of the rows that are kept, for calibration and for typicality. Where they serve for both, each gets half of
+        them.
     alpha : float, default=0.05
         Rate of false alarms: share of the rows like those of `fit` that may be called outliers.
     score_type : {"log_density", "typicality"}, default="log_density"
-        What is low for outliers: the log-density; or minus its distance to the mean log-density of the rows that the
-        density was fitted to [2]_, so that rows which are too probable are outliers, too.
+        What is low for outliers: the log-density; or minus its distance to the mean log-density of rows that were kept
+        from the fit [2]_, so that rows which are too probable are outliers, too.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of the choice of calibration rows; the density has its own.
+        Seed of the choice of the rows that are kept; the density has its own.
 
     Attributes
     ----------
@@ -77,7 +82,7 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     calibration_scores_ : ndarray of shape (n_calibration,)
         Sorted scores of the calibration rows, if there are such.
     mean_log_density_ : float
-        Mean log-density of the rows that the density was fitted to, impossible ones left out, in nats.
+        Mean log-density of rows that were kept from the fit, impossible ones left out, in nats; for typicality.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -189,48 +194,50 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         (X,) = indexable(X)
         if get_config()["enable_metadata_routing"]:
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
-        rows, kept = self._split(_num_samples(X))
+        rows, typical, calibration = self._split(_num_samples(X))
         part = _safe_indexing(X, rows)
         params = _check_method_params(X, fit_params, indices=rows)
         self.estimator_ = clone(self.estimator).fit(part, None, **params)
-        log_density = np.asarray(self.estimator_.score_samples(part))
-        self.mean_log_density_ = float(mean_of_possible(log_density))
+        for name in OF_KEPT_ROWS:  # an earlier fit may have had some
+            vars(self).pop(name, None)
+        if len(typical):
+            log_density = self._log_density(_safe_indexing(X, typical))
+            self.mean_log_density_ = float(mean_of_possible(log_density))
+        if len(calibration):
+            self.calibration_scores_ = np.sort(self.score_samples(_safe_indexing(X, calibration)))
         if hasattr(self, "explain"):
             self._mean_shares = mean_of_possible(self._shares(part))
-        if kept is None:
-            vars(self).pop("calibration_scores_", None)  # an earlier fit may have had some
-        else:
-            self.calibration_scores_ = np.sort(self.score_samples(_safe_indexing(X, kept)))
-        self.offset_ = self._threshold(X, self._scored(log_density))
+        self.offset_ = self._threshold(X)
 
     def _split(self, n_rows):
-        """Indices of the rows that the density is fitted to, and of those that calibrate."""
+        """Indices of the rows that the density is fitted to, of those that tell what is typical, and that calibrate."""
         rows = np.arange(n_rows)
-        if self.calibration is None:
-            return rows, None
-        if isinstance(self.estimator, FrozenEstimator):
-            return rows, rows
-        n_kept = int(np.ceil(self.calibration_fraction * n_rows))
-        if n_kept >= n_rows:
-            raise ValueError(
-                f"calibration_fraction={self.calibration_fraction} of {n_rows} sample(s) leaves none to fit the density to; give "
-                "more, or set calibration=None."
-            )
+        is_typicality, is_calibrated = self.score_type == "typicality", self.calibration is not None
+        if not (is_typicality or is_calibrated):
+            return rows, rows[:0], rows[:0]
         shuffled = check_generator(self.random_state).permutation(n_rows)
-        return np.sort(shuffled[n_kept:]), np.sort(shuffled[:n_kept])
+        n_kept = int(np.ceil(self.calibration_fraction * n_rows))
+        if isinstance(self.estimator, FrozenEstimator):  # that has been fitted to other rows
+            n_kept = n_rows
+        elif n_kept >= n_rows:
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} of {n_rows} sample(s) leaves none to fit the density to; "
+                "give more, or keep none, with calibration=None and score_type='log_density'."
+            )
+        else:
+            rows = np.sort(shuffled[n_kept:])
+        n_typical = is_typicality * (-(-n_kept // 2) if is_calibrated else n_kept)
+        return rows, shuffled[:n_typical], shuffled[n_typical:n_kept]
 
-    def _threshold(self, X, scores):
+    def _threshold(self, X):
         if self.contamination != "auto":
-            scores = scores if self.calibration is None else self.score_samples(X)
-            return quantile_below(scores, self.contamination)
+            return quantile_below(self.score_samples(X), self.contamination)
         if self.calibration is None:
-            return lower_fence(scores)
+            return lower_fence(self.score_samples(X))
         return conformal_threshold(self.calibration_scores_, self.alpha)
 
-    def _scored(self, log_density):
-        if self.score_type == "log_density":
-            return log_density
-        return -np.abs(log_density - self.mean_log_density_)
+    def _log_density(self, X):
+        return np.asarray(self.estimator_.score_samples(X))
 
     def score_samples(self, X):
         """Score rows; the lower, the odder.
@@ -247,7 +254,10 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_columns(self, X, reset=False)
-        return self._scored(np.asarray(self.estimator_.score_samples(X)))
+        log_density = self._log_density(X)
+        if self.score_type == "log_density":
+            return log_density
+        return -np.abs(log_density - self.mean_log_density_)
 
     def decision_function(self, X):
         """Scores less the threshold; negative for outliers.

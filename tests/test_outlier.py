@@ -135,7 +135,11 @@ def test_rate_of_false_alarms(density, score_type):
     for _ in range(100):
         X, new = rng.standard_t(3, (2, 495, 2))
         fitted = DensityOutlierDetector(
-            density, calibration="holdout", score_type=score_type, random_state=rng.integers(2**31)
+            density,
+            calibration="holdout",
+            calibration_fraction=0.2 if score_type == "log_density" else 0.4,
+            score_type=score_type,
+            random_state=rng.integers(2**31),
         ).fit(X)
         rates.append((fitted.p_values(new) <= 0.05).mean())
     assert np.mean(rates) == pytest.approx(0.05, abs=0.01)
@@ -179,11 +183,22 @@ def test_typicality_finds_rows_that_are_too_probable():
     np.testing.assert_array_equal(detector(density, 0.01).fit(X).predict(odd), [1, -1, 1])
     typical = detector(density, 0.01, score_type="typicality").fit(X)
     np.testing.assert_array_equal(typical.predict(odd), [-1, -1, 1])
-    entropy = stats.norm.entropy() * 100
-    assert typical.mean_log_density_ == pytest.approx(-entropy, rel=0.01)
+    assert typical.mean_log_density_ == pytest.approx(-100 * stats.norm.entropy(), rel=0.01)
     log_density = typical.estimator_.score_samples(odd)
     expected = -np.abs(log_density - typical.mean_log_density_)
     np.testing.assert_allclose(typical.score_samples(odd), expected)
+
+
+def test_typical_is_what_new_rows_are_not_those_of_the_fit(X):
+    """A needle on every row of the fit is far too pleased with these."""
+    Z, needles = StandardScaler().fit_transform(X), KernelDensity(bandwidth=0.05)
+    fitted = detector(needles, score_type="typicality", calibration_fraction=0.5).fit(Z)
+    half = needles.fit(Z[::2])
+    of_fit, of_new = half.score_samples(Z[::2]).mean(), half.score_samples(Z[1::2]).mean()
+    assert abs(fitted.mean_log_density_ - of_new) < abs(fitted.mean_log_density_ - of_fit) / 2
+    both = detector(needles, score_type="typicality", calibration="holdout").fit(Z)
+    assert len(both.calibration_scores_) == 30
+    assert not hasattr(both.set_params(score_type="log_density").fit(Z), "mean_log_density_")
 
 
 class TestExplain:
