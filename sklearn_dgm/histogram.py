@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges, bins_by_column
-from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
 
 # A grid of at most so many cells is scored from a table of all of them.
@@ -354,7 +354,7 @@ class HistogramDensity(BaseDensity):
             If edges are not given, or a row lies outside the grid; nothing is counted then.
         """
         first = not hasattr(self, "schema_")
-        with self._restored_on_failure():
+        with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=first)
             if first:
                 self._check_edges_are_given()
