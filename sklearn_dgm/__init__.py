@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TreeAugmentedNaiveBayesClassifier,
     )
     from sklearn_dgm.columns import ColumnSchema
+    from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import BayesianNetworkDisplay, DensityDisplay, TrainingDisplay
@@ -30,6 +31,8 @@ _HOMES = {
     "ColumnSchema": "columns",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
+    "GenerativeClassifier": "generative",
+    "GenerativeOverSampler": "generative",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "TrainingDisplay": "inspection",
