@@ -219,7 +219,8 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         self.classes_ = classes_of(y[counted], None)
         place = np.full(len(y), -1)
         place[counted] = place_of(y[counted], self.classes_)
-        weight[place < 0] *= self.unlabelled_weight
+        # The user's own weights stay as they are.
+        weight = np.where(place < 0, self.unlabelled_weight * weight, weight)
         self._check_weights_are_taken(weight, place < 0)
         self.schema_ = schema_of(self.estimator, X, weight)
 
