@@ -109,7 +109,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         Warns
         -----
         ConvergenceWarning
-            If the likelihood still rose after `max_iter` steps.
+            If the likelihood still changed after `max_iter` steps.
         """
         with restored_on_failure(self):
             self._learn(X, y, None, sample_weight, is_first=True)

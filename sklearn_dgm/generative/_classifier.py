@@ -36,6 +36,8 @@ from sklearn_dgm.generative._rows import (
 
 # Epochs of a step of EM, where a density is a network that goes on with its training: all it takes is some progress.
 EPOCHS_OF_A_STEP = 5
+# An unlabelled row that belongs less to a class is none of its rows: it would take time and change nothing.
+LEAST_SHARE = 1e-10
 # From the weakest to the strongest.
 SCORE_KINDS = ("estimate", "lower bound", "exact")
 
@@ -64,10 +66,10 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
     unlabelled_weight : float, default=1.0
         Weight of an unlabelled row, between 0 and 1. Below 1 labels count for more, which limits the harm where clusters
         are no classes; at 0 unlabelled rows are left out.
-    max_iter : int, default=100
+    max_iter : int, default=20
         Steps of expectation and maximisation at most, where rows are unlabelled.
     tol : float, default=1e-4
-        Gain in the log-likelihood, in nats a row, below which these stop.
+        Change in the log-likelihood, in nats a row, below which these stop.
     n_jobs : int, default=None
         Classes that are fitted at the same time. The result does not depend on it.
     verbose : bool, default=False
@@ -115,7 +117,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
 
     A density with `warm_start` goes on with its training in each step, for five epochs at most if it has
     `max_epochs` (generalised EM); others are fitted anew. With exact steps the likelihood does not fall. With densities
-    that are smoothed, or trained by chance, it may, and that ends the iteration, too.
+    that are smoothed, or trained by chance, it may, and the iteration may have to be ended by `max_iter`.
 
     References
     ----------
@@ -159,7 +161,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         priors=None,
         *,
         unlabelled_weight=1.0,
-        max_iter=100,
+        max_iter=20,
         tol=1e-4,
         n_jobs=None,
         verbose=False,
@@ -202,7 +204,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If the likelihood still rose after `max_iter` steps.
+            If the likelihood still changed after `max_iter` steps.
         """
         with restored_on_failure(self):
             self._learn(X, y, sample_weight)
@@ -302,7 +304,8 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
             return joint[labelled], joint[~labelled]
 
         def learn(of_unlabelled):
-            of_class[~labelled] = of_unlabelled
+            is_part = of_unlabelled > LEAST_SHARE * weight[~labelled, None]
+            of_class[~labelled] = np.where(is_part, of_unlabelled, 0.0)
             self._fit_classes(X, of_class, quietly="max_epochs" in in_steps)
 
         for estimator in self.estimators_:

@@ -175,9 +175,8 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
         X = validated(self, X, reset=True)
         check_consistent_length(X, labels)
         self.schema_ = schema_of(self.estimator, X)
-        self.sampling_strategy_ = dict(
-            check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
-        )
+        new = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
+        self.sampling_strategy_ = {np.asarray(label).item(): int(n) for label, n in new.items()}
         return X, np.asarray(labels)
 
     def _fit_resample(self, X, y):

@@ -428,10 +428,6 @@ def test_unlabelled_rows_count_by_how_probable_their_classes_are(classifier):
         joint = slow_joint(model, codes, codes, of_class)
         of_class[y < 0] = (joint / joint.sum(axis=1, keepdims=True))[y < 0]
         model.set_params(max_iter=max_iter, tol=0).fit(X, y)
-        if model.n_iter_ < max_iter:  # the likelihood fell, as it may where counts are smoothed
-            assert classifier is AODE
-            assert max_iter == 3
-            break
         np.testing.assert_allclose(model.class_count_, of_class.sum(axis=0))
         expected = slow_joint(model, CELLS, codes, of_class)
         np.testing.assert_allclose(np.exp(model.predict_joint_log_proba(OBJECTS)), expected)
