@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import bayes_nets
+from benchmarks import bayes_nets, generative
 from benchmarks.chow_liu import SEARCH
 from benchmarks.classifiers import CLASSIFIERS, SCORES
 from benchmarks.peers import OURS, PEERS
@@ -68,6 +68,11 @@ TREES = [
     ("pseudo-count", "alpha", "g"),
     ("seconds of a fit", "fit_seconds", ".2f"),
 ]
+# Peers and figures of the suites with means over seeds in one table a figure.
+GENERATIVE = {
+    "semi_supervised": (generative.PEERS, ["accuracy"]),
+    "over_sampling": (list(generative.SAMPLERS), ["average_precision", "balanced_accuracy"]),
+}
 
 
 def add_arguments(parser):
@@ -120,6 +125,8 @@ def tables_of(suite, records):
         return chow_liu_tables(records)
     if suite == "classifiers":
         return classifier_tables(records)
+    if suite in GENERATIVE:
+        return tables_of_means(records, *GENERATIVE[suite])
     return flat_tables(suite, records)
 
 
@@ -307,6 +314,28 @@ def chow_liu_tables(records):
         for tree in trees
     ]
     return [table(header, rows), *flat_tables("chow_liu", searches)]
+
+
+def tables_of_means(records, peers, fields):
+    """For each figure one table, of means over seeds and their standard errors."""
+    cases = sorted({(record["data"], record["case"]) for record in records})
+    tables = []
+    for field in fields:
+        rows = []
+        for name, case in cases:
+            of_case = [r for r in records if (r["data"], r["case"]) == (name, case)]
+            n_seeds = len({record["seed"] for record in of_case})
+            values = [[r[field] for r in of_case if r["peer"] == p and field in r] for p in peers]
+            rows.append([name, case, n_seeds, *map(mean_over_seeds, values)])
+        tables.append(table([field.replace("_", " "), "", "seeds", *peers], rows))
+    return tables
+
+
+def mean_over_seeds(values):
+    if not values:
+        return ""
+    error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{error}"
 
 
 def classifier_tables(records):

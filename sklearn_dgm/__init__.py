@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TreeAugmentedNaiveBayesClassifier,
     )
     from sklearn_dgm.columns import ColumnSchema
+    from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import (
@@ -37,6 +38,8 @@ _HOMES = {
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
     "DensityOutlierDetector": "outlier",
+    "GenerativeClassifier": "generative",
+    "GenerativeOverSampler": "generative",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",

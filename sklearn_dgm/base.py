@@ -7,10 +7,12 @@ families need belongs to those families.
 
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
+from copy import copy
+from inspect import signature
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context, clone
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -48,42 +50,6 @@ def check_generator(random_state):
     raise ValueError(
         f"random_state should be an int, a numpy RandomState or Generator, or None; got {random_state!r}."
     )
-
-
-@contextmanager
-def restored_on_failure(estimator):
-    """Leave an estimator as it was where what is done to it fails.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        What is fitted.
-    """
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException as error:
-        # An interrupted warm start says that it keeps what it has learnt.
-        if not getattr(error, "keeps_progress", False):
-            vars(estimator).clear()
-            vars(estimator).update(before)
-        raise
-
-
-def check_columns(estimator, X, *, reset):
-    """Check that X is a table, and has the columns of `fit`; what its cells may be the estimator inside knows.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        A meta-estimator, of which `n_features_in_` and `feature_names_in_` are set or read.
-    X : {array-like, DataFrame} of shape (n_samples, n_features)
-        Rows.
-    reset : bool
-        Whether they are the rows of `fit`.
-    """
-    as_it_is = {"skip_check_array": is_frame(X), "dtype": None, "ensure_all_finite": False}
-    validate_data(estimator, X, reset=reset, **as_it_is)
 
 
 def unwrapped(estimator):
@@ -153,6 +119,122 @@ def is_density(estimator):
     if get_tags(estimator).estimator_type == "density_estimator":
         return True
     return hasattr(estimator, "score_samples") and hasattr(estimator, "sample")
+
+
+@contextmanager
+def restored_on_failure(estimator):
+    """Leave an estimator as it was if anything in the block fails.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The estimator whose `fit` it is.
+    """
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException as error:
+        # An interrupted warm start says that it keeps what it has learnt.
+        if not getattr(error, "keeps_progress", False):
+            vars(estimator).clear()
+            vars(estimator).update(before)
+        raise
+
+
+def validate_table(estimator, X, *, reset, dtype=None):
+    """Check the shape and the columns of a table, whose cells may be of any kind.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The one whose `n_features_in_` and `feature_names_in_` are meant.
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    reset : bool
+        Whether the columns are learnt, as in `fit`, or should be those of `fit`.
+    dtype : "numeric" or None, default=None
+        What :func:`sklearn.utils.check_array` makes of arrays.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows; a DataFrame as it is.
+
+    Raises
+    ------
+    ValueError
+        If X has no rows or no columns, or not those of `fit`.
+    """
+    if is_frame(X):
+        for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
+            if size == 0:
+                raise ValueError(
+                    f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
+                )
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+    if isinstance(X, np.ma.MaskedArray):
+        missing = np.nan if X.dtype.kind == "f" else None
+        X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
+    return validate_data(estimator, X, reset=reset, dtype=dtype, ensure_all_finite=False)
+
+
+def check_weights(X, sample_weight):
+    """Check the weights of rows.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    sample_weight : array-like of shape (n_samples,)
+        Their weights.
+
+    Returns
+    -------
+    sample_weight : ndarray of shape (n_samples,)
+        Float64 weights.
+
+    Raises
+    ------
+    ValueError
+        If they are negative, all zero, or too large.
+    """
+    sample_weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if not sample_weight.any():
+        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(sample_weight.sum()):
+            raise ValueError("sample_weight sums to more than float64 can hold; scale it down.")
+    return sample_weight
+
+
+def draw_rows(density, n_samples, rng):
+    """Rows drawn from any fitted density.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A density of this package or of scikit-learn, or a search over one.
+    n_samples : int
+        Number of rows.
+    rng : numpy.random.Generator
+        The generator to draw a seed from.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows alone.
+    """
+    density, seed = unwrapped(density), int(rng.integers(2**31))
+    if "random_state" in signature(density.sample).parameters:
+        drawn = density.sample(n_samples, random_state=seed)
+    else:  # GaussianMixture draws with the seed that it was fitted with
+        drawn = copy(density).set_params(random_state=seed).sample(n_samples)
+    return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
 class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
@@ -258,7 +340,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """Encoded rows drawn from the model, of shape (n_samples, n_features)."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, *, schema=None):
         """Fit the density to rows.
 
         Parameters
@@ -269,6 +351,10 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+        schema : ColumnSchema, default=None
+            What :meth:`learn_schema` has learnt from more rows than these, in place of what they say themselves of the
+            kinds of columns, their categories and their ranges. Densities that are to be compared with each other, such
+            as one for each class, need one schema, since their reference measures differ otherwise.
 
         Returns
         -------
@@ -281,51 +367,65 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             If a parameter is invalid, a value is infinite (or missing where the density takes no missing cells), or the
             weights are negative or all zero.
         """
-        return self._fit_or_restore(X, sample_weight)
+        return self._fit_or_restore(X, sample_weight, schema)
 
-    def _fit_or_restore(self, X, sample_weight):
+    def learn_schema(self, X, sample_weight=None):
+        """What `fit` would learn of the columns, for densities of several parts of these rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows of all parts.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        schema : ColumnSchema
+            Kinds, categories, ranges and scales of the columns, for `fit` of densities with the same parameters. This
+            one is left as it is.
+        """
+        template = clone(self)
+        template._validate_params()
+        template._start_fit(X, sample_weight)
+        return template.schema_
+
+    def _fit_or_restore(self, X, sample_weight, schema):
         with restored_on_failure(self):
-            Z, sample_weight = self._start_fit(X, sample_weight)
+            Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
             self._fit(Z, sample_weight)
         return self
 
-    def _start_fit(self, X, sample_weight, *, reset=True):
-        """Validate and encode, after learning the schema if `reset`; rows of weight 0 are dropped."""
+    def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
+        """Validate and encode, after learning the schema if `reset` and none is given; rows of weight 0 are dropped."""
         X = self._validate(X, reset=reset)
         if sample_weight is not None:
-            sample_weight = _check_weights(X, sample_weight)
+            sample_weight = check_weights(X, sample_weight)
         if reset:
-            self.schema_ = ColumnSchema(
-                self.categorical_features,
-                self.integer_features,
-                standardize=self._standardize,
-                missing=self._takes_missing,
-                detect_ties=self._detect_ties,
-                # Not every density has these parameters.
-                column_kinds=getattr(self, "column_kinds", None),
-                handle_unknown=getattr(self, "handle_unknown", "impossible"),
-            ).fit(X, sample_weight)
+            own = self._unfitted_schema()
+            self.schema_ = (
+                own.fit(X, sample_weight) if schema is None else own.check_alike(schema, X)
+            )
             self.score_kind_ = self._score_kind
         Z = self.schema_.encode(X)[0]
         if sample_weight is not None and not sample_weight.all():
             Z, sample_weight = Z[sample_weight > 0], sample_weight[sample_weight > 0]
         return Z, sample_weight
 
+    def _unfitted_schema(self):
+        return ColumnSchema(
+            self.categorical_features,
+            self.integer_features,
+            standardize=self._standardize,
+            missing=self._takes_missing,
+            detect_ties=self._detect_ties,
+            # Not every density has these parameters.
+            column_kinds=getattr(self, "column_kinds", None),
+            handle_unknown=getattr(self, "handle_unknown", "impossible"),
+        )
+
     def _validate(self, X, *, reset):
-        if is_frame(X):
-            for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
-                if size == 0:
-                    raise ValueError(
-                        f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
-                    )
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return X
-        if isinstance(X, np.ma.MaskedArray):
-            missing = np.nan if X.dtype.kind == "f" else None
-            X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
-        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-            X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
-        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        return validate_table(self, X, reset=reset)
 
     def score_samples(self, X):
         """Log-density of each row.
@@ -370,7 +470,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """
         log_density = self.score_samples(X)
         if sample_weight is not None:
-            sample_weight = _check_weights(X, sample_weight)
+            sample_weight = check_weights(X, sample_weight)
             counted = sample_weight > 0  # 0 times -inf would be no number
             log_density = sample_weight[counted] * log_density[counted]
         return float(np.sum(log_density))
@@ -410,15 +510,3 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         tags.input_tags.string = True
         tags.input_tags.allow_nan = self._takes_missing
         return tags
-
-
-def _check_weights(X, sample_weight):
-    sample_weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
-    if not sample_weight.any():
-        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-    with np.errstate(over="ignore"):
-        if not np.isfinite(sample_weight.sum()):
-            raise ValueError("sample_weight sums to more than float64 can hold; scale it down.")
-    return sample_weight

@@ -372,6 +372,38 @@ class ColumnSchema:
                 elif atoms is not None:
                     self.columns_[j] = column.with_atoms(atoms, x, weight)
 
+    def check_alike(self, schema, X):
+        """Make sure that a fitted schema can stand in for this one.
+
+        Parameters
+        ----------
+        schema : ColumnSchema
+            A fitted schema.
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            The table that it is to encode.
+
+        Returns
+        -------
+        schema : ColumnSchema
+            The fitted schema.
+
+        Raises
+        ------
+        ValueError
+            If it was learnt from other columns, or encodes numbers or missing cells in another way.
+        """
+        options = ("standardize", "missing", "detect_ties", "handle_unknown")
+        is_alike = isinstance(schema, ColumnSchema) and all(
+            getattr(schema, option) == getattr(self, option) for option in options
+        )
+        labels = [raw.label for raw in raw_columns(X)]
+        if not is_alike or [column.label for column in schema.columns_] != labels:
+            raise ValueError(
+                "schema should be what learn_schema of a density with the same parameters returns for rows with the same "
+                "columns."
+            )
+        return schema
+
     @property
     def kinds_(self):
         """Kind of each column, as an ndarray of shape (n_features,)."""

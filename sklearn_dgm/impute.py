@@ -14,7 +14,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm.base import check_columns, check_generator, unwrapped
+from sklearn_dgm.base import check_generator, unwrapped, validate_table
 
 
 class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
@@ -117,7 +117,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
         for column in schema.columns_ if schema else []:
             if column.empty:
                 raise ValueError(f"{column.where} has no observed value to impute from; drop it.")
-        check_columns(self, X, reset=True)
+        validate_table(self, X, reset=True)
         self.estimator_ = fitted
         return self
 
@@ -174,7 +174,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
 
     def _check(self, X):
         check_is_fitted(self)
-        check_columns(self, X, reset=False)
+        validate_table(self, X, reset=False)
         return unwrapped(self.estimator_)
 
     def __sklearn_tags__(self):

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
-from sklearn_dgm.base import check_columns, check_generator, restored_on_failure, unwrapped
+from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped, validate_table
 from sklearn_dgm.columns import like_frame
 
 
@@ -190,8 +190,7 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _fit(self, X, fit_params):
-        check_columns(self, X, reset=True)
-        (X,) = indexable(X)
+        X = validate_table(self, X, reset=True)
         if get_config()["enable_metadata_routing"]:
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         rows, typical, calibration = self._split(_num_samples(X))
@@ -253,7 +252,7 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             Log-densities in nats, or minus their distances to `mean_log_density_`.
         """
         check_is_fitted(self)
-        check_columns(self, X, reset=False)
+        X = validate_table(self, X, reset=False)
         log_density = self._log_density(X)
         if self.score_type == "log_density":
             return log_density

@@ -34,7 +34,20 @@ ALLOWED = {
     "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
     "outlier": FLOOR,
-    "bayes_net": {*FLOOR, "nn", "_training", "_conditioning", "_binning", "_column", "bayes_net"},
+    "_labels": FLOOR,
+    "_bayes_rule": {*FLOOR, "_labels"},
+    "generative": {*FLOOR, "_labels", "_bayes_rule", "generative"},
+    "bayes_net": {
+        *FLOOR,
+        "nn",
+        "_training",
+        "_conditioning",
+        "_binning",
+        "_column",
+        "_labels",
+        "_bayes_rule",
+        "bayes_net",
+    },
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
 NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}

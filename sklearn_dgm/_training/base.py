@@ -114,7 +114,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         return [None]
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, *, schema=None):
         """Fit the density to rows by maximum likelihood.
 
         Parameters
@@ -126,6 +126,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows in the likelihood; their ratios count. Weights of one or more on average
             also say how often a row was seen, and training starts closer to the rows then.
+        schema : ColumnSchema, default=None
+            What :meth:`learn_schema` has learnt from more rows than these; see :meth:`~sklearn_dgm.BaseDensity.fit`.
 
         Returns
         -------
@@ -146,14 +148,14 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         """
         task = self._init_callback_context(max_subtasks=None)
         if task is None:
-            return self._fit_or_restore(X, sample_weight)
+            return self._fit_or_restore(X, sample_weight, schema)
         hooks = {"estimator": self, "X": X, "y": y}
         if sample_weight is not None:
             hooks["metadata"] = {"sample_weight": sample_weight}
         self._callback_hooks = hooks
         try:
             task.call_on_fit_task_begin(**hooks)
-            self._fit_or_restore(X, sample_weight)
+            self._fit_or_restore(X, sample_weight, schema)
             task.call_on_fit_task_end(**hooks, reconstruction_attributes=dict)
         finally:
             del self._callback_hooks
@@ -162,8 +164,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     def _continues(self):
         return self.warm_start and hasattr(self, "net_")
 
-    def _start_fit(self, X, sample_weight, *, reset=True):
-        return super()._start_fit(X, sample_weight, reset=reset and not self._continues())
+    def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
+        reset = reset and not self._continues()
+        return super()._start_fit(X, sample_weight, reset=reset, schema=schema)
 
     def _fit(self, Z, sample_weight):
         device = self._resolve_device()

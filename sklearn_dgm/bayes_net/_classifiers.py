@@ -29,7 +29,7 @@ class NaiveBayesClassifier(OneDependenceClassifier):
     max_iter : int, default=100
         Steps of expectation and maximisation at most, where rows are unlabelled.
     tol : float, default=1e-4
-        Gain in the log-likelihood, in nats a row, below which these stop.
+        Change in the log-likelihood, in nats a row, below which these stop.
     categorical_features, integer_features, column_kinds, handle_unknown
         Kinds of columns, and how probable unknown categories are; see :class:`~sklearn_dgm.AutoregressiveDensity`. What
         class a row has does not depend on its unknown categories.

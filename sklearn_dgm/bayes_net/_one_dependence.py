@@ -5,21 +5,20 @@ columns in each class are all there is to learn.
 """
 
 import functools
-import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
+from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.bayes_net._axes import axes_of
-from sklearn_dgm.bayes_net._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm.bayes_net._tables import (
     check_number_of_pairs,
     choose,
@@ -36,7 +35,7 @@ NUMBERS_AT_ONCE = 2**22
 LOWEST = np.finfo(np.float64).min
 
 
-class OneDependenceClassifier(ClassifierMixin, BaseDensity):
+class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
     """Base class of classifiers in whose graphs a column has the class and at most one other column as parents.
 
     A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an array
@@ -110,7 +109,7 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         Warns
         -----
         ConvergenceWarning
-            If the likelihood still rose after `max_iter` steps.
+            If the likelihood still changed after `max_iter` steps.
         """
         with restored_on_failure(self):
             self._learn(X, y, None, sample_weight, is_first=True)
@@ -185,25 +184,21 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
             self._maximise(known, unlabelled, labelled, self.max_iter if is_first else 1)
 
     def _maximise(self, known, unlabelled, labelled, max_iter):
-        """Expectation and maximisation (Dempster, Laird and Rubin, 1977)."""
         codes, weight = unlabelled
-        total, before = weight.sum() + labelled[1].sum(), -np.inf
-        for self.n_iter_ in range(1, max_iter + 1):
-            joint = self._log_joint(codes)
-            of_row = logsumexp(joint, axis=1)
-            responsibility = np.exp(self._log_posterior(joint))
-            self._set_counts(known + self._count(codes, weight[:, None] * responsibility))
-            counted = labelled[1] > 0
-            log_p = weight @ of_row + labelled[1][counted] @ self._log_joint(labelled[0])[counted]
-            if log_p < before + self.tol * total:
-                return
-            before = log_p
-        if max_iter > 1:
-            warnings.warn(
-                f"The likelihood still rose after max_iter={max_iter} steps; raise max_iter, or tol.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        log_likelihoods = expectation_maximisation(
+            lambda: (self._log_joint(labelled[0]), self._log_joint(codes)),
+            lambda of_class: self._set_counts(known + self._count(codes, of_class)),
+            lambda: self._log_prior,
+            labelled[1],
+            weight,
+            max_iter=max_iter,
+            tol=self.tol,
+        )
+        self.n_iter_ = len(log_likelihoods) - 1
+
+    @property
+    def _log_prior(self):
+        return self.class_log_prior_
 
     @property
     def _n_levels(self):
@@ -333,58 +328,9 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         check_is_fitted(self)
         return self.schema_.encode(self._validate(X, reset=False))
 
-    def predict_log_proba(self, X):
-        """Log-probability of each class.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out, and so are categories that `fit` has not seen.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            In nats, in the order of `classes_`.
-        """
-        return self._log_posterior(self._log_joint(self._codes(self._encoded(X)[0])[0]))
-
-    def _log_posterior(self, joint):
-        # Without smoothing a row may be impossible in every class, and says nothing then.
-        joint = np.where(
-            np.isneginf(joint).all(axis=1, keepdims=True), self.class_log_prior_, joint
-        )
-        return joint - logsumexp(joint, axis=1, keepdims=True)
-
-    def predict_proba(self, X):
-        """Probability of each class.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out, and so are categories that `fit` has not seen.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def predict(self, X):
-        """Most probable class of each row.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out, and so are categories that `fit` has not seen.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Classes.
-        """
-        log_proba = self.predict_log_proba(X)
-        return self.classes_[log_proba.argmax(axis=1)]
+    def _log_joint_but_for_a_factor(self, X):
+        # Neither a category that fit has not seen nor the place of a number within its cell says anything of the class.
+        return self._log_joint(self._codes(self._encoded(X)[0])[0])
 
     def sample(self, n_samples=1, y=None, random_state=None):
         """Draw new rows.
@@ -411,15 +357,7 @@ class OneDependenceClassifier(ClassifierMixin, BaseDensity):
         return self._sample(n_samples, random_state, functools.partial(self._draw, y=y))
 
     def _draw(self, n_samples, rng, y=None):
-        if y is None:
-            place, _ = choose(np.tile(self.class_log_prior_, (n_samples, 1)), rng.random(n_samples))
-        else:
-            y = np.broadcast_to(y, n_samples) if np.ndim(y) == 0 else column_or_1d(y)
-            if len(y) != n_samples:
-                raise ValueError(f"y has {len(y)} entries, but n_samples is {n_samples}.")
-            place = place_of(y, self.classes_)
-            if (place < 0).any():
-                raise ValueError("y holds -1, which is no class to draw from.")
+        place = self._places_to_draw(n_samples, y, rng)
         return self._draw_given(
             place, self._parents[rng.integers(len(self._parents), size=n_samples)], rng
         )
