@@ -7,6 +7,8 @@ families need belongs to those families.
 
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
+from copy import copy
+from inspect import signature
 from numbers import Integral
 
 import numpy as np
@@ -119,6 +121,84 @@ def is_density(estimator):
     return hasattr(estimator, "score_samples") and hasattr(estimator, "sample")
 
 
+@contextmanager
+def restored_on_failure(estimator):
+    """Give an estimator back the attributes that it had if what is done within fails.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The estimator that is being fitted.
+    """
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException as error:
+        # An interrupted warm start says that it keeps what it has learnt.
+        if not getattr(error, "keeps_progress", False):
+            vars(estimator).clear()
+            vars(estimator).update(before)
+        raise
+
+
+def validate_table(estimator, X, *, reset):
+    """Check the shape and the column names of a table; what its cells hold is left to others.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The estimator that the table is for.
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        The table.
+    reset : bool
+        Whether the estimator learns the number and the names of the columns, or compares them.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The table.
+    """
+    if is_frame(X):
+        for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
+            if size == 0:
+                raise ValueError(
+                    f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
+                )
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+    if isinstance(X, np.ma.MaskedArray):
+        missing = np.nan if X.dtype.kind == "f" else None
+        X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
+    return validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+
+
+def draw_rows(density, n_samples, rng):
+    """Draw rows from any density, whether its `sample` takes a seed and gives rows alone or not.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A fitted density.
+    n_samples : int
+        Number of rows.
+    rng : numpy.random.Generator
+        Generator to draw a seed from.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The rows.
+    """
+    seed = int(rng.integers(2**31))
+    if "random_state" in signature(density.sample).parameters:
+        drawn = density.sample(n_samples, random_state=seed)
+    else:  # GaussianMixture draws with the seed that it was fitted with
+        drawn = copy(density).set_params(random_state=seed).sample(n_samples)
+    return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
 class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of all densities.
 
@@ -197,6 +277,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     _takes_missing = False
     _detect_ties = False
     _score_kind = "exact"
+    _restored_on_failure = restored_on_failure
+    _validate = validate_table
 
     def __init__(
         self,
@@ -253,23 +335,11 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             self._fit(Z, sample_weight)
         return self
 
-    @contextmanager
-    def _restored_on_failure(self):
-        before = vars(self).copy()
-        try:
-            yield
-        except BaseException as error:
-            # An interrupted warm start says that it keeps what it has learnt.
-            if not getattr(error, "keeps_progress", False):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
-
     def _start_fit(self, X, sample_weight, *, reset=True):
         """Validate and encode, after learning the schema if `reset`; rows of weight 0 are dropped."""
         X = self._validate(X, reset=reset)
         if sample_weight is not None:
-            sample_weight = _check_weights(X, sample_weight)
+            sample_weight = check_weights(X, sample_weight)
         if reset:
             self.schema_ = ColumnSchema(
                 self.categorical_features,
@@ -286,22 +356,6 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         if sample_weight is not None and not sample_weight.all():
             Z, sample_weight = Z[sample_weight > 0], sample_weight[sample_weight > 0]
         return Z, sample_weight
-
-    def _validate(self, X, *, reset):
-        if is_frame(X):
-            for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
-                if size == 0:
-                    raise ValueError(
-                        f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
-                    )
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return X
-        if isinstance(X, np.ma.MaskedArray):
-            missing = np.nan if X.dtype.kind == "f" else None
-            X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
-        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-            X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
-        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
 
     def score_samples(self, X):
         """Log-density of each row.
@@ -346,7 +400,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         """
         log_density = self.score_samples(X)
         if sample_weight is not None:
-            sample_weight = _check_weights(X, sample_weight)
+            sample_weight = check_weights(X, sample_weight)
             counted = sample_weight > 0  # 0 times -inf would be no number
             log_density = sample_weight[counted] * log_density[counted]
         return float(np.sum(log_density))
@@ -388,7 +442,26 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-def _check_weights(X, sample_weight):
+def check_weights(X, sample_weight):
+    """Check the weights of rows.
+
+    Parameters
+    ----------
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        The rows.
+    sample_weight : array-like of shape (n_samples,)
+        Their weights.
+
+    Returns
+    -------
+    sample_weight : ndarray of shape (n_samples,)
+        As float64 numbers.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, all are zero, or their sum is infinite.
+    """
     sample_weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
