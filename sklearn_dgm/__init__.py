@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TreeAugmentedNaiveBayesClassifier,
     )
     from sklearn_dgm.columns import ColumnSchema
+    from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import BayesianNetworkDisplay, DensityDisplay, TrainingDisplay
@@ -33,8 +34,10 @@ _HOMES = {
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "TrainingDisplay": "inspection",
+    "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",
     "is_density": "base",
+    "log_abs_det_jacobian": "compose",
     "mean_log_likelihood": "metrics",
 }
 
