@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TreeAugmentedNaiveBayesClassifier,
     )
     from sklearn_dgm.columns import ColumnSchema
+    from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
@@ -44,8 +45,10 @@ _HOMES = {
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
     "TrainingDisplay": "inspection",
+    "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",
     "is_density": "base",
+    "log_abs_det_jacobian": "compose",
     "mean_log_likelihood": "metrics",
 }
 

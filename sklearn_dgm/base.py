@@ -212,7 +212,7 @@ def check_weights(X, sample_weight):
     return sample_weight
 
 
-def draw_rows(density, n_samples, rng):
+def draw_rows(density, n_samples, random_state=None):
     """Rows drawn from any fitted density.
 
     Parameters
@@ -221,15 +221,15 @@ def draw_rows(density, n_samples, rng):
         A density of this package or of scikit-learn, or a search over one.
     n_samples : int
         Number of rows.
-    rng : numpy.random.Generator
-        The generator to draw a seed from.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the rows. It is used once, whatever number of rows is drawn.
 
     Returns
     -------
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         Rows alone.
     """
-    density, seed = unwrapped(density), int(rng.integers(2**31))
+    density, seed = unwrapped(density), int(check_generator(random_state).integers(2**31))
     if "random_state" in signature(density.sample).parameters:
         drawn = density.sample(n_samples, random_state=seed)
     else:  # GaussianMixture draws with the seed that it was fitted with

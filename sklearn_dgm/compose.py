@@ -1,0 +1,433 @@
+"""Densities behind transformers, in the units of the rows that are handed in."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from sklearn_dgm._bijections import SEVERAL, Chain, bijection_of
+from sklearn_dgm._frames import fill, raw_columns
+from sklearn_dgm._jacobians import DifferentiableFunctionTransformer, log_abs_det_jacobian
+from sklearn_dgm.base import (
+    BaseDensity,
+    check_generator,
+    check_weights,
+    draw_rows,
+    is_density,
+    last_step,
+    restored_on_failure,
+    unwrapped,
+    validate_table,
+)
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, like_frame
+
+__all__ = ["DifferentiableFunctionTransformer", "TransformedDensity", "log_abs_det_jacobian"]
+
+# Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
+MAX_ROUNDS, CLOSE = 100, 1e-3
+
+
+def _takes_features(density):
+    if not hasattr(density, "_density"):
+        return hasattr(last_step(density.estimator), "score_features")
+    return hasattr(density._density, "score_features") and not (density._source == SEVERAL).any()
+
+
+def _can_sample(density):
+    if not hasattr(density, "_density"):
+        return hasattr(last_step(density.estimator), "sample")
+    return hasattr(density._density, "sample") and density._bijection.is_invertible
+
+
+class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
+    """Density of rows by a density of transformed rows, and by how much the transformation stretches space.
+
+    A :class:`~sklearn.pipeline.Pipeline` of a scaler and a density reports the density of the scaled rows, which is the
+    higher the more the scaler shrinks them. This one reports that of the rows that are handed in, by the change of
+    variables ``log p(x) = log p(z) + log |det dz / dx|``, and draws such rows. Scores behind different transformers
+    compare, so that a search can choose between them.
+
+    Parameters
+    ----------
+    transformer : estimator, "passthrough" or None
+        A transformer that can be inverted and whose Jacobian :func:`~sklearn_dgm.log_abs_det_jacobian` knows: a scaler,
+        `PowerTransformer`, `QuantileTransformer`, `PCA` with all components,
+        :class:`~sklearn_dgm.compose.DifferentiableFunctionTransformer`, a `ColumnTransformer` or a `Pipeline` of these,
+        or one that is registered. With "passthrough" or None rows stay as they are.
+    estimator : estimator
+        A density, or a search over one. If it is a Pipeline that ends in one, its transformers count as well.
+
+    Attributes
+    ----------
+    transformer_ : estimator, "passthrough" or None
+        The fitted transformer.
+    estimator_ : estimator
+        The density, fitted to transformed rows.
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns: as the density has it, but "lower bound" where a function that the user has given
+        does not reach all numbers, so that what the density has beyond is lost (as `numpy.exp` reaches none below 0).
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    log_abs_det_jacobian : The registry of Jacobians.
+    sklearn.compose.TransformedTargetRegressor : The same idea for the target of a regression.
+
+    Notes
+    -----
+    **Measure.** A column that is scaled becomes continuous: of counts behind a scaler the score is a density, not a
+    probability, and does not compare with that of a density that counts. Columns that a `ColumnTransformer` passes
+    through stay what the density takes them for, with their dtypes and names if X is a DataFrame (an array has one dtype
+    for all of them, so name counts in the density's `integer_features`). A cell that the density gives a probability,
+    such as a count or a value of a float column that repeats, takes no part in the Jacobian; neither does a missing cell.
+
+    **Beyond the range of the fit.** Some transformers map all that lies beyond to one point, or reach some numbers only.
+    So that the density integrates to one and new rows beyond are not impossible, they are continued:
+    `MinMaxScaler(clip=True)` by its own line, as if it did not clip; `QuantileTransformer`, whose distinct quantiles are
+    joined by lines, and `PowerTransformer`, on a side where its powers are bounded, from the last row of the fit on by a
+    line as steep as the one between both ends (over ``log x`` towards the zero of Box and Cox). Values that are outside
+    of a function's domain (numbers up to 0 for Box and Cox) are impossible.
+
+    **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all.
+
+    References
+    ----------
+    .. [1] G. Papamakarios, E. Nalisnick, D. J. Rezende, S. Mohamed, B. Lakshminarayanan, "Normalizing Flows for
+       Probabilistic Modeling and Inference", Journal of Machine Learning Research 22 (2021),
+       https://jmlr.org/papers/v22/19-1028.html
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.preprocessing import MinMaxScaler, PowerTransformer, StandardScaler
+    >>> from sklearn_dgm import TransformedDensity, mean_log_likelihood
+    >>> X = load_iris().data
+    >>> density = TransformedDensity(StandardScaler(), GaussianMixture(3, random_state=0))
+    >>> candidates = {"transformer": [StandardScaler(), MinMaxScaler((0, 1e-3)), PowerTransformer()]}
+    >>> search = GridSearchCV(density, candidates, scoring=mean_log_likelihood).fit(X[::-1])
+    >>> density.fit(X).sample(2, random_state=0).shape
+    (2, 4)
+    """
+
+    _parameter_constraints: dict = {
+        "transformer": [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None],
+        "estimator": [HasMethods(["fit", "score_samples"])],
+    }
+
+    def __init__(self, transformer, estimator):
+        self.transformer = transformer
+        self.estimator = estimator
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the transformer to rows, and the density to what becomes of them.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : estimator
+            The fitted density. If anything fails, the estimator is as it was before.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is no density, or no Jacobian of a transformer is known.
+        ValueError
+            If a transformer loses information or its inverse or Jacobian is wrong, if it cannot take a row, if weights
+            are given to a density that takes none, and for what the density and the transformers raise it.
+        """
+        if not is_density(self.estimator):
+            name = type(last_step(self.estimator)).__name__
+            raise TypeError(f"estimator should be a density, which {name} is not.")
+        with restored_on_failure(self):
+            X = validate_table(self, X, reset=True)
+            self._schema = ColumnSchema(
+                integer_features=None, standardize=False, missing=_allows_missing(self)
+            ).fit(X)
+            if sample_weight is not None:
+                _check_takes_weights(self.estimator)
+                sample_weight = check_weights(X, sample_weight)
+                rows = np.flatnonzero(sample_weight > 0)
+                X, sample_weight = _safe_indexing(X, rows), sample_weight[rows]
+            self._learn(X, sample_weight)
+        return self
+
+    def _learn(self, X, sample_weight):
+        transformer = self.transformer
+        if hasattr(transformer, "fit"):
+            transformer = _fit_weighted(clone(transformer), X, sample_weight)
+        outer = bijection_of(transformer).fit(X)
+        Z = outer.forward(X, np.zeros(X.shape))[0]
+        estimator = _fit_weighted(clone(self.estimator), Z, sample_weight)
+        steps, self._density = _split(estimator)
+        inner = Chain([bijection_of(step) for step in steps]).fit(Z)
+        self._bijection = Chain([outer, inner])
+        self._source = self._bijection.track(np.arange(X.shape[1]))
+        self._check_probabilities(inner.forward(Z, np.zeros(Z.shape))[0])
+        kind = getattr(self._density, "score_kind_", "exact")
+        is_whole = self._bijection.reaches_all or kind == "estimate"
+        self.score_kind_ = kind if is_whole else "lower bound"
+        self.transformer_, self.estimator_ = transformer, estimator
+
+    def _check_probabilities(self, Z):
+        """A change of variables cannot mix what has a probability with what has a density."""
+        mixed = self._source == SEVERAL
+        found = _have_probability(self._density, Z)[:, mixed]
+        if (found.any(axis=1) & ~found.all(axis=1)).any():
+            j = int(np.flatnonzero(mixed)[found.any(axis=0)][0])
+            raise ValueError(
+                f"{type(self._density).__name__} gives values of column {j} of the transformed rows a probability, since "
+                "they repeat or are integers. Such a column has no density after a transformer that mixes columns; let "
+                "column_kinds or integer_features say that it is continuous."
+            )
+
+    def _check(self, X):
+        check_is_fitted(self)
+        X = validate_table(self, X, reset=False)
+        self._schema.encode(X)  # an error of it names the column
+        return X
+
+    def _change(self, X):
+        """Transformed rows, their log-Jacobian (n_samples, n_features), and which of them are possible."""
+        Z, log_det = self._bijection.forward(X, np.zeros(X.shape))
+        possible = ~np.isneginf(log_det).any(axis=1)
+        log_det[_have_probability(self._density, Z)] = 0.0
+        return Z, log_det, possible
+
+    def score_samples(self, X):
+        """Log-density of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            Natural-log densities (nats), in the units of X; `-inf` for an impossible row. Of a row with missing cells,
+            where the density and all transformers take them, it is the marginal density of the other cells.
+
+        Raises
+        ------
+        ValueError
+            If a value is infinite, or missing where one of them takes no missing cells, or the columns are not those of
+            `fit`.
+        """
+        Z, log_det, possible = self._change(self._check(X))
+        return self._of_possible(self._density.score_samples, Z, log_det.sum(axis=1), possible)
+
+    @available_if(_takes_features)
+    def score_features(self, X):
+        """Share of each column in the log-density, as the density has it.
+
+        Only there if the density has `score_features`, and no transformer mixes columns.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_density : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The sums of the
+            rows are `score_samples(X)`; all cells of an impossible row are `-inf`.
+        """
+        X = self._check(X)
+        Z, log_det, possible = self._change(X)
+        scores = self._of_possible(self._density.score_features, Z, log_det, possible)
+        return like_frame(scores[:, np.argsort(self._source)], X)
+
+    def _of_possible(self, score, Z, log_det, possible):
+        """Scores of the rows that are possible plus their log-Jacobian; `-inf` for the others."""
+        scores = np.full(log_det.shape, -np.inf)
+        if possible.any():
+            rows = np.flatnonzero(possible)
+            with np.errstate(over="ignore"):  # an infinite distance is an impossible point
+                found = np.asarray(score(Z if possible.all() else _safe_indexing(Z, rows)))
+            scores[rows] = np.where(np.isneginf(found), -np.inf, found + log_det[rows])
+        return scores
+
+    score = BaseDensity.score
+
+    @available_if(_can_sample)
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows.
+
+        Only there if the density has `sample`, and all transformers have an inverse.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in the container and with the column names seen in `fit`. A column has the dtype of `fit` if that can
+            hold what is drawn: integers behind a scaler are drawn as floats.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        rng = check_generator(random_state)
+        drawn, n_drawn = [], 0
+        for _ in range(MAX_ROUNDS):
+            drawn.append(self._draw(n_samples, rng))
+            n_drawn += len(drawn[-1][0])
+            if n_drawn >= n_samples:
+                break
+        else:
+            raise ValueError("Hardly any draw of the density is the image of a row of X.")
+        columns = [np.concatenate(parts)[:n_samples] for parts in zip(*drawn, strict=True)]
+        return self._as_fitted(columns)
+
+    def _draw(self, n_samples, rng):
+        """Columns of draws that rows of X map to: n_samples of them, or fewer if the transformer is out of their reach."""
+        Z = draw_rows(self._density, n_samples, rng)
+        columns = self._bijection.inverse([column.values for column in raw_columns(Z)])
+        if self._bijection.reaches_all:
+            return columns
+        again, _, reached = self._change(self._as_fitted(columns))
+        for drawn, of in zip(raw_columns(Z), raw_columns(again), strict=True):
+            if drawn.values.dtype.kind == "f":
+                error = np.abs(of.spread(of.values.astype(np.float64)) - drawn.values)
+                reached &= error <= CLOSE * (1 + np.abs(drawn.values))
+        return [column[reached] for column in columns]
+
+    def _as_fitted(self, columns):
+        """A list of columns in the container of `fit`."""
+        blocks = [_block_of(np.asarray(column)) for column in columns]
+        return fill(self._schema._template, blocks, len(columns[0]), clip=False)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        of_density = get_tags(self.estimator).input_tags
+        takes_all = isinstance(self.transformer, ColumnTransformer) or not _leaves(self.transformer)
+        tags.input_tags.categorical = takes_all and of_density.categorical
+        tags.input_tags.string = takes_all and of_density.string
+        tags.input_tags.allow_nan = _allows_missing(self)
+        return tags
+
+
+def _block_of(column):
+    if column.dtype.kind == "O":  # or frames could not tell numbers
+        column = np.array(column.tolist()) if _all_numbers(column) else column
+    return lambda rows: (column[rows], None)
+
+
+def _all_numbers(column):
+    return all(isinstance(value, int | float | np.number) for value in column)
+
+
+def _split(estimator):
+    """The transformers of pipelines at the end of which a density stands, and the density."""
+    estimator = unwrapped(estimator)
+    if not isinstance(estimator, Pipeline):
+        return [], estimator
+    steps, density = _split(estimator.steps[-1][1])
+    return [step for _, step in estimator.steps[:-1]] + steps, density
+
+
+def _leaves(transformer):
+    """Transformers within pipelines and column transformers that are fitted or not, but no words such as "drop"."""
+    if isinstance(transformer, FrozenEstimator):
+        return _leaves(transformer.estimator)
+    if isinstance(transformer, Pipeline):
+        return [leaf for _, step in transformer.steps for leaf in _leaves(step)]
+    if isinstance(transformer, ColumnTransformer):
+        steps = [step for _, step, *_ in transformer.transformers] + [transformer.remainder]
+        return [leaf for step in steps for leaf in _leaves(step)]
+    return [] if transformer is None or isinstance(transformer, str) else [transformer]
+
+
+def _allows_missing(density):
+    """Whether the density and all transformers before it take missing cells."""
+    steps, last = _split(density.estimator)
+    leaves = [leaf for step in [density.transformer, *steps] for leaf in _leaves(step)]
+    tags = [get_tags(leaf) for leaf in leaves]
+    takes = [tag.input_tags.allow_nan or tag.no_validation for tag in tags]
+    return all(takes) and get_tags(last).input_tags.allow_nan
+
+
+def _have_probability(density, Z):
+    """Cells that have a probability rather than a density, of shape (n_samples, n_features)."""
+    if isinstance(density, TransformedDensity):
+        X, order = Z, density._source
+        found = _have_probability(density._density, density._change(X)[0])
+        return found[:, np.argsort(order)] if (order != SEVERAL).all() else np.zeros(X.shape, bool)
+    found = np.zeros(Z.shape, dtype=bool)
+    schema = getattr(density, "schema_", None)
+    if schema is None:
+        return found
+    found[:, np.isin(schema.kinds_, [INTEGER, CATEGORICAL])] = True
+    mixed = np.flatnonzero(schema.kinds_ == MIXED)
+    if len(mixed):
+        encoded = schema.encode(Z)[0]
+        for j in mixed:
+            found[:, j] = np.isin(encoded[:, j], schema.columns_[j].encoded_atoms)
+    return found
+
+
+def _check_takes_weights(estimator):
+    last = last_step(estimator)
+    if not has_fit_parameter(last, "sample_weight"):
+        raise ValueError(f"{type(last).__name__} takes no sample_weight.")
+
+
+def _fit_weighted(estimator, X, sample_weight):
+    """Fit an estimator, with weights wherever something within it takes them."""
+    if sample_weight is None:
+        return estimator.fit(X, None)  # a frozen one insists on y
+    with config_context(enable_metadata_routing=True):
+        takers = [part for part in _parts(estimator) if has_fit_parameter(part, "sample_weight")]
+        for part in takers:
+            _request_weights(part)
+        return estimator.fit(X, None, **({"sample_weight": sample_weight} if takers else {}))
+
+
+def _parts(estimator):
+    """An estimator and those within, but none that are frozen."""
+    if isinstance(estimator, FrozenEstimator):
+        return []
+    within = [part for part in estimator.get_params().values() if hasattr(part, "get_params")]
+    frozen = [part.estimator for part in within if isinstance(part, FrozenEstimator)]
+    return [estimator, *(p for p in within if not any(p is f for f in frozen))]
+
+
+def _request_weights(part):
+    """Ask for weights, which only reach those who do, unless the user has settled it."""
+    requests = part.get_metadata_routing()
+    for method in ("fit", "score"):
+        request = getattr(getattr(requests, method, None), "requests", {})
+        if request.get("sample_weight", True) is None:
+            getattr(part, f"set_{method}_request")(sample_weight=True)
