@@ -7,6 +7,8 @@ families need belongs to those families.
 
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
+from copy import copy
+from inspect import signature
 from numbers import Integral
 
 import numpy as np
@@ -48,6 +50,12 @@ def check_generator(random_state):
     raise ValueError(
         f"random_state should be an int, a numpy RandomState or Generator, or None; got {random_state!r}."
     )
+
+
+def check_count(count, name):
+    """Refuse what is no positive integer."""
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"{name} should be a positive integer, got {count!r}.")
 
 
 def unwrapped(estimator):
@@ -117,6 +125,113 @@ def is_density(estimator):
     if get_tags(estimator).estimator_type == "density_estimator":
         return True
     return hasattr(estimator, "score_samples") and hasattr(estimator, "sample")
+
+
+def draw_rows(density, n_samples, random_state=None):
+    """Rows drawn from any density with a seed, also from one whose `sample` takes none or gives more than rows.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A fitted density.
+    n_samples : int
+        Number of rows.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the rows. It is used once, whatever number of rows is drawn.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The rows as the density gives them.
+    """
+    seed = int(check_generator(random_state).integers(2**31))
+    if "random_state" in signature(density.sample).parameters:
+        drawn = density.sample(n_samples, random_state=seed)
+    else:  # GaussianMixture draws with the seed that it was fitted with
+        drawn = copy(density).set_params(random_state=seed).sample(n_samples)
+    return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
+def validate_rows(estimator, X, *, reset):
+    """Check the shape and the columns of a table; what its cells hold is looked at when they are encoded.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Whose columns they are.
+    X : {array-like, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    reset : bool
+        Whether the estimator learns the number and the names of the columns, or they are to be those that it knows.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The rows; a DataFrame as it is.
+    """
+    if is_frame(X):
+        for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
+            if size == 0:
+                raise ValueError(
+                    f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
+                )
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+    if isinstance(X, np.ma.MaskedArray):
+        missing = np.nan if X.dtype.kind == "f" else None
+        X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
+    return validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+
+
+@contextmanager
+def restored_on_failure(estimator):
+    """Leave an estimator as it was if what is done within raises an error."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException as error:
+        # An interrupted warm start says that it keeps what it has learnt.
+        if not getattr(error, "keeps_progress", False):
+            vars(estimator).clear()
+            vars(estimator).update(before)
+        raise
+
+
+def check_weights(X, sample_weight):
+    """Weights of rows as float64, refused if one is negative, none is positive, or they are not as many as the rows."""
+    sample_weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if not sample_weight.any():
+        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(sample_weight.sum()):
+            raise ValueError("sample_weight sums to more than float64 can hold; scale it down.")
+    return sample_weight
+
+
+def total_log_likelihood(log_density, sample_weight=None):
+    """Sum of log-densities, in nats.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (n_samples,)
+        Log-densities of rows.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+
+    Returns
+    -------
+    log_likelihood : float
+        The sum.
+    """
+    if sample_weight is not None:
+        sample_weight = check_weights(log_density, sample_weight)
+        counted = sample_weight > 0  # 0 times -inf would be no number
+        log_density = sample_weight[counted] * log_density[counted]
+    return float(np.sum(log_density))
 
 
 class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
@@ -253,23 +368,14 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             self._fit(Z, sample_weight)
         return self
 
-    @contextmanager
     def _restored_on_failure(self):
-        before = vars(self).copy()
-        try:
-            yield
-        except BaseException as error:
-            # An interrupted warm start says that it keeps what it has learnt.
-            if not getattr(error, "keeps_progress", False):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
+        return restored_on_failure(self)
 
     def _start_fit(self, X, sample_weight, *, reset=True):
         """Validate and encode, after learning the schema if `reset`; rows of weight 0 are dropped."""
         X = self._validate(X, reset=reset)
         if sample_weight is not None:
-            sample_weight = _check_weights(X, sample_weight)
+            sample_weight = check_weights(X, sample_weight)
         if reset:
             self.schema_ = ColumnSchema(
                 self.categorical_features,
@@ -288,20 +394,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         return Z, sample_weight
 
     def _validate(self, X, *, reset):
-        if is_frame(X):
-            for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
-                if size == 0:
-                    raise ValueError(
-                        f"Found array with 0 {what} (shape={X.shape}) while a minimum of 1 is required."
-                    )
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return X
-        if isinstance(X, np.ma.MaskedArray):
-            missing = np.nan if X.dtype.kind == "f" else None
-            X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
-        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-            X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
-        return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        return validate_rows(self, X, reset=reset)
 
     def score_samples(self, X):
         """Log-density of each row.
@@ -344,12 +437,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         log_likelihood : float
             The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
         """
-        log_density = self.score_samples(X)
-        if sample_weight is not None:
-            sample_weight = _check_weights(X, sample_weight)
-            counted = sample_weight > 0  # 0 times -inf would be no number
-            log_density = sample_weight[counted] * log_density[counted]
-        return float(np.sum(log_density))
+        return total_log_likelihood(self.score_samples(X), sample_weight)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows.
@@ -376,8 +464,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def _sample(self, n_samples, random_state, draw):
         """Rows that `draw(n_samples, rng)` gives in encoded form."""
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        check_count(n_samples, "n_samples")
         return self.schema_.decode(draw(int(n_samples), check_generator(random_state)))
 
     def __sklearn_tags__(self):
@@ -386,15 +473,3 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         tags.input_tags.string = True
         tags.input_tags.allow_nan = self._takes_missing
         return tags
-
-
-def _check_weights(X, sample_weight):
-    sample_weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
-    if not sample_weight.any():
-        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-    with np.errstate(over="ignore"):
-        if not np.isfinite(sample_weight.sum()):
-            raise ValueError("sample_weight sums to more than float64 can hold; scale it down.")
-    return sample_weight

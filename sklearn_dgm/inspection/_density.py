@@ -1,8 +1,6 @@
 """Picture of a density over the rows that it should describe."""
 
-from copy import copy
 from dataclasses import replace
-from inspect import signature
 from numbers import Integral
 
 import numpy as np
@@ -11,7 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_dgm.base import check_generator, is_density, last_step, unwrapped
+from sklearn_dgm.base import check_generator, draw_rows, is_density, last_step, unwrapped
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, ColumnSchema, is_frame, like_frame
 
 # More columns than that make a corner grid that nobody can read.
@@ -106,16 +104,6 @@ def _feature_indices(features, names):
             "them with features."
         )
     return indices
-
-
-def _sample(density, n_samples, rng):
-    """Rows drawn from any density."""
-    seed = int(rng.integers(2**31))
-    if "random_state" in signature(density.sample).parameters:
-        drawn = density.sample(n_samples, random_state=seed)
-    else:  # GaussianMixture draws with the seed that it was fitted with
-        drawn = copy(density).set_params(random_state=seed).sample(n_samples)
-    return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
 def _is_discrete(column):
@@ -385,7 +373,7 @@ class DensityDisplay:
             ]
             data["grid"], data["density"] = cls._evaluate(density, schema, features, grid)
         else:
-            data["sampled"] = _values(schema, _sample(density, n_samples, rng))[:, features]
+            data["sampled"] = _values(schema, draw_rows(density, n_samples, rng))[:, features]
         if len(rows) > n_samples and len(features) > 1:
             rows = rows[rng.choice(len(rows), n_samples, replace=False)]
         display = cls(columns=columns, rows=rows, estimator_name=type(density).__name__, **data)
