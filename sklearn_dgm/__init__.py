@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TreeAugmentedNaiveBayesClassifier,
     )
     from sklearn_dgm.columns import ColumnSchema
+    from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import BayesianNetworkDisplay, DensityDisplay, TrainingDisplay
@@ -30,6 +31,7 @@ _HOMES = {
     "ColumnSchema": "columns",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
+    "EnsembleDensity": "ensemble",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "TrainingDisplay": "inspection",
