@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks import bayes_nets, generative
 from benchmarks.chow_liu import SEARCH
 from benchmarks.classifiers import CLASSIFIERS, SCORES
+from benchmarks.ensemble import ENSEMBLE, PACKAGES
 from benchmarks.peers import OURS, PEERS
 from benchmarks.published import BINARY
 from benchmarks.remarks import INTRODUCTION, SECTIONS
@@ -127,6 +128,8 @@ def tables_of(suite, records):
         return classifier_tables(records)
     if suite in GENERATIVE:
         return tables_of_means(records, *GENERATIVE[suite])
+    if suite == "ensemble":
+        return [ensemble_table(records)]
     return flat_tables(suite, records)
 
 
@@ -336,6 +339,22 @@ def mean_over_seeds(values):
         return ""
     error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{error}"
+
+
+def ensemble_table(records):
+    """Log-likelihoods of an ensemble and its members, and how far it is ahead of the best of them."""
+    header = ["data", "rows", "columns", "seeds", ENSEMBLE, *PACKAGES, "less the best", "weights"]
+    rows = []
+    for name, row in by_peer(records, [ENSEMBLE, *PACKAGES]).items():
+        size, columns, _, seeds = about(row)
+        cells = [name, size, columns, seeds, *map(likelihood, row.values())]
+        if all(summary and "gap" not in summary for summary in row.values()):
+            best = max((row[peer] for peer in PACKAGES), key=lambda s: s["log_likelihood"])
+            lead = f"{best['difference']:+.3f} ± {best['standard_error']:.3f}"
+            weights = row[ENSEMBLE]["weights"].values()
+            cells += [lead, ", ".join(f"{weight:.2f}" for weight in weights)]
+        rows.append([*cells, *[""] * (len(header) - len(cells))])
+    return table(header, rows)
 
 
 def classifier_tables(records):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
+    from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
@@ -41,6 +42,7 @@ _HOMES = {
     "DensityOutlierDetector": "outlier",
     "GenerativeClassifier": "generative",
     "GenerativeOverSampler": "generative",
+    "EnsembleDensity": "ensemble",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",

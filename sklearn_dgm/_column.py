@@ -161,7 +161,7 @@ def as_float(raw, clock=None):
     try:
         x = np.asarray(raw.values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise type(error)(
             f"could not convert {raw.where} to numbers: {error}; if it holds categories, let "
             "categorical_features or column_kinds say so."
         ) from error

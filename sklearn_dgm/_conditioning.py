@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._frames import fill, is_frame, raw_columns
-from sklearn_dgm._prediction import ColumnPrediction, check_count, resample
+from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._quadrature import integrate
-from sklearn_dgm.base import BaseDensity, check_generator
+from sklearn_dgm.base import BaseDensity, check_count, check_generator
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, _position_of
 
 # Completions of a row, for a few draws and for the distribution of a number.

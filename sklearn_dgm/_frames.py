@@ -42,6 +42,25 @@ def like_frame(values, X):
     return type(X)(values, schema=X.columns)
 
 
+def stacked(tables):
+    """Tables with the same columns below each other.
+
+    Parameters
+    ----------
+    tables : list of {ndarray, DataFrame}
+        All of them arrays, or DataFrames of one library.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Their rows; a DataFrame has a new index.
+    """
+    if not is_frame(tables[0]):
+        return np.concatenate(tables)
+    frames = [nw.from_native(table, eager_only=True) for table in tables]
+    return nw.maybe_reset_index(nw.concat(frames)).to_native()
+
+
 class Clock(NamedTuple):
     """How times become numbers: days (of dates) or seconds since a start, which is a whole number of them.
 

@@ -1,17 +1,9 @@
 """The distribution of one column in each row of a table."""
 
-from numbers import Integral
-
 import numpy as np
 
-from sklearn_dgm.base import check_generator
+from sklearn_dgm.base import check_count, check_generator
 from sklearn_dgm.columns import CATEGORICAL
-
-
-def check_count(count, name):
-    """Refuse what is no positive integer."""
-    if not isinstance(count, Integral) or count < 1:
-        raise ValueError(f"{name} should be a positive integer, got {count!r}.")
 
 
 def resample(weight, n_draws, rng):

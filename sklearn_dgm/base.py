@@ -212,6 +212,12 @@ def check_weights(X, sample_weight):
     return sample_weight
 
 
+def check_count(count, name):
+    """Refuse what is no positive integer."""
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"{name} should be a positive integer, got {count!r}.")
+
+
 def draw_rows(density, n_samples, random_state=None):
     """Rows drawn from any fitted density.
 
@@ -235,6 +241,28 @@ def draw_rows(density, n_samples, random_state=None):
     else:  # GaussianMixture draws with the seed that it was fitted with
         drawn = copy(density).set_params(random_state=seed).sample(n_samples)
     return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
+def total_log_likelihood(log_density, sample_weight=None):
+    """Sum of log-densities, in nats.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (n_samples,)
+        Log-densities of rows.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+
+    Returns
+    -------
+    log_likelihood : float
+        The sum.
+    """
+    if sample_weight is not None:
+        sample_weight = check_weights(log_density, sample_weight)
+        counted = sample_weight > 0  # 0 times -inf would be no number
+        log_density = sample_weight[counted] * log_density[counted]
+    return float(np.sum(log_density))
 
 
 class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
@@ -468,12 +496,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         log_likelihood : float
             The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
         """
-        log_density = self.score_samples(X)
-        if sample_weight is not None:
-            sample_weight = check_weights(X, sample_weight)
-            counted = sample_weight > 0  # 0 times -inf would be no number
-            log_density = sample_weight[counted] * log_density[counted]
-        return float(np.sum(log_density))
+        return total_log_likelihood(self.score_samples(X), sample_weight)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows.
@@ -500,8 +523,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     def _sample(self, n_samples, random_state, draw):
         """Rows that `draw(n_samples, rng)` gives in encoded form."""
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        check_count(n_samples, "n_samples")
         return self.schema_.decode(draw(int(n_samples), check_generator(random_state)))
 
     def __sklearn_tags__(self):

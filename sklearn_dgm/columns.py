@@ -27,7 +27,15 @@ from sklearn_dgm._column import (
     location_and_scale,
     share_of_new,
 )
-from sklearn_dgm._frames import Clock, fill, is_frame, like_frame, raw_columns, template_of
+from sklearn_dgm._frames import (
+    Clock,
+    fill,
+    is_frame,
+    like_frame,
+    raw_columns,
+    stacked,
+    template_of,
+)
 from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties
 
 __all__ = [
@@ -41,6 +49,7 @@ __all__ = [
     "ColumnSchema",
     "is_frame",
     "like_frame",
+    "stacked",
 ]
 
 KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)

@@ -1,7 +1,5 @@
 """Densities behind transformers, in the units of the rows that are handed in."""
 
-from numbers import Integral
-
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
@@ -19,7 +17,8 @@ from sklearn_dgm._jacobians import DifferentiableFunctionTransformer, log_abs_de
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
-    check_weights,
+    BaseDensity,
+    check_count,
     draw_rows,
     is_density,
     last_step,
@@ -297,8 +296,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             If `n_samples` is not a positive integer.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        check_count(n_samples, "n_samples")
         rng = check_generator(random_state)
         drawn, n_drawn = [], 0
         for _ in range(MAX_ROUNDS):

@@ -1,7 +1,5 @@
 """Imputation by a density: missing cells are filled with what the density says of them, given the others."""
 
-from numbers import Integral
-
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
@@ -14,7 +12,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm.base import check_generator, unwrapped, validate_table
+from sklearn_dgm.base import check_count, check_generator, unwrapped, validate_table
 
 
 class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
@@ -167,8 +165,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
             If `n_imputations` is not a positive integer, and as `transform` does.
         """
         density = self._check(X)
-        if not isinstance(n_imputations, Integral) or n_imputations < 1:
-            raise ValueError(f"n_imputations should be a positive integer, got {n_imputations!r}.")
+        check_count(n_imputations, "n_imputations")
         rng = check_generator(self.random_state)
         return [density.conditional_sample(X, random_state=rng) for _ in range(n_imputations)]
 

@@ -1,14 +1,18 @@
-"""The scorer, over densities whose own `score` means different things."""
+"""Scores of densities whose own `score` means different things, comparisons, and two-sample metrics."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import sklearn
 from scipy import stats
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.neighbors import KernelDensity
@@ -16,7 +20,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_dgm import HistogramDensity
-from sklearn_dgm.metrics import mean_log_likelihood
+from sklearn_dgm.metrics import (
+    bits_per_dim,
+    classifier_two_sample_test,
+    compare_densities,
+    energy_distance,
+    maximum_mean_discrepancy,
+    mean_log_likelihood,
+    nearest_record_distances,
+    neg_bits_per_dim,
+)
 
 
 @pytest.fixture
@@ -114,3 +127,328 @@ def test_what_is_no_density_is_refused(X, estimator, message):
 def test_unfitted(X, estimator):
     with pytest.raises(NotFittedError):
         mean_log_likelihood(estimator, X)
+
+
+def test_standard_error(X):
+    density = KernelDensity().fit(X)
+    scores = density.score_samples(X)
+    mean, error = mean_log_likelihood(density, X, return_std_error=True)
+    assert mean == mean_log_likelihood(density, X)
+    assert error == pytest.approx(stats.sem(scores))
+    weight = np.arange(len(X)) + 1.0
+    _, error = mean_log_likelihood(density, X, sample_weight=weight, return_std_error=True)
+    rng = np.random.default_rng(0)
+    picks = rng.integers(len(X), size=(4000, len(X)))
+    means = np.average(scores[picks], axis=1, weights=weight[picks])
+    assert error == pytest.approx(means.std(), rel=0.1)
+    _, scaled = mean_log_likelihood(density, X, sample_weight=weight / 99, return_std_error=True)
+    assert scaled == pytest.approx(error)
+
+
+def test_no_standard_error_of_one_row_or_of_impossible_ones(X):
+    density = HistogramDensity(bins=2).fit([[0.0], [1.0]])
+    for rows in ([[0.5]], [[0.5], [5.0]]):
+        assert np.isnan(mean_log_likelihood(density, rows, return_std_error=True)[1])
+
+
+def test_bits_per_dim(X):
+    density = KernelDensity().fit(X)
+    nats, error = mean_log_likelihood(density, X, return_std_error=True)
+    bits, error_of_bits = bits_per_dim(density, X, return_std_error=True)
+    assert bits == pytest.approx(-nats / (2 * np.log(2)))
+    assert error_of_bits == pytest.approx(error / (2 * np.log(2)))
+    assert neg_bits_per_dim(density, X) == pytest.approx(-bits)
+    one = make_pipeline(PCA(1), KernelDensity()).fit(X)
+    assert bits_per_dim(one, X) == pytest.approx(-mean_log_likelihood(one, X) / np.log(2))
+    grid = {"bandwidth": [0.01, 0.5, 100.0]}
+    by_bits, by_nats = (
+        GridSearchCV(KernelDensity(), grid, scoring=scoring).fit(X)
+        for scoring in (neg_bits_per_dim, mean_log_likelihood)
+    )
+    assert by_bits.best_params_ == by_nats.best_params_
+    impossible = HistogramDensity(bins=2).fit([[0.0], [1.0]])
+    assert bits_per_dim(impossible, [[5.0]]) == np.inf
+    with pytest.raises(TypeError, match="bits_per_dim needs a density"):
+        bits_per_dim(IsolationForest().fit(X), X)
+
+
+DENSITIES = {
+    "narrow": KernelDensity(bandwidth=0.3),
+    "wide": KernelDensity(bandwidth=3.0),
+    "normal": GaussianMixture(),
+}
+
+
+def test_compare_densities(X):
+    folds = KFold(4, shuffle=True, random_state=1)
+    frame = compare_densities(DENSITIES, X, folds)
+    scores = {}
+    for name, density in DENSITIES.items():
+        scores[name] = np.empty(len(X))
+        for train, test in folds.split(X):
+            scores[name][test] = density.fit(X[train]).score_samples(X[test])
+    best = max(scores, key=lambda name: scores[name].mean())
+    assert frame.index[0] == best
+    assert frame["log_likelihood"].is_monotonic_decreasing
+    for name, values in scores.items():
+        row = frame.loc[name]
+        assert row["log_likelihood"] == pytest.approx(values.mean())
+        assert row["std_error"] == pytest.approx(stats.sem(values))
+        assert row["difference"] == pytest.approx((values - scores[best]).mean())
+        expected = stats.sem(values - scores[best])
+        assert row["difference_std_error"] == pytest.approx(expected)
+        assert row["n_impossible"] == 0
+    against = compare_densities(list(DENSITIES.items()), X, folds, baseline="wide")
+    assert against.loc["wide", ["difference", "difference_std_error"]].tolist() == [0, 0]
+    expected = frame["log_likelihood"] - frame.loc["wide", "log_likelihood"]
+    assert against["difference"].tolist() == pytest.approx(expected.tolist())
+
+
+def test_a_small_difference_is_seen_where_means_are_uncertain(X):
+    near = {str(bandwidth): KernelDensity(bandwidth=bandwidth) for bandwidth in (1.0, 1.1)}
+    frame = compare_densities(near, X, random_state=0, baseline="1.0")
+    row = frame.loc["1.1"]
+    assert row["difference_std_error"] < 0.5 * row["std_error"]
+    assert row["difference"] < -2 * row["difference_std_error"]
+
+
+def test_compare_densities_is_seeded(X):
+    members = {"mixture": GaussianMixture(3, init_params="random"), "normal": GaussianMixture()}
+    first, same, parallel, other = (
+        compare_densities(members, X, random_state=seed, n_jobs=n_jobs)
+        for seed, n_jobs in ((0, None), (0, None), (0, 2), (1, None))
+    )
+    assert first.equals(same)
+    assert first.equals(parallel)
+    assert not first.equals(other)
+
+
+def test_compare_densities_counts_impossible_rows(X):
+    members = {
+        "histogram": HistogramDensity(bins=3),
+        "other": HistogramDensity(bins=3),
+        "normal": GaussianMixture(),
+    }
+    frame = compare_densities(members, X, random_state=0)
+    assert frame.index[0] == "normal"
+    impossible = frame.loc["histogram"]
+    assert impossible["n_impossible"] > 0
+    assert impossible["log_likelihood"] == impossible["difference"] == -np.inf
+    assert np.isnan(impossible["difference_std_error"])
+    assert compare_densities(members, X, random_state=0, baseline="other").loc[
+        "histogram", "difference"
+    ] == pytest.approx(0)
+
+
+def test_what_cannot_be_compared(X):
+    with pytest.raises(ValueError, match="column 'n' is continuous for 'kernel' and counted for"):
+        compare_densities(
+            {"kernel": KernelDensity(), "histogram": HistogramDensity(alpha=1)},
+            pd.DataFrame({"n": np.arange(20) % 5}),
+        )
+    with pytest.raises(ValueError, match="'scaled' is a Pipeline"):
+        compare_densities({"scaled": make_pipeline(StandardScaler(), KernelDensity())}, X)
+    with pytest.raises(TypeError, match="'forest' should be a density"):
+        compare_densities({"forest": IsolationForest()}, X)
+    with pytest.raises(ValueError, match="baseline is 'kernl'"):
+        compare_densities({"kernel": KernelDensity()}, X, baseline="kernl")
+    with pytest.raises(ValueError, match="empty"):
+        compare_densities({}, X)
+    with pytest.raises(ValueError, match="different names"):
+        compare_densities([("a", KernelDensity()), ("a", KernelDensity())], X)
+    with pytest.raises(ValueError, match="NaN in column 1, row 2"):
+        compare_densities({"kernel": KernelDensity()}, np.array([[1, 1], [2, 2], [3, np.nan]]))
+
+
+def samples(n=40, m=30, shift=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 2)), rng.normal([shift, 0], [1, 2], (m, 2))
+
+
+def standardised(*tables):
+    pooled = np.concatenate(tables)
+    return [(table - pooled.mean(axis=0)) / pooled.std(axis=0) for table in tables]
+
+
+def test_energy_distance_by_its_definition():
+    x, y = samples()
+    a, b = standardised(x, y)
+    squared = 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
+    assert energy_distance(x, y).statistic == pytest.approx(np.sqrt(squared))
+    a, b = a[:, 0], b[:, 0]
+    expected = stats.energy_distance(a, b)
+    assert energy_distance(x[:, :1], y[:, :1]).statistic == pytest.approx(expected)
+    assert energy_distance(x, x).statistic == pytest.approx(0, abs=1e-4)
+
+
+def test_maximum_mean_discrepancy_by_its_definition():
+    x, y = samples()
+    a, b = standardised(x, y)
+    for bandwidth in ("median", 0.7):
+        pairs = cdist(np.concatenate([a, b]), np.concatenate([a, b]))
+        width = np.median(pairs[np.triu_indices(70, 1)]) if bandwidth == "median" else bandwidth
+
+        def kernel(p, q, width=width):
+            return np.exp(-(np.sum((p - q) ** 2)) / (2 * width**2))
+
+        xx = np.mean([kernel(p, q) for i, p in enumerate(a) for j, q in enumerate(a) if i != j])
+        yy = np.mean([kernel(p, q) for i, p in enumerate(b) for j, q in enumerate(b) if i != j])
+        xy = np.mean([kernel(p, q) for p in a for q in b])
+        found = maximum_mean_discrepancy(x, y, bandwidth=bandwidth).statistic
+        assert found == pytest.approx(xx + yy - 2 * xy)
+
+
+@pytest.mark.parametrize("metric", [energy_distance, maximum_mean_discrepancy])
+def test_permutations(metric):
+    x, y = samples(shift=0)[0], samples(seed=1)[0]
+    pvalues = [
+        metric(*np.split(np.random.default_rng(seed).normal(size=(30, 2)), 2), random_state=0)
+        for seed in range(200)
+    ]
+    pvalues = np.array([found.pvalue for found in pvalues])
+    assert stats.kstest(pvalues, "uniform").pvalue > 0.001
+    assert metric(x, y + 1, random_state=0).pvalue == pytest.approx(1 / 201)
+    first, same = (metric(x, y, random_state=0) for _ in range(2))
+    assert first == same
+    with sklearn.config_context(working_memory=0.001):
+        assert metric(x, y, random_state=0) == pytest.approx(first)
+    assert np.isnan(metric(x, y, n_permutations=0).pvalue)
+    with pytest.raises(ValueError, match="'n_permutations' parameter"):
+        metric(x, y, n_permutations=-1)
+
+
+def test_a_table_of_copies():
+    x = np.repeat([[1.0, 2.0]], 5, axis=0)
+    assert energy_distance(x, x, random_state=0) == (0, 1)
+    assert maximum_mean_discrepancy(x, x, random_state=0) == (0, 1)
+    assert classifier_two_sample_test(x, x, random_state=0) == (0.5, 0.5, 1)
+    with pytest.raises(ValueError, match="two rows at least"):
+        maximum_mean_discrepancy(x, x[:1])
+
+
+def mixed(n, odds, seed):
+    rng = np.random.default_rng(seed)
+    city = rng.choice(["Oslo", "Rome"], n, p=[odds, 1 - odds])
+    return pd.DataFrame({"x": rng.normal(size=n), "city": city, "count": rng.poisson(3, n)})
+
+
+def as_polars(frame):
+    return pl.DataFrame({name: x.tolist() for name, x in frame.items()})
+
+
+METRICS = [
+    energy_distance,
+    maximum_mean_discrepancy,
+    lambda x, y, **options: classifier_two_sample_test(
+        x, y, classifier=LogisticRegression(), **options
+    ),
+]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=["energy", "mmd", "classifier"])
+@pytest.mark.parametrize("convert", [lambda frame: frame, as_polars], ids=["pandas", "polars"])
+def test_categories_are_seen(metric, convert):
+    real, same, other = (convert(mixed(150, *of)) for of in ((0.5, 0), (0.5, 1), (0.9, 2)))
+    assert metric(real, same, random_state=0).pvalue > 0.05
+    assert metric(real, other, random_state=0).pvalue < 0.01
+    reordered = other[["count", "x", "city"]]
+    assert metric(real, reordered, random_state=0) == metric(real, other, random_state=0)
+
+
+def test_two_categories_are_at_distance_one():
+    real = pd.DataFrame({"a": ["u", "v"], "b": ["p", "p"]})
+    found = nearest_record_distances(real, pd.DataFrame({"a": ["w", "u"], "b": ["p", "q"]}))
+    np.testing.assert_allclose(found.to_train, [1, 1])
+
+
+@pytest.mark.parametrize(
+    "metric", [*METRICS, nearest_record_distances], ids=["energy", "mmd", "classifier", "nearest"]
+)
+def test_tables_that_do_not_match(metric):
+    frame = mixed(20, 0.5, 0)
+    with pytest.raises(ValueError, match=r"(real|train) and sampled should have the same columns"):
+        metric(frame, frame.rename(columns={"x": "y"}))
+    with pytest.raises(TypeError, match="should both be arrays, or DataFrames of one library"):
+        metric(frame, frame.to_numpy())
+    with pytest.raises(ValueError, match="same columns; got 2 and 1"):
+        metric(np.zeros((5, 2)), np.zeros((5, 1)))
+    with pytest.raises(ValueError, match="0 sample"):
+        metric(frame, frame[:0])
+    holes = frame.assign(x=np.nan)
+    if metric is not METRICS[2]:
+        with pytest.raises(ValueError, match="NaN in column 'x', row 20"):
+            metric(frame, holes)
+
+
+def test_classifier_two_sample_test_by_a_single_split():
+    x, y = samples(60, 60)
+    a, b = standardised(x, y)
+    Z, label = np.concatenate([a, b]), np.repeat([0, 1], 60)
+    train, test = np.arange(120) % 2 == 0, np.arange(120) % 2 == 1
+    split = [(np.flatnonzero(train), np.flatnonzero(test))]
+    found = classifier_two_sample_test(x, y, classifier=LogisticRegression(), cv=split)
+    fitted = LogisticRegression().fit(Z[train], label[train])
+    scores = fitted.predict_proba(Z[test])[:, 1]
+    assert found.auc == pytest.approx(roc_auc_score(label[test], scores))
+    assert found.accuracy == pytest.approx(fitted.score(Z[test], label[test]))
+    u = stats.mannwhitneyu(
+        scores[label[test] == 1], scores[label[test] == 0], alternative="greater"
+    )
+    assert found.pvalue == pytest.approx(u.pvalue)
+
+
+def test_classifier_two_sample_test_keeps_its_level():
+    pvalues = [
+        classifier_two_sample_test(
+            *np.split(np.random.default_rng(seed).normal(size=(60, 2)), 2),
+            classifier=LogisticRegression(),
+            cv=5,
+            random_state=seed,
+        ).pvalue
+        for seed in range(50)
+    ]
+    assert np.mean(np.array(pvalues) < 0.1) <= 0.1
+
+
+def test_the_default_classifier_takes_missing_cells():
+    real, drawn = mixed(120, 0.5, 0), mixed(120, 0.5, 1)
+    drawn.loc[::2, "x"] = np.nan
+    drawn.loc[::3, "city"] = None
+    first, same = (classifier_two_sample_test(real, drawn, random_state=0) for _ in range(2))
+    assert first == same
+    assert first.pvalue < 0.01
+    with pytest.raises(ValueError, match="'classifier' parameter"):
+        classifier_two_sample_test(real, drawn, classifier="forest")
+
+
+def test_nearest_record_distances_by_search():
+    train, drawn = samples()
+    holdout = samples(seed=1)[0]
+    a, b, c = standardised(train, drawn, holdout)
+    found = nearest_record_distances(train, drawn, holdout)
+    np.testing.assert_allclose(found.to_train, cdist(b, a).min(axis=1))
+    np.testing.assert_allclose(found.to_holdout, cdist(b, c).min(axis=1))
+    closer = cdist(b, a).min(axis=1) < cdist(b, c).min(axis=1)
+    assert found.closer_to_train == pytest.approx(closer.mean())
+    alone = nearest_record_distances(train, drawn)
+    assert alone.to_holdout is alone.closer_to_train is alone.holdout_copies is None
+
+
+def test_fresh_rows_are_as_close_as_the_numbers_of_rows_say():
+    rng = np.random.default_rng(0)
+    train, holdout, fresh = (rng.normal(size=(n, 3)) for n in (900, 300, 3000))
+    found = nearest_record_distances(train, fresh, holdout)
+    assert found.expected_share == 0.75
+    assert found.closer_to_train == pytest.approx(0.75, abs=0.05)
+    few = rng.integers(2, size=(1000, 2))
+    found = nearest_record_distances(few[:300], few[400:], few[300:400])
+    assert found.closer_to_train == pytest.approx(found.expected_share)
+    assert found.train_copies == found.holdout_copies == 600
+
+
+def test_copies_are_counted():
+    rng = np.random.default_rng(0)
+    train, holdout = rng.normal(1e3, 5, (50, 8)), rng.normal(1e3, 5, (50, 8))
+    drawn = np.concatenate([train[:7], holdout[:3], rng.normal(1e3, 5, (20, 8))])
+    found = nearest_record_distances(train, drawn, holdout)
+    assert (found.train_copies, found.holdout_copies) == (7, 3)

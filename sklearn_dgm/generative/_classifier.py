@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm.base import (
+    check_count,
     check_generator,
     check_weights,
     draw_rows,
@@ -395,8 +396,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
             If `n_samples` is not a positive integer, or `y` holds what is no class or has another length.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples should be a positive integer, got {n_samples!r}.")
+        check_count(n_samples, "n_samples")
         rng = check_generator(random_state)
         place = self._places_to_draw(int(n_samples), y, rng)
         parts = [

@@ -1,0 +1,212 @@
+"""Several densities of one table side by side: what each of them sees, on which measure, and what it says of held-out rows."""
+
+from inspect import isclass
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import KFold, check_cv
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import has_fit_parameter
+
+from sklearn_dgm.base import is_density, last_step, unwrapped
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, is_frame, like_frame
+
+# Of two kinds of scores the one that says less.
+SCORE_KINDS = ("exact", "lower bound", "estimate")
+
+
+def check_densities(estimators):
+    """Refuse what is no list of names and densities of the same rows.
+
+    Parameters
+    ----------
+    estimators : list of tuple
+        Names and unfitted densities.
+
+    Raises
+    ------
+    TypeError
+        If an estimator is no density.
+    ValueError
+        If two have the same name, or one is a Pipeline, whose density is one of other rows.
+    """
+    names = [name for name, _ in estimators]
+    if len(set(names)) < len(names):
+        raise ValueError(f"estimators have to have different names, got {names}.")
+    for name, estimator in estimators:
+        if isclass(estimator):
+            raise TypeError(f"{name!r} is the class {estimator.__name__}; hand in an instance.")
+        if isinstance(unwrapped(estimator), Pipeline):
+            raise ValueError(
+                f"{name!r} is a Pipeline, whose density is one of the transformed rows, in their units, and no match for "
+                "those of X; transform the rows before, the same for all."
+            )
+        if not is_density(estimator):
+            raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")
+
+
+def takes_tables(density):
+    """Whether a density knows what to do with categories and times, or wants numbers alone."""
+    tags = get_tags(last_step(density)).input_tags
+    return tags.categorical or tags.string
+
+
+def schema_of_numbers(densities, X):
+    """The way from a table to the numbers that some of the densities want, None if all take it as it is."""
+    if all(map(takes_tables, densities)):
+        return None
+    allow_nan = all(get_tags(density).input_tags.allow_nan for density in densities)
+    return ColumnSchema(None, None, standardize=False, missing=allow_nan).fit(X)
+
+
+def as_taken(density, X, schema):
+    """The rows in the form that a density wants."""
+    return X if takes_tables(density) else like_frame(schema.encode(X)[0], X)
+
+
+def fit_density(density, X, sample_weight=None):
+    """Fit a density, with the weights if it takes such."""
+    weighs = sample_weight is not None and has_fit_parameter(last_step(density), "sample_weight")
+    # A frozen one insists on y.
+    return density.fit(X, None, **({"sample_weight": sample_weight} if weighs else {}))
+
+
+def seeded(density, rng):
+    """A clone in which each `random_state` that is None is a seed."""
+    density = clone(density)
+    parameters = density.get_params()
+    seeds = {
+        name: int(rng.integers(2**31))
+        for name in sorted(parameters)
+        if name.split("__")[-1] == "random_state" and parameters[name] is None
+    }
+    if seeds:  # a frozen one has no parameters to set
+        density.set_params(**seeds)
+    return density
+
+
+def fit_densities(estimators, X, schema, sample_weight=None, n_jobs=None):
+    """Fit named densities side by side, and check that they are on one measure."""
+    fitted = Parallel(n_jobs=n_jobs)(
+        delayed(fit_density)(density, as_taken(density, X, schema), sample_weight)
+        for _, density in estimators
+    )
+    _check_same_measure([name for name, _ in estimators], list(map(_measures, fitted)), X)
+    return fitted
+
+
+def folds_of(cv, X, rng):
+    """Pairs of training and test rows, in which each row is held out once.
+
+    Parameters
+    ----------
+    cv : int, cross-validation generator, iterable or None
+        As scikit-learn has it, but that rows are shuffled if it is a number of folds.
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    rng : numpy.random.Generator
+        Shuffles them.
+
+    Returns
+    -------
+    folds : list of tuple
+        Indices of training and of test rows.
+    """
+    if cv is None or isinstance(cv, Integral):
+        # Many tables are sorted, and a fold of them would be like no other.
+        cv = KFold(5 if cv is None else cv, shuffle=True, random_state=int(rng.integers(2**31)))
+    folds = list(check_cv(cv).split(X))
+    held_out = np.sort(np.concatenate([test for _, test in folds]))
+    if not np.array_equal(held_out, np.arange(X.shape[0])):
+        raise ValueError(
+            f"cv should hold out each row exactly once, as KFold does; {type(cv).__name__} does not."
+        )
+    return folds
+
+
+def held_out_log_densities(estimators, X, schema, folds, sample_weight=None, n_jobs=None):
+    """What densities say of rows that they were not fitted to.
+
+    Parameters
+    ----------
+    estimators : list of tuple
+        Names and densities, which are cloned.
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    schema : ColumnSchema or None
+        What `schema_of_numbers` gave.
+    folds : list of tuple
+        Indices of training and of test rows, the same for all densities.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights for those that take such.
+    n_jobs : int, default=None
+        Number of fits at the same time.
+
+    Returns
+    -------
+    log_density : ndarray of shape (n_samples, n_estimators)
+        Log-densities, each by a fit without the fold of the row.
+    """
+    found = Parallel(n_jobs=n_jobs)(
+        delayed(_fit_and_score)(density, as_taken(density, X, schema), fold, sample_weight)
+        for fold in folds
+        for _, density in estimators
+    )
+    names = [name for name, _ in estimators]
+    log_density = np.empty((X.shape[0], len(names)))
+    for i, (_, test) in enumerate(folds):
+        of_fold = found[i * len(names) : (i + 1) * len(names)]
+        _check_same_measure(names, [measures for _, measures in of_fold], X)
+        log_density[test] = np.column_stack([scores for scores, _ in of_fold])
+    for name, scores in zip(names, log_density.T, strict=True):
+        if not (scores < np.inf).all():
+            raise ValueError(f"{name!r} gives a held-out row a log-density of NaN or infinity.")
+    return log_density
+
+
+def _fit_and_score(density, X, fold, sample_weight):
+    train, test = fold
+    weight = None if sample_weight is None else sample_weight[train]
+    fitted = fit_density(clone(density), _safe_indexing(X, train), weight)
+    return fitted.score_samples(_safe_indexing(X, test)), _measures(fitted)
+
+
+def _measures(density):
+    """The measure that a density has on each column, None if it does not say."""
+    fitted = last_step(density)
+    if not takes_tables(fitted):
+        return ["continuous"] * fitted.n_features_in_
+    schema = getattr(fitted, "schema_", None)
+    return schema and [_measure(column) for column in schema.columns_]
+
+
+def _measure(column):
+    if column.kind in (INTEGER, CATEGORICAL):
+        return "counted"
+    if column.kind == MIXED:
+        return f"continuous with mass at {', '.join(f'{atom:.6g}' for atom in column.atoms)}"
+    return "continuous"
+
+
+def _check_same_measure(names, measures, X):
+    """A probability is no match for a density, neither in a sum nor in a comparison."""
+    labels = X.columns if is_frame(X) else range(X.shape[1])
+    known = [(name, of) for name, of in zip(names, measures, strict=True) if of is not None]
+    for name, of in known[1:]:
+        first_name, first = known[0]
+        for label, theirs, own in zip(labels, first, of, strict=True):
+            if own != theirs:
+                raise ValueError(
+                    f"column {label!r} is {theirs} for {first_name!r} and {own} for {name!r}, so that their "
+                    "densities are not on one measure; let column_kinds, integer_features or categorical_features "
+                    "of one of them say what the other does."
+                )
+
+
+def worst_score_kind(densities):
+    """What the scores of several densities are together."""
+    kinds = [getattr(last_step(density), "score_kind_", "exact") for density in densities]
+    return max(kinds, key=SCORE_KINDS.index)

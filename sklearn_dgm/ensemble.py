@@ -1,0 +1,407 @@
+"""A mixture of densities of any kind, whose weights say how far each is to be trusted."""
+
+from numbers import Integral
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.base import DensityMixin, MetaEstimatorMixin, _fit_context
+from sklearn.utils import Bunch, _safe_indexing, get_tags
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import _BaseComposition, available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._held_out import (
+    as_taken,
+    check_densities,
+    fit_densities,
+    folds_of,
+    held_out_log_densities,
+    schema_of_numbers,
+    seeded,
+    takes_tables,
+    worst_score_kind,
+)
+from sklearn_dgm.base import (
+    check_count,
+    check_generator,
+    check_weights,
+    draw_rows,
+    last_step,
+    restored_on_failure,
+    total_log_likelihood,
+    validate_table,
+)
+from sklearn_dgm.columns import is_frame, stacked
+
+# Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by no
+# more than the logarithm of the number of densities over the number of steps.
+TOLERANCE = 1e-5
+MAX_STEPS = 10_000
+
+
+def _all_can_sample(ensemble):
+    densities = getattr(ensemble, "estimators_", None) or ensemble._members()[1]
+    return all(hasattr(last_step(density), "sample") for density in densities)
+
+
+class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
+    """Mixture of different densities, weighted by what they say of held-out rows.
+
+    The density of a row is the weighted mean of its densities under the members, such as a kernel density, a histogram
+    and a network. The default weights, by stacking [1]_ [2]_, maximise the likelihood of rows that were held out in
+    cross-validation, where the mixture is at least as likely as its best member.
+
+    Parameters
+    ----------
+    estimators : list of tuple
+        Names and densities, as in :class:`sklearn.ensemble.VotingClassifier`. One that is "drop" is left out, which
+        :meth:`set_params` can do, too. Searches over a density are taken, pipelines are not: see the notes.
+    weights : {"stacking", "equal"} or array-like of shape (n_estimators,), default="stacking"
+        How the weights are found; or the weights themselves, which are scaled to a sum of 1. Those of dropped densities
+        do not count.
+    cv : int, cross-validation generator or iterable, default=5
+        How rows are held out for stacking, each of them once. With an int, they are shuffled into so many folds.
+    n_jobs : int, default=None
+        Number of densities fitted at the same time; None is 1, -1 all processors. The result does not depend on it.
+    random_state : int, RandomState or None, default=None
+        Seed of the folds, and of those members whose own `random_state` is None.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The members, fitted to all rows.
+    named_estimators_ : :class:`~sklearn.utils.Bunch`
+        The same by name; "drop" where one is left out.
+    weights_ : ndarray of shape (n_members,)
+        Their weights, which are not negative and sum to 1.
+    cv_log_likelihood_ : ndarray of shape (n_members,)
+        Mean log-density of held-out rows under each member, in nats per row, by which stacking chose; `-inf` of one that
+        calls a row impossible. Only with ``weights="stacking"``.
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns: the weakest that a member has.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    sklearn_dgm.metrics.compare_densities : Whether differences between densities are real.
+
+    Notes
+    -----
+    The members have to be densities on one reference measure. The densities of scikit-learn take every column for
+    continuous, those of this package count integers and categories. Where members differ, `fit` raises an error that
+    names the column, and ``integer_features=None`` or `column_kinds` makes them agree. A pipeline with a scaler has a
+    density per standard deviation, not per unit of X, so that it is an error, too; put the ensemble into the pipeline
+    instead, behind the scaler.
+
+    Stacking weights are found by expectation and maximisation. A row that every member calls impossible has no say
+    in them. A member that was fitted beforehand (:class:`~sklearn.frozen.FrozenEstimator`) gets too much weight if it has
+    seen the rows.
+
+    Categories and times go to the members that take them; the others are given numbers. Weights of rows count in stacking,
+    and in the fits of the members that take such; :class:`~sklearn.mixture.GaussianMixture` does not.
+
+    References
+    ----------
+    .. [1] P. Smyth, D. Wolpert, "Stacked density estimation", Advances in Neural Information Processing Systems 10
+       (1998)
+    .. [2] P. Smyth, D. Wolpert, "Linearly combining density estimators via stacking", Machine Learning 36 (1999),
+       https://doi.org/10.1023/A:1007511322260
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from sklearn.neighbors import KernelDensity
+    >>> from sklearn_dgm import EnsembleDensity
+    >>> X = load_iris().data
+    >>> members = [("kernel", KernelDensity(bandwidth=0.3)), ("mixture", GaussianMixture(3))]
+    >>> ensemble = EnsembleDensity(members, random_state=0).fit(X)
+    >>> ensemble.cv_log_likelihood_.round(1), ensemble.weights_.round(1)
+    (array([-2.2, -1.6]), array([0.1, 0.9]))
+    >>> ensemble.score_samples(X).shape, ensemble.sample(5, random_state=0).shape
+    ((150,), (5, 4))
+    """
+
+    _parameter_constraints: dict = {
+        "estimators": [list],
+        "weights": [StrOptions({"stacking", "equal"}), "array-like"],
+        "cv": ["cv_object"],
+        "n_jobs": [None, Integral],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, estimators, *, weights="stacking", cv=5, n_jobs=None, random_state=None):
+        self.estimators = estimators
+        self.weights = weights
+        self.cv = cv
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def get_params(self, deep=True):
+        """Parameters of the ensemble and of its members.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether the members and their parameters are among them, under their names.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        return self._get_params("estimators", deep=deep)
+
+    def set_params(self, **params):
+        """Set parameters of the ensemble, of members (``kernel__bandwidth=0.2``), or whole members (``kernel="drop"``).
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name.
+
+        Returns
+        -------
+        self : estimator
+            The ensemble.
+        """
+        self._set_params("estimators", **params)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the weights, and fit the members to all rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; those of weight 0 are left out. Members that take no weights see the others
+            alike.
+
+        Returns
+        -------
+        self : estimator
+            The fitted ensemble. If anything fails, it is as it was before.
+
+        Raises
+        ------
+        TypeError
+            If an estimator is no density.
+        ValueError
+            If a parameter is invalid, an estimator is a pipeline, the members are on different measures, `cv` does not hold
+            out each row once, or a member cannot be fitted to X.
+        """
+        with restored_on_failure(self):
+            X = validate_table(self, X, reset=True)
+            if sample_weight is not None:
+                sample_weight = check_weights(X, sample_weight)
+            self._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X, sample_weight):
+        names, densities, given = self._checked_members()
+        rng = check_generator(self.random_state)
+        named = [(name, seeded(d, rng)) for name, d in zip(names, densities, strict=True)]
+        folds = folds_of(self.cv, X, rng) if given is None else []
+        if sample_weight is not None:
+            X, folds, sample_weight = _without_weight_zero(X, folds, sample_weight)
+        self._schema = schema_of_numbers(densities, X)
+        if given is None:
+            log_density = held_out_log_densities(
+                named, X, self._schema, folds, sample_weight, self.n_jobs
+            )
+            given = _stacking_weights(log_density, sample_weight)
+            self.cv_log_likelihood_ = np.average(log_density, axis=0, weights=sample_weight)
+        elif hasattr(self, "cv_log_likelihood_"):
+            del self.cv_log_likelihood_
+        self.estimators_ = fit_densities(named, X, self._schema, sample_weight, self.n_jobs)
+        by_name = dict(zip(names, self.estimators_, strict=True))
+        self.named_estimators_ = Bunch(**{n: by_name.get(n, "drop") for n, _ in self.estimators})
+        self.weights_ = given
+        self.score_kind_ = worst_score_kind(self.estimators_)
+
+    def _members(self):
+        """Names and densities that are not dropped."""
+        pairs = [pair for pair in self.estimators if not _is_dropped(pair[1])]
+        return [name for name, _ in pairs], [density for _, density in pairs]
+
+    def _checked_members(self):
+        """Names and densities that are not dropped, and the weights that are given, None for stacking."""
+        if not all(
+            isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)
+            for pair in self.estimators
+        ):
+            raise ValueError("estimators should be a list of tuples of a name and a density.")
+        self._validate_names([name for name, _ in self.estimators])
+        names, densities = self._members()
+        if not names:
+            raise ValueError("estimators should hold at least one density that is not dropped.")
+        check_densities(list(zip(names, densities, strict=True)))
+        return names, densities, self._given_weights()
+
+    def _given_weights(self):
+        kept = np.array([not _is_dropped(density) for _, density in self.estimators])
+        if isinstance(self.weights, str):
+            return None if self.weights == "stacking" else np.full(kept.sum(), 1 / kept.sum())
+        weights = np.asarray(self.weights, dtype=np.float64)
+        if weights.shape != kept.shape:
+            raise ValueError(
+                f"weights should be one number for each of {len(kept)} estimators, got {self.weights!r}."
+            )
+        weights = weights[kept]
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise ValueError(
+                f"weights should be finite, not negative, and not all zero, got {self.weights!r}."
+            )
+        return weights / weights.sum()
+
+    def score_samples(self, X):
+        """Log-density of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            Natural-log densities (nats), in the units of X; `-inf` where every member of a positive weight says so.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of `fit`, or a member does not take X.
+        """
+        check_is_fitted(self)
+        X = validate_table(self, X, reset=False)
+        log_terms = [
+            np.log(weight) + density.score_samples(as_taken(density, X, self._schema))
+            for weight, density in zip(self.weights_, self.estimators_, strict=True)
+            if weight > 0
+        ]
+        return logsumexp(log_terms, axis=0).astype(np.float64, copy=False)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Total log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+
+        Returns
+        -------
+        log_likelihood : float
+            The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
+        """
+        return total_log_likelihood(self.score_samples(X), sample_weight)
+
+    @available_if(_all_can_sample)
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows: how many from which member is drawn by the weights.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in the container, with the column names and dtypes seen in `fit`, in random order.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
+        """
+        check_is_fitted(self)
+        check_count(n_samples, "n_samples")
+        rng = check_generator(random_state)
+        counts = rng.multinomial(n_samples, self.weights_)
+        drawn = [
+            self._draw(last_step(density), count, rng)
+            for density, count in zip(self.estimators_, counts, strict=True)
+            if count
+        ]
+        shuffled = _safe_indexing(stacked(drawn), rng.permutation(int(n_samples)))
+        return stacked([shuffled])  # with an index in order
+
+    def _draw(self, density, n_samples, rng):
+        drawn = draw_rows(density, n_samples, rng)
+        if takes_tables(density):
+            return drawn
+        values = self._schema.encode(drawn)[0] if is_frame(drawn) else drawn
+        return self._schema.decode(np.asarray(values, dtype=np.float64))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        try:
+            of_members = [get_tags(last_step(d)).input_tags for d in self._members()[1]]
+        except (AttributeError, TypeError, ValueError):
+            # No list of names and estimators, which fit will say.
+            return tags
+        for name in ("allow_nan", "categorical", "string"):
+            setattr(tags.input_tags, name, all(getattr(of, name) for of in of_members))
+        return tags
+
+
+def _is_dropped(density):
+    return isinstance(density, str) and density == "drop"
+
+
+def _without_weight_zero(X, folds, sample_weight):
+    """Rows of a positive weight, what is left of the folds, and their weights."""
+    kept = sample_weight > 0
+    place = np.cumsum(kept) - 1
+    folds = [tuple(place[rows[kept[rows]]] for rows in fold) for fold in folds]
+    folds = [(train, test) for train, test in folds if len(test)]
+    return _safe_indexing(X, np.flatnonzero(kept)), folds, sample_weight[kept]
+
+
+def _stacking_weights(log_density, sample_weight=None):
+    """Weights of the mixture that is most likely, by expectation and maximisation.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (n_samples, n_members)
+        Log-densities of held-out rows.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_members,)
+        On the simplex; equal where no row is possible under any member.
+    """
+    n_samples, n_members = log_density.shape
+    weights = np.full(n_members, 1 / n_members)
+    possible = (log_density > -np.inf).any(axis=1)
+    if not possible.any():
+        return weights
+    share = np.ones(n_samples) if sample_weight is None else sample_weight
+    share = share[possible] / share[possible].sum()
+    log_density = log_density[possible]
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    for _ in range(MAX_STEPS):
+        # The mean responsibility of each member is its weight times this, the derivative of the log-likelihood.
+        gain = (share / (density @ weights)) @ density
+        weights = weights * gain
+        # By concavity no other weights are better by more than that.
+        if gain.max() - 1 < TOLERANCE:
+            break
+    return weights / weights.sum()

@@ -1,0 +1,62 @@
+"""Real and sampled rows as points whose distances mean something, whatever the columns are."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from sklearn_dgm.base import validate_table
+from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame, stacked
+
+
+def as_points(named, *, missing=False):
+    """Encode several tables with the same columns by one scale.
+
+    Numbers, counts and times are standardised over the rows of all tables, so that the encoding does not tell from which
+    of them a row is. A category is a vector of zeros but for one ``sqrt(1 / 2)``: two different ones are at distance 1.
+
+    Parameters
+    ----------
+    named : dict of str to {array-like, DataFrame} of shape (n_rows, n_features)
+        The tables, with the names that errors call them by.
+    missing : bool, default=False
+        Whether cells may be missing. Numbers then are NaN, and vectors of categories zero.
+
+    Returns
+    -------
+    points : list of ndarray of shape (n_rows, n_numbers)
+        The rows of each table.
+    """
+    tables = [validate_table(BaseEstimator(), X, reset=True) for X in named.values()]
+    tables = _aligned(list(named), tables)
+    pooled = stacked(tables)
+    schema = ColumnSchema("from_dtype", None, missing=missing).fit(pooled)
+    Z = schema.encode(pooled)[0]
+    blocks = [
+        np.sqrt(0.5) * (z[:, None] == np.arange(len(column.categories)))
+        if column.kind == CATEGORICAL
+        else z[:, None]
+        for column, z in zip(schema.columns_, Z.T, strict=True)
+    ]
+    return np.split(np.hstack(blocks), np.cumsum([len(table) for table in tables])[:-1])
+
+
+def _aligned(names, tables):
+    """Tables with their columns in the order of the first."""
+    first = tables[0]
+    for i, (name, table) in enumerate(zip(names, tables, strict=True)):
+        if is_frame(table) != is_frame(first) or type(table) is not type(first):
+            raise TypeError(
+                f"{names[0]} and {name} should both be arrays, or DataFrames of one library; got "
+                f"{type(first).__name__} and {type(table).__name__}."
+            )
+        if is_frame(table):
+            if set(table.columns) != set(first.columns):
+                raise ValueError(
+                    f"{names[0]} and {name} should have the same columns; got {list(first.columns)} and "
+                    f"{list(table.columns)}."
+                )
+            tables[i] = table[list(first.columns)]
+        elif table.shape[1] != first.shape[1]:
+            raise ValueError(
+                f"{names[0]} and {name} should have the same columns; got {first.shape[1]} and {table.shape[1]}."
+            )
+    return tables
