@@ -16,9 +16,9 @@ from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm._jacobians import DifferentiableFunctionTransformer, log_abs_det_jacobian
 from sklearn_dgm.base import (
     BaseDensity,
-    check_generator,
-    BaseDensity,
     check_count,
+    check_generator,
+    check_weights,
     draw_rows,
     is_density,
     last_step,
