@@ -33,10 +33,7 @@ ALLOWED = {
     "_prediction": FLOOR,
     "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
-    "_jacobians": set(),
-    "_checks_of_jacobians": {"_frames"},
-    "_bijections": {"_frames", "_jacobians", "_checks_of_jacobians"},
-    "compose": {*FLOOR, "_frames", "_jacobians", "_bijections"},
+    "compose": {*FLOOR, "_frames", "compose"},
     "bayes_net": {*FLOOR, "nn", "_training", "_conditioning", "_binning", "_column", "bayes_net"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
