@@ -50,10 +50,7 @@ ALLOWED = {
         "_bayes_rule",
         "bayes_net",
     },
-    "_jacobians": set(),
-    "_checks_of_jacobians": {"_frames"},
-    "_bijections": {"_frames", "_jacobians", "_checks_of_jacobians"},
-    "compose": {*FLOOR, "_frames", "_jacobians", "_bijections"},
+    "compose": {*FLOOR, "_frames", "compose"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
 NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}

@@ -11,9 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from sklearn_dgm._bijections import SEVERAL, Chain, bijection_of
 from sklearn_dgm._frames import fill, raw_columns
-from sklearn_dgm._jacobians import DifferentiableFunctionTransformer, log_abs_det_jacobian
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
@@ -27,8 +25,8 @@ from sklearn_dgm.base import (
     validate_table,
 )
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, like_frame
-
-__all__ = ["DifferentiableFunctionTransformer", "TransformedDensity", "log_abs_det_jacobian"]
+from sklearn_dgm.compose._bijections import Chain, bijection_of
+from sklearn_dgm.compose._leaves import SEVERAL
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
