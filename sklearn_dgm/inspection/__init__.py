@@ -1,7 +1,8 @@
-"""Pictures of densities, of their graphs and of their training, as scikit-learn's displays draw them."""
+"""Pictures of densities, of their calibration, graphs and training, as scikit-learn's displays draw them."""
 
 from sklearn_dgm.inspection._bayes_net import BayesianNetworkDisplay
+from sklearn_dgm.inspection._calibration import CalibrationDisplay
 from sklearn_dgm.inspection._density import DensityDisplay
 from sklearn_dgm.inspection._training import TrainingDisplay
 
-__all__ = ["BayesianNetworkDisplay", "DensityDisplay", "TrainingDisplay"]
+__all__ = ["BayesianNetworkDisplay", "CalibrationDisplay", "DensityDisplay", "TrainingDisplay"]
