@@ -106,6 +106,17 @@ def _feature_indices(features, names):
     return indices
 
 
+def _resolved_names(feature_names, names, n_features):
+    """Names of all columns: those that are given, those that X has, or "x0", "x1", ..."""
+    if feature_names is None:
+        return names or [f"x{j}" for j in range(n_features)]
+    if len(feature_names) != n_features:
+        raise ValueError(
+            f"feature_names has {len(feature_names)} entries, but there are {n_features} columns."
+        )
+    return [str(name) for name in feature_names]
+
+
 def _is_discrete(column):
     """Whether a column is drawn value by value."""
     if column.kind == INTEGER:
@@ -211,6 +222,24 @@ def _dress_axis(axis, column):
     elif column.kind == INTEGER:
         axis.get_major_locator().set_params(integer=True)
     set_limits(*_limits(column))
+
+
+def _divided(ax, n_rows, n_columns, figsize):
+    """A figure and a grid of places for panels in it: in `ax`, or in a new figure."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        ax = plt.figure(figsize=figsize, layout="constrained")
+    if not isinstance(ax, plt.Axes):
+        return ax, ax.add_gridspec(n_rows, n_columns)
+    spec = ax.get_subplotspec()
+    if not ax.axison or spec is None:
+        raise ValueError(
+            "The ax has been divided by another plot, or does not belong to a grid of subplots; hand in a "
+            "new subplot or a figure."
+        )
+    ax.set_axis_off()
+    return ax.figure, spec.subgridspec(n_rows, n_columns)
 
 
 class DensityDisplay:
@@ -356,7 +385,7 @@ class DensityDisplay:
             raise TypeError(f"{cls.__name__} needs a density, got {type(density).__name__}.")
         X, names = _as_last_step_sees(estimator, X)
         X, schema = _checked_rows(density, X)
-        names = cls._resolve_names(feature_names, names, len(schema.columns_))
+        names = _resolved_names(feature_names, names, len(schema.columns_))
         features = _feature_indices(features, names)
         rows = _values(schema, X)[:, features]
         columns = [
@@ -378,16 +407,6 @@ class DensityDisplay:
             rows = rows[rng.choice(len(rows), n_samples, replace=False)]
         display = cls(columns=columns, rows=rows, estimator_name=type(density).__name__, **data)
         return display.plot(ax=ax)
-
-    @staticmethod
-    def _resolve_names(feature_names, names, n_features):
-        if feature_names is None:
-            return names or [f"x{j}" for j in range(n_features)]
-        if len(feature_names) != n_features:
-            raise ValueError(
-                f"feature_names has {len(feature_names)} entries, but there are {n_features} columns."
-            )
-        return [str(name) for name in feature_names]
 
     @staticmethod
     def _evaluate(density, schema, features, grid):
@@ -492,22 +511,8 @@ class DensityDisplay:
 
     def _corner_axes(self, ax):
         """Make the axes of the lower triangle."""
-        import matplotlib.pyplot as plt
-
         d = len(self.columns)
-        if ax is None:
-            ax = plt.figure(figsize=(2.5 + 1.5 * d, 2.5 + 1.5 * d), layout="constrained")
-        if isinstance(ax, plt.Axes):
-            spec = ax.get_subplotspec()
-            if not ax.axison or spec is None:
-                raise ValueError(
-                    "The ax has been divided by another plot, or does not belong to a grid of subplots; hand in a "
-                    "new subplot or a figure."
-                )
-            ax.set_axis_off()
-            self.figure_, grid = ax.figure, spec.subgridspec(d, d)
-        else:
-            self.figure_, grid = ax, ax.add_gridspec(d, d)
+        self.figure_, grid = _divided(ax, d, d, figsize=(2.5 + 1.5 * d, 2.5 + 1.5 * d))
         self.axes_ = np.full((d, d), None, dtype=object)
         for i, j in zip(*np.tril_indices(d), strict=True):
             self.axes_[i, j] = self.figure_.add_subplot(grid[i, j])
