@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         NaiveBayesClassifier,
         TreeAugmentedNaiveBayesClassifier,
     )
+    from sklearn_dgm.codec import DensityCodec
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
@@ -28,6 +29,7 @@ _HOMES = {
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
     "ColumnSchema": "columns",
+    "DensityCodec": "codec",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
     "HistogramDensity": "histogram",

@@ -1,0 +1,382 @@
+"""Columns as whole numbers: the cells of a grid that the values of a table lie on, exactly."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from sklearn_dgm._column import as_categories, as_float, codes
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, LARGEST_INTEGER, ROUNDED
+
+# Powers of ten that are tried as resolutions, coarsest first.
+EXPONENTS = range(6, -16, -1)
+# A grid that so many of the values miss is none of the column's; the rows of fewer are stored apart.
+MAX_OFF_GRID = 1 / 500
+# Cells are coded digit by digit, each of so many symbols at most.
+RADIX = 16
+# Probabilities too small to be the difference of others, and half the width over which a density is looked at then.
+NARROW, HALF_WIDTH = 1e-10, 1e-5
+# Floating-point numbers in steps of their last bit, as whole numbers of the same size.
+WHOLE = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+class Cells:
+    """Cells of a column, numbered from that of the smallest value.
+
+    Parameters
+    ----------
+    column : Column
+        What the schema knows of it.
+    first, n_cells : int, default=None
+        The first cell, and how many there are; None for those from the smallest to the largest fitted value.
+    """
+
+    # What a stream says of the grid, before the range.
+    grid = None
+
+    def __init__(self, column, first=None, n_cells=None):
+        self.column = column
+        if first is None:
+            first, last = self.fitted_range()
+            n_cells = last - first + 1
+        self.first, self.n_cells = first, n_cells
+
+    def fitted_range(self):
+        """The cells of the smallest and of the largest fitted value."""
+        ends = self._nearest(np.array([self.column.low, self.column.high]))
+        return int(ends[0]), int(ends[1])
+
+    def cover(self, numbers):
+        """Make room for some cells beyond the fitted range, if need be."""
+        if len(numbers):
+            first, last = int(numbers.min()), int(numbers.max())
+            if first < self.first or last >= self.first + self.n_cells:
+                self.first, self.n_cells = first, last - first + 1
+
+    @property
+    def spec(self):
+        """What a stream must say of them: the grid, and the range if it is not the fitted one; None for nothing."""
+        first, last = self.fitted_range()
+        if (self.first, self.n_cells) != (first, last - first + 1):
+            return [self.grid, self.first, self.n_cells]
+        return None if self.grid is None else [self.grid]
+
+    @property
+    def steps(self):
+        """How many cells one step of each digit is, highest digit first."""
+        n_digits, n = 0, max(self.n_cells - 1, 0)
+        while n:
+            n_digits, n = n_digits + 1, n // RADIX
+        return [RADIX**i for i in reversed(range(n_digits))]
+
+    def numbers(self, cells):
+        """Whole numbers on the grid, from cells that are counted from the first one."""
+        return (cells + np.uint64(self.first % 2**64)).view(np.int64)
+
+    def cells(self, numbers):
+        """Cells, of type uint64, from whole numbers on the grid."""
+        return numbers.astype(np.uint64) - np.uint64(self.first % 2**64)
+
+    def encoded(self, numbers):
+        """What the model sees, of shape (n,)."""
+        return numbers.astype(np.float64)
+
+    def below(self, conditional, numbers):
+        """Probabilities below the lower edges of cells, of shape (n, m)."""
+        return conditional.below(numbers - 0.5)
+
+    def mass(self, conditional, numbers):
+        """Probabilities of cells, of shape (n,)."""
+        edges = numbers[:, None] + np.arange(2)
+        return np.diff(self.below(conditional, edges), axis=1)[:, 0]
+
+    def values(self, numbers):
+        """The values of the table that whole numbers stand for."""
+        return self.column.decoded(numbers.astype(np.float64))
+
+
+class CategoryCells(Cells):
+    """A cell for each category that was fitted."""
+
+    def fitted_range(self):
+        """All of them."""
+        return 0, 0 if self.column.empty else len(self.column.categories) - 1
+
+    def of(self, raw):
+        """Cells of the observed values of a column, -1 where there is none."""
+        if self.column.empty:
+            return np.full(len(raw.values), -1)
+        return codes(as_categories(raw, self.column.clock), self.column.categories)
+
+
+class WholeCells(Cells):
+    """A cell for each whole number that the model sees: counts, and the grid of a rounded column."""
+
+    def of(self, raw):
+        """Cells of the observed values of a column."""
+        return self._nearest(as_float(raw, self.column.clock))
+
+    def _nearest(self, x):
+        return _whole(self.column.encoded(x))
+
+
+class StepCells(Cells):
+    """A cell for each multiple of a resolution.
+
+    Parameters
+    ----------
+    resolution : float
+        Width of the cells.
+    """
+
+    def __init__(self, column, resolution, first=None, n_cells=None):
+        self.grid = resolution
+        # Divided by a whole number a value is the nearest float, as it is when it is read as a decimal.
+        inverse = 1 / resolution
+        self._inverse = round(inverse) if math.isclose(inverse, round(inverse)) else None
+        super().__init__(column, first, n_cells)
+
+    def of(self, raw):
+        """Cells of the observed values of a column."""
+        return self._nearest(as_float(raw, self.column.clock))
+
+    def _nearest(self, x):
+        with np.errstate(over="ignore"):
+            return _whole(x / self.grid)
+
+    def _at(self, numbers):
+        """Multiples of the resolution."""
+        return numbers / self._inverse if self._inverse else numbers * self.grid
+
+    def _edge(self, numbers):
+        return self._at(numbers - 0.5)
+
+    def values(self, numbers):
+        """The values of the table that whole numbers stand for."""
+        x = self._at(numbers)
+        return self.column.clock.times(x) if self.column.clock else x
+
+    def encoded(self, numbers):
+        """What the model sees."""
+        return self.column.encoded(self._at(numbers))
+
+    def _scaled(self, x):
+        """What the model sees, but not rounded to its grid."""
+        with np.errstate(over="ignore"):
+            return (x - self.column.location) / self.column.scale
+
+    def mass(self, conditional, numbers):
+        """Probabilities of cells; of those too narrow for a difference by the density around them."""
+        mass = super().mass(conditional, numbers)
+        edges = self._edge(numbers[:, None] + np.arange(2))
+        middle = self._scaled(edges.mean(axis=1))[:, None]
+        around = self._below(conditional, middle + [-HALF_WIDTH, HALF_WIDTH])
+        width = np.diff(edges, axis=1)[:, 0] / self.column.scale
+        density = np.diff(around, axis=1)[:, 0] / (2 * HALF_WIDTH)
+        return np.where((mass < NARROW) & (width < HALF_WIDTH), density * width, mass)
+
+    def below(self, conditional, numbers):
+        """Probabilities below the lower edges of cells."""
+        return self._below(conditional, self._scaled(self._edge(numbers)))
+
+    def _below(self, conditional, z):
+        """Probabilities below points; within a cell of the model they grow evenly."""
+        if self.column.kind != ROUNDED:
+            return conditional.below(z)
+        low = np.floor(z + 0.5) - 0.5
+        first, last = conditional.below(low), conditional.below(low + 1)
+        return first + (z - low) * (last - first)
+
+
+class FloatCells(StepCells):
+    """A cell for each floating-point number, up to the next one.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of a number.
+    """
+
+    def __init__(self, column, size):
+        self.grid, self._whole_dtype = [size], WHOLE[size]
+        Cells.__init__(self, column)
+
+    def fitted_range(self):
+        """All numbers that are finite."""
+        largest = np.finfo(f"f{self.grid[0]}").max
+        return tuple(self._nearest(np.array([-largest, largest])).tolist())
+
+    def _nearest(self, x):
+        numbers = x.astype(f"f{self.grid[0]}").view(self._whole_dtype).astype(np.int64)
+        return self._turned(numbers)
+
+    def _turned(self, numbers):
+        """Whole numbers in the order of the floats: of negative ones, the farther have more bits set."""
+        lowest = np.iinfo(self._whole_dtype).min
+        return np.where(numbers < 0, lowest - numbers - 1, numbers)
+
+    def _at(self, numbers):
+        bits = self._turned(numbers).astype(self._whole_dtype)
+        return bits.view(f"f{self.grid[0]}").astype(np.float64)
+
+    def _edge(self, numbers):
+        return self._at(numbers)
+
+    def below(self, conditional, numbers):
+        """Probabilities below the lower edges of cells."""
+        x = self._edge(numbers)
+        z = self._scaled(x)
+        # What the model sees does not tell an atom from its neighbours.
+        for atom, encoded in zip(self._atoms(), self.column.encoded_atoms, strict=True):
+            above = np.maximum(z, np.nextafter(encoded, np.inf))
+            z = np.where(x > atom, above, np.minimum(z, encoded))
+        return self._below(conditional, z)
+
+    def _atoms(self):
+        atoms = self.column.atoms
+        return () if atoms is None else atoms
+
+
+def _whole(x):
+    """Whole numbers near to some, 0 for those too large."""
+    x = np.rint(x)
+    return np.where(np.abs(x) <= LARGEST_INTEGER, x, 0).astype(np.int64)
+
+
+def cells_from(column, spec):
+    """The cells that a stream speaks of.
+
+    Parameters
+    ----------
+    column : Column
+        What the schema knows of the column.
+    spec : list or None
+        What :attr:`Cells.spec` was.
+
+    Returns
+    -------
+    cells : Cells
+        The same cells.
+    """
+    if column.kind == CATEGORICAL:
+        return CategoryCells(column)
+    grid, *span = spec or [None]
+    if grid is None:
+        return WholeCells(column, *span)
+    return FloatCells(column, *grid) if isinstance(grid, list) else StepCells(column, grid, *span)
+
+
+def find_cells(column, raw, resolution):
+    """Choose the cells of a column, and find those of its values.
+
+    Parameters
+    ----------
+    column : Column
+        What the schema knows of it.
+    raw : RawColumn
+        Its values.
+    resolution : float or "auto"
+        The resolution that is stated for it.
+
+    Returns
+    -------
+    cells : Cells
+        From the smallest value to the largest.
+    numbers : ndarray of int64 of shape (n_observed,)
+        Numbers of the observed values on the grid, the first one's where a value is not exact.
+    exact : ndarray of bool of shape (n_observed,)
+        Whether a value is just what its cell stands for.
+
+    Raises
+    ------
+    ValueError
+        If a value is no multiple of a stated resolution.
+    """
+    regular, values = _regular(raw)
+    tame = raw._replace(values=values)
+    for cells in _candidates(column, tame, resolution):
+        numbers = cells.of(tame)
+        exact = regular & _stands_for(cells, numbers, raw)
+        off = regular & ~exact
+        if off.sum() <= MAX_OFF_GRID * len(off) or column.kind in (CATEGORICAL, INTEGER):
+            break
+    if resolution != "auto" and off.any():
+        raise ValueError(
+            f"{raw.where} holds {raw.values[off][0]!r} in row {raw.row(off)}, which is no multiple of its resolution "
+            f"{resolution!r}; state a finer one."
+        )
+    cells.cover(numbers[exact])
+    return cells, np.where(exact, numbers, cells.first), exact
+
+
+def _candidates(column, raw, resolution):
+    """Cells to be tried for a column, the most welcome first."""
+    if column.kind == CATEGORICAL:
+        yield CategoryCells(column)
+        return
+    if column.kind == INTEGER:
+        yield WholeCells(column)
+        return
+    is_own = resolution == "auto" or math.isclose(resolution, column.resolution or math.nan)
+    if column.kind == ROUNDED and is_own:
+        yield WholeCells(column)
+    if resolution != "auto":
+        yield StepCells(column, resolution)
+        return
+    for exponent in EXPONENTS:
+        yield StepCells(column, float(Fraction(10) ** exponent))
+    size = raw.values.dtype.itemsize if raw.values.dtype.kind == "f" else 8
+    yield FloatCells(column, min(size, 8))
+
+
+def _stands_for(cells, numbers, raw):
+    """Whether cells stand for just the values that a column has."""
+    known = numbers >= 0 if isinstance(cells, CategoryCells) else np.ones(len(numbers), bool)
+    same = np.zeros(len(numbers), dtype=bool)
+    same[known] = are_same(cells.values(numbers[known]), raw.values[known])
+    return same
+
+
+def _regular(raw):
+    """Which observed values are finite and no negative zero, and all of them with 0 in place of the others."""
+    if raw.values.dtype.kind == "f":
+        x = raw.values
+    elif raw.values.dtype.kind == "O":
+        is_float = np.array([isinstance(v, float) for v in raw.values], dtype=bool)
+        x = np.where(is_float, raw.values, 1.0).astype(np.float64)
+    else:
+        return np.ones(len(raw.values), dtype=bool), raw.values
+    regular = np.isfinite(x) & ~((x == 0) & np.signbit(x))
+    return regular, raw.values if regular.all() else np.where(regular, raw.values, 0)
+
+
+def are_same(values, others):
+    """Whether values are the same to the last bit, elementwise.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Values, which are cast to the dtype of the others.
+    others : ndarray of shape (n,)
+        Values.
+
+    Returns
+    -------
+    same : ndarray of bool of shape (n,)
+        Objects are the same if they are equal and of one type, but for NumPy's scalars, which count as Python's.
+    """
+    if others.dtype.kind == "O" or values.dtype.kind == "O":
+        pairs = zip(values.tolist(), map(plain, others.tolist()), strict=True)
+        same = [type(a) is type(b) and a == b for a, b in pairs]
+        return np.array(same, dtype=bool)
+    with np.errstate(all="ignore"):
+        values = values.astype(others.dtype)
+    if others.dtype.kind == "f" and others.dtype.itemsize in WHOLE:
+        whole = WHOLE[others.dtype.itemsize]
+        return np.ascontiguousarray(values).view(whole) == np.ascontiguousarray(others).view(whole)
+    return values == others
+
+
+def plain(value):
+    """A scalar of NumPy as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
