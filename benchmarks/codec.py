@@ -29,7 +29,9 @@ TABLES = ("adult", "nltcs", "plants", "diamonds")
 def add_arguments(parser):
     parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--only", nargs="+", default=list(TABLES), help="names of tables")
-    parser.add_argument("--peers", nargs="+", default=[*PROGRAMS, *DENSITIES], help="who compresses")
+    parser.add_argument(
+        "--peers", nargs="+", default=[*PROGRAMS, *DENSITIES], help="who compresses"
+    )
     parser.add_argument("--max-rows", type=int, help="rows of each part at most")
     parser.add_argument("--max-epochs", type=int, default=500, help="of networks")
 
@@ -93,7 +95,11 @@ def measure_density(density, train, test, best):
 
 def figures(compressed, test, best):
     bits = 8 * len(compressed) / len(test)
-    return {"bytes": len(compressed), "bits": round(bits, 2), "ratio": round(len(compressed) / best, 3)}
+    return {
+        "bytes": len(compressed),
+        "bits": round(bits, 2),
+        "ratio": round(len(compressed) / best, 3),
+    }
 
 
 def csv_of(table):

@@ -357,9 +357,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         of_tables = [table.log_p for table in self._tables.values()]
         of_axes = [part for axis in self._axes for part in vars(axis).values()]
         others = [*of_tables, *of_axes]
-        return NetworkFactors(
-            self._module, self._module_device(), self._rows_at_once(), others
-        )
+        return NetworkFactors(self._module, self._module_device(), self._rows_at_once(), others)
 
     @property
     def n_params_(self):

@@ -4,6 +4,8 @@ Encoder and decoder make the very same calls of the density, with arrays of the 
 probabilities to the last bit; the coder itself works with whole numbers.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.special import logsumexp
 
@@ -165,9 +167,6 @@ class RowCoder:
         """
         for block in self._blocks(len(numbers)):
             self._encode_block(numbers[block], missing[block], stack)
-        for gaps in missing.T:
-            if gaps.any():
-                stack.put(gaps, share_table(gaps.sum(), len(gaps)))
 
     def _encode_block(self, numbers, missing, stack):
         Z = self._encoded(numbers, missing)
@@ -180,32 +179,25 @@ class RowCoder:
         if len(self.log_weights) > 1:
             stack.put(member, self._prior(len(Z)))
 
-    def decode(self, n_rows, n_missing, stack):
+    def decode(self, missing, stack):
         """Take rows off a stack.
 
         Parameters
         ----------
-        n_rows : int
-            How many.
-        n_missing : list of int
-            How many cells of each column are missing.
+        missing : ndarray of bool of shape (n, d)
+            Where a cell is missing.
         stack : Stack
             The stack.
 
         Returns
         -------
-        numbers : ndarray of int64 of shape (n_rows, d)
+        numbers : ndarray of int64 of shape (n, d)
             Cells of the columns.
-        missing : ndarray of bool of shape (n_rows, d)
-            Where a cell is missing.
         """
-        numbers = np.zeros((n_rows, len(self.cells)), dtype=np.int64)
-        missing = np.zeros(numbers.shape, dtype=bool)
-        for j in reversed(np.flatnonzero(n_missing)):
-            missing[:, j] = stack.take(share_table(n_missing[j], n_rows))
-        for block in reversed(self._blocks(n_rows)):
+        numbers = np.zeros(missing.shape, dtype=np.int64)
+        for block in reversed(self._blocks(len(missing))):
             numbers[block] = self._decode_block(missing[block], stack)
-        return numbers, missing
+        return numbers
 
     def _decode_block(self, missing, stack):
         is_mixture = len(self.log_weights) > 1
@@ -252,7 +244,10 @@ class RowCoder:
     def code_length(self, numbers, missing):
         """What rows cost under the density itself, of shape (n,), in bits."""
         return np.concatenate(
-            [self._length_of(numbers[block], missing[block]) for block in self._blocks(len(numbers))]
+            [
+                self._length_of(numbers[block], missing[block])
+                for block in self._blocks(len(numbers))
+            ]
             or [np.zeros(0)]
         )
 
@@ -280,12 +275,64 @@ def blocks(n_rows, most_rows):
     while ends[-1] < n_rows:
         ends.append(min(ends[-1] + size, n_rows))
         size = min(2 * size, most_rows)
-    return [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
-def share_table(n_true, n):
-    """Frequencies of flags of which so many are set, for each of n."""
-    return np.tile(frequencies(np.array([[n - n_true, n_true]], dtype=np.float64)), (n, 1))
+def gap_counts(missing):
+    """How often cells are missing.
+
+    Parameters
+    ----------
+    missing : ndarray of bool of shape (n, d)
+        Where a cell is missing.
+
+    Returns
+    -------
+    counts : list of list of int
+        For each column with missing cells its position, and how many these are in rows in which the previous such
+        column is not missing, and in which it is.
+    """
+    counts, before = [], np.zeros(len(missing), dtype=bool)
+    for j in np.flatnonzero(missing.any(axis=0)):
+        gaps = missing[:, j]
+        counts.append([int(j), int((gaps & ~before).sum()), int((gaps & before).sum())])
+        before = gaps
+    return counts
+
+
+def put_gaps(missing, counts, stack):
+    """Put on a stack which cells are missing.
+
+    Parameters
+    ----------
+    missing : ndarray of bool of shape (n, d)
+        Where a cell is missing.
+    counts : list of list of int
+        What :func:`gap_counts` gives.
+    stack : Stack
+        The stack.
+    """
+    columns = [j for j, *_ in counts]
+    for i in reversed(range(len(counts))):
+        before = missing[:, columns[i - 1]] if i else np.zeros(len(missing), dtype=bool)
+        stack.put(missing[:, columns[i]], _gap_table(before, *counts[i][1:]))
+
+
+def take_gaps(shape, counts, stack):
+    """Take off a stack which cells are missing; see :func:`put_gaps`."""
+    missing, before = np.zeros(shape, dtype=bool), np.zeros(shape[0], dtype=bool)
+    for j, *of_column in counts:
+        missing[:, j] = before = stack.take(_gap_table(before, *of_column)).astype(bool)
+    return missing
+
+
+def _gap_table(before, n_after_seen, n_after_missing):
+    n_before = before.sum()
+    counts = [
+        [len(before) - n_before - n_after_seen, n_after_seen],
+        [n_before - n_after_missing, n_after_missing],
+    ]
+    return frequencies(np.array(counts, dtype=np.float64))[before.astype(int)]
 
 
 def code_cells(cells, conditional, seen, coder, truth=None):

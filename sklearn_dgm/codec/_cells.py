@@ -10,8 +10,8 @@ from sklearn_dgm.columns import CATEGORICAL, INTEGER, LARGEST_INTEGER, ROUNDED
 
 # Powers of ten that are tried as resolutions, coarsest first.
 EXPONENTS = range(6, -16, -1)
-# A grid that so many of the values miss is none of the column's; the rows of fewer are stored apart.
-MAX_OFF_GRID = 1 / 500
+# What a cell of a row that is stored apart costs, about, in bits.
+STORED_BITS = 40
 # Cells are coded digit by digit, each of so many symbols at most.
 RADIX = 16
 # Probabilities too small to be the difference of others, and half the width over which a density is looked at then.
@@ -68,6 +68,11 @@ class Cells:
         while n:
             n_digits, n = n_digits + 1, n // RADIX
         return [RADIX**i for i in reversed(range(n_digits))]
+
+    @property
+    def width(self):
+        """Width of a cell in units of the table, which tells how many bits it costs beside those of other grids."""
+        return self.column.resolution or 1.0
 
     def numbers(self, cells):
         """Whole numbers on the grid, from cells that are counted from the first one."""
@@ -136,6 +141,11 @@ class StepCells(Cells):
         self._inverse = round(inverse) if math.isclose(inverse, round(inverse)) else None
         super().__init__(column, first, n_cells)
 
+    @property
+    def width(self):
+        """Width of a cell in units of the table."""
+        return self.grid
+
     def of(self, raw):
         """Cells of the observed values of a column."""
         return self._nearest(as_float(raw, self.column.clock))
@@ -170,7 +180,7 @@ class StepCells(Cells):
         mass = super().mass(conditional, numbers)
         edges = self._edge(numbers[:, None] + np.arange(2))
         middle = self._scaled(edges.mean(axis=1))[:, None]
-        around = self._below(conditional, middle + [-HALF_WIDTH, HALF_WIDTH])
+        around = self._below(conditional, middle + HALF_WIDTH * np.array([-1, 1]))
         width = np.diff(edges, axis=1)[:, 0] / self.column.scale
         density = np.diff(around, axis=1)[:, 0] / (2 * HALF_WIDTH)
         return np.where((mass < NARROW) & (width < HALF_WIDTH), density * width, mass)
@@ -200,6 +210,12 @@ class FloatCells(StepCells):
     def __init__(self, column, size):
         self.grid, self._whole_dtype = [size], WHOLE[size]
         Cells.__init__(self, column)
+
+    @property
+    def width(self):
+        """Width of a cell as far from 0 as the values spread."""
+        dtype = np.dtype(f"f{self.grid[0]}").type
+        return float(np.spacing(np.maximum(dtype(self.column.scale), np.finfo(dtype).tiny)))
 
     def fitted_range(self):
         """All numbers that are finite."""
@@ -266,7 +282,7 @@ def cells_from(column, spec):
     return FloatCells(column, *grid) if isinstance(grid, list) else StepCells(column, grid, *span)
 
 
-def find_cells(column, raw, resolution):
+def find_cells(column, raw, resolution, n_columns):
     """Choose the cells of a column, and find those of its values.
 
     Parameters
@@ -277,6 +293,8 @@ def find_cells(column, raw, resolution):
         Its values.
     resolution : float or "auto"
         The resolution that is stated for it.
+    n_columns : int
+        Columns of the table: rows of values off the grid are stored apart, if a finer grid would cost more.
 
     Returns
     -------
@@ -294,11 +312,15 @@ def find_cells(column, raw, resolution):
     """
     regular, values = _regular(raw)
     tame = raw._replace(values=values)
-    for cells in _candidates(column, tame, resolution):
-        numbers = cells.of(tame)
-        exact = regular & _stands_for(cells, numbers, raw)
-        off = regular & ~exact
-        if off.sum() <= MAX_OFF_GRID * len(off) or column.kind in (CATEGORICAL, INTEGER):
+    least = math.inf
+    for candidate in _candidates(column, tame, resolution):
+        at = candidate.of(tame)
+        is_exact = regular & _stands_for(candidate, at, raw)
+        off = regular & ~is_exact
+        price = off.sum() * STORED_BITS * n_columns - len(off) * math.log2(candidate.width)
+        if price < least:
+            least, cells, numbers, exact = price, candidate, at, is_exact
+        if not off.any():
             break
     if resolution != "auto" and off.any():
         raise ValueError(
@@ -323,10 +345,11 @@ def _candidates(column, raw, resolution):
     if resolution != "auto":
         yield StepCells(column, resolution)
         return
-    for exponent in EXPONENTS:
-        yield StepCells(column, float(Fraction(10) ** exponent))
     size = raw.values.dtype.itemsize if raw.values.dtype.kind == "f" else 8
-    yield FloatCells(column, min(size, 8))
+    last = FloatCells(column, min(size, 8))
+    steps = (float(Fraction(10) ** exponent) for exponent in EXPONENTS)
+    yield from (StepCells(column, step) for step in steps if step > last.width)
+    yield last
 
 
 def _stands_for(cells, numbers, raw):

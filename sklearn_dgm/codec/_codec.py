@@ -13,7 +13,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm.base import unwrapped
-from sklearn_dgm.codec._blocks import RowCoder, Stack, check_installed
+from sklearn_dgm.codec._blocks import (
+    RowCoder,
+    Stack,
+    check_installed,
+    gap_counts,
+    put_gaps,
+    take_gaps,
+)
 from sklearn_dgm.codec._cells import cells_from, find_cells
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, is_frame
@@ -163,21 +170,19 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         cells, numbers, missing, known = self._cells(raw, X.shape[0])
         rows = np.flatnonzero(known)
         numbers, missing = numbers[rows], missing[rows]
-        stack = Stack()
-        factors = density._factors()
+        stack, factors, gaps = Stack(), density._factors(), gap_counts(missing)
         RowCoder(factors, cells).encode(numbers, missing, stack)
+        put_gaps(missing, gaps, stack)
         header = {
             "rows": X.shape[0],
             "cells": [column.spec for column in cells],
-            "missing": missing.sum(axis=0).tolist(),
+            "missing": gaps,
             "integers": np.flatnonzero(as_whole).tolist(),
             "dtype": container,
         }
         # What goes without saying is not said.
         if not any(header["cells"]):
             del header["cells"]
-        if not any(header["missing"]):
-            del header["missing"]
         header = {name: value for name, value in header.items() if value}
         others = np.flatnonzero(~known)
         stored = [others.tolist(), *(pack(r, others) for r in raw)] if len(others) else []
@@ -217,10 +222,11 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         n_rows, specs = header.get("rows", 0), header.get("cells", [None] * n_columns)
         cells = [cells_from(*pair) for pair in zip(columns, specs, strict=True)]
         others, *packed = stream.raw or [[]]
-        n_coded = n_rows - len(others)
-        n_missing, stack = header.get("missing", [0] * n_columns), Stack(stream.words)
+        shape = n_rows - len(others), n_columns
         try:
-            numbers, missing = RowCoder(factors, cells).decode(n_coded, n_missing, stack)
+            stack = Stack(stream.words)
+            missing = take_gaps(shape, header.get("missing", []), stack)
+            numbers = RowCoder(factors, cells).decode(missing, stack)
             is_right = stack.is_as_it_was and _checksum(numbers, missing) == stream.checksum
         except (ValueError, IndexError, ArithmeticError):
             is_right = False
@@ -237,7 +243,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             for j in range(n_columns)
         ]
         template = np.dtype(header["dtype"]) if "dtype" in header else density.schema_._template
-        return fill(template, [partial(_part, *column) for column in made], n_rows)
+        return fill(template, [partial(_part, *column) for column in made], n_rows, exact=True)
 
     def code_length(self, X):
         """What the density itself says that rows cost: ``-log2`` of the probability of their cells.
@@ -308,7 +314,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         for j, (column, r, resolution) in enumerate(
             zip(columns, raw, self._resolutions(columns), strict=True)
         ):
-            cells, found, exact = find_cells(column, r, resolution)
+            cells, found, exact = find_cells(column, r, resolution, len(columns))
             observed = r.observed_or_all
             numbers[observed, j] = found
             known[np.flatnonzero(observed)[~exact]] = False
@@ -399,11 +405,10 @@ def _column(cells, numbers, missing, known, packed, is_whole):
 
 
 def _common(decoded, raw):
-    """A dtype that holds both to the last bit."""
-    if not len(decoded) or not len(raw):
-        return raw.dtype if len(raw) else decoded.dtype
-    is_alike = decoded.dtype.kind == raw.dtype.kind or {decoded.dtype.kind, raw.dtype.kind} == {*"fi"}
-    return np.result_type(decoded.dtype, raw.dtype) if is_alike else object
+    """A dtype that holds both to the last bit: cells that are coded stand for values of the same dtype."""
+    if raw.dtype.kind in "US":
+        return np.result_type(decoded.dtype, raw.dtype) if len(decoded) else raw.dtype
+    return raw.dtype if len(raw) else decoded.dtype
 
 
 def _filler(decoded, raw):
