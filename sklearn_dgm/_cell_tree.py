@@ -6,6 +6,9 @@ import numpy as np
 
 from sklearn_dgm._binning import EdgeAxis
 
+# By how much of its width the last bin of a column is made wider.
+CLOSED = 1e-9
+
 
 class CellTree:
     """A histogram as a product of conditionals, in the order of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`.
@@ -118,7 +121,9 @@ class BinConditional:
         n_bins = self._axis.n_bins
         total = self._before(np.full((len(points), 1), n_bins))
         if isinstance(self._axis, EdgeAxis):
-            edges = self._axis.edges
+            edges = self._axis.edges.copy()
+            # The last bin is closed: what is no smaller than its upper edge has a little of its mass.
+            edges[-1] += CLOSED * (edges[-1] - edges[-2])
             points = points.clip(edges[0], edges[-1])
             index = np.searchsorted(edges[1:-1], points, side="right")
             along = (points - edges[index]) / np.diff(edges)[index]

@@ -315,7 +315,8 @@ class NumberAxis:
         """How much of the mass of an outer bin lies farther beyond its edge."""
         share, reach = tail
         rate = math.log1p(1 / reach) if self.whole else 1 / reach
-        return share * np.exp(-rate * distance)
+        with np.errstate(over="ignore"):
+            return share * np.exp(-rate * distance)
 
     def draw(self, codes, uniforms):
         """Values within cells; see :meth:`CategoryAxis.draw`."""

@@ -37,37 +37,49 @@ class Cells:
     def __init__(self, column, first=None, n_cells=None):
         self.column = column
         if first is None:
-            first, last = self.fitted_range()
-            n_cells = last - first + 1
+            first, n_cells = self._default_range()
         self.first, self.n_cells = first, n_cells
 
-    def fitted_range(self):
+    def _fitted_range(self):
         """The cells of the smallest and of the largest fitted value."""
-        ends = self._nearest(np.array([self.column.low, self.column.high]))
-        return int(ends[0]), int(ends[1])
+        return self._nearest(np.array([self.column.low, self.column.high])).tolist()
+
+    def _default_range(self):
+        """First cell and number of cells, with the room that digits leave on both sides of the fitted ones."""
+        first, last = self._fitted_range()
+        n = last - first + 1
+        room = 0 if n <= RADIX else min(RADIX * _steps(n)[0] - n, 2 * n)
+        return first - room // 2, n + room
 
     def cover(self, numbers):
-        """Make room for some cells beyond the fitted range, if need be."""
+        """Make room for some cells beyond, if need be."""
         if len(numbers):
             first, last = int(numbers.min()), int(numbers.max())
             if first < self.first or last >= self.first + self.n_cells:
                 self.first, self.n_cells = first, last - first + 1
 
-    @property
-    def spec(self):
-        """What a stream must say of them: the grid, and the range if it is not the fitted one; None for nothing."""
-        first, last = self.fitted_range()
-        if (self.first, self.n_cells) != (first, last - first + 1):
-            return [self.grid, self.first, self.n_cells]
-        return None if self.grid is None else [self.grid]
+    def spec_beside(self, fitted):
+        """What a stream must say of them.
+
+        Parameters
+        ----------
+        fitted : Cells
+            What is known already.
+
+        Returns
+        -------
+        spec : list or None
+            The grid, and the range if it does not follow from that; None for what is known.
+        """
+        ranges = (self.first, self.n_cells), (fitted.first, fitted.n_cells)
+        if self.grid == fitted.grid and ranges[0] == ranges[1]:
+            return None
+        return [self.grid] if ranges[0] == self._default_range() else [self.grid, *ranges[0]]
 
     @property
     def steps(self):
         """How many cells one step of each digit is, highest digit first."""
-        n_digits, n = 0, max(self.n_cells - 1, 0)
-        while n:
-            n_digits, n = n_digits + 1, n // RADIX
-        return [RADIX**i for i in reversed(range(n_digits))]
+        return _steps(self.n_cells)
 
     @property
     def width(self):
@@ -103,9 +115,9 @@ class Cells:
 class CategoryCells(Cells):
     """A cell for each category that was fitted."""
 
-    def fitted_range(self):
-        """All of them."""
-        return 0, 0 if self.column.empty else len(self.column.categories) - 1
+    def _default_range(self):
+        """All categories."""
+        return 0, 1 if self.column.empty else len(self.column.categories)
 
     def of(self, raw):
         """Cells of the observed values of a column, -1 where there is none."""
@@ -203,12 +215,12 @@ class FloatCells(StepCells):
 
     Parameters
     ----------
-    size : int
-        Bytes of a number.
+    grid : list of int
+        The bytes of a number, alone.
     """
 
-    def __init__(self, column, size):
-        self.grid, self._whole_dtype = [size], WHOLE[size]
+    def __init__(self, column, grid):
+        self.grid, self._whole_dtype = grid, WHOLE[grid[0]]
         Cells.__init__(self, column)
 
     @property
@@ -217,10 +229,11 @@ class FloatCells(StepCells):
         dtype = np.dtype(f"f{self.grid[0]}").type
         return float(np.spacing(np.maximum(dtype(self.column.scale), np.finfo(dtype).tiny)))
 
-    def fitted_range(self):
+    def _default_range(self):
         """All numbers that are finite."""
         largest = np.finfo(f"f{self.grid[0]}").max
-        return tuple(self._nearest(np.array([-largest, largest])).tolist())
+        first, last = self._nearest(np.array([-largest, largest])).tolist()
+        return first, last - first + 1
 
     def _nearest(self, x):
         numbers = x.astype(f"f{self.grid[0]}").view(self._whole_dtype).astype(np.int64)
@@ -259,31 +272,40 @@ def _whole(x):
     return np.where(np.abs(x) <= LARGEST_INTEGER, x, 0).astype(np.int64)
 
 
-def cells_from(column, spec):
+def _steps(n_cells):
+    """How many cells one step of each digit is, highest digit first."""
+    n_digits, n = 0, n_cells - 1
+    while n > 0:
+        n_digits, n = n_digits + 1, n // RADIX
+    return [RADIX**i for i in reversed(range(n_digits))]
+
+
+def cells_from(fitted, spec):
     """The cells that a stream speaks of.
 
     Parameters
     ----------
-    column : Column
-        What the schema knows of the column.
+    fitted : Cells
+        What is known of the column already.
     spec : list or None
-        What :attr:`Cells.spec` was.
+        What :meth:`Cells.spec_beside` gave.
 
     Returns
     -------
     cells : Cells
         The same cells.
     """
-    if column.kind == CATEGORICAL:
-        return CategoryCells(column)
-    grid, *span = spec or [None]
+    if spec is None:
+        return fitted
+    grid, *span = spec
     if grid is None:
-        return WholeCells(column, *span)
-    return FloatCells(column, *grid) if isinstance(grid, list) else StepCells(column, grid, *span)
+        return WholeCells(fitted.column, *span)
+    kind = FloatCells if isinstance(grid, list) else StepCells
+    return kind(fitted.column, grid, *span)
 
 
-def find_cells(column, raw, resolution, n_columns):
-    """Choose the cells of a column, and find those of its values.
+def choose_cells(column, raw, resolution, n_columns):
+    """Choose the cells of a column.
 
     Parameters
     ----------
@@ -299,36 +321,42 @@ def find_cells(column, raw, resolution, n_columns):
     Returns
     -------
     cells : Cells
-        From the smallest value to the largest.
+        The cheapest ones.
+    """
+    best, least = None, math.inf
+    for cells in _candidates(column, raw, resolution):
+        n_off = find_cells(cells, raw)[2].sum()
+        price = n_off * STORED_BITS * n_columns - len(raw.values) * math.log2(cells.width)
+        if price < least:
+            best, least = cells, price
+        if not n_off:
+            break
+    return best
+
+
+def find_cells(cells, raw):
+    """Find the cells of the values of a column.
+
+    Parameters
+    ----------
+    cells : Cells
+        The cells.
+    raw : RawColumn
+        Its values.
+
+    Returns
+    -------
     numbers : ndarray of int64 of shape (n_observed,)
         Numbers of the observed values on the grid, the first one's where a value is not exact.
     exact : ndarray of bool of shape (n_observed,)
         Whether a value is just what its cell stands for.
-
-    Raises
-    ------
-    ValueError
-        If a value is no multiple of a stated resolution.
+    off : ndarray of bool of shape (n_observed,)
+        Whether it is not, though it is finite and no negative zero.
     """
     regular, values = _regular(raw)
-    tame = raw._replace(values=values)
-    least = math.inf
-    for candidate in _candidates(column, tame, resolution):
-        at = candidate.of(tame)
-        is_exact = regular & _stands_for(candidate, at, raw)
-        off = regular & ~is_exact
-        price = off.sum() * STORED_BITS * n_columns - len(off) * math.log2(candidate.width)
-        if price < least:
-            least, cells, numbers, exact = price, candidate, at, is_exact
-        if not off.any():
-            break
-    if resolution != "auto" and off.any():
-        raise ValueError(
-            f"{raw.where} holds {raw.values[off][0]!r} in row {raw.row(off)}, which is no multiple of its resolution "
-            f"{resolution!r}; state a finer one."
-        )
-    cells.cover(numbers[exact])
-    return cells, np.where(exact, numbers, cells.first), exact
+    numbers = cells.of(raw._replace(values=values))
+    exact = regular & _stands_for(cells, numbers, raw)
+    return np.where(exact, numbers, cells.first), exact, regular & ~exact
 
 
 def _candidates(column, raw, resolution):
@@ -346,7 +374,7 @@ def _candidates(column, raw, resolution):
         yield StepCells(column, resolution)
         return
     size = raw.values.dtype.itemsize if raw.values.dtype.kind == "f" else 8
-    last = FloatCells(column, min(size, 8))
+    last = FloatCells(column, [min(size, 8)])
     steps = (float(Fraction(10) ** exponent) for exponent in EXPONENTS)
     yield from (StepCells(column, step) for step in steps if step > last.width)
     yield last

@@ -1,5 +1,6 @@
 """A lossless compressor made from a density."""
 
+import copy
 import math
 import zlib
 from functools import partial
@@ -21,11 +22,13 @@ from sklearn_dgm.codec._blocks import (
     put_gaps,
     take_gaps,
 )
-from sklearn_dgm.codec._cells import cells_from, find_cells
+from sklearn_dgm.codec._cells import FloatCells, cells_from, choose_cells, find_cells
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, is_frame
 
 AUTO = "auto"
+# From so many rows on it is worth looking for a coarser grid than that of floats.
+MANY_ROWS = 50
 
 
 class DensityCodec(MetaEstimatorMixin, BaseEstimator):
@@ -44,13 +47,17 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
     resolution : "auto", float or dict, default="auto"
         What the values of columns of floats and times are multiples of, in their units (days of dates, seconds of other
         times); the same for all of them, or a dict of that by name or index. With "auto", which columns have that a dict
-        leaves out, it is found in the table that is encoded: the grid that the density has found, else the largest power
-        of ten that will do; where there is none, floats are coded to their last bit.
+        leaves out, it is found in the fitted rows, and again where a table that is encoded is on another grid: the grid
+        that the density has found, else the largest power of ten that will do; where there is none, floats are coded to
+        their last bit.
 
     Attributes
     ----------
     estimator_ : estimator
         The fitted density.
+    resolution_ : ndarray of shape (n_features_in_,)
+        Width of the cells of each column, as the fitted rows have it: 1 for whole numbers and categories, for floats
+        without a grid about the distance to the next one. A table that is encoded may be on another grid.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -139,9 +146,14 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
                 f"BayesianNetworkDensity or HistogramDensity; {name} does not."
             )
         fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
-        self._resolutions(unwrapped(fitted).schema_.columns_)
-        self._check_columns(X, reset=True)
-        self.estimator_ = fitted
+        columns = unwrapped(fitted).schema_.columns_
+        stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
+        self.estimator_, self._stated = fitted, stated
+        self._fitted_cells = [
+            choose_cells(column, _with_whole(r)[0], resolution, len(columns))
+            for column, r, resolution in zip(columns, raw, stated, strict=True)
+        ]
+        self.resolution_ = np.array([cells.width for cells in self._fitted_cells])
         return self
 
     def encode(self, X):
@@ -175,7 +187,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         put_gaps(missing, gaps, stack)
         header = {
             "rows": X.shape[0],
-            "cells": [column.spec for column in cells],
+            "cells": [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)],
             "missing": gaps,
             "integers": np.flatnonzero(as_whole).tolist(),
             "dtype": container,
@@ -217,10 +229,9 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 "the stream was encoded with another model; decode it with a copy of the codec that encoded it."
             )
-        columns = density.schema_.columns_
-        header, n_columns = stream.header, len(columns)
+        header, n_columns = stream.header, len(self._fitted_cells)
         n_rows, specs = header.get("rows", 0), header.get("cells", [None] * n_columns)
-        cells = [cells_from(*pair) for pair in zip(columns, specs, strict=True)]
+        cells = [cells_from(*pair) for pair in zip(self._fitted_cells, specs, strict=True)]
         others, *packed = stream.raw or [[]]
         shape = n_rows - len(others), n_columns
         try:
@@ -306,15 +317,12 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
     def _cells(self, raw, n_rows):
         """Cells of all columns, those of the rows, what is missing, and which rows the density has a probability for."""
         density = self._density()
-        columns = density.schema_.columns_
         takes_missing = get_tags(density).input_tags.allow_nan
-        numbers = np.zeros((n_rows, len(columns)), dtype=np.int64)
+        numbers = np.zeros((n_rows, len(raw)), dtype=np.int64)
         missing, known = np.zeros(numbers.shape, dtype=bool), np.ones(n_rows, dtype=bool)
         all_cells = []
-        for j, (column, r, resolution) in enumerate(
-            zip(columns, raw, self._resolutions(columns), strict=True)
-        ):
-            cells, found, exact = find_cells(column, r, resolution, len(columns))
+        for j, r in enumerate(raw):
+            cells, found, exact = self._cells_of_column(j, r)
             observed = r.observed_or_all
             numbers[observed, j] = found
             known[np.flatnonzero(observed)[~exact]] = False
@@ -322,6 +330,23 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             known &= observed | takes_missing
             all_cells.append(cells)
         return all_cells, numbers, missing, known
+
+    def _cells_of_column(self, j, raw):
+        """The fitted cells of a column, or others if these are not fine enough or finer than need be."""
+        cells, resolution = self._fitted_cells[j], self._stated[j]
+        off = find_cells(cells, raw)[2]
+        if resolution != AUTO and off.any():
+            raise ValueError(
+                f"{raw.where} holds {raw.values[off][0]!r} in row {raw.row(off)}, which is no multiple of its "
+                f"resolution {resolution!r}; state a finer one."
+            )
+        # What a stream says of other cells costs some bytes, too.
+        if off.any() or (isinstance(cells, FloatCells) and len(off) >= MANY_ROWS):
+            cells = choose_cells(cells.column, raw, resolution, len(self._stated))
+        numbers, exact, _ = find_cells(cells, raw)
+        cells = copy.copy(cells)
+        cells.cover(numbers[exact])
+        return cells, numbers, exact
 
     def _container(self, X):
         """What a stream must say of the container: the dtype of an array that is not that of `fit`, else None."""
@@ -342,15 +367,13 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
     def _fingerprint(self, factors):
         columns = self._density().schema_.columns_
         of_schema = [tuple(vars(column).values()) for column in columns]
-        return fingerprint_of([*of_schema, *factors.parameters()])
+        of_cells = [(cells.grid, cells.first, cells.n_cells) for cells in self._fitted_cells]
+        return fingerprint_of([*of_schema, *of_cells, *factors.parameters()])
 
-    def _checked(self, X):
+    def _checked(self, X, reset=False):
         if not is_frame(X) and not hasattr(X, "dtype"):
             as_is = np.asarray(X)
             X = np.asarray(X, dtype=object) if as_is.dtype.kind in "US" else as_is
-        return self._check_columns(X, reset=False)
-
-    def _check_columns(self, X, reset):
         as_it_is = {
             "skip_check_array": is_frame(X),
             "dtype": None,
