@@ -45,9 +45,10 @@ class NetworkFactors:
     def parameters(self):
         """Arrays and texts that all probabilities follow from."""
         for member in self._members:
+            state = member.state_dict()  # in its order, where a network has several
             yield repr(member.variables)
             yield member.adjacency
-            for name, tensor in member.state_dict().items():
+            for name, tensor in state.items():
                 yield name
                 yield tensor.cpu().numpy()
         yield from self._others

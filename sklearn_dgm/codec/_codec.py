@@ -76,7 +76,8 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
     infinity, a negative zero, an unknown category: rows that hold what the density has no probability for are stored as
     they are, at the price of some bytes for each cell. Where the density takes missing cells, which cells are missing
     costs what their share in each column says, and the other cells are coded as if the missing ones were in the middle of
-    what the density expects there. NumPy's scalars in columns of objects come back as Python's.
+    what the density expects there. Every NaN is the same, and
+    NumPy's scalars in columns of objects come back as Python's.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
     versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its bytes,
@@ -148,12 +149,12 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
         columns = unwrapped(fitted).schema_.columns_
         stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
-        self.estimator_, self._stated = fitted, stated
-        self._fitted_cells = [
+        cells = [
             choose_cells(column, _with_whole(r)[0], resolution, len(columns))
             for column, r, resolution in zip(columns, raw, stated, strict=True)
         ]
-        self.resolution_ = np.array([cells.width for cells in self._fitted_cells])
+        self.estimator_, self._stated, self._fitted_cells = fitted, stated, cells
+        self.resolution_ = np.array([of_column.width for of_column in cells])
         return self
 
     def encode(self, X):
@@ -180,28 +181,26 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         container = self._container(X)
         raw, as_whole = zip(*map(_with_whole, self._raw(X)), strict=True)
         cells, numbers, missing, known = self._cells(raw, X.shape[0])
-        rows = np.flatnonzero(known)
-        numbers, missing = numbers[rows], missing[rows]
+        numbers, missing, others = numbers[known], missing[known], np.flatnonzero(~known)
         stack, factors, gaps = Stack(), density._factors(), gap_counts(missing)
         RowCoder(factors, cells).encode(numbers, missing, stack)
         put_gaps(missing, gaps, stack)
+        specs = [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)]
         header = {
             "rows": X.shape[0],
-            "cells": [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)],
+            "cells": specs if any(specs) else None,
             "missing": gaps,
             "integers": np.flatnonzero(as_whole).tolist(),
             "dtype": container,
         }
-        # What goes without saying is not said.
-        if not any(header["cells"]):
-            del header["cells"]
-        header = {name: value for name, value in header.items() if value}
-        others = np.flatnonzero(~known)
-        stored = [others.tolist(), *(pack(r, others) for r in raw)] if len(others) else []
-        fingerprint = self._fingerprint(factors)
-        return Stream(
-            fingerprint, _checksum(numbers, missing), header, stored, stack.words()
-        ).to_bytes()
+        stream = Stream(
+            fingerprint=self._fingerprint(factors),
+            checksum=_checksum(numbers, missing),
+            header={name: value for name, value in header.items() if value},
+            stored=[others.tolist(), *(pack(r, others) for r in raw)] if len(others) else [],
+            words=stack.words(),
+        )
+        return stream.to_bytes()
 
     def decode(self, stream):
         """Decompress a table.
@@ -222,39 +221,25 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             If the stream is truncated, corrupted, no stream of a codec, of another model, or was written where
             probabilities come out otherwise.
         """
-        density = self._density()
-        stream = Stream.from_bytes(stream)
-        factors = density._factors()
+        density, stream = self._density(), Stream.from_bytes(stream)
+        factors, header = density._factors(), stream.header
         if stream.fingerprint != self._fingerprint(factors):
             raise ValueError(
                 "the stream was encoded with another model; decode it with a copy of the codec that encoded it."
             )
-        header, n_columns = stream.header, len(self._fitted_cells)
-        n_rows, specs = header.get("rows", 0), header.get("cells", [None] * n_columns)
+        specs = header.get("cells", [None] * self.n_features_in_)
         cells = [cells_from(*pair) for pair in zip(self._fitted_cells, specs, strict=True)]
-        others, *packed = stream.raw or [[]]
-        shape = n_rows - len(others), n_columns
-        try:
-            stack = Stack(stream.words)
-            missing = take_gaps(shape, header.get("missing", []), stack)
-            numbers = RowCoder(factors, cells).decode(missing, stack)
-            is_right = stack.is_as_it_was and _checksum(numbers, missing) == stream.checksum
-        except (ValueError, IndexError, ArithmeticError):
-            is_right = False
-        if not is_right:
-            raise ValueError(
-                "the rows do not come out as they went in: the stream was encoded where the last bits of probabilities "
-                "are others, as on another machine or with other versions of the libraries."
-            )
-        known = np.ones(n_rows, dtype=bool)
+        others, *packed = stream.stored or [[]]
+        known = np.ones(header.get("rows", 0), dtype=bool)
         known[others] = False
+        numbers, missing = _decoded(stream, RowCoder(factors, cells), known.sum())
         as_whole = header.get("integers", [])
         made = [
             _column(cells[j], numbers[:, j], missing[:, j], known, packed[j : j + 1], j in as_whole)
-            for j in range(n_columns)
+            for j in range(len(cells))
         ]
         template = np.dtype(header["dtype"]) if "dtype" in header else density.schema_._template
-        return fill(template, [partial(_part, *column) for column in made], n_rows, exact=True)
+        return fill(template, [partial(_part, *column) for column in made], len(known), exact=True)
 
     def code_length(self, X):
         """What the density itself says that rows cost: ``-log2`` of the probability of their cells.
@@ -406,6 +391,23 @@ def _categories(dtype):
 
 def _checksum(numbers, missing):
     return zlib.crc32(np.where(missing, 0, numbers).astype("<i8").tobytes())
+
+
+def _decoded(stream, coder, n_rows):
+    """Cells of the coded rows, and which are missing."""
+    try:
+        stack = Stack(stream.words)
+        missing = take_gaps((n_rows, len(coder.cells)), stream.header.get("missing", []), stack)
+        numbers = coder.decode(missing, stack)
+        is_right = stack.is_as_it_was and _checksum(numbers, missing) == stream.checksum
+    except (ValueError, IndexError, ArithmeticError):
+        is_right = False
+    if not is_right:
+        raise ValueError(
+            "the rows of the stream do not come out as they went in: it was encoded where the last bits of probabilities "
+            "are others, as on another machine or with other versions of the libraries."
+        )
+    return numbers, missing
 
 
 def _column(cells, numbers, missing, known, packed, is_whole):

@@ -29,7 +29,7 @@ class Stream(NamedTuple):
         Of the decoded cells.
     header : dict
         The schema: number of rows, grids of the columns, the container.
-    raw : list
+    stored : list
         Rows that are stored as they are, column by column; empty if there are none.
     words : ndarray of uint32 of shape (n_words,)
         The coded rows.
@@ -38,12 +38,12 @@ class Stream(NamedTuple):
     fingerprint: bytes
     checksum: int
     header: dict
-    raw: list
+    stored: list
     words: np.ndarray
 
     def to_bytes(self):
         """The stream."""
-        parts = [_deflated(self.header), _deflated(self.raw) if self.raw else b""]
+        parts = [_deflated(self.header), _deflated(self.stored) if self.stored else b""]
         fixed = FIXED.pack(self.fingerprint, self.checksum)
         parts = [_length(part) + part for part in parts]
         body = b"".join([fixed, *parts, self.words.astype("<u4").tobytes()])
@@ -83,9 +83,11 @@ class Stream(NamedTuple):
             raise ValueError("the stream is truncated or corrupted: its checksum is wrong.")
         fingerprint, checksum = FIXED.unpack_from(body)
         header, rest = _split(body[FIXED.size :])
-        raw, rest = _split(rest)
+        stored, rest = _split(rest)
         words = np.frombuffer(rest, dtype="<u4").astype(np.uint32)
-        return cls(fingerprint, checksum, _inflated(header), _inflated(raw) if raw else [], words)
+        return cls(
+            fingerprint, checksum, _inflated(header), _inflated(stored) if stored else [], words
+        )
 
 
 def _length(part):
