@@ -38,6 +38,17 @@ FLAT = {
         ("standard error", "standard_error", ".3f"),
         SECONDS,
     ],
+    "codec": [
+        ("bytes", "bytes", ",d"),
+        ("bits a row", "bits", ".2f"),
+        ("ratio to the best program", "ratio", ".3f"),
+        ("-log2 p(x), bytes", "code_length", ",d"),
+        ("rows impossible", "impossible", "d"),
+        ("model, bytes", "model", ",d"),
+        ("MB/s in", "encode_mb", ".3f"),
+        ("MB/s out", "decode_mb", ".3f"),
+        ("seconds of the fit", "fit_seconds", ",.1f"),
+    ],
     "speed": [
         ("rows x columns", "case", ""),
         ("fit, seconds", "fit_seconds", ",.1f"),

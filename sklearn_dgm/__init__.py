@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         NaiveBayesClassifier,
         TreeAugmentedNaiveBayesClassifier,
     )
+    from sklearn_dgm.codec import DensityCodec
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
     from sklearn_dgm.ensemble import EnsembleDensity
@@ -37,6 +38,7 @@ _HOMES = {
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
     "ColumnSchema": "columns",
+    "DensityCodec": "codec",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
     "DensityOutlierDetector": "outlier",

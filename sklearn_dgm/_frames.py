@@ -282,7 +282,7 @@ def template_of(X):
     return X.head(0) if is_frame(X) else X.dtype
 
 
-def fill(template, columns, n_samples, clip=True):
+def fill(template, columns, n_samples, clip=True, exact=False):
     """Make a table of decoded columns.
 
     Parameters
@@ -295,12 +295,15 @@ def fill(template, columns, n_samples, clip=True):
         Number of rows.
     clip : bool
         Whether what a dtype cannot hold becomes what it can; else such a column has another dtype.
+    exact : bool
+        Whether the values are those of such a table, which dtypes hold as they are, infinity and all.
 
     Returns
     -------
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         The table.
     """
+    fit_into = _as_it_is if exact else _fit_into
     if not isinstance(template, np.dtype):
         decoded = [column(slice(None)) for column in columns]
         dtypes = dict(
@@ -313,7 +316,7 @@ def fill(template, columns, n_samples, clip=True):
             _with_ticks(*of, dtype) for of, dtype in zip(decoded, dtypes.values(), strict=True)
         ]
         fill_frame = _fill_polars if hasattr(template, "schema") else _fill_pandas
-        return fill_frame(template, decoded, dtypes)
+        return fill_frame(template, decoded, dtypes, fit_into)
     if not clip:
         template = _wide_enough(template, [column(slice(None)) for column in columns])
     X = np.empty((n_samples, len(columns)), dtype=template)
@@ -321,7 +324,7 @@ def fill(template, columns, n_samples, clip=True):
         block = slice(start, start + ROWS_AT_ONCE)
         for j, column in enumerate(columns):
             values, missing = column(block)
-            X[block, j] = 0 if _is_nothing(values, template) else _fit_into(values, template)
+            X[block, j] = 0 if _is_nothing(values, template) else fit_into(values, template)
             if missing is not None:
                 _check_holds_missing(template, j)
                 X[block, j][missing] = _missing_value(template, values)
@@ -379,10 +382,9 @@ def _missing_value(dtype, values):
     return None if dtype.kind == "O" and values.dtype.kind not in "fiu" else np.nan
 
 
-def _fill_polars(template, decoded, dtypes):
+def _fill_polars(template, decoded, dtypes, fit_into):
     arrays = [
-        _fit_into(values, dtype)
-        for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
+        fit_into(values, dtype) for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
     ]
     frame = type(template)(
         dict(zip(template.columns, arrays, strict=True)), schema=dtypes, strict=False
@@ -395,8 +397,8 @@ def _fill_polars(template, decoded, dtypes):
     return frame
 
 
-def _fill_pandas(template, decoded, dtypes):
-    arrays = {j: _fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
+def _fill_pandas(template, decoded, dtypes, fit_into):
+    arrays = {j: fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
     frame = type(template)(arrays).astype({j: d for j, d in dtypes.items() if d is not None})
     for j, (_, missing) in enumerate(decoded):
         if missing is not None:
@@ -411,6 +413,10 @@ def _check_holds_missing(dtype, label):
         raise ValueError(
             f"column {label!r} has dtype {dtype}, which cannot hold a missing value; fit on a dtype that can."
         )
+
+
+def _as_it_is(array, dtype):
+    return array
 
 
 def _fit_into(array, dtype):

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges, bins_by_column
+from sklearn_dgm._cell_tree import CellTree
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
 
@@ -439,6 +440,10 @@ class HistogramDensity(BaseDensity):
             found[empty] = self._log_mass_of_empty - self._grid.log_volumes(keys[empty])
         found[~inside] = -np.inf
         return found
+
+    def _factors(self):
+        """Conditionals of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`."""
+        return CellTree(self._grid.axes, self.cells_, self.counts_, self.alpha)
 
     def _draw(self, n_samples, rng):
         n_uniform = rng.binomial(n_samples, self._uniform_share)

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_dgm._training.base import BaseNeuralDensity
+from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm.columns import CATEGORICAL
 from sklearn_dgm.nn.made import ACTIVATIONS
 
@@ -59,6 +60,10 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         kinds = [column.kind for column in self.schema_.columns_]
         is_tried = CATEGORICAL in kinds and n_samples <= MAX_TRIAL_ROWS
         return DROPOUTS if is_tried else DROPOUTS[:1]
+
+    def _factors(self):
+        """Conditionals of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`."""
+        return NetworkFactors(self._module, self._module_device(), self._rows_at_once())
 
     @property
     def dropout_(self):

@@ -190,6 +190,24 @@ class CategoryAxis:
         """
         return codes.astype(np.float64)
 
+    def below(self, p, points):
+        """Probabilities below values.
+
+        Parameters
+        ----------
+        p : ndarray of shape (n, n_levels)
+            Probabilities of the cells in each row.
+        points : ndarray of shape (n, m)
+            For each row several values; midway between whole numbers and codes.
+
+        Returns
+        -------
+        below : ndarray of shape (n, m)
+            Probabilities of smaller values.
+        """
+        count = np.rint(points + 0.5).clip(0, self.n_levels).astype(np.intp)
+        return np.take_along_axis(_sums_before(p), count, axis=1)
+
 
 class NumberAxis:
     """Cells of numbers: the atoms, then bins, of which the outer two reach to infinity.
@@ -266,6 +284,40 @@ class NumberAxis:
         ratio = reach / (1 + reach)
         return math.log(share * (1 - ratio)) + (distance - 0.5) * math.log(ratio)
 
+    def below(self, p, points):
+        """Probabilities below values; see :meth:`CategoryAxis.below`."""
+        of_atoms, of_bins = np.split(p, [len(self.atoms)], axis=1)
+        bins, within = self._within(points)
+        n_below = np.searchsorted(self.atoms, points)
+        return (
+            np.take_along_axis(_sums_before(of_atoms), n_below, axis=1)
+            + np.take_along_axis(_sums_before(of_bins), bins, axis=1)
+            + np.take_along_axis(of_bins, bins, axis=1) * within
+        )
+
+    def _within(self, z):
+        """The bins that values lie in, and how much of the mass of these lies below them."""
+        piece = np.searchsorted(self._piece_edges[1:-1], z, side="right")
+        bins = self._bin_of_piece[piece]
+        along = (z - self._piece_edges[piece]) / self._widths[piece]
+        # The shares of each bin sum to one.
+        before = (np.cumsum(self._shares) - self._shares)[piece] - bins
+        inside = before + self._shares[piece] * along.clip(0, 1)
+        lower = np.where(bins == 0, self._lower[0], 0.0)
+        upper = np.where(bins == len(self.edges) - 2, self._upper[0], 0.0)
+        within = lower + (1 - lower - upper) * inside
+        below, above = z < self.edges[0], z > self.edges[-1]
+        within[below] = self._share_beyond(self._lower, self.edges[0] - z[below])
+        within[above] = 1 - self._share_beyond(self._upper, z[above] - self.edges[-1])
+        return bins, within
+
+    def _share_beyond(self, tail, distance):
+        """How much of the mass of an outer bin lies farther beyond its edge."""
+        share, reach = tail
+        rate = math.log1p(1 / reach) if self.whole else 1 / reach
+        with np.errstate(over="ignore"):
+            return share * np.exp(-rate * distance)
+
     def draw(self, codes, uniforms):
         """Values within cells; see :meth:`CategoryAxis.draw`."""
         bins = np.maximum(codes - len(self.atoms), 0)
@@ -302,6 +354,11 @@ class NumberAxis:
         if not self.whole:
             return -reach * np.log(u)
         return np.floor(np.log(u) / math.log(reach / (1 + reach))) + 0.5
+
+
+def _sums_before(p):
+    """Sums of the probabilities before each cell, and of all, of shape (n, n_levels + 1)."""
+    return np.cumsum(np.pad(p, ((0, 0), (1, 0))), axis=1)
 
 
 def _pieces(edges, z, weight, whole):

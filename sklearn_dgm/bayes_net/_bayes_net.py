@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
+from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.net import with_mean_one
 from sklearn_dgm._training.variables import variables_of
@@ -350,6 +351,13 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     @property
     def _module(self):
         return self.net_.module_ if hasattr(self, "net_") else self._tables_alone
+
+    def _factors(self):
+        """Conditionals of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`."""
+        of_tables = [table.log_p for table in self._tables.values()]
+        of_axes = [part for axis in self._axes for part in vars(axis).values()]
+        others = [*of_tables, *of_axes]
+        return NetworkFactors(self._module, self._module_device(), self._rows_at_once(), others)
 
     @property
     def n_params_(self):

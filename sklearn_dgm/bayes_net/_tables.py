@@ -128,6 +128,24 @@ class Table:
         row = np.broadcast_to(self._row(self._parents_of(Z)), len(Z))
         return self.axes[self.child].draw(*choose(self.log_p[row], uniforms))
 
+    def below(self, Z, points):
+        """Probabilities below values of the column, given its parents.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, n_features)
+            Encoded rows; what they hold in the column itself is not looked at.
+        points : ndarray of shape (n, m)
+            For each row several values; midway between whole numbers and codes.
+
+        Returns
+        -------
+        below : ndarray of shape (n, m)
+            Probabilities of smaller values, among known ones.
+        """
+        row = np.broadcast_to(self._row(self._parents_of(Z)), len(Z))
+        return self.axes[self.child].below(np.exp(self.log_p[row]), points)
+
     @property
     def n_params(self):
         """Number of free probabilities, also of parents' cells that no row has."""

@@ -14,7 +14,7 @@ class OfTable:
     Parameters
     ----------
     table : Table
-        With `log_prob(Z)` and `draw(Z, uniforms)` of arrays.
+        With `log_prob(Z)`, `draw(Z, uniforms)` and `below(Z, points)` of arrays.
     z : Tensor of shape (n, d)
         Encoded rows, in which the parents are known.
     """
@@ -30,6 +30,11 @@ class OfTable:
     def draw(self, uniforms):
         """Values made of numbers between 0 and 1, of shape (n,)."""
         return _of_arrays(lambda Z: self.table.draw(Z, uniforms.cpu().numpy()), self.z)
+
+    def below(self, x):
+        """Probabilities below several values of each row, of shape (n, m)."""
+        points = x.cpu().numpy()
+        return _of_arrays(lambda Z: self.table.below(Z, points), self.z)
 
 
 def _of_arrays(function, z):

@@ -331,6 +331,45 @@ class MixtureHead(nn.Module):
             z = torch.where(atom[:, 0] < n_atoms, atoms[atom[:, 0].clamp_max(n_atoms - 1)], z)
         return z.round() if self.discrete else z
 
+    def below(self, params, column, z):
+        """Probabilities below values of one column.
+
+        Parameters
+        ----------
+        params : Tensor of shape (n, n_params)
+            Parameters of the column.
+        column : int
+            Which of the m columns.
+        z : Tensor of shape (n, m)
+            For each row several values; midway between whole numbers, where values are whole.
+
+        Returns
+        -------
+        below : Tensor of shape (n, m)
+            Probabilities of smaller values.
+        """
+        logits, means, scales = self._components(params, column)
+        share = logits.softmax(dim=-1)
+
+        def of_components(z):
+            u = (z - self.location[column]) / self.scale[column]
+            u = (u[..., None] - means[:, None]) / scales[:, None]
+            return (share[:, None] * self.base.below(u)).sum(dim=-1)
+
+        below = of_components(z)
+        if self.grid is not None:
+            step, offset = self._grid(column, z)
+            # Numbers on the grid have the mass of half a step to either side.
+            last = torch.floor((z - offset) / step) * step + offset
+            on_grid = torch.sigmoid(params[:, self.n_shared - 1 : self.n_shared])
+            below = on_grid * of_components(last + step / 2) + (1 - on_grid) * below
+        if not self.atoms.shape[1]:
+            return below
+        p = self._atom_logits(params, column).softmax(dim=-1)
+        atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
+        of_atoms = ((atoms < z[..., None]) * p[:, None, :-1]).sum(dim=-1)
+        return of_atoms + p[:, -1:] * below
+
     def normal_score(self, params, z, columns=slice(None)):
         """Standard normal quantiles of the probabilities below values, of heads without atoms on continuous columns.
 
@@ -487,6 +526,20 @@ class CategoricalHead(nn.Module):
             z = torch.where(code[:, 0] == self.max_levels, -excess, z)
             z = torch.where(code[:, 0] == self.max_levels + 1, n_levels.to(z.dtype) - 1 + excess, z)
         return z
+
+    def below(self, params, column, z):
+        """Probabilities below values midway between codes, of known ones; see :meth:`MixtureHead.below`."""
+        p = self._logits(params, column).softmax(dim=-1)
+        n_levels = self.n_levels[column]
+        count = (z + 0.5).round()
+        inside = count.clamp(torch.zeros_like(n_levels), n_levels).long()
+        below = F.pad(p[:, : self.max_levels].cumsum(dim=-1), (1, 0)).gather(-1, inside)
+        if not self.tails:
+            return below
+        lower, upper = p[:, self.max_levels, None], p[:, self.max_levels + 1, None]
+        log_ratio = self._log_ratio(n_levels)
+        below = below + lower * torch.exp(log_ratio * (-count).clamp_min(0))
+        return below - upper * torch.expm1(log_ratio * (count - n_levels).clamp_min(0))
 
 
 class EmbeddedHead(CategoricalHead):

@@ -111,6 +111,10 @@ class Conditional(NamedTuple):
         """Values made of numbers between 0 and 1, of shape (n,)."""
         return self.head.draw(self.params, self.place, uniforms)
 
+    def below(self, x):
+        """Probabilities below several values of each row, of shape (n, m)."""
+        return self.head.below(self.params, self.place, x)
+
     def from_normal_score(self, normal):
         """Values of normal scores, of shape (n,)."""
         return self.head.from_normal_score(self.params, self.place, normal)

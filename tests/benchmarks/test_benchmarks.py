@@ -14,6 +14,7 @@ from benchmarks import (
     bayes_nets,
     chow_liu,
     classifiers,
+    codec,
     data,
     flows,
     impute,
@@ -270,6 +271,18 @@ def test_any_order(folder, monkeypatch):
     difference = given["log_likelihood"] - own["log_likelihood"]
     assert given["cost"] == pytest.approx(difference, abs=1e-3)
     assert "nats per row and column" in report_of(folder)
+
+
+def test_codec(folder, monkeypatch):
+    tables = {"tables": codec.DENSITIES["BayesianNetworkDensity, tables"]}
+    monkeypatch.setattr(codec, "DENSITIES", tables)
+    run(folder, "codec", "--peers", "xz -9", "zstd -19", "Parquet, zstd -19", "tables")
+    by_peer = {record["peer"]: record for record in lines(folder, "codec")}
+    own, xz = by_peer["tables"], by_peer["xz -9"]
+    assert own["code_length"] < own["bytes"] < 1.01 * own["code_length"] + 64
+    assert own["bytes"] / own["ratio"] == pytest.approx(xz["bytes"] / xz["ratio"], rel=0.01)
+    assert own["model"] > 1000
+    assert "| ratio to the best program | -log2 p(x), bytes |" in report_of(folder)
 
 
 def test_chow_liu(folder):
