@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import rankdata
 
 from benchmarks import bayes_nets, generative
 from benchmarks.chow_liu import SEARCH
 from benchmarks.classifiers import CLASSIFIERS, SCORES
 from benchmarks.ensemble import ENSEMBLE, PACKAGES
+from benchmarks.outliers import DETECTORS
 from benchmarks.peers import OURS, PEERS
 from benchmarks.published import BINARY
 from benchmarks.remarks import INTRODUCTION, SECTIONS
@@ -141,6 +143,8 @@ def tables_of(suite, records):
         return tables_of_means(records, *GENERATIVE[suite])
     if suite == "ensemble":
         return [ensemble_table(records)]
+    if suite == "outliers":
+        return outlier_tables(records)
     return flat_tables(suite, records)
 
 
@@ -350,6 +354,39 @@ def mean_over_seeds(values):
         return ""
     error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{error}"
+
+
+def outlier_tables(records):
+    """Areas under the curve in percent, their means and mean ranks, and seconds."""
+    peers, groups = list(DETECTORS), sorted(grouped(records).items())
+    about = [[name, f"{group[0]['rows']:,}", group[0]["columns"]] for name, group in groups]
+
+    def means(field):
+        values = [
+            [[r[field] for r in group if r["peer"] == peer and field in r] for peer in peers]
+            for _, group in groups
+        ]
+        return np.array([[np.mean(v) if v else np.nan for v in row] for row in values])
+
+    areas = 100 * means("auroc")
+    shared = areas[np.isfinite(areas).all(axis=1)]
+    rows = [[*cells, *map(number_or_gap, row)] for cells, row in zip(about, areas, strict=True)]
+    if len(shared):
+        ranks = rankdata(-shared, axis=1).mean(axis=0)
+        rows.append([f"mean of {len(shared)}", "", "", *map(number_or_gap, shared.mean(axis=0))])
+        rows.append(["mean rank", "", "", *map(number_or_gap, ranks)])
+    seconds = [
+        [cells[0], *map(number_or_gap, row)]
+        for cells, row in zip(about, means("fit_seconds"), strict=True)
+    ]
+    return [
+        table(["data", "rows", "columns", *peers], rows),
+        table(["seconds of a fit", *peers], seconds),
+    ]
+
+
+def number_or_gap(value):
+    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def ensemble_table(records):

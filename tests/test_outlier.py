@@ -31,6 +31,7 @@ from sklearn_dgm import (
     HistogramDensity,
     OutlierDisplay,
 )
+from sklearn_dgm.outlier import with_noise
 
 QUICK = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "random_state": 0}
 
@@ -286,9 +287,65 @@ def test_no_p_values_without_calibration(X):
     assert not hasattr(fitted, "calibration_scores_")
 
 
+class Rows(GivenScores):
+    """Keeps the rows of the fit."""
+
+    _detect_ties = True
+
+    def fit(self, X, y=None):
+        self.X_ = X
+        return self
+
+
+class TestSmoothing:
+    def test_noise_has_the_bandwidth_of_scott(self):
+        X = np.random.default_rng(0).normal(5, [1, 100, 0], (4000, 3))
+        noise = detector(Rows(), smoothing=0.5).fit(X).estimator_.X_ - X
+        expected = 0.5 * X.std(axis=0) * 4000 ** (-1 / 7)
+        np.testing.assert_allclose(noise.std(axis=0), expected, rtol=0.05, atol=1e-9)
+        assert abs(np.corrcoef(noise[:, :2].T)[0, 1]) < 0.05
+
+    def test_where_it_is_automatic(self, X):
+        assert (detector(Rows()).fit(X).estimator_.X_ != X).all()
+        np.testing.assert_array_equal(detector(Rows(), smoothing=0).fit(X).estimator_.X_, X)
+        kernel = detector(KernelDensity()).fit(X)
+        np.testing.assert_array_equal(
+            kernel.score_samples(X), KernelDensity().fit(X).score_samples(X)
+        )
+        for density in (AutoregressiveDensity, BayesianNetworkDensity):
+            assert detector(density())._smoothing() == 0.5
+        assert detector(GridSearchCV(AutoregressiveDensity(), {}))._smoothing() == 0.5
+
+    @pytest.mark.parametrize("to_frame", [pd.DataFrame, pl.DataFrame])
+    def test_frames_keep_their_dtypes_and_other_columns(self, to_frame):
+        data = {"x": [1.5, 2.5, 4.0], "n": [1, 2, 3], "c": ["a", "b", "a"], "gap": [1.0, None, 3.0]}
+        X = to_frame(data)
+        seen = with_noise(X, 0.5, np.random.default_rng(0))
+        assert type(seen) is type(X)
+        assert list(seen.dtypes) == list(X.dtypes)
+        assert list(seen["n"]) == [1, 2, 3]
+        assert list(seen["c"]) == ["a", "b", "a"]
+        assert (np.asarray(seen["x"]) != np.asarray(X["x"])).all()
+        assert pd.isna(list(seen["gap"])[1])
+        assert np.asarray(seen["gap"], dtype=float)[0] not in (1.0, np.nan)
+
+    def test_whole_numbers_and_objects_are_left_as_they_are(self):
+        for X in (np.arange(6).reshape(3, 2), np.array([["a", 1.5], ["b", 2.5]], dtype=object)):
+            np.testing.assert_array_equal(with_noise(X, 1.0, np.random.default_rng(0)), X)
+
+    def test_a_finer_record_is_no_outlier(self):
+        """The rows of the fit were rounded, new ones are not."""
+        rng = np.random.default_rng(0)
+        X, new = rng.normal(size=(600, 2)).round(1), rng.normal(size=(300, 2))
+        density = AutoregressiveDensity((16,), n_orders=2, max_epochs=30, random_state=0)
+        flagged = detector(density, 0.05).fit(X).predict(new) == -1
+        assert flagged.mean() < 0.1
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        ({"smoothing": -1.0}, "smoothing"),
         ({"contamination": 0.7}, "contamination"),
         ({"contamination": "atuo"}, "contamination"),
         ({"calibration": "hold-out"}, "calibration"),
