@@ -3,6 +3,7 @@
 import pickle
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,6 +26,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_dgm import (
     AutoregressiveDensity,
     BayesianNetworkDensity,
+    CalibrationDisplay,
+    DensityDisplay,
     EnsembleDensity,
     HistogramDensity,
     is_density,
@@ -367,6 +370,18 @@ def test_mixed_frames(convert):
     assert list(drawn.columns) == ["x", "city", "count"]
     assert list(drawn.dtypes) == list(frame.dtypes)
     assert np.isfinite(ensemble.score_samples(drawn)).all()
+    assert ensemble.schema_.kinds_.tolist() == ["continuous", "categorical", "integer"]
+
+
+def test_pictures_know_its_columns(X):
+    members = [("histogram", HistogramDensity(alpha=0.1, bins=4))]
+    ensemble = EnsembleDensity(members, weights="equal").fit(mixed())
+    picture = DensityDisplay.from_estimator(ensemble, mixed(), features=["city", "x"])
+    assert [column.kind for column in picture.columns] == ["categorical", "continuous"]
+    CalibrationDisplay.from_estimator(ensemble, mixed(), random_state=0)
+    numbers = smooth_and_counted(weights="equal").fit(X[:, :1])
+    assert DensityDisplay.from_estimator(numbers, X[:, :1]).columns[0].kind == "continuous"
+    plt.close("all")
 
 
 @pytest.mark.parametrize("convert", [lambda frame: frame, as_polars], ids=["pandas", "polars"])
