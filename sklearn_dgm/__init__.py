@@ -19,8 +19,22 @@ if TYPE_CHECKING:
     from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
-    from sklearn_dgm.inspection import BayesianNetworkDisplay, DensityDisplay, TrainingDisplay
-    from sklearn_dgm.metrics import mean_log_likelihood
+    from sklearn_dgm.inspection import (
+        BayesianNetworkDisplay,
+        CalibrationDisplay,
+        DensityDisplay,
+        TrainingDisplay,
+    )
+    from sklearn_dgm.metrics import (
+        bits_per_dim,
+        classifier_two_sample_test,
+        compare_densities,
+        energy_distance,
+        maximum_mean_discrepancy,
+        mean_log_likelihood,
+        nearest_record_distances,
+        neg_bits_per_dim,
+    )
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
@@ -28,6 +42,7 @@ _HOMES = {
     "BaseDensity": "base",
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
+    "CalibrationDisplay": "inspection",
     "ColumnSchema": "columns",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
@@ -36,8 +51,15 @@ _HOMES = {
     "NaiveBayesClassifier": "bayes_net",
     "TrainingDisplay": "inspection",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",
+    "bits_per_dim": "metrics",
+    "classifier_two_sample_test": "metrics",
+    "compare_densities": "metrics",
+    "energy_distance": "metrics",
     "is_density": "base",
+    "maximum_mean_discrepancy": "metrics",
     "mean_log_likelihood": "metrics",
+    "nearest_record_distances": "metrics",
+    "neg_bits_per_dim": "metrics",
 }
 
 __all__ = sorted(_HOMES)

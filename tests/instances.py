@@ -4,10 +4,14 @@
 tested by both.
 """
 
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
 from sklearn_dgm import (
     AutoregressiveDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
+    EnsembleDensity,
     HistogramDensity,
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
@@ -65,6 +69,27 @@ INSTANCES = {
     "averaged one-dependence, frequent parents": lambda: AveragedOneDependenceClassifier(
         min_frequency=30, bins=5
     ),
+    "ensemble": lambda: EnsembleDensity(
+        [
+            ("histogram", HistogramDensity(alpha=0.5)),
+            ("tree", BayesianNetworkDensity("chow-liu", conditional="table")),
+        ]
+    ),
+    "ensemble, equal weights": lambda: EnsembleDensity(
+        [
+            ("network", AutoregressiveDensity(**QUICK)),
+            ("histogram", HistogramDensity(alpha=0.5)),
+        ],
+        weights="equal",
+    ),
+    "ensemble, scikit-learn's densities": lambda: EnsembleDensity(
+        [
+            ("kernel", KernelDensity(bandwidth=0.5)),
+            ("mixture", GaussianMixture()),
+            ("histogram", HistogramDensity(alpha=0.5, integer_features=None)),
+        ],
+        cv=2,
+    ),
 }
 
 TRAINING = (
@@ -85,6 +110,14 @@ INDEPENDENT = "by its structure, columns (given the class) are independent"
 QUADRATURE = (
     "the quadrature of the check is too coarse for the pieces of bins (with 64 times the points it agrees to 1e-4); "
     "replaced by bayes_net/test_axes.py, in which every cell integrates to one"
+)
+FOLDS = (
+    "repeats of a row are in several folds, a weighted row is in one; replaced by test_ensemble.py: "
+    "test_weights_are_repeats_where_copies_stay_together"
+)
+COUNTS = (
+    "KernelDensity and GaussianMixture have a density over counts, no probabilities; replaced by test_ensemble.py: "
+    "test_it_integrates_to_one and test_samples_come_from_the_density"
 )
 LEARNS = "check_learns ({})".format
 DEPENDENCE = ("two columns", "categories", "counts", "mixed columns")
@@ -112,6 +145,14 @@ EXPECTED_FAILED_CHECKS = (
         },
         "averaged one-dependence, frequent parents": {
             LEARNS("two columns"): "five equal bins are too few for the tolerance",
+        },
+        "ensemble": {"check_weights_equal_repeats": FOLDS},
+        "ensemble, equal weights": {"check_weights_equal_repeats": TRAINING},
+        "ensemble, scikit-learn's densities": {
+            "check_weights_equal_repeats": FOLDS,
+            "check_normalized (counts)": COUNTS,
+            "check_samples_agree_with_density (counts)": COUNTS,
+            "check_entropy_of_samples (counts)": COUNTS,
         },
     }
 )
