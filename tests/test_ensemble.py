@@ -184,8 +184,17 @@ def test_samples_come_from_the_density(X):
     mass = np.exp(ensemble.score_samples(x[:, None])) * (x[1] - x[0])
     cdf = np.cumsum(mass) - mass / 2
     assert stats.kstest(drawn[:, 0], lambda at: np.interp(at, x, cdf)).pvalue > 0.001
-    # Members come in random order: halves do not differ.
-    assert stats.ks_2samp(drawn[:2000, 0], drawn[2000:, 0]).pvalue > 0.001
+
+
+def test_members_draw_by_their_weights_and_in_random_order():
+    rows = np.random.default_rng(0).normal(size=(50, 1))
+    near, far = (FrozenEstimator(KernelDensity().fit(rows + shift)) for shift in (0, 1000))
+    ensemble = EnsembleDensity([("near", near), ("far", far)], weights=[1, 3]).fit(rows)
+    is_far = ensemble.sample(4000, random_state=0)[:, 0] > 500
+    assert is_far.mean() == pytest.approx(0.75, abs=0.03)
+    assert is_far[:2000].mean() == pytest.approx(0.75, abs=0.04)
+    counts = [(ensemble.sample(20, random_state=seed) > 500).sum() for seed in range(200)]
+    assert np.var(counts) == pytest.approx(20 * 0.75 * 0.25, rel=0.3)
 
 
 def test_seeds(fitted, X):
