@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import (
         BayesianNetworkDisplay,
+        CalibrationDisplay,
         DensityDisplay,
         OutlierDisplay,
         TrainingDisplay,
     )
-    from sklearn_dgm.metrics import mean_log_likelihood
+    from sklearn_dgm.metrics import (
+        bits_per_dim,
+        classifier_two_sample_test,
+        compare_densities,
+        energy_distance,
+        maximum_mean_discrepancy,
+        mean_log_likelihood,
+        nearest_record_distances,
+        neg_bits_per_dim,
+    )
     from sklearn_dgm.outlier import DensityOutlierDetector
 
 _HOMES = {
@@ -37,6 +47,7 @@ _HOMES = {
     "BaseDensity": "base",
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
+    "CalibrationDisplay": "inspection",
     "ColumnSchema": "columns",
     "DensityCodec": "codec",
     "DensityDisplay": "inspection",
@@ -51,9 +62,16 @@ _HOMES = {
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",
+    "bits_per_dim": "metrics",
+    "classifier_two_sample_test": "metrics",
+    "compare_densities": "metrics",
+    "energy_distance": "metrics",
     "is_density": "base",
     "log_abs_det_jacobian": "compose",
+    "maximum_mean_discrepancy": "metrics",
     "mean_log_likelihood": "metrics",
+    "nearest_record_distances": "metrics",
+    "neg_bits_per_dim": "metrics",
 }
 
 __all__ = sorted(_HOMES)

@@ -77,6 +77,8 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
     cv_log_likelihood_ : ndarray of shape (n_members,)
         Mean log-density of held-out rows under each member, in nats per row, by which stacking chose; `-inf` of one that
         calls a row impossible. Only with ``weights="stacking"``.
+    schema_ : ColumnSchema
+        Kinds of the columns, as the first member has them that knows of kinds.
     score_kind_ : {"exact", "lower bound", "estimate"}
         What `score_samples` returns: the weakest that a member has.
     n_features_in_ : int
@@ -225,6 +227,8 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         by_name = dict(zip(names, self.estimators_, strict=True))
         self.named_estimators_ = Bunch(**{n: by_name.get(n, "drop") for n, _ in self.estimators})
         self.weights_ = given
+        kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
+        self.schema_ = next((schema for schema in kinds if schema is not None), self._schema)
         self.score_kind_ = worst_score_kind(self.estimators_)
 
     def _members(self):
@@ -282,11 +286,12 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         """
         check_is_fitted(self)
         X = validate_table(self, X, reset=False)
-        log_terms = [
-            np.log(weight) + density.score_samples(as_taken(density, X, self._schema))
-            for weight, density in zip(self.weights_, self.estimators_, strict=True)
-            if weight > 0
-        ]
+        with np.errstate(over="ignore"):  # of a point far away, which is an impossible one
+            log_terms = [
+                np.log(weight) + density.score_samples(as_taken(density, X, self._schema))
+                for weight, density in zip(self.weights_, self.estimators_, strict=True)
+                if weight > 0
+            ]
         return logsumexp(log_terms, axis=0).astype(np.float64, copy=False)
 
     def score(self, X, y=None, sample_weight=None):

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,6 +26,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn_dgm import (
     AutoregressiveDensity,
     BayesianNetworkDensity,
+    CalibrationDisplay,
+    DensityDisplay,
     EnsembleDensity,
     HistogramDensity,
     is_density,
@@ -181,8 +184,17 @@ def test_samples_come_from_the_density(X):
     mass = np.exp(ensemble.score_samples(x[:, None])) * (x[1] - x[0])
     cdf = np.cumsum(mass) - mass / 2
     assert stats.kstest(drawn[:, 0], lambda at: np.interp(at, x, cdf)).pvalue > 0.001
-    # Members come in random order: halves do not differ.
-    assert stats.ks_2samp(drawn[:2000, 0], drawn[2000:, 0]).pvalue > 0.001
+
+
+def test_members_draw_by_their_weights_and_in_random_order():
+    rows = np.random.default_rng(0).normal(size=(50, 1))
+    near, far = (FrozenEstimator(KernelDensity().fit(rows + shift)) for shift in (0, 1000))
+    ensemble = EnsembleDensity([("near", near), ("far", far)], weights=[1, 3]).fit(rows)
+    is_far = ensemble.sample(4000, random_state=0)[:, 0] > 500
+    assert is_far.mean() == pytest.approx(0.75, abs=0.03)
+    assert is_far[:2000].mean() == pytest.approx(0.75, abs=0.04)
+    counts = [(ensemble.sample(20, random_state=seed) > 500).sum() for seed in range(200)]
+    assert np.var(counts) == pytest.approx(20 * 0.75 * 0.25, rel=0.3)
 
 
 def test_seeds(fitted, X):
@@ -367,6 +379,18 @@ def test_mixed_frames(convert):
     assert list(drawn.columns) == ["x", "city", "count"]
     assert list(drawn.dtypes) == list(frame.dtypes)
     assert np.isfinite(ensemble.score_samples(drawn)).all()
+    assert ensemble.schema_.kinds_.tolist() == ["continuous", "categorical", "integer"]
+
+
+def test_pictures_know_its_columns(X):
+    members = [("histogram", HistogramDensity(alpha=0.1, bins=4))]
+    ensemble = EnsembleDensity(members, weights="equal").fit(mixed())
+    picture = DensityDisplay.from_estimator(ensemble, mixed(), features=["city", "x"])
+    assert [column.kind for column in picture.columns] == ["categorical", "continuous"]
+    CalibrationDisplay.from_estimator(ensemble, mixed(), random_state=0)
+    numbers = smooth_and_counted(weights="equal").fit(X[:, :1])
+    assert DensityDisplay.from_estimator(numbers, X[:, :1]).columns[0].kind == "continuous"
+    plt.close("all")
 
 
 @pytest.mark.parametrize("convert", [lambda frame: frame, as_polars], ids=["pandas", "polars"])

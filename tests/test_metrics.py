@@ -395,6 +395,12 @@ def test_classifier_two_sample_test_by_a_single_split():
         scores[label[test] == 1], scores[label[test] == 0], alternative="greater"
     )
     assert found.pvalue == pytest.approx(u.pvalue)
+    # Of several folds it is twice the mean.
+    back = [split[0][::-1]]
+    swapped = classifier_two_sample_test(x, y, classifier=LogisticRegression(), cv=back)
+    both = classifier_two_sample_test(x, y, classifier=LogisticRegression(), cv=split + back)
+    assert both.pvalue == pytest.approx(min(1, found.pvalue + swapped.pvalue))
+    assert both.auc == pytest.approx((found.auc + swapped.auc) / 2)
 
 
 def test_classifier_two_sample_test_keeps_its_level():

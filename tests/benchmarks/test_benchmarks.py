@@ -16,6 +16,7 @@ from benchmarks import (
     classifiers,
     codec,
     data,
+    ensemble,
     flows,
     impute,
     likelihood,
@@ -367,6 +368,23 @@ def test_bayes_nets(folder, monkeypatch, suite):
         assert network["edges"] == table["edges"] == auto["edges"] > 0
         assert (table["tables"], "difference" in auto) == (4, True)
     assert f"{network['edges']}, {network['parameters']:,} (0)" in report_of(folder)
+
+
+def test_ensemble(folder, monkeypatch):
+    quick = partial(
+        ensemble.AutoregressiveDensity, hidden_layer_sizes=(8,), n_orders=1, max_epochs=1
+    )
+    monkeypatch.setattr(ensemble, "AutoregressiveDensity", quick)
+    monkeypatch.setattr(ensemble, "N_COMPONENTS", (1, 2))
+    run(folder, "ensemble")
+    whole, *members = lines(folder, "ensemble")
+    assert [member["peer"] for member in members] == list(ensemble.PACKAGES)
+    assert sum(whole["weights"].values()) == pytest.approx(1, abs=1e-3)
+    best = max(members, key=lambda member: member["log_likelihood"])
+    assert best["difference"] == pytest.approx(
+        whole["log_likelihood"] - best["log_likelihood"], abs=1e-5
+    )
+    assert f"{best['difference']:+.3f} ± {best['standard_error']:.3f}" in report_of(folder)
 
 
 def test_machine_is_described_without_names():
