@@ -18,6 +18,7 @@ from benchmarks import (
     data,
     ensemble,
     flows,
+    generative,
     impute,
     likelihood,
     peers,
@@ -349,6 +350,41 @@ def test_categories_that_are_missing_or_unknown_are_taken():
     # In the first row, u is for class 0 (3/5 to 1/5) and missing for class 1 (2/6 to 1/6).
     assert proba[0, 0] == pytest.approx(3 * 1 / (3 * 1 + 1 * 2))
     np.testing.assert_allclose(proba[1], proba[2])
+
+
+def test_rows_without_a_label(folder):
+    words = [
+        "--only",
+        "digits",
+        "--cases",
+        "kernel density",
+        "--max-rows",
+        "200",
+        "--seeds",
+        "0",
+        "1",
+    ]
+    where = ["--data", str(folder), "--results", str(folder / "results")]
+    main(["generative", "--part", "semi-supervised", *words, *where])
+    records = lines(folder, "semi_supervised")
+    assert {record["peer"] for record in records} == set(generative.PEERS)
+    assert len(records) == 6
+    assert all(record["accuracy"] > 0.7 for record in records), records
+    assert "| digits | kernel density | 2 |" in report_of(folder)
+
+
+def test_over_sampling(folder, monkeypatch):
+    monkeypatch.setitem(generative.RARE, "toy", "yes")
+    monkeypatch.setitem(data.LABELS, "toy", "flag")
+    monkeypatch.setattr(generative, "RARE_SHARE", 0.2)
+    table = tiny_table(600)
+    table["flag"] = np.where(table["flag"], "yes", "no")
+    table.to_csv(folder / "mixed" / "toy.csv.gz", index=False)
+    run(folder, "generative", "--part", "over-sampling", "--seeds", "0")
+    records = lines(folder, "over_sampling")
+    assert {record["peer"] for record in records} == set(generative.SAMPLERS)
+    assert all(0 < record["average_precision"] < 1 for record in records), records
+    assert "| balanced accuracy |" in report_of(folder)
 
 
 @pytest.mark.parametrize("suite", bayes_nets.PEERS)
