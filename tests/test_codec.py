@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
@@ -195,7 +195,12 @@ def test_bits_back_are_worth_the_mixture():
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 def test_any_rows_come_back(data):
     name = data.draw(st.sampled_from(["histogram", "tables", "one order"]))
     codec, n = codec_of(name, mixed_table), data.draw(st.integers(1, 6))
