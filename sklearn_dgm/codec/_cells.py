@@ -12,6 +12,8 @@ from sklearn_dgm.columns import CATEGORICAL, INTEGER, LARGEST_INTEGER, ROUNDED
 EXPONENTS = range(6, -16, -1)
 # What a cell of a row that is stored apart costs, about, in bits.
 STORED_BITS = 40
+# Farther out there is no probability.
+FARTHEST = 1e100
 # Cells are coded digit by digit, each of so many symbols at most.
 RADIX = 16
 # Probabilities too small to be the difference of others, and half the width over which a density is looked at then.
@@ -185,7 +187,7 @@ class StepCells(Cells):
     def _scaled(self, x):
         """What the model sees, but not rounded to its grid."""
         with np.errstate(over="ignore"):
-            return (x - self.column.location) / self.column.scale
+            return ((x - self.column.location) / self.column.scale).clip(-FARTHEST, FARTHEST)
 
     def mass(self, conditional, numbers):
         """Probabilities of cells; of those too narrow for a difference by the density around them."""
