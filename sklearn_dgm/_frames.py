@@ -42,13 +42,15 @@ def like_frame(values, X):
     return type(X)(values, schema=X.columns)
 
 
-def stacked(tables):
+def stacked(tables, order=slice(None)):
     """Tables with the same columns below each other.
 
     Parameters
     ----------
     tables : list of {ndarray, DataFrame}
         All of them arrays, or DataFrames of one library.
+    order : ndarray of int or slice, default=slice(None)
+        Which rows of all to take.
 
     Returns
     -------
@@ -56,9 +58,10 @@ def stacked(tables):
         Their rows; a DataFrame has a new index.
     """
     if not is_frame(tables[0]):
-        return np.concatenate(tables)
+        return np.concatenate(tables)[order]
     frames = [nw.from_native(table, eager_only=True) for table in tables]
-    return nw.maybe_reset_index(nw.concat(frames)).to_native()
+    frame = nw.concat([nw.maybe_reset_index(frame) for frame in frames])
+    return nw.maybe_reset_index(frame[order]).to_native()
 
 
 class Clock(NamedTuple):

@@ -11,11 +11,8 @@ from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_dgm.base import is_density, last_step, unwrapped
+from sklearn_dgm.base import is_density, last_step, takes_tables, unwrapped
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, is_frame, like_frame
-
-# Of two kinds of scores the one that says less.
-SCORE_KINDS = ("exact", "lower bound", "estimate")
 
 
 def check_densities(estimators):
@@ -46,12 +43,6 @@ def check_densities(estimators):
             )
         if not is_density(estimator):
             raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")
-
-
-def takes_tables(density):
-    """Whether a density knows what to do with categories and times, or wants numbers alone."""
-    tags = get_tags(last_step(density)).input_tags
-    return tags.categorical or tags.string
 
 
 def schema_of_numbers(densities, X):
@@ -204,9 +195,3 @@ def _check_same_measure(names, measures, X):
                     "densities are not on one measure; let column_kinds, integer_features or categorical_features "
                     "of one of them say what the other does."
                 )
-
-
-def worst_score_kind(densities):
-    """What the scores of several densities are together."""
-    kinds = [getattr(last_step(density), "score_kind_", "exact") for density in densities]
-    return max(kinds, key=SCORE_KINDS.index)

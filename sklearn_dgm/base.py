@@ -265,6 +265,40 @@ def total_log_likelihood(log_density, sample_weight=None):
     return float(np.sum(log_density))
 
 
+def takes_tables(density):
+    """Tell whether a density takes categories and times, and gives such back, or wants numbers alone.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A density, or a pipeline or search that ends in one.
+
+    Returns
+    -------
+    bool
+        As its tags say.
+    """
+    tags = get_tags(last_step(density)).input_tags
+    return tags.categorical or tags.string
+
+
+def worst_score_kind(densities):
+    """What the scores of several densities are together.
+
+    Parameters
+    ----------
+    densities : list of estimator instances
+        Fitted densities.
+
+    Returns
+    -------
+    score_kind : {"exact", "lower bound", "estimate"}
+        The one of theirs that says least.
+    """
+    kinds = [getattr(last_step(density), "score_kind_", "exact") for density in densities]
+    return max(kinds, key=("exact", "lower bound", "estimate").index)
+
+
 class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of all densities.
 

@@ -18,8 +18,6 @@ from sklearn_dgm._held_out import (
     held_out_log_densities,
     schema_of_numbers,
     seeded,
-    takes_tables,
-    worst_score_kind,
 )
 from sklearn_dgm.base import (
     check_count,
@@ -28,8 +26,10 @@ from sklearn_dgm.base import (
     draw_rows,
     last_step,
     restored_on_failure,
+    takes_tables,
     total_log_likelihood,
     validate_table,
+    worst_score_kind,
 )
 from sklearn_dgm.columns import is_frame, stacked
 
@@ -343,8 +343,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
             for density, count in zip(self.estimators_, counts, strict=True)
             if count
         ]
-        shuffled = _safe_indexing(stacked(drawn), rng.permutation(int(n_samples)))
-        return stacked([shuffled])  # with an index in order
+        return stacked(drawn, rng.permutation(int(n_samples)))
 
     def _draw(self, density, n_samples, rng):
         drawn = draw_rows(density, n_samples, rng)

@@ -40,7 +40,7 @@ def _has_shares(detector):
 
 
 # In units of the bandwidth of Scott's rule, chosen on tables that are in no benchmark.
-AUTO_SMOOTHING = 0.5
+AUTO_SMOOTHING = 0.25
 # Attributes that only some fits have.
 OF_KEPT_ROWS = ("calibration_scores_", "mean_log_density_")
 
@@ -76,7 +76,7 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     smoothing : "auto" or float, default="auto"
         Standard deviation of the normal noise that is added to columns of floats before the fit, in units of the bandwidth of
         Scott's rule (the standard deviation of the column times ``n_samples ** (-1 / (n_features + 4))``); 0 for none. "auto"
-        is 0.5 for densities of this package that model values which repeat, and 0 for all others.
+        is 0.25 for densities of this package that model values which repeat, and 0 for all others.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the choice of the rows that are kept and of the noise; the density has its own.
 

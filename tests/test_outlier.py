@@ -313,8 +313,8 @@ class TestSmoothing:
             kernel.score_samples(X), KernelDensity().fit(X).score_samples(X)
         )
         for density in (AutoregressiveDensity, BayesianNetworkDensity):
-            assert detector(density())._smoothing() == 0.5
-        assert detector(GridSearchCV(AutoregressiveDensity(), {}))._smoothing() == 0.5
+            assert detector(density())._smoothing() == 0.25
+        assert detector(GridSearchCV(AutoregressiveDensity(), {}))._smoothing() == 0.25
 
     @pytest.mark.parametrize("to_frame", [pd.DataFrame, pl.DataFrame])
     def test_frames_keep_their_dtypes_and_other_columns(self, to_frame):

@@ -24,14 +24,15 @@ from sklearn_dgm.base import (
     check_weights,
     draw_rows,
     restored_on_failure,
+    takes_tables,
     unwrapped,
+    worst_score_kind,
 )
+from sklearn_dgm.columns import stacked
 from sklearn_dgm.generative._rows import (
     check_density,
     fit_to_class,
     schema_of,
-    stacked,
-    takes_tables,
     validated,
 )
 
@@ -39,8 +40,6 @@ from sklearn_dgm.generative._rows import (
 EPOCHS_OF_A_STEP = 5
 # An unlabelled row that belongs less to a class is none of its rows: it would take time and change nothing.
 LEAST_SHARE = 1e-10
-# From the weakest to the strongest.
-SCORE_KINDS = ("estimate", "lower bound", "exact")
 
 
 def _samples(self):
@@ -235,8 +234,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         self.n_iter_, self.log_likelihoods_ = 1, np.empty(0)
         if (place < 0).any():
             self._maximise(X, of_class, weight)
-        kinds = [getattr(density, "score_kind_", "exact") for density in self._densities()]
-        self.score_kind_ = min(kinds, key=SCORE_KINDS.index)
+        self.score_kind_ = worst_score_kind(self.estimators_)
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
         density = unwrapped(self.estimator)

@@ -16,13 +16,18 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_dgm.base import check_generator, draw_rows, restored_on_failure, unwrapped
+from sklearn_dgm.base import (
+    check_generator,
+    draw_rows,
+    restored_on_failure,
+    takes_tables,
+    unwrapped,
+)
+from sklearn_dgm.columns import stacked
 from sklearn_dgm.generative._rows import (
     check_density,
     fit_to_class,
     schema_of,
-    stacked,
-    takes_tables,
     validated,
 )
 

@@ -2,7 +2,6 @@
 
 import warnings
 
-import narwhals as nw
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
@@ -10,8 +9,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_dgm.base import is_density, unwrapped, validate_table
-from sklearn_dgm.columns import ColumnSchema, is_frame
+from sklearn_dgm.base import is_density, takes_tables, unwrapped, validate_table
+from sklearn_dgm.columns import ColumnSchema
 
 
 def check_density(estimator):
@@ -43,23 +42,6 @@ def check_density(estimator):
         raise TypeError(
             f"estimator should be a density, which {name} is not: see sklearn_dgm.is_density."
         )
-
-
-def takes_tables(estimator):
-    """Whether an estimator takes columns of any kind, and gives such back, rather than numbers alone.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        A density, or a search over one.
-
-    Returns
-    -------
-    bool
-        As its tags say.
-    """
-    tags = get_tags(unwrapped(estimator)).input_tags
-    return tags.categorical or tags.string
 
 
 def validated(owner, X, *, reset):
@@ -155,25 +137,3 @@ def fit_to_class(estimator, X, weight, label, schema, quietly=False):
             raise ValueError(
                 f"the density of class {label!r} cannot be fitted to its {n_rows} row(s): {error}"
             ) from error
-
-
-def stacked(parts, order=slice(None)):
-    """Tables below each other.
-
-    Parameters
-    ----------
-    parts : list of {ndarray, DataFrame}
-        With the same columns.
-    order : ndarray of int or slice, default=slice(None)
-        Which rows of all to take.
-
-    Returns
-    -------
-    X : {ndarray, DataFrame}
-        One table; a pandas DataFrame has a new index.
-    """
-    if not is_frame(parts[0]):
-        return np.concatenate(parts)[order]
-    frames = [nw.from_native(part) for part in parts]
-    frame = nw.concat([nw.maybe_reset_index(frame) for frame in frames])
-    return nw.maybe_reset_index(frame[order]).to_native()
