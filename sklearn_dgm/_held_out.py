@@ -1,4 +1,4 @@
-"""Several densities of one table side by side: what each of them sees, on which measure, and what it says of held-out rows."""
+"""Several densities of one table: what each of them sees, on which measure, and what it says of held-out rows."""
 
 from inspect import isclass
 from numbers import Integral
