@@ -1,4 +1,4 @@
-"""Several densities of one table side by side: what each of them sees, on which measure, and what it says of held-out rows."""
+"""Several densities of one table: what each of them sees, on which measure, and what it says of held-out rows."""
 
 from inspect import isclass
 from numbers import Integral
@@ -39,7 +39,7 @@ def check_densities(estimators):
         if isinstance(unwrapped(estimator), Pipeline):
             raise ValueError(
                 f"{name!r} is a Pipeline, whose density is one of the transformed rows, in their units, and no match for "
-                "those of X; transform the rows before, the same for all."
+                "those of X; use TransformedDensity(transformer, estimator), which has that of X."
             )
         if not is_density(estimator):
             raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")
