@@ -227,6 +227,18 @@ def test_a_schema_is_checked():
         network().fit(X, schema=schema)
 
 
+def test_a_density_that_takes_tables_and_no_schema_learns_its_own():
+    class Own(HistogramDensity):
+        def fit(self, X, y=None, sample_weight=None):
+            return super().fit(X, y, sample_weight)
+
+    frame, y = mixed()
+    model = GenerativeClassifier(Own(bins=4, alpha=0.1)).fit(frame, y)
+    assert model.schema_ is None
+    assert model.score(frame, y) > 0.75
+    assert list(model.sample(5, random_state=0).dtypes) == list(frame.dtypes)
+
+
 # Unlabelled rows.
 
 
