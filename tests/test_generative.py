@@ -131,6 +131,12 @@ def test_priors_are_checked(priors, message):
         GenerativeClassifier(KernelDensity(), priors).fit(*iris())
 
 
+def test_priors_are_checked_before_densities_are_trained():
+    X, y = iris()
+    with pytest.raises(ValueError, match="priors has shape"):
+        GenerativeClassifier(GaussianMixture(3), [1.0]).fit(X[:51], y[:51])
+
+
 def test_a_row_that_is_impossible_in_every_class_says_nothing():
     X, y = iris()
     y[:25] = 1
