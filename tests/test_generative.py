@@ -131,6 +131,12 @@ def test_priors_are_checked(priors, message):
         GenerativeClassifier(KernelDensity(), priors).fit(*iris())
 
 
+def test_priors_are_checked_before_densities_are_trained():
+    X, y = iris()
+    with pytest.raises(ValueError, match="priors has shape"):
+        GenerativeClassifier(GaussianMixture(3), [1.0]).fit(X[:51], y[:51])
+
+
 def test_a_row_that_is_impossible_in_every_class_says_nothing():
     X, y = iris()
     y[:25] = 1
@@ -225,6 +231,18 @@ def test_a_schema_is_checked():
             HistogramDensity().fit(rows, schema=bad)
     with pytest.raises(ValueError, match="schema should be what learn_schema of a density"):
         network().fit(X, schema=schema)
+
+
+def test_a_density_that_takes_tables_and_no_schema_learns_its_own():
+    class Own(HistogramDensity):
+        def fit(self, X, y=None, sample_weight=None):
+            return super().fit(X, y, sample_weight)
+
+    frame, y = mixed()
+    model = GenerativeClassifier(Own(bins=4, alpha=0.1)).fit(frame, y)
+    assert model.schema_ is None
+    assert model.score(frame, y) > 0.75
+    assert list(model.sample(5, random_state=0).dtypes) == list(frame.dtypes)
 
 
 # Unlabelled rows.

@@ -223,6 +223,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         place[counted] = place_of(y[counted], self.classes_)
         # The user's own weights stay as they are.
         weight = np.where(place < 0, self.unlabelled_weight * weight, weight)
+        self._given_priors()  # a mistake should be told before densities are trained
         self._check_weights_are_taken(weight, place < 0)
         self.schema_ = schema_of(self.estimator, X, weight)
 
@@ -271,11 +272,12 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
             )
         )
         self.class_count_ = of_class.sum(axis=0)
-        self.class_prior_ = self.class_count_ / self.class_count_.sum()
-        if self.priors is not None:
-            self.class_prior_ = self._given_priors()
+        given = self._given_priors()
+        self.class_prior_ = self.class_count_ / self.class_count_.sum() if given is None else given
 
     def _given_priors(self):
+        if self.priors is None:
+            return None
         priors = check_array(
             self.priors, dtype=np.float64, ensure_2d=False, copy=True, input_name="priors"
         )
