@@ -29,9 +29,7 @@ TABLES = ("adult", "nltcs", "plants", "diamonds")
 def add_arguments(parser):
     parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--only", nargs="+", default=list(TABLES), help="names of tables")
-    parser.add_argument(
-        "--peers", nargs="+", default=[*PROGRAMS, *DENSITIES], help="who packs"
-    )
+    parser.add_argument("--peers", nargs="+", default=[*PROGRAMS, *DENSITIES], help="who packs")
     parser.add_argument("--max-rows", type=int, help="rows of each part at most")
     parser.add_argument("--max-epochs", type=int, default=500, help="of networks")
 
