@@ -341,8 +341,9 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         if type(template) is not type(own):
             seen = "an array" if isinstance(own, np.dtype) else f"a {type(own).__module__} frame"
             raise ValueError(f"X is a {type(X).__module__} frame, but fit has seen {seen}.")
-        for name in template.columns:
-            dtype, expected = template[name].dtype, own[name].dtype
+        for name, dtype, expected in zip(
+            template.columns, template.dtypes, own.dtypes, strict=True
+        ):
             if dtype != expected or _categories(dtype) != _categories(expected):
                 raise ValueError(
                     f"column {name!r} has dtype {dtype!r}, but had {expected!r} in fit; convert it."
