@@ -44,8 +44,8 @@ def mean_log_likelihood(estimator, X, y=None, sample_weight=None):
     A density has the units of the rows that it sees. That of a Pipeline is in the units of the *transformed* X: behind
     a scaler it is per standard deviation, not per unit of X. Such numbers compare only under one and the same
     transformation, and a search over different scalers would choose by their Jacobians, unless
-    :class:`~sklearn_dgm.TransformedDensity` adds these. For the same reason a density that counts integers (a probability mass)
-    does not compare with one that takes them for continuous.
+    :class:`~sklearn_dgm.TransformedDensity` adds these. For the same reason a density that counts integers (a
+    probability mass) does not compare with one that takes them for continuous.
 
     Examples
     --------

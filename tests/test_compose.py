@@ -398,6 +398,19 @@ def test_a_function_that_reaches_some_numbers_gives_a_lower_bound(there):
     assert stats.kstest(drawn, lambda at: np.interp(at, x, cdf)).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("to", [np.asarray, lambda X: pd.DataFrame(X, columns=["a"])])
+def test_numbers_that_a_function_maps_as_others_are_impossible(to):
+    X = skewed(d=1)
+    square = FunctionTransformer(np.square, np.sqrt)
+    density = TransformedDensity(square, GaussianMixture(2, random_state=0)).fit(to(X))
+    assert density.score_kind_ == "lower bound"
+    assert np.isneginf(density.score_samples(to(-X))).all()
+    assert np.isfinite(density.score_samples(to(X))).all()
+    x, weight = line(np.append(np.quantile(X, np.linspace(0, 1, 40)), 0.0))
+    assert 0.5 < np.exp(density.score_samples(to(x[:, None]))) @ weight < 1
+    assert (np.asarray(density.sample(100, random_state=0)) > 0).all()
+
+
 def test_beyond_the_range_of_the_fit():
     X = skewed(d=1)
     beyond = np.array([[X.min() - 0.05], [X.max() + 1.0], [-1.0]])
