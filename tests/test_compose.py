@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse, stats
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_iris
@@ -761,6 +762,21 @@ def test_weights_reach_all_that_take_them(name, inner):
     np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), atol=1e-7)
     expected = repeated.score(np.repeat(X, weight, axis=0))
     assert weighted.score(X, sample_weight=weight) == pytest.approx(expected)
+
+
+def test_weights_that_a_user_routes():
+    X, weight = skewed(60), np.arange(60) % 3
+    scaler = StandardScaler()
+    with config_context(enable_metadata_routing=True):
+        scaler.set_fit_request(sample_weight=False)
+        density = TransformedDensity(StandardScaler(), KernelDensity())
+        density.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search = GridSearchCV(density, {"estimator__bandwidth": [0.2, 0.4]})
+        assert search.fit(X, sample_weight=weight + 1.0).best_params_
+    for transformer in (scaler, make_pipeline(scaler, MinMaxScaler())):
+        density = TransformedDensity(transformer, KernelDensity()).fit(X, sample_weight=weight)
+        fitted = density.transformer_ if transformer is scaler else density.transformer_[0]
+        np.testing.assert_allclose(fitted.mean_, X[weight > 0].mean(axis=0))
 
 
 def test_weights_of_those_that_take_none():

@@ -465,9 +465,7 @@ def _fit_weighted(estimator, X, sample_weight):
     if sample_weight is None:
         return estimator.fit(X, None)  # a frozen one insists on y
     with config_context(enable_metadata_routing=True):
-        takers = [part for part in _parts(estimator) if has_fit_parameter(part, "sample_weight")]
-        for part in takers:
-            _request_weights(part)
+        takers = [part for part in _parts(estimator) if _takes_weights(part)]
         return estimator.fit(X, None, **({"sample_weight": sample_weight} if takers else {}))
 
 
@@ -480,10 +478,15 @@ def _parts(estimator):
     return [estimator, *(p for p in within if not any(p is f for f in frozen))]
 
 
-def _request_weights(part):
-    """Ask for weights, which only reach those who do, unless the user has settled it."""
-    requests = part.get_metadata_routing()
+def _takes_weights(part):
+    """Whether an estimator takes weights, which only reach those within others that ask for them: it is made to ask."""
+    if not has_fit_parameter(part, "sample_weight"):
+        return False
+
+    def request_of(method):
+        return getattr(getattr(part.get_metadata_routing(), method, None), "requests", {})
+
     for method in ("fit", "score"):
-        request = getattr(getattr(requests, method, None), "requests", {})
-        if request.get("sample_weight", True) is None:
+        if request_of(method).get("sample_weight", True) is None:  # or the user has settled it
             getattr(part, f"set_{method}_request")(sample_weight=True)
+    return request_of("fit").get("sample_weight", True) is not False
