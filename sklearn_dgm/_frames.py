@@ -349,6 +349,8 @@ def _holds(dtype, values, missing):
         values = values[~missing]
     if getattr(dtype, "categories", None) is not None:
         return set(values.tolist()) <= set(dtype.categories)
+    if str(dtype).lower() in ("bool", "boolean"):
+        return values.dtype.kind not in "iuf"
     dtype = _numpy_dtype(dtype)
     if dtype is None or dtype.kind not in "iuU":
         return True

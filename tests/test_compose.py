@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy import stats
+from scipy import sparse, stats
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_iris
@@ -38,6 +39,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_dgm import (
     BayesianNetworkDensity,
+    DensityImputer,
     HistogramDensity,
     TransformedDensity,
     log_abs_det_jacobian,
@@ -397,6 +399,19 @@ def test_a_function_that_reaches_some_numbers_gives_a_lower_bound(there):
     assert stats.kstest(drawn, lambda at: np.interp(at, x, cdf)).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("to", [np.asarray, lambda X: pd.DataFrame(X, columns=["a"])])
+def test_numbers_that_a_function_maps_as_others_are_impossible(to):
+    X = skewed(d=1)
+    square = FunctionTransformer(np.square, np.sqrt)
+    density = TransformedDensity(square, GaussianMixture(2, random_state=0)).fit(to(X))
+    assert density.score_kind_ == "lower bound"
+    assert np.isneginf(density.score_samples(to(-X))).all()
+    assert np.isfinite(density.score_samples(to(X))).all()
+    x, weight = line(np.append(np.quantile(X, np.linspace(0, 1, 40)), 0.0))
+    assert 0.5 < np.exp(density.score_samples(to(x[:, None]))) @ weight < 1
+    assert (np.asarray(density.sample(100, random_state=0)) > 0).all()
+
+
 def test_beyond_the_range_of_the_fit():
     X = skewed(d=1)
     beyond = np.array([[X.min() - 0.05], [X.max() + 1.0], [-1.0]])
@@ -437,6 +452,8 @@ def test_quantiles_that_repeat(distribution):
     x = np.sort(np.random.default_rng(0).integers(0, 8, 200)).astype(float)
     transformer = QuantileTransformer(n_quantiles=100, output_distribution=distribution)
     density = TransformedDensity(transformer, KernelDensity(bandwidth=0.1)).fit(x[:, None])
+    Z = density._bijection.forward(x[:, None], np.zeros((200, 1)))[0]
+    np.testing.assert_allclose(Z, density.transformer_.transform(x[:, None]), atol=1e-5)
     at, weight = line(np.arange(8.0))
     assert np.exp(density.score_samples(at[:, None])) @ weight == pytest.approx(1, abs=1e-3)
 
@@ -747,6 +764,21 @@ def test_weights_reach_all_that_take_them(name, inner):
     assert weighted.score(X, sample_weight=weight) == pytest.approx(expected)
 
 
+def test_weights_that_a_user_routes():
+    X, weight = skewed(60), np.arange(60) % 3
+    scaler = StandardScaler()
+    with config_context(enable_metadata_routing=True):
+        scaler.set_fit_request(sample_weight=False)
+        density = TransformedDensity(StandardScaler(), KernelDensity())
+        density.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search = GridSearchCV(density, {"estimator__bandwidth": [0.2, 0.4]})
+        assert search.fit(X, sample_weight=weight + 1.0).best_params_
+    for transformer in (scaler, make_pipeline(scaler, MinMaxScaler())):
+        density = TransformedDensity(transformer, KernelDensity()).fit(X, sample_weight=weight)
+        fitted = density.transformer_ if transformer is scaler else density.transformer_[0]
+        np.testing.assert_allclose(fitted.mean_, X[weight > 0].mean(axis=0))
+
+
 def test_weights_of_those_that_take_none():
     X = skewed(60)
     weight = np.arange(60) % 3
@@ -868,6 +900,68 @@ def test_a_mixture_keeps_both_contracts():
         },
     )
     assert sum(result["status"] == "passed" for result in results) > 20
+
+
+@pytest.mark.parametrize("to", ["array", "pandas", "polars"])
+def test_missing_cells_are_drawn_given_the_others(to):
+    X = skewed(400)
+    names = ["a", "b"]
+    transformer = make_column_transformer((PowerTransformer(), [1]), remainder=StandardScaler())
+    inner = BayesianNetworkDensity("chow-liu", conditional="table", bins=4)
+    holes = X[:50].copy()
+    holes[:40, 1] = np.nan
+    as_table = {
+        "array": np.asarray,
+        "pandas": lambda x: pd.DataFrame(x, columns=names),
+        "polars": lambda x: pl.DataFrame(x, schema=names),
+    }[to]
+    table, given = as_table(X), as_table(holes)
+    density = TransformedDensity(transformer, inner).fit(table)
+    drawn = density.conditional_sample(given, 30, random_state=0)
+    assert type(drawn) is type(table)
+    drawn = np.asarray(drawn)
+    np.testing.assert_array_equal(drawn[:, 0], np.repeat(X[:50, 0], 30))
+    np.testing.assert_array_equal(drawn[40 * 30 :, 1], np.repeat(X[40:50, 1], 30))
+    low, high = X[:40, 0] < 2, X[:40, 0] > 4
+    medians = np.median(drawn[: 40 * 30, 1].reshape(40, 30), axis=1)
+    assert medians[low].mean() < medians[high].mean()
+    again, ess = density.conditional_sample(given, 2, random_state=0, return_ess=True)
+    assert len(again) == 100
+    assert ess.shape == (50,)
+    if to == "pandas":
+        completed = DensityImputer(density, random_state=0).fit(given).transform(given)
+        assert completed.notna().all(axis=None)
+        assert completed.index.equals(given.index)
+
+
+def test_conditions_are_for_columns_that_do_not_mix():
+    X = skewed(200)
+    inner = BayesianNetworkDensity(conditional="table")
+    assert hasattr(TransformedDensity(StandardScaler(), inner).fit(X), "conditional_sample")
+    assert not hasattr(TransformedDensity(StandardScaler(), KernelDensity()), "conditional_sample")
+    root = FunctionTransformer(np.sqrt, np.square)
+    for transformer in (PCA(), root):
+        density = TransformedDensity(transformer, inner)
+        assert not hasattr(density.fit(X), "conditional_sample")
+    logarithm = TransformedDensity(ELEMENTWISE["logarithm"](), inner).fit(X)
+    with pytest.raises(ValueError, match="row 1 of X is impossible"):
+        logarithm.conditional_sample([[1.0, np.nan], [-1.0, np.nan]])
+
+
+@pytest.mark.parametrize("to", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_flags_behind_a_scaler_are_drawn_as_numbers(to):
+    X = to(np.random.default_rng(0).random((50, 2)) < 0.5)
+    density = TransformedDensity(StandardScaler(), HistogramDensity(bins=3, alpha=1))
+    if to is not np.asarray:
+        X.columns = ["a", "b"]
+    drawn = np.asarray(density.fit(X).sample(20, random_state=0))
+    assert drawn.dtype == np.float64
+    assert len(np.unique(drawn)) == 40
+
+
+def test_sparse_rows_are_refused():
+    with pytest.raises(TypeError, match="[Ss]parse"):
+        TransformedDensity(MaxAbsScaler(), KernelDensity()).fit(sparse.eye(5, format="csr"))
 
 
 def test_it_imports_no_torch():

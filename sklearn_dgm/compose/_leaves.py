@@ -17,6 +17,8 @@ from sklearn_dgm.compose._jacobians import log_abs_det_jacobian, numbers_of
 SEVERAL = -1
 # Shares of QuantileTransformer end there, as in scikit-learn, where a normal quantile would be infinite.
 END_OF_SHARES = 1e-7
+# By so much of a number may be off what comes back.
+CLOSE = 1e-3
 
 
 class Identity:
@@ -63,6 +65,7 @@ class Leaf(Identity):
     def __init__(self, transformer):
         self.transformer = transformer
         self.mixes = None  # known with the first rows
+        self.size = None
 
     @property
     def is_invertible(self):
@@ -90,6 +93,8 @@ class Leaf(Identity):
         if not self._is_known():
             check_jacobian(self, X)
             self.reaches_all = not self.is_invertible or reaches_all_numbers(self, X)
+            if self.is_invertible and _are_numbers(X):
+                self.size = np.nanmax(np.abs(numbers_of(X)), axis=0)
         return self
 
     def _is_known(self):
@@ -130,10 +135,17 @@ class Leaf(Identity):
         log_det[np.isnan(log_det).any(axis=1)] = -np.inf
         if Z.dtype.kind == "f":
             bad = np.isinf(Z) | (np.isnan(Z) & ~missing)
+            if self.size is not None:
+                bad |= self._strays(X, Z)
             if bad.any():
                 log_det[bad.any(axis=1)] = -np.inf
                 Z = np.where(bad, 1.0, Z)  # or the next one would raise
         return self._in_container(Z, X), log_det
+
+    def _strays(self, X, Z):
+        """Cells that the inverse makes others of: a square does not know of numbers below 0."""
+        x, back = numbers_of(X), np.column_stack(self.inverse(list(Z.T)))
+        return np.abs(back - x) > CLOSE * np.abs(x) + CLOSE**2 * self.size
 
     def _map(self, X):
         """Transformed cells as an array, and the shares or totals of the log-Jacobian."""
@@ -337,6 +349,10 @@ def _as_seen_by(transformer, X):
         return X
     names = getattr(transformer, "feature_names_in_", None)
     return np.asarray(X) if names is None else _renamed(X, names)
+
+
+def _are_numbers(X):
+    return all(column.values.dtype.kind in "iuf" for column in raw_columns(X))
 
 
 def _missing(X):

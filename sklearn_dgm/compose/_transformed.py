@@ -44,6 +44,14 @@ def _can_sample(density):
     return hasattr(density._density, "sample") and density._bijection.is_invertible
 
 
+def _can_condition(density):
+    if not hasattr(density, "_density"):
+        return hasattr(last_step(density.estimator), "conditional_sample")
+    is_whole = density._bijection.is_invertible and density._bijection.reaches_all
+    is_apart = not (density._source == SEVERAL).any()
+    return hasattr(density._density, "conditional_sample") and is_whole and is_apart
+
+
 class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     """Density of rows by a density of transformed rows, and by how much the transformation stretches space.
 
@@ -320,6 +328,56 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
                 reached &= error <= CLOSE * (1 + np.abs(drawn.values))
         return [column[reached] for column in columns]
 
+    @available_if(_can_condition)
+    def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
+        """Draw the missing cells of rows given their observed cells.
+
+        Only there if the density has `conditional_sample`, and each column is transformed by itself, onto all numbers.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_rows, n_features)
+            Rows with missing cells.
+        n_samples : int, default=1
+            Number of draws of each row.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+        return_ess : bool, default=False
+            Whether to return the effective sample sizes, too.
+
+        Returns
+        -------
+        completed : {ndarray, DataFrame} of shape (n_rows * n_samples, n_features)
+            The draws of the first row, then those of the second, ..., in the container and with the column names seen in
+            `fit`, and with the index of X, if it has one. Observed cells are as given.
+        ess : ndarray of shape (n_rows,)
+            Only with ``return_ess=True``: effective sample sizes, as the density has them.
+
+        Raises
+        ------
+        ValueError
+            If a transformer cannot take a row, or the density cannot.
+        """
+        X = self._check(X)
+        Z, _, possible = self._change(X)
+        if not possible.all():
+            raise ValueError(f"row {np.flatnonzero(~possible)[0]} of X is impossible.")
+        drawn, ess = self._density.conditional_sample(Z, n_samples, random_state, return_ess=True)
+        columns = self._bijection.inverse([column.values for column in raw_columns(drawn)])
+        for j, given in enumerate(raw_columns(X)):
+            observed = given.observed_or_all.repeat(n_samples)
+            kind = (
+                np.result_type(columns[j], given.values)
+                if given.values.dtype.kind in "iuf"
+                else object
+            )
+            columns[j] = np.asarray(columns[j]).astype(kind)
+            columns[j][observed] = given.values.repeat(n_samples)
+        completed = self._as_fitted(columns)
+        if hasattr(X, "index") and hasattr(completed, "index"):
+            completed.index = X.index.repeat(n_samples)
+        return (completed, ess) if return_ess else completed
+
     def _as_fitted(self, columns):
         """A list of columns in the container of `fit`."""
         blocks = [_block_of(np.asarray(column)) for column in columns]
@@ -405,9 +463,7 @@ def _fit_weighted(estimator, X, sample_weight):
     if sample_weight is None:
         return estimator.fit(X, None)  # a frozen one insists on y
     with config_context(enable_metadata_routing=True):
-        takers = [part for part in _parts(estimator) if has_fit_parameter(part, "sample_weight")]
-        for part in takers:
-            _request_weights(part)
+        takers = [part for part in _parts(estimator) if _takes_weights(part)]
         return estimator.fit(X, None, **({"sample_weight": sample_weight} if takers else {}))
 
 
@@ -420,10 +476,15 @@ def _parts(estimator):
     return [estimator, *(p for p in within if not any(p is f for f in frozen))]
 
 
-def _request_weights(part):
-    """Ask for weights, which only reach those who do, unless the user has settled it."""
-    requests = part.get_metadata_routing()
+def _takes_weights(part):
+    """Whether an estimator takes weights, which only reach those within others that ask for them: it is made to ask."""
+    if not has_fit_parameter(part, "sample_weight"):
+        return False
+
+    def request_of(method):
+        return getattr(getattr(part.get_metadata_routing(), method, None), "requests", {})
+
     for method in ("fit", "score"):
-        request = getattr(getattr(requests, method, None), "requests", {})
-        if request.get("sample_weight", True) is None:
+        if request_of(method).get("sample_weight", True) is None:  # or the user has settled it
             getattr(part, f"set_{method}_request")(sample_weight=True)
+    return request_of("fit").get("sample_weight", True) is not False
