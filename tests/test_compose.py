@@ -784,8 +784,13 @@ def test_weights_of_those_that_take_none():
     weight = np.arange(60) % 3
     density = TransformedDensity(MinMaxScaler(), KernelDensity()).fit(X, sample_weight=weight)
     np.testing.assert_allclose(density.transformer_.data_min_, X[weight > 0].min(axis=0))
+    mixture = TransformedDensity(StandardScaler(), GaussianMixture(random_state=0))
+    repeated = clone(mixture).fit(np.repeat(X, weight, axis=0))
+    np.testing.assert_allclose(
+        mixture.fit(X, sample_weight=weight).score_samples(X), repeated.score_samples(X)
+    )
     with pytest.raises(ValueError, match="GaussianMixture takes no sample_weight"):
-        TransformedDensity(StandardScaler(), GaussianMixture()).fit(X, sample_weight=weight)
+        mixture.fit(X, sample_weight=weight + 0.5)
     with pytest.raises(ValueError, match="non-zero number|zero for every row"):
         density.fit(X, sample_weight=np.zeros(60))
 
@@ -880,13 +885,8 @@ def test_the_global_generator_is_left_alone():
 
 def test_a_mixture_keeps_both_contracts():
     density = TransformedDensity(PCA(whiten=True), GaussianMixture(2, random_state=0))
-    weights = "GaussianMixture takes no weights"
-    failed = {
-        result["check_name"]
-        for result in check_estimator(density, on_skip=None, on_fail=None)
-        if result["status"] == "failed"
-    }
-    assert all("sample_weight" in name for name in failed)
+    # A check has fewer rows than columns, which leaves PCA with too few components.
+    check_estimator(clone(density).set_params(transformer=StandardScaler()), on_skip=None)
     counts = "counts behind a transformer are continuous"
     results = check_density_estimator(
         density,
@@ -895,8 +895,6 @@ def test_a_mixture_keeps_both_contracts():
             "check_normalized (counts)": counts,
             "check_samples_agree_with_density (counts)": counts,
             "check_entropy_of_samples (counts)": counts,
-            "check_weights_matter": weights,
-            "check_weights_equal_repeats": weights,
         },
     )
     assert sum(result["status"] == "passed" for result in results) > 20

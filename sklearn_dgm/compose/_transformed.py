@@ -104,7 +104,8 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     line as steep as the one between both ends (over ``log x`` towards the zero of Box and Cox). Values that are outside
     of a function's domain (numbers up to 0 for Box and Cox) are impossible.
 
-    **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all.
+    **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
+    density takes none, they must be whole numbers, and rows are repeated.
 
     References
     ----------
@@ -160,7 +161,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             If `estimator` is no density, or no Jacobian of a transformer is known.
         ValueError
             If a transformer loses information or its inverse or Jacobian is wrong, if it cannot take a row, if weights
-            are given to a density that takes none, and for what the density and the transformers raise it.
+            are no whole numbers and the density takes none, and for what the density and the transformers raise it.
         """
         if not is_density(self.estimator):
             name = type(last_step(self.estimator)).__name__
@@ -171,10 +172,9 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
                 integer_features=None, standardize=False, missing=_allows_missing(self)
             ).fit(X)
             if sample_weight is not None:
-                _check_takes_weights(self.estimator)
                 sample_weight = check_weights(X, sample_weight)
-                rows = np.flatnonzero(sample_weight > 0)
-                X, sample_weight = _safe_indexing(X, rows), sample_weight[rows]
+                rows, sample_weight = _weighted_rows(self.estimator, sample_weight)
+                X = _safe_indexing(X, rows)
             self._learn(X, sample_weight)
         return self
 
@@ -452,10 +452,17 @@ def _have_probability(density, Z):
     return found
 
 
-def _check_takes_weights(estimator):
+def _weighted_rows(estimator, sample_weight):
+    """Rows of positive weight and their weights, or each as often as it weighs, where a density takes no weights."""
     last = last_step(estimator)
-    if not has_fit_parameter(last, "sample_weight"):
-        raise ValueError(f"{type(last).__name__} takes no sample_weight.")
+    if has_fit_parameter(last, "sample_weight"):
+        rows = np.flatnonzero(sample_weight > 0)
+        return rows, sample_weight[rows]
+    if (sample_weight % 1).any():
+        raise ValueError(
+            f"{type(last).__name__} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated."
+        )
+    return np.repeat(np.arange(len(sample_weight)), sample_weight.astype(np.intp)), None
 
 
 def _fit_weighted(estimator, X, sample_weight):
