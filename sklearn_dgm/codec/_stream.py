@@ -177,7 +177,7 @@ def pack(raw, rows):
     elif dtype.kind in "US":
         packed = values.astype(str).tolist()
     else:
-        packed = np.frombuffer(values.tobytes(), np.uint8).tolist()
+        packed = np.frombuffer(values.tobytes(), _whole_of(dtype)).tolist()
     return [dtype.str, observed[rows].astype(int).tolist(), packed]
 
 
@@ -191,5 +191,10 @@ def unpack(packed, label):
     elif dtype.kind in "US":
         values = np.array(packed, dtype=dtype)
     else:
-        values = np.frombuffer(bytes(packed), dtype=dtype)
+        values = np.frombuffer(np.array(packed, dtype=_whole_of(dtype)).tobytes(), dtype=dtype)
     return RawColumn(label, values, observed, dtype, dtype)
+
+
+def _whole_of(dtype):
+    """Whole numbers of the same size, or bytes where there are none."""
+    return np.dtype(f"i{dtype.itemsize}" if dtype.itemsize in (1, 2, 4, 8) else "u1")
