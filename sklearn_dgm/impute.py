@@ -1,5 +1,6 @@
 """Imputation by a density: missing cells are filled with what the density says of them, given the others."""
 
+import numpy as np
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
@@ -73,7 +74,7 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
     _parameter_constraints: dict = {
         "estimator": [HasMethods("fit")],
         "strategy": [StrOptions({"draw", "mean", "mode"})],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", np.random.Generator],
     }
 
     def __init__(self, estimator, *, strategy="draw", random_state=None):

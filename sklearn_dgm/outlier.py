@@ -18,8 +18,14 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
-from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped, validate_table
-from sklearn_dgm.columns import is_frame, like_frame
+from sklearn_dgm.base import (
+    check_generator,
+    last_step,
+    restored_on_failure,
+    unwrapped,
+    validate_table,
+)
+from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, like_frame
 
 
 def _is_calibrated(detector):
@@ -42,7 +48,7 @@ def _has_shares(detector):
 # In units of the bandwidth of Scott's rule, chosen on tables that are in no benchmark.
 AUTO_SMOOTHING = 0.25
 # Attributes that only some fits have.
-OF_KEPT_ROWS = ("calibration_scores_", "mean_log_density_")
+OF_SOME_FITS = ("calibration_scores_", "mean_log_density_", "_mean_shares")
 
 
 class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -69,14 +75,16 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Share of the rows that are kept, for calibration and for typicality. Where they serve for both, each gets half of
         them.
     alpha : float, default=0.05
-        Rate of false alarms: share of the rows like those of `fit` that may be called outliers.
+        Rate of false alarms, with ``calibration="holdout"`` and ``contamination="auto"``: share of the rows like those of
+        `fit` that may be called outliers.
     score_type : {"log_density", "typicality"}, default="log_density"
         What is low for outliers: the log-density; or minus its distance to the mean log-density of rows that were kept
         from the fit [2]_, so that rows which are too probable are outliers, too.
     smoothing : "auto" or float, default="auto"
-        Standard deviation of the normal noise that is added to columns of floats before the fit, in units of the bandwidth of
-        Scott's rule (the standard deviation of the column times ``n_samples ** (-1 / (n_features + 4))``); 0 for none. "auto"
-        is 0.25 for densities of this package that model values which repeat, and 0 for all others.
+        Standard deviation of the normal noise that is added to columns of floats before the fit, but not to those that the
+        density is told to be of another kind than continuous. It is in units of the bandwidth of Scott's rule, the spread
+        of the column times ``n_samples ** (-1 / (n_features + 4))``; 0 is for none. "auto" is 0.25 where there is a density
+        that looks for values which repeat, such as :class:`~sklearn_dgm.AutoregressiveDensity`, and 0 elsewhere.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the choice of the rows that are kept and of the noise; the density has its own.
 
@@ -148,7 +156,7 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "score_type": [StrOptions({"log_density", "typicality"})],
         "smoothing": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", np.random.Generator],
     }
 
     def __init__(
@@ -194,12 +202,14 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is invalid, there are too few rows to keep some, or the density cannot be fitted to X.
+            If a parameter is invalid, there are too few rows to keep some, none of the rows that tell what is typical is
+            possible, or the density cannot be fitted to X.
 
         Warns
         -----
         UserWarning
-            If the calibration rows are too few for a p-value of `alpha`.
+            If the calibration rows are too few for a p-value of `alpha`, or so many rows are impossible that none can be
+            below the threshold.
         """
         with restored_on_failure(self):
             self._fit(X, fit_params)
@@ -213,23 +223,35 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         rows, typical, calibration = self._split(_num_samples(X), rng)
         part = _safe_indexing(X, rows)
         params = _check_method_params(X, fit_params, indices=rows)
-        noisy = with_noise(part, self._smoothing(), rng)
-        self.estimator_ = clone(self.estimator).fit(noisy, None, **params)
-        for name in OF_KEPT_ROWS:  # an earlier fit may have had some
+        self.estimator_ = clone(self.estimator).fit(self._noisy(part, rng), None, **params)
+        for name in OF_SOME_FITS:
             vars(self).pop(name, None)
         if len(typical):
             log_density = self._log_density(_safe_indexing(X, typical))
+            if np.isneginf(log_density).all():
+                raise ValueError(
+                    "none of the rows that were kept from the fit is possible under the density, so that nothing is known of "
+                    "what is typical; smooth the density, or set score_type='log_density'."
+                )
             self.mean_log_density_ = float(mean_of_possible(log_density))
         if len(calibration):
             self.calibration_scores_ = np.sort(self.score_samples(_safe_indexing(X, calibration)))
         if hasattr(self, "explain"):
             self._mean_shares = mean_of_possible(self._shares(part))
         self.offset_ = self._threshold(X)
+        if np.isneginf(self.offset_):
+            self._warn_of_no_outliers()
+
+    def _noisy(self, X, rng):
+        smoothing = self._smoothing()
+        if smoothing == 0 or isinstance(self.estimator, FrozenEstimator):
+            return X
+        return with_noise(X, smoothing, continuous_columns(self.estimator, X), rng)
 
     def _smoothing(self):
         if self.smoothing != "auto":
             return self.smoothing
-        return AUTO_SMOOTHING if getattr(unwrapped(self.estimator), "_detect_ties", False) else 0.0
+        return AUTO_SMOOTHING if detects_ties(self.estimator) else 0.0
 
     def _split(self, n_rows, rng):
         """Indices of the rows that the density is fitted to, of those that tell what is typical, and that calibrate."""
@@ -239,15 +261,16 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             return rows, rows[:0], rows[:0]
         shuffled = rng.permutation(n_rows)
         n_kept = int(np.ceil(self.calibration_fraction * n_rows))
-        if isinstance(self.estimator, FrozenEstimator):  # that has been fitted to other rows
+        is_frozen = isinstance(self.estimator, FrozenEstimator)  # and has been fitted to other rows
+        if is_frozen:
             n_kept = n_rows
-        elif n_kept >= n_rows:
-            raise ValueError(
-                f"calibration_fraction={self.calibration_fraction} of {n_rows} sample(s) leaves none to fit the density to; "
-                "give more, or keep none, with calibration=None and score_type='log_density'."
-            )
         else:
             rows = np.sort(shuffled[n_kept:])
+        if len(rows) == 0 or n_kept < is_typicality + is_calibrated:
+            raise ValueError(
+                f"{n_rows} sample(s) are too few to keep calibration_fraction={self.calibration_fraction} of them and to fit "
+                "the density to the others; give more, or keep none, with calibration=None and score_type='log_density'."
+            )
         n_typical = is_typicality * (-(-n_kept // 2) if is_calibrated else n_kept)
         return rows, shuffled[:n_typical], shuffled[n_typical:n_kept]
 
@@ -257,6 +280,17 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         if self.calibration is None:
             return lower_fence(self.score_samples(X))
         return conformal_threshold(self.calibration_scores_, self.alpha)
+
+    def _warn_of_no_outliers(self):
+        n_kept = len(getattr(self, "calibration_scores_", ()))
+        if self.contamination == "auto" and 0 < n_kept < 1 / self.alpha - 1:
+            why = (
+                f"the smallest p-value among {n_kept} calibration row(s) is {1 / (n_kept + 1):.3g}, more than "
+                f"alpha={self.alpha}; give more rows, or raise calibration_fraction or alpha"
+            )
+        else:
+            why = "too many of the rows that set it are impossible under the density; smooth the density"
+        warnings.warn(f"No row can be below the threshold: {why}.", UserWarning, stacklevel=5)
 
     def _log_density(self, X):
         return np.asarray(self.estimator_.score_samples(X))
@@ -383,8 +417,35 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def with_noise(X, smoothing, rng):
-    """Rows with normal noise in their columns of floats.
+def detects_ties(estimator):
+    """Whether there is a density that looks for values which repeat, also inside of other estimators."""
+    estimator = last_step(estimator)
+    if getattr(estimator, "_detect_ties", False):
+        return True
+    inside = [density for _, density in getattr(estimator, "estimators", [])]
+    inside += [estimator.estimator] if hasattr(estimator, "estimator") else []
+    return any(map(detects_ties, inside))
+
+
+def continuous_columns(estimator, X):
+    """Columns of floats that the density is not told to take for something else, of shape (n_features,)."""
+    density = last_step(estimator)
+    declared = {
+        name: getattr(density, name, default)
+        for name, default in (("categorical_features", "from_dtype"), ("integer_features", None))
+    }
+    kinds = getattr(density, "column_kinds", None)
+    schema = ColumnSchema(**declared, column_kinds=kinds, missing=True, standardize=False).fit(X)
+    if is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        is_float = [column.dtype.is_float() for column in frame.iter_columns()]
+    else:
+        is_float = [np.asarray(X).dtype.kind == "f"] * X.shape[1]
+    return np.array(is_float) & (schema.kinds_ == CONTINUOUS)
+
+
+def with_noise(X, smoothing, columns, rng):
+    """Rows with normal noise in some of their columns.
 
     Parameters
     ----------
@@ -392,6 +453,8 @@ def with_noise(X, smoothing, rng):
         Rows.
     smoothing : float
         Standard deviation of the noise, in units of the bandwidth of Scott's rule.
+    columns : ndarray of bool of shape (n_features,)
+        Which columns get noise.
     rng : numpy.random.Generator
         The generator to draw from.
 
@@ -400,31 +463,32 @@ def with_noise(X, smoothing, rng):
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         The same container.
     """
-    bandwidth = smoothing * X.shape[0] ** (-1 / (X.shape[1] + 4))
-    if bandwidth == 0:
-        return X
+    n_samples, n_features = X.shape
+    bandwidth = smoothing * n_samples ** (-1 / (n_features + 4))
 
-    def noisy(values):
-        observed = values[np.isfinite(values)]
-        spread = observed.std() if len(observed) else 0.0
-        return (values + bandwidth * spread * rng.normal(size=len(values))).astype(values.dtype)
+    def noise(values):
+        # Outliers among the rows would set a standard deviation; of a normal the middle nine tenths are as wide as this.
+        low, high = np.nanquantile(values, [0.05, 0.95]) if np.isfinite(values).any() else (0, 0)
+        return bandwidth * (high - low) / 3.29 * rng.normal(size=n_samples)
 
     if not is_frame(X):
-        return np.stack([noisy(x) for x in X.T], axis=1) if X.dtype.kind == "f" else X
+        noisy = X.copy()
+        for j in np.flatnonzero(columns):
+            noisy[:, j] += noise(X[:, j])
+        return noisy
     frame = nw.from_native(X, eager_only=True)
-    columns = [column for column in frame.iter_columns() if column.dtype.is_float()]
-    return frame.with_columns(
-        nw.new_series(c.name, noisy(c.to_numpy()), c.dtype, backend=frame.implementation)
-        for c in columns
-    ).to_native()
+    for name in np.array(frame.columns, dtype=object)[columns]:
+        column = frame[name]
+        values = np.asarray(column.to_numpy(), dtype=np.float64)
+        added = nw.new_series(name, noise(values), backend=frame.implementation)
+        frame = frame.with_columns((column + added).cast(column.dtype).alias(name))
+    return frame.to_native()
 
 
 def mean_of_possible(values):
-    """Mean over the rows, of what is finite; minus infinity where nothing is."""
+    """Mean over the rows, of what is finite; 0 where nothing is."""
     finite = np.isfinite(values)
-    total = np.where(finite, values, 0.0).sum(axis=0)
-    n_finite = finite.sum(axis=0)
-    return np.where(n_finite > 0, total / np.maximum(n_finite, 1), -np.inf)[()]
+    return np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
 
 
 def quantile_below(scores, share):
@@ -457,16 +521,8 @@ def conformal_threshold(calibration_scores, alpha):
     Returns
     -------
     threshold : float
-        One of the scores.
+        One of the scores, or minus infinity where they are too few for a p-value of `alpha`.
     """
-    n = len(calibration_scores)
     # (1 + k) / (1 + n) <= alpha, where k scores are no higher; rounding must not lose the bound itself.
-    most = int(np.floor(alpha * (n + 1) * (1 + 1e-12))) - 1
-    if most < 0:
-        warnings.warn(
-            f"Of {n} calibration row(s) the smallest p-value is {1 / (n + 1):.3g}, more than alpha={alpha}: rows below all of "
-            "them are called outliers. Give more rows, or raise calibration_fraction or alpha.",
-            UserWarning,
-            stacklevel=4,
-        )
-    return calibration_scores[max(most, 0)]
+    most = int(np.floor(alpha * (len(calibration_scores) + 1) * (1 + 1e-12))) - 1
+    return calibration_scores[most] if most >= 0 else -np.inf

@@ -28,10 +28,12 @@ from sklearn_dgm import (
     AutoregressiveDensity,
     BayesianNetworkDensity,
     DensityOutlierDetector,
+    EnsembleDensity,
     HistogramDensity,
     OutlierDisplay,
+    TransformedDensity,
 )
-from sklearn_dgm.outlier import with_noise
+from sklearn_dgm.outlier import continuous_columns, with_noise
 
 QUICK = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "random_state": 0}
 
@@ -105,9 +107,15 @@ def test_impossible_rows_are_outliers():
     fitted = detector(GivenScores(), 0.4).fit(scores)
     np.testing.assert_array_equal(fitted.predict(scores), [-1, -1, 1, 1])
     assert np.isneginf(fitted.decision_function(scores)[:2]).all()
-    nothing_possible = detector(GivenScores()).fit(scores[:2])
+    with pytest.warns(UserWarning, match="No row can be below the threshold: too many"):
+        nothing_possible = detector(GivenScores()).fit(scores[:2])
     np.testing.assert_array_equal(nothing_possible.decision_function(scores[:2]), [0, 0])
     np.testing.assert_array_equal(nothing_possible.predict(scores), [1, 1, 1, 1])
+    half = np.where(np.arange(200) % 2, -np.inf, 1.0)[:, None]
+    with pytest.warns(UserWarning, match="smooth the density"):
+        detector(GivenScores(), calibration="holdout").fit(half)
+    with pytest.raises(ValueError, match="nothing is known of what is typical"):
+        detector(GivenScores(), score_type="typicality").fit(scores[:2])
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.123, 0.5, 0.9])
@@ -168,12 +176,19 @@ def test_all_rows_calibrate_a_frozen_density(X):
 
 def test_too_few_calibration_rows_for_alpha(X):
     few = detector(calibration="holdout", alpha=0.01)
-    with pytest.warns(UserWarning, match="Of 60 calibration row.* 0.0164, more than alpha=0.01"):
+    with pytest.warns(UserWarning, match="among 60 calibration row.* 0.0164, more than alpha=0.01"):
         few.fit(X)
-    assert few.offset_ == few.calibration_scores_[0]
-    with pytest.raises(ValueError, match="calibration_fraction=0.2 of 1 sample"):
-        few.fit(X[:1])
-    assert few.offset_ == few.calibration_scores_[0]  # the earlier fit is still there
+    # The rate of false alarms is kept all the same.
+    np.testing.assert_array_equal(few.predict(X * 100), np.ones(300))
+    np.testing.assert_array_equal(few.p_values(X * 100) <= 0.01, np.zeros(300, dtype=bool))
+    fitted = few.set_params(alpha=0.1).fit(X)
+    offset = fitted.offset_
+    for params, n_rows in (({}, 1), ({"score_type": "typicality"}, 4)):
+        with pytest.raises(
+            ValueError, match=f"{n_rows} sample.* too few to keep calibration_fraction"
+        ):
+            fitted.set_params(**params).fit(X[:n_rows])
+    assert fitted.offset_ == offset  # the earlier fit is still there
 
 
 def test_typicality_finds_rows_that_are_too_probable():
@@ -270,6 +285,14 @@ class TestExplain:
         )
         assert detector(search).fit(X).explain(X).shape == X.shape
 
+    def test_where_no_row_of_the_fit_was_possible(self):
+        known = pd.DataFrame({"c": ["a", "b"] * 20, "x": np.arange(40.0)})
+        frozen = FrozenEstimator(BayesianNetworkDensity(conditional="table").fit(known))
+        with pytest.warns(UserWarning, match="No row can be below"):
+            fitted = detector(frozen).fit(known.assign(c=["q", "r"] * 20))
+        row = known.iloc[[3]]
+        np.testing.assert_allclose(fitted.explain(row).sum(axis=1), fitted.score_samples(row))
+
     def test_only_where_there_are_shares(self, X):
         assert not hasattr(detector(KernelDensity()).fit(X), "explain")
         assert not hasattr(detector(make_pipeline(StandardScaler(), HistogramDensity())), "explain")
@@ -305,33 +328,67 @@ class TestSmoothing:
         np.testing.assert_allclose(noise.std(axis=0), expected, rtol=0.05, atol=1e-9)
         assert abs(np.corrcoef(noise[:, :2].T)[0, 1]) < 0.05
 
+    def test_one_corrupt_row_does_not_set_it(self):
+        X = np.random.default_rng(0).normal(size=(1000, 2))
+        X[0] = [1e6, -1e6]
+        noise = detector(Rows(), smoothing=0.5).fit(X).estimator_.X_ - X
+        assert (noise.std(axis=0) < 0.5).all()
+        tree = BayesianNetworkDensity("chow-liu", conditional="table")
+        fitted = detector(tree, 0.02).fit(X)
+        np.testing.assert_array_equal(fitted.predict([[0, 0], [30, 30]]), [1, -1])
+
     def test_where_it_is_automatic(self, X):
         assert (detector(Rows()).fit(X).estimator_.X_ != X).all()
         np.testing.assert_array_equal(detector(Rows(), smoothing=0).fit(X).estimator_.X_, X)
         kernel = detector(KernelDensity()).fit(X)
-        np.testing.assert_array_equal(
-            kernel.score_samples(X), KernelDensity().fit(X).score_samples(X)
-        )
-        for density in (AutoregressiveDensity, BayesianNetworkDensity):
-            assert detector(density())._smoothing() == 0.25
-        assert detector(GridSearchCV(AutoregressiveDensity(), {}))._smoothing() == 0.25
+        expected = KernelDensity().fit(X).score_samples(X)
+        np.testing.assert_array_equal(kernel.score_samples(X), expected)
 
-    @pytest.mark.parametrize("to_frame", [pd.DataFrame, pl.DataFrame])
-    def test_frames_keep_their_dtypes_and_other_columns(self, to_frame):
+    @pytest.mark.parametrize("density", [AutoregressiveDensity(), BayesianNetworkDensity()])
+    def test_it_is_automatic_also_inside_of_other_estimators(self, density):
+        for outer in (
+            density,
+            GridSearchCV(density, {}),
+            make_pipeline(StandardScaler(), density),
+            TransformedDensity(StandardScaler(), density),
+            EnsembleDensity([("kernel", KernelDensity()), ("ours", density)]),
+        ):
+            assert detector(outer)._smoothing() == 0.25
+        assert detector(EnsembleDensity([("kernel", KernelDensity())]))._smoothing() == 0
+
+    def test_columns_that_are_declared_are_left_as_they_are(self):
+        rng = np.random.default_rng(0)
+        X = np.column_stack([rng.normal(size=300), rng.integers(0, 3, 300)]).astype(float)
+        tables = {"conditional": "table", "structure": "empty"}
+        for declared in (
+            {"categorical_features": [1]},
+            {"integer_features": [1]},
+            {"column_kinds": {1: "mixed"}},
+            {"column_kinds": {1: "rounded"}},
+        ):
+            density = BayesianNetworkDensity(**tables, **declared)
+            np.testing.assert_array_equal(continuous_columns(density, X), [True, False])
+            assert np.isfinite(detector(density).fit(X).score_samples(X)).all()
+
+    @pytest.mark.parametrize("nullable", [True, False])
+    def test_frames_keep_their_dtypes_and_other_columns(self, nullable):
         data = {"x": [1.5, 2.5, 4.0], "n": [1, 2, 3], "c": ["a", "b", "a"], "gap": [1.0, None, 3.0]}
-        X = to_frame(data)
-        seen = with_noise(X, 0.5, np.random.default_rng(0))
-        assert type(seen) is type(X)
-        assert list(seen.dtypes) == list(X.dtypes)
-        assert list(seen["n"]) == [1, 2, 3]
-        assert list(seen["c"]) == ["a", "b", "a"]
-        assert (np.asarray(seen["x"]) != np.asarray(X["x"])).all()
-        assert pd.isna(list(seen["gap"])[1])
-        assert np.asarray(seen["gap"], dtype=float)[0] not in (1.0, np.nan)
-
-    def test_whole_numbers_and_objects_are_left_as_they_are(self):
-        for X in (np.arange(6).reshape(3, 2), np.array([["a", 1.5], ["b", 2.5]], dtype=object)):
-            np.testing.assert_array_equal(with_noise(X, 1.0, np.random.default_rng(0)), X)
+        pandas = pd.DataFrame(data, index=[5, 7, 9]).astype({"x": "float32"})
+        if nullable:
+            pandas = pandas.astype({"gap": "Float64"})
+        columns = np.array([True, False, False, True])
+        for X in (pandas, pl.DataFrame(data)):
+            seen = with_noise(X, 0.5, columns, np.random.default_rng(0))
+            assert type(seen) is type(X)
+            assert list(seen.dtypes) == list(X.dtypes)
+            assert list(seen["n"]) == [1, 2, 3]
+            assert list(seen["c"]) == ["a", "b", "a"]
+            assert (np.asarray(seen["x"]) != np.asarray(X["x"])).all()
+            first, missing, last = list(seen["gap"])
+            assert missing is None or pd.isna(missing)
+            assert 0 < abs(first - 1) < 2
+            assert 0 < abs(last - 3) < 2
+        assert list(with_noise(pandas, 0.5, columns, np.random.default_rng(0)).index) == [5, 7, 9]
 
     def test_a_finer_record_is_no_outlier(self):
         """The rows of the fit were rounded, new ones are not."""
@@ -454,5 +511,9 @@ class TestDisplay:
             OutlierDisplay.from_estimator(KernelDensity().fit(X), X)
         with pytest.raises(NotFittedError):
             OutlierDisplay.from_estimator(detector(), X)
+        pipeline = make_pipeline(StandardScaler(), detector()).fit(X)
+        display = OutlierDisplay.from_estimator(pipeline, X)
+        assert display.threshold == pipeline[-1].offset_
+        np.testing.assert_array_equal(display.scores, pipeline.score_samples(X))
         with pytest.raises(ValueError, match="inconsistent"):
             OutlierDisplay.from_estimator(forest, X, y=[1])

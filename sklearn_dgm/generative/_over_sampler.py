@@ -103,7 +103,7 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
             Mapping,
             callable,
         ],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", np.random.Generator],
     }
 
     def __init__(self, estimator, *, sampling_strategy="auto", random_state=None):

@@ -5,6 +5,8 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from sklearn_dgm.base import last_step
+
 N_BINS = 40
 # The axis ends that many times as far below the threshold as the highest score is above it.
 ROOM_FOR_OUTLIERS = 2
@@ -75,7 +77,7 @@ class OutlierDisplay:
         estimator : estimator instance
             A fitted outlier detector with `score_samples` and `offset_`: a
             :class:`~sklearn_dgm.DensityOutlierDetector`, or one of scikit-learn's, such as
-            :class:`~sklearn.ensemble.IsolationForest`.
+            :class:`~sklearn.ensemble.IsolationForest`; or a pipeline or search that ends in one.
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows to score.
         y : array-like of shape (n_samples,), default=None
@@ -101,14 +103,15 @@ class OutlierDisplay:
             raise TypeError(
                 f"OutlierDisplay needs an outlier detector with score_samples and offset_; {name} is none."
             )
-        check_is_fitted(estimator, "offset_")
+        detector = last_step(estimator)
+        check_is_fitted(detector, "offset_")
         if y is not None:
             check_consistent_length(X, y)
             y = column_or_1d(y)
-        is_density = getattr(estimator, "score_type", None) == "log_density"
+        is_density = getattr(detector, "score_type", None) == "log_density"
         return cls(
             scores=np.asarray(estimator.score_samples(X)),
-            threshold=float(estimator.offset_),
+            threshold=float(detector.offset_),
             labels=y,
             xlabel="log-density (nats)" if is_density else "score",
         ).plot(ax=ax)
