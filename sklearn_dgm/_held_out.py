@@ -15,6 +15,15 @@ from sklearn_dgm.base import is_density, last_step, takes_tables, unwrapped
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, is_frame, like_frame
 
 
+def check_pairs(estimators):
+    """Refuse what is no list of pairs of a name and something else."""
+    if not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)
+        for pair in estimators
+    ):
+        raise ValueError("estimators should be a list of tuples of a name and a density.")
+
+
 def check_densities(estimators):
     """Refuse what is no list of names and densities of the same rows.
 
@@ -30,12 +39,15 @@ def check_densities(estimators):
     ValueError
         If two have the same name, or one is a Pipeline, whose density is one of other rows.
     """
+    check_pairs(estimators)
     names = [name for name, _ in estimators]
     if len(set(names)) < len(names):
         raise ValueError(f"estimators have to have different names, got {names}.")
     for name, estimator in estimators:
         if isclass(estimator):
             raise TypeError(f"{name!r} is the class {estimator.__name__}; hand in an instance.")
+        if not hasattr(estimator, "fit"):
+            raise TypeError(f"{name!r} should be a density, got {estimator!r}.")
         if isinstance(unwrapped(estimator), Pipeline):
             raise ValueError(
                 f"{name!r} is a Pipeline, whose density is one of the transformed rows, in their units, and no match for "

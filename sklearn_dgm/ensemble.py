@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._held_out import (
     as_taken,
     check_densities,
+    check_pairs,
     fit_densities,
     folds_of,
     held_out_log_densities,
@@ -238,11 +239,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
 
     def _checked_members(self):
         """Names and densities that are not dropped, and the weights that are given, None for stacking."""
-        if not all(
-            isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)
-            for pair in self.estimators
-        ):
-            raise ValueError("estimators should be a list of tuples of a name and a density.")
+        check_pairs(self.estimators)
         self._validate_names([name for name, _ in self.estimators])
         names, densities = self._members()
         if not names:

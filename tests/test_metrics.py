@@ -368,8 +368,8 @@ def test_tables_that_do_not_match(metric):
     frame = mixed(20, 0.5, 0)
     with pytest.raises(ValueError, match=r"(real|train) and sampled should have the same columns"):
         metric(frame, frame.rename(columns={"x": "y"}))
-    with pytest.raises(TypeError, match="should both be arrays, or DataFrames of one library"):
-        metric(frame, frame.to_numpy())
+    with pytest.raises(TypeError, match="of one library; got those of pandas and polars"):
+        metric(frame, pl.from_pandas(frame))
     with pytest.raises(ValueError, match="same columns; got 2 and 1"):
         metric(np.zeros((5, 2)), np.zeros((5, 1)))
     with pytest.raises(ValueError, match="0 sample"):
@@ -458,3 +458,35 @@ def test_copies_are_counted():
     drawn = np.concatenate([train[:7], holdout[:3], rng.normal(1e3, 5, (20, 8))])
     found = nearest_record_distances(train, drawn, holdout)
     assert (found.train_copies, found.holdout_copies) == (7, 3)
+
+
+def test_a_few_rows_are_told_apart():
+    rng = np.random.default_rng(0)
+    far = rng.normal(size=(20, 2)), rng.normal(100, 1, (20, 2))
+    assert classifier_two_sample_test(*far, random_state=0).pvalue < 0.01
+    with pytest.raises(ValueError, match="StratifiedKFold has both"):
+        classifier_two_sample_test(*far, cv=KFold(5))
+
+
+def test_what_scikit_learn_draws_can_be_compared():
+    """An array, whatever the rows of the fit were, or a tuple of rows and components."""
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    drawn = KernelDensity().fit(frame).sample(50, random_state=0)
+    expected = energy_distance(frame.to_numpy(), drawn, random_state=0)
+    assert energy_distance(frame, drawn, random_state=0) == expected
+    with pytest.raises(TypeError, match="sampled is a tuple"):
+        energy_distance(frame, GaussianMixture().fit(frame).sample(50))
+
+
+@pytest.mark.parametrize(
+    ("estimators", "message"),
+    [
+        ([KernelDensity()], "list of tuples"),
+        ([("a", KernelDensity(), 3)], "list of tuples"),
+        ({"a": "drop"}, "'a' should be a density, got 'drop'"),
+        ({"a": None}, "'a' should be a density, got None"),
+    ],
+)
+def test_lists_that_are_none(estimators, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        compare_densities(estimators, np.zeros((9, 1)))

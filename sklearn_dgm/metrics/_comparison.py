@@ -134,4 +134,6 @@ def _frame(pandas, names, log_density, baseline):
         "n_impossible",
     ]
     frame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return frame.sort_values("log_likelihood", ascending=False, kind="stable")
+    return frame.sort_values(
+        ["log_likelihood", "n_impossible"], ascending=[False, True], kind="stable"
+    )

@@ -25,7 +25,16 @@ def as_points(named, *, missing=False):
     points : list of ndarray of shape (n_rows, n_numbers)
         The rows of each table.
     """
+    for name, X in named.items():
+        if isinstance(X, tuple):
+            raise TypeError(
+                f"{name} is a tuple; of rows and their components hand in the rows alone."
+            )
     tables = [validate_table(BaseEstimator(), X, reset=True) for X in named.values()]
+    if (
+        len(set(map(is_frame, tables))) == 2
+    ):  # KernelDensity draws arrays, whatever it was fitted to
+        tables = [X.to_numpy() if is_frame(X) else X for X in tables]
     tables = _aligned(list(named), tables)
     pooled = stacked(tables)
     schema = ColumnSchema("from_dtype", None, missing=missing).fit(pooled)
@@ -39,14 +48,18 @@ def as_points(named, *, missing=False):
     return np.split(np.hstack(blocks), np.cumsum([len(table) for table in tables])[:-1])
 
 
+def _library(frame):
+    return type(frame).__module__.partition(".")[0]
+
+
 def _aligned(names, tables):
     """Tables with their columns in the order of the first."""
     first = tables[0]
     for i, (name, table) in enumerate(zip(names, tables, strict=True)):
-        if is_frame(table) != is_frame(first) or type(table) is not type(first):
+        if type(table) is not type(first):
             raise TypeError(
-                f"{names[0]} and {name} should both be arrays, or DataFrames of one library; got "
-                f"{type(first).__name__} and {type(table).__name__}."
+                f"{names[0]} and {name} should be DataFrames of one library; got those of {_library(first)} and "
+                f"{_library(table)}."
             )
         if is_frame(table):
             if set(table.columns) != set(first.columns):

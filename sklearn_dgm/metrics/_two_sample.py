@@ -71,8 +71,8 @@ def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_s
         Rows drawn from it, best as many as there are real ones.
     classifier : estimator, default=None
         An unfitted classifier with `predict_proba` or `decision_function`; by default a
-        :class:`~sklearn.ensemble.HistGradientBoostingClassifier` with balanced classes. It is given standardised numbers,
-        and indicators of categories.
+        :class:`~sklearn.ensemble.HistGradientBoostingClassifier` with balanced classes, and smaller leaves where rows are few.
+        It is given standardised numbers, and indicators of categories.
     cv : int, cross-validation generator or iterable, default=2
         How rows are held out. With an int, they are shuffled into so many stratified folds. The more rows a fold holds out,
         the more its p-value can tell; the fewer, the better the classifier is trained.
@@ -87,9 +87,10 @@ def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_s
     Raises
     ------
     TypeError
-        If one table is a DataFrame and the other is not.
+        If the tables are DataFrames of two libraries, or one is a tuple.
     ValueError
-        If the tables have different columns, or a sample has fewer rows than there are folds.
+        If the tables have different columns, a sample has fewer rows than there are folds, or a fold holds rows of one of
+        them alone.
 
     Notes
     -----
@@ -116,14 +117,22 @@ def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_s
     """
     rng = check_generator(random_state)
     seeds = rng.integers(2**31, size=2).tolist()
-    if classifier is None:
-        classifier = HistGradientBoostingClassifier(class_weight="balanced", random_state=seeds[0])
     if isinstance(cv, Integral):
         cv = StratifiedKFold(cv, shuffle=True, random_state=seeds[1])
     points = as_points({"real": real, "sampled": sampled}, missing=True)
     Z, is_sampled = np.concatenate(points), np.repeat([0, 1], list(map(len, points)))
+    if classifier is None:
+        # With the 20 rows a leaf that are its default, few rows would have a single leaf.
+        n_leaf = int(np.clip(len(Z) // 20, 1, 20))
+        classifier = HistGradientBoostingClassifier(
+            class_weight="balanced", min_samples_leaf=n_leaf, random_state=seeds[0]
+        )
     found = []
     for train, test in check_cv(cv).split(Z, is_sampled):
+        if any(len(np.unique(is_sampled[part])) < 2 for part in (train, test)):
+            raise ValueError(
+                "cv gives a fold that has real rows alone, or sampled ones; StratifiedKFold has both in each."
+            )
         fitted = clone(classifier).fit(Z[train], is_sampled[train])
         accuracy = balanced_accuracy_score(is_sampled[test], fitted.predict(Z[test]))
         found.append((accuracy, *_rank_sum_test(is_sampled[test], _scores(fitted, Z[test]))))
@@ -181,7 +190,7 @@ def energy_distance(real, sampled, *, n_permutations=200, random_state=None):
     Raises
     ------
     TypeError
-        If one table is a DataFrame and the other is not.
+        If the tables are DataFrames of two libraries, or one is a tuple.
     ValueError
         If the tables have different columns, or a cell is missing.
 
@@ -247,7 +256,7 @@ def maximum_mean_discrepancy(
     Raises
     ------
     TypeError
-        If one table is a DataFrame and the other is not.
+        If the tables are DataFrames of two libraries, or one is a tuple.
     ValueError
         If the tables have different columns, a cell is missing, or there are not two rows.
 
