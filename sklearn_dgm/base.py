@@ -92,6 +92,27 @@ def last_step(estimator):
     return last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
+def densities_within(estimator):
+    """The density at the end of pipelines and searches, and those that it is built on.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Any scikit-learn estimator.
+
+    Yields
+    ------
+    density : estimator instance
+        The outermost first.
+    """
+    density = last_step(estimator)
+    yield density
+    inside = [member for _, member in getattr(density, "estimators", [])]
+    inside += [density.estimator] if hasattr(density, "estimator") else []
+    for member in inside:
+        yield from densities_within(member)
+
+
 def is_density(estimator):
     """Tell whether an estimator's `score_samples` is a log-density that it can also sample from.
 

@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 
 from sklearn_dgm.base import (
     check_generator,
+    densities_within,
     last_step,
     restored_on_failure,
     unwrapped,
@@ -251,7 +252,8 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     def _smoothing(self):
         if self.smoothing != "auto":
             return self.smoothing
-        return AUTO_SMOOTHING if detects_ties(self.estimator) else 0.0
+        within = densities_within(self.estimator)
+        return AUTO_SMOOTHING if any(getattr(d, "_detect_ties", False) for d in within) else 0.0
 
     def _split(self, n_rows, rng):
         """Indices of the rows that the density is fitted to, of those that tell what is typical, and that calibrate."""
@@ -415,16 +417,6 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.estimator).input_tags
         return tags
-
-
-def detects_ties(estimator):
-    """Whether there is a density that looks for values which repeat, also inside of other estimators."""
-    estimator = last_step(estimator)
-    if getattr(estimator, "_detect_ties", False):
-        return True
-    inside = [density for _, density in getattr(estimator, "estimators", [])]
-    inside += [estimator.estimator] if hasattr(estimator, "estimator") else []
-    return any(map(detects_ties, inside))
 
 
 def continuous_columns(estimator, X):

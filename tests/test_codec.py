@@ -603,3 +603,20 @@ def test_an_estimator_that_is_none():
 
     with pytest.raises(TypeError, match="Nothing does not"):
         DensityCodec(Nothing()).fit(np.zeros((5, 2)))
+
+
+def test_floats_without_a_grid_are_coded_not_stored():
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=2000)
+    for table in (
+        pd.DataFrame({"x": numbers}),
+        pd.DataFrame(
+            {"x": np.where(rng.random(2000) < 0.5, 0.0, numbers), "n": np.arange(2000) % 5}
+        ),
+    ):
+        codec = DensityCodec(HistogramDensity(bins=20, alpha=0.5)).fit(table)
+        stream = codec.encode(table)
+        assert np.isfinite(codec.code_length(table)).all()
+        assert len(stream) <= 1.01 * codec.code_length(table).sum() / 8 + 64
+        assert len(stream) < table.to_numpy(dtype=np.float64).nbytes
+        pd.testing.assert_frame_equal(codec.decode(stream), table)

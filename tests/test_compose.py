@@ -57,6 +57,8 @@ def quantiles(**parameters):
     return QuantileTransformer(n_quantiles=40, **parameters)
 
 
+# Older releases of scikit-learn do not clip.
+CLIPPED = {"clip": True} if "clip" in MaxAbsScaler().get_params() else {}
 # They reach every number, so that what is behind them integrates to one.
 ELEMENTWISE = {
     "nothing": lambda: None,
@@ -69,6 +71,7 @@ ELEMENTWISE = {
     "range": lambda: MinMaxScaler((-1, 3)),
     "range, clipped": lambda: MinMaxScaler(clip=True),
     "largest": MaxAbsScaler,
+    "largest, clipped": lambda: MaxAbsScaler(**CLIPPED),
     "yeo-johnson": PowerTransformer,
     "yeo-johnson, as it is": lambda: PowerTransformer(standardize=False),
     "box-cox": lambda: PowerTransformer("box-cox"),

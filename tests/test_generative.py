@@ -26,9 +26,11 @@ from sklearn_dgm import (
     AutoregressiveDensity,
     BaseDensity,
     BayesianNetworkDensity,
+    EnsembleDensity,
     GenerativeClassifier,
     HistogramDensity,
     NaiveBayesClassifier,
+    TransformedDensity,
     is_density,
     mean_log_likelihood,
 )
@@ -586,3 +588,26 @@ def test_agrees_with_naive_bayes_of_tables():
     ours = GenerativeClassifier(TABLES).fit(frame, y)
     peer = NaiveBayesClassifier().fit(frame, y)
     np.testing.assert_allclose(ours.predict_proba(frame), peer.predict_proba(frame), atol=0.01)
+
+
+def test_densities_that_would_learn_columns_class_by_class_are_refused():
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    for density in (
+        TransformedDensity(None, HistogramDensity()),
+        EnsembleDensity([("kernel", KernelDensity()), ("histogram", HistogramDensity())]),
+    ):
+        with pytest.raises(
+            TypeError, match="lets HistogramDensity learn from the rows of each class"
+        ):
+            GenerativeClassifier(density).fit(X, y)
+    of_numbers = TransformedDensity(StandardScaler(), KernelDensity())
+    assert GenerativeClassifier(of_numbers).fit(X, y).score(X, y) > 0.5
+
+
+def test_rows_of_weight_zero_do_not_make_a_class_of_unlabelled_ones():
+    X, y = np.random.default_rng(0).normal(size=(40, 1)), np.repeat([-1, 0, 1, 2], 10)
+    weight = np.repeat([1.0, 1.0, 0.0, 0.0], 10)
+    model = GenerativeClassifier(KernelDensity()).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(model.classes_, [0])
+    with pytest.raises(ValueError, match="no class in rows of a positive weight"):
+        model.fit(X, y, sample_weight=np.repeat([1.0, 0.0, 0.0, 0.0], 10))

@@ -26,7 +26,7 @@ from sklearn_dgm._training.net import (
     Parts,
     RowBatches,
     StopTraining,
-    with_mean_one,
+    as_counts,
 )
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
@@ -183,10 +183,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             else:
                 started, history = [], []
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
-            # Weights below one on average are shares of the rows, others may be repetitions of them.
-            mean = np.clip(weight.mean(), 1.0, 1e6)
             completed = self._complete(Z, weight, rng)
-            build = self._builder(completed, mean * with_mean_one(weight))
+            build = self._builder(completed, as_counts(weight))
             fraction = self.validation_fraction if self.early_stopping else None
             parts = Parts(Z, completed, weight, fraction, rng, device)
             try:

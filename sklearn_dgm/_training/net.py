@@ -82,6 +82,12 @@ def with_mean_one(weight):
     return weight / weight.mean()
 
 
+def as_counts(weight):
+    """Numbers of rows that weights stand for: shares, which are all below one, are scaled to a mean of one."""
+    mean = weight.mean() if weight.max() >= 1 else 1.0
+    return min(mean, 1e6) * with_mean_one(weight)
+
+
 class Parts:
     """The training and the validation rows of each member; as far as the rows go, no row validates twice.
 

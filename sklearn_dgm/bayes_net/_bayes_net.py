@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
-from sklearn_dgm._training.net import with_mean_one
+from sklearn_dgm._training.net import as_counts
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
@@ -245,8 +245,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     def _count(self, Z, sample_weight):
         """Settle the graph, and hold in tables what these are to hold."""
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
-        # Weights below one on average are shares of the rows, others may be repetitions of them.
-        weight = np.clip(weight.mean(), 1.0, 1e6) * with_mean_one(weight)
+        weight = as_counts(weight)
         columns = self.schema_.columns_
         self._axes = axes_of(columns, Z, weight, self.bins)
         self._variables = variables_of(columns, Z, weight)

@@ -10,8 +10,8 @@ from sklearn_dgm.columns import CATEGORICAL, INTEGER, LARGEST_INTEGER, ROUNDED
 
 # Powers of ten that are tried as resolutions, coarsest first.
 EXPONENTS = range(6, -16, -1)
-# What a cell of a row that is stored apart costs, about, in bits.
-STORED_BITS = 40
+# What a row that is stored apart costs, about, and each of its cells, in bits.
+STORED_ROW_BITS, STORED_BITS = 40, 64
 # Farther out there is no probability.
 FARTHEST = 1e100
 # Cells are coded digit by digit, each of so many symbols at most.
@@ -328,7 +328,8 @@ def choose_cells(column, raw, resolution, n_columns):
     best, least = None, math.inf
     for cells in _candidates(column, raw, resolution):
         n_off = find_cells(cells, raw)[2].sum()
-        price = n_off * STORED_BITS * n_columns - len(raw.values) * math.log2(cells.width)
+        price = n_off * (STORED_ROW_BITS + STORED_BITS * n_columns)
+        price -= (len(raw.values) - n_off) * math.log2(cells.width)
         if price < least:
             best, least = cells, price
         if not n_off:

@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    MaxAbsScaler,
     MinMaxScaler,
     PowerTransformer,
     QuantileTransformer,
@@ -25,6 +26,7 @@ from sklearn_dgm.compose._leaves import (
     SEVERAL,
     Identity,
     Leaf,
+    MaxAbsLeaf,
     MinMaxLeaf,
     NumbersLeaf,
     PowerLeaf,
@@ -147,6 +149,7 @@ class Blocks(Chain):
 
 
 LEAVES = {
+    MaxAbsScaler: MaxAbsLeaf,
     MinMaxScaler: MinMaxLeaf,
     PowerTransformer: PowerLeaf,
     QuantileTransformer: QuantileLeaf,

@@ -160,6 +160,10 @@ def _of_function(transformer, X):
         raise TypeError(
             f"No derivative of {name} is known; use sklearn_dgm.compose.DifferentiableFunctionTransformer, which is given it."
         )
+    if transformer.func is np.square and transformer.inverse_func is None:
+        raise ValueError(
+            "numpy.square maps two numbers to one; say by inverse_func which of them X holds (numpy.sqrt for the positive)."
+        )
     return _log_abs(derivative(numbers_of(X)))
 
 

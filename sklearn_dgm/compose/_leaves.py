@@ -200,6 +200,16 @@ class MinMaxLeaf(NumbersLeaf):
         return (z - self.transformer.min_) / self.transformer.scale_
 
 
+class MaxAbsLeaf(NumbersLeaf):
+    """A line through zero, which goes on where ``clip=True`` would end it."""
+
+    def _curve(self, x):
+        return x / self.transformer.scale_, log_abs_det_jacobian(self.transformer, x)
+
+    def _invert(self, z):
+        return z * self.transformer.scale_
+
+
 class PowerLeaf(NumbersLeaf):
     """A power curve.
 

@@ -104,6 +104,11 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     line as steep as the one between both ends (over ``log x`` towards the zero of Box and Cox). Values that are outside
     of a function's domain (numbers up to 0 for Box and Cox) are impossible.
 
+    **Values that repeat**, as rounded ones do, have no density but peaks, and a density can be raised by them at will. The
+    densities of this package that look for the grid on which numbers were recorded find none behind a bent curve, such as
+    that of `QuantileTransformer` or `PowerTransformer`, and may make peaks of the values. So let a search choose between such
+    transformers only where columns do not repeat values, or with densities that are smooth, such as kernels of one bandwidth.
+
     **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
     density takes none, they must be whole numbers, and rows are repeated.
 

@@ -218,7 +218,12 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         check_labels(y)
         weight = np.ones(len(y)) if sample_weight is None else check_weights(X, sample_weight)
         counted = weight > 0
-        self.classes_ = classes_of(y[counted], None)
+        classes = classes_of(
+            y, None
+        )  # of all rows, since it is they who tell whether -1 is a class
+        self.classes_ = classes[np.isin(classes, y[counted])]
+        if not len(self.classes_):
+            raise ValueError("y holds no class in rows of a positive weight.")
         place = np.full(len(y), -1)
         place[counted] = place_of(y[counted], self.classes_)
         # The user's own weights stay as they are.

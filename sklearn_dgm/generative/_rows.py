@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_dgm.base import is_density, takes_tables, unwrapped, validate_table
+from sklearn_dgm.base import densities_within, is_density, takes_tables, unwrapped, validate_table
 from sklearn_dgm.columns import ColumnSchema
 
 
@@ -24,7 +24,7 @@ def check_density(estimator):
     Raises
     ------
     TypeError
-        If it is no density, a Pipeline, or frozen.
+        If it is no density, a Pipeline, frozen, or one within which densities learn what columns are.
     """
     density = unwrapped(estimator)
     name = type(density).__name__
@@ -37,6 +37,13 @@ def check_density(estimator):
             "estimator is a Pipeline, which has the density of transformed rows: the transformers of each class would "
             "have a scale of their own, so that classes do not compare. Use TransformedDensity(transformer, estimator) "
             "in its place, which has that of the rows themselves."
+        )
+    learners = [d for d in densities_within(density) if has_fit_parameter(d, "schema")]
+    if learners and learners[0] is not density:
+        inside = type(learners[0]).__name__
+        raise TypeError(
+            f"{name} lets {inside} learn from the rows of each class alone what the columns are, so that classes would not "
+            f"compare; hand in {inside} itself, or put densities of numbers, such as KernelDensity, into {name}."
         )
     if not is_density(density):
         raise TypeError(

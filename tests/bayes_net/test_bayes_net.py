@@ -451,3 +451,28 @@ def test_pgmpy_gets_bins_as_states():
     density = BayesianNetworkDensity(COLLIDER, conditional="network", **QUICK).fit(X)
     with pytest.raises(ValueError, match="column 'a' holds numbers"):
         density.to_pgmpy()
+
+
+@pytest.mark.parametrize("conditional", ["table", "network"])
+def test_rows_of_hardly_any_weight_are_hardly_there(conditional):
+    """As in expectation and maximisation, where few rows of a class have labels, and many a small share in it."""
+    X, y = load_iris(return_X_y=True)
+    of_class = X[y == 2]
+    density = BayesianNetworkDensity(
+        "empty", conditional=conditional, hidden_layer_sizes=(), max_epochs=5, random_state=0
+    )
+    schema = density.learn_schema(X)
+    rows = np.concatenate([of_class[:5], np.repeat(of_class[:1], 45, axis=0)])
+    weight = np.repeat([1.0, 1e-6], [5, 45])
+    scores = density.fit(rows, sample_weight=weight, schema=schema).score_samples(of_class)
+    alone = clone(density).fit(of_class[:5], schema=schema).score_samples(of_class)
+    assert scores.mean() == pytest.approx(alone.mean(), abs=0.01 if conditional == "table" else 3)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.5])
+def test_shares_of_rows_are_scaled_to_rows(scale):
+    X = load_iris().data
+    density = BayesianNetworkDensity("chow-liu", conditional="table")
+    expected = density.fit(X).score_samples(X)
+    scores = density.fit(X, sample_weight=np.full(150, scale)).score_samples(X)
+    np.testing.assert_allclose(scores, expected)
