@@ -52,7 +52,7 @@ def accuracies(y, y_test):
     """Accuracy by the weight of a row without a label; with a weight of 0 these are left out."""
     found = []
     for weight in weights:
-        model = GenerativeClassifier(density, unlabelled_weight=weight, max_iter=5, tol=0.01)
+        model = GenerativeClassifier(density, unlabelled_weight=weight, max_iter=50, tol=0.05)
         found.append(model.fit(X_train, y).score(X_test, y_test))
     return found
 

@@ -469,12 +469,14 @@ def with_noise(X, smoothing, columns, rng):
             noisy[:, j] += noise(X[:, j])
         return noisy
     frame = nw.from_native(X, eager_only=True)
-    for name in np.array(frame.columns, dtype=object)[columns]:
-        column = frame[name]
+
+    def noisy(column):
         values = np.asarray(column.to_numpy(), dtype=np.float64)
-        added = nw.new_series(name, noise(values), backend=frame.implementation)
-        frame = frame.with_columns((column + added).cast(column.dtype).alias(name))
-    return frame.to_native()
+        added = nw.new_series(column.name, noise(values), backend=frame.implementation)
+        return (column + added).cast(column.dtype)
+
+    chosen = [c for c, is_one in zip(frame.iter_columns(), columns, strict=True) if is_one]
+    return frame.with_columns(*map(noisy, chosen)).to_native()
 
 
 def mean_of_possible(values):

@@ -389,6 +389,14 @@ class TestSmoothing:
             assert 0 < abs(first - 1) < 2
             assert 0 < abs(last - 3) < 2
         assert list(with_noise(pandas, 0.5, columns, np.random.default_rng(0)).index) == [5, 7, 9]
+        unnamed = with_noise(
+            pd.DataFrame({0: [1.0, 2.0], 1: [3.0, 5.0]}),
+            1.0,
+            columns[[0, 1]],
+            np.random.default_rng(0),
+        )
+        assert list(unnamed[1]) == [3, 5]
+        assert (unnamed[0] != [1, 2]).all()
 
     def test_a_finer_record_is_no_outlier(self):
         """The rows of the fit were rounded, new ones are not."""

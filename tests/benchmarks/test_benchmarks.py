@@ -276,6 +276,7 @@ def test_any_order(folder, monkeypatch):
 
 
 def test_codec(folder, monkeypatch):
+    pytest.importorskip("zstandard")
     tables = {"tables": codec.DENSITIES["BayesianNetworkDensity, tables"]}
     monkeypatch.setattr(codec, "DENSITIES", tables)
     run(folder, "codec", "--peers", "xz -9", "zstd -19", "Parquet, zstd -19", "tables")
