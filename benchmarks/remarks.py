@@ -169,7 +169,7 @@ second are of the CSV. The model is the pickled codec after xz: who decodes must
 tables that are many times as long. The densities have nothing set but `random_state`. A table's figure differs from
 -log2 p(x) by which cells are missing, which that does not count, and by some 40 bytes. Target: 30 % below the best of the
 programs, a ratio of 0.7. Tables meet it on nltcs, plants and diamonds, where networks have not been measured yet. It is missed on
-adult: 0.73 with networks, one order or four. Networks of one order ran in two threads.
+adult: 0.73 with networks, one order or four. Networks ran in two threads.
 """,
     ),
     "outliers": (
