@@ -264,28 +264,6 @@ def draw_rows(density, n_samples, random_state=None):
     return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
-def total_log_likelihood(log_density, sample_weight=None):
-    """Sum of log-densities, in nats.
-
-    Parameters
-    ----------
-    log_density : ndarray of shape (n_samples,)
-        Log-densities of rows.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
-
-    Returns
-    -------
-    log_likelihood : float
-        The sum.
-    """
-    if sample_weight is not None:
-        sample_weight = check_weights(log_density, sample_weight)
-        counted = sample_weight > 0  # 0 times -inf would be no number
-        log_density = sample_weight[counted] * log_density[counted]
-    return float(np.sum(log_density))
-
-
 def takes_tables(density):
     """Tell whether a density takes categories and times, and gives such back, or wants numbers alone.
 
@@ -551,7 +529,12 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
         log_likelihood : float
             The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
         """
-        return total_log_likelihood(self.score_samples(X), sample_weight)
+        log_density = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = check_weights(X, sample_weight)
+            counted = sample_weight > 0  # 0 times -inf would be no number
+            log_density = sample_weight[counted] * log_density[counted]
+        return float(np.sum(log_density))
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows.

@@ -21,6 +21,7 @@ from sklearn_dgm._held_out import (
     seeded,
 )
 from sklearn_dgm.base import (
+    BaseDensity,
     check_count,
     check_generator,
     check_weights,
@@ -28,7 +29,6 @@ from sklearn_dgm.base import (
     last_step,
     restored_on_failure,
     takes_tables,
-    total_log_likelihood,
     validate_table,
     worst_score_kind,
 )
@@ -291,24 +291,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
             ]
         return logsumexp(log_terms, axis=0).astype(np.float64, copy=False)
 
-    def score(self, X, y=None, sample_weight=None):
-        """Total log-likelihood of the rows.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-        y : None
-            Ignored, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
-
-        Returns
-        -------
-        log_likelihood : float
-            The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
-        """
-        return total_log_likelihood(self.score_samples(X), sample_weight)
+    score = BaseDensity.score
 
     @available_if(_all_can_sample)
     def sample(self, n_samples=1, random_state=None):

@@ -201,4 +201,5 @@ def test_nothing_is_warned_of():
     frame, y = mixed()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        GenerativeOverSampler(TABLES, random_state=0).fit_resample(frame, y)
+        more, y_more = GenerativeOverSampler(TABLES, random_state=0).fit_resample(frame, y)
+    assert len(more) == len(y_more) > len(frame)
