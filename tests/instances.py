@@ -128,7 +128,7 @@ MARGINALS = (
     "a missing number that a network asks for cannot be summed out exactly, which a ValueError says; replaced by "
     "bayes_net/test_bayes_net.py: test_marginals_are_sums_over_all_cells and test_what_has_no_exact_marginal_says_so"
 )
-SCALED = "counts behind a scaler are continuous; replaced by test_compose.py: test_counts_keep_a_probability"
+SCALED = "counts behind a scaler are continuous; replaced by compose/test_tables.py: test_counts_keep_a_probability"
 OF_COUNTS = ("check_samples_agree_with_density (counts)", "check_entropy_of_samples (counts)")
 NORMALIZED = "check_normalized (counts)"
 POWERS = "powers are fitted without weights"
