@@ -42,6 +42,39 @@ def like_frame(values, X):
     return type(X)(values, schema=X.columns)
 
 
+def with_added(X, terms):
+    """A table with numbers added to some of its columns of numbers.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    terms : dict
+        By position of the column what to add, ndarrays of shape (n_samples,).
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        In the same container. Columns of floats keep their dtype, integers become floats.
+    """
+    if not terms:
+        return X
+    if not is_frame(X):
+        X = X.astype(np.float64 if X.dtype.kind in "iub" else X.dtype)
+        for j, term in terms.items():
+            X[:, j] += term
+        return X
+    frame = nw.from_native(X, eager_only=True)
+
+    def with_term(column, term):
+        dtype = column.dtype if column.dtype.is_float() else nw.Float64
+        term = nw.new_series(column.name, term, backend=frame.implementation)
+        return (column.cast(dtype) + term).cast(dtype)
+
+    columns = [with_term(frame[:, j], term) for j, term in terms.items()]
+    return frame.with_columns(*columns).to_native()
+
+
 def stacked(tables, order=slice(None)):
     """Tables with the same columns below each other.
 

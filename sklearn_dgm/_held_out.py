@@ -1,4 +1,4 @@
-"""Several densities of one table: what each of them sees, on which measure, and what it says of held-out rows."""
+"""Several densities of one table: on which measures they are, and what they say of held-out rows."""
 
 from inspect import isclass
 from numbers import Integral
@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import KFold, check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import has_fit_parameter
 
+from sklearn_dgm._members import as_taken, fit_density
 from sklearn_dgm.base import is_density, last_step, takes_tables, unwrapped
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, is_frame, like_frame
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, is_frame
 
 
 def check_pairs(estimators):
@@ -57,45 +57,14 @@ def check_densities(estimators):
             raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")
 
 
-def schema_of_numbers(densities, X):
-    """The way from a table to the numbers that some of the densities want, None if all take it as it is."""
-    if all(map(takes_tables, densities)):
-        return None
-    allow_nan = all(get_tags(density).input_tags.allow_nan for density in densities)
-    return ColumnSchema(None, None, standardize=False, missing=allow_nan).fit(X)
-
-
-def as_taken(density, X, schema):
-    """The rows in the form that a density wants."""
-    return X if takes_tables(density) else like_frame(schema.encode(X)[0], X)
-
-
-def fit_density(density, X, sample_weight=None):
-    """Fit a density, with the weights if it takes such."""
-    weighs = sample_weight is not None and has_fit_parameter(last_step(density), "sample_weight")
-    # A frozen one insists on y.
-    return density.fit(X, None, **({"sample_weight": sample_weight} if weighs else {}))
-
-
-def seeded(density, rng):
-    """A clone in which each `random_state` that is None is a seed."""
-    density = clone(density)
-    parameters = density.get_params()
-    seeds = {
-        name: int(rng.integers(2**31))
-        for name in sorted(parameters)
-        if name.split("__")[-1] == "random_state" and parameters[name] is None
-    }
-    if seeds:  # a frozen one has no parameters to set
-        density.set_params(**seeds)
-    return density
-
-
-def fit_densities(estimators, X, schema, sample_weight=None, n_jobs=None):
-    """Fit named densities side by side, and check that they are on one measure."""
+def fit_densities(estimators, X, numbers, schemas=None, sample_weight=None, n_jobs=None):
+    """Fit named densities side by side, and check that they are on one measure; see `held_out_log_densities`."""
+    schemas = schemas or {}
     fitted = Parallel(n_jobs=n_jobs)(
-        delayed(fit_density)(density, as_taken(density, X, schema), sample_weight)
-        for _, density in estimators
+        delayed(fit_density)(
+            density, as_taken(density, X, numbers), sample_weight, schemas.get(name)
+        )
+        for name, density in estimators
     )
     _check_same_measure([name for name, _ in estimators], list(map(_measures, fitted)), X)
     return fitted
@@ -130,7 +99,9 @@ def folds_of(cv, X, rng):
     return folds
 
 
-def held_out_log_densities(estimators, X, schema, folds, sample_weight=None, n_jobs=None):
+def held_out_log_densities(
+    estimators, X, numbers, folds, schemas=None, sample_weight=None, n_jobs=None
+):
     """What densities say of rows that they were not fitted to.
 
     Parameters
@@ -139,10 +110,12 @@ def held_out_log_densities(estimators, X, schema, folds, sample_weight=None, n_j
         Names and densities, which are cloned.
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         Rows.
-    schema : ColumnSchema or None
+    numbers : ColumnSchema or None
         What `schema_of_numbers` gave.
     folds : list of tuple
         Indices of training and of test rows, the same for all densities.
+    schemas : dict, default=None
+        By name what densities are to be told of the columns, rather than to learn it.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights for those that take such.
     n_jobs : int, default=None
@@ -153,10 +126,13 @@ def held_out_log_densities(estimators, X, schema, folds, sample_weight=None, n_j
     log_density : ndarray of shape (n_samples, n_estimators)
         Log-densities, each by a fit without the fold of the row.
     """
+    schemas = schemas or {}
     found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_and_score)(density, as_taken(density, X, schema), fold, sample_weight)
+        delayed(_fit_and_score)(
+            density, as_taken(density, X, numbers), fold, sample_weight, schemas.get(name)
+        )
         for fold in folds
-        for _, density in estimators
+        for name, density in estimators
     )
     names = [name for name, _ in estimators]
     log_density = np.empty((X.shape[0], len(names)))
@@ -170,10 +146,10 @@ def held_out_log_densities(estimators, X, schema, folds, sample_weight=None, n_j
     return log_density
 
 
-def _fit_and_score(density, X, fold, sample_weight):
+def _fit_and_score(density, X, fold, sample_weight, schema):
     train, test = fold
     weight = None if sample_weight is None else sample_weight[train]
-    fitted = fit_density(clone(density), _safe_indexing(X, train), weight)
+    fitted = fit_density(clone(density), _safe_indexing(X, train), weight, schema)
     return fitted.score_samples(_safe_indexing(X, test)), _measures(fitted)
 
 

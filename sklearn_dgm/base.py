@@ -113,6 +113,22 @@ def densities_within(estimator):
         yield from densities_within(member)
 
 
+def detects_ties(estimator):
+    """Tell whether a density, or one that it is built on, looks for values that repeat.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        A density, or a pipeline or search that ends in one.
+
+    Returns
+    -------
+    bool
+        True of those that find the grid to which numbers were rounded.
+    """
+    return any(getattr(density, "_detect_ties", False) for density in densities_within(estimator))
+
+
 def is_density(estimator):
     """Tell whether an estimator's `score_samples` is a log-density that it can also sample from.
 

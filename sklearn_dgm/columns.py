@@ -35,6 +35,7 @@ from sklearn_dgm._frames import (
     raw_columns,
     stacked,
     template_of,
+    with_added,
 )
 from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties
 
@@ -50,6 +51,7 @@ __all__ = [
     "is_frame",
     "like_frame",
     "stacked",
+    "with_added",
 ]
 
 KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)

@@ -1,43 +1,55 @@
 """A mixture of densities of any kind, whose weights say how far each is to be trusted."""
 
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.base import DensityMixin, MetaEstimatorMixin, _fit_context
+from sklearn.base import DensityMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.utils import Bunch, _safe_indexing, get_tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._held_out import (
-    as_taken,
     check_densities,
     check_pairs,
     fit_densities,
     folds_of,
     held_out_log_densities,
-    schema_of_numbers,
-    seeded,
 )
+from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers, seeded
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
     check_generator,
     check_weights,
-    draw_rows,
     last_step,
     restored_on_failure,
-    takes_tables,
     validate_table,
     worst_score_kind,
 )
-from sklearn_dgm.columns import is_frame, stacked
+from sklearn_dgm.columns import ColumnSchema, stacked
 
 # Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by no
 # more than the logarithm of the number of densities over the number of steps.
 TOLERANCE = 1e-5
 MAX_STEPS = 10_000
+
+
+class EnsembleSchema(NamedTuple):
+    """What members are told of the columns.
+
+    Attributes
+    ----------
+    numbers : ColumnSchema or None
+        The way from a table to the numbers that some of the members want.
+    members : dict
+        By name what a member is to be told, None where it learns nothing of the kind.
+    """
+
+    numbers: ColumnSchema | None
+    members: dict[str, Any]
 
 
 def _all_can_sample(ensemble):
@@ -175,7 +187,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, *, schema=None):
         """Find the weights, and fit the members to all rows.
 
         Parameters
@@ -187,6 +199,8 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows; those of weight 0 are left out. Members that take no weights see the others
             alike.
+        schema : object, default=None
+            What :meth:`learn_schema` has learnt from more rows than these; see :meth:`~sklearn_dgm.BaseDensity.fit`.
 
         Returns
         -------
@@ -199,37 +213,82 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
             If an estimator is no density.
         ValueError
             If a parameter is invalid, an estimator is a pipeline, the members are on different measures, `cv` does not hold
-            out each row once, or a member cannot be fitted to X.
+            out each row once, a member cannot be fitted to X, or `schema` is not what `learn_schema` gives.
         """
         with restored_on_failure(self):
-            X = validate_table(self, X, reset=True)
-            if sample_weight is not None:
-                sample_weight = check_weights(X, sample_weight)
-            self._fit(X, sample_weight)
+            X, sample_weight = self._checked(X, sample_weight)
+            self._fit(X, sample_weight, schema)
         return self
 
-    def _fit(self, X, sample_weight):
+    def learn_schema(self, X, sample_weight=None):
+        """What the members would learn of the columns, for ensembles of several parts of these rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows of all parts.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        schema : object or None
+            For `fit` of ensembles with the same parameters; None if no member learns anything of the kind. This one is
+            left as it is.
+
+        Raises
+        ------
+        TypeError
+            If an estimator is no density, or has one within that cannot be handed a schema.
+        ValueError
+            If a parameter is invalid, or a member cannot take X.
+        """
+        template = clone(self)
+        template._validate_params()
+        names, densities, _ = template._checked_members()
+        X, sample_weight = template._checked(X, sample_weight)
+        numbers = schema_of_numbers(densities, X, sample_weight)
+        of_members = {
+            name: learn_schema(density, as_taken(density, X, numbers), sample_weight)
+            for name, density in zip(names, densities, strict=True)
+        }
+        learns = any(schema is not None for schema in of_members.values())
+        return EnsembleSchema(numbers, of_members) if learns else None
+
+    def _checked(self, X, sample_weight):
+        X = validate_table(self, X, reset=True)
+        return X, None if sample_weight is None else check_weights(X, sample_weight)
+
+    def _fit(self, X, sample_weight, schema):
         names, densities, given = self._checked_members()
         rng = check_generator(self.random_state)
         named = [(name, seeded(d, rng)) for name, d in zip(names, densities, strict=True)]
         folds = folds_of(self.cv, X, rng) if given is None else []
         if sample_weight is not None:
             X, folds, sample_weight = _without_weight_zero(X, folds, sample_weight)
-        self._schema = schema_of_numbers(densities, X)
+        if schema is None:
+            schema = EnsembleSchema(schema_of_numbers(densities, X), {})
+        elif not isinstance(schema, EnsembleSchema) or [*schema.members] != names:
+            raise ValueError(
+                "schema should be what learn_schema of an ensemble with the same parameters returns."
+            )
+        self._numbers, schemas = schema
         if given is None:
             log_density = held_out_log_densities(
-                named, X, self._schema, folds, sample_weight, self.n_jobs
+                named, X, self._numbers, folds, schemas, sample_weight, self.n_jobs
             )
             given = _stacking_weights(log_density, sample_weight)
             self.cv_log_likelihood_ = np.average(log_density, axis=0, weights=sample_weight)
         elif hasattr(self, "cv_log_likelihood_"):
             del self.cv_log_likelihood_
-        self.estimators_ = fit_densities(named, X, self._schema, sample_weight, self.n_jobs)
+        self.estimators_ = fit_densities(
+            named, X, self._numbers, schemas, sample_weight, self.n_jobs
+        )
         by_name = dict(zip(names, self.estimators_, strict=True))
         self.named_estimators_ = Bunch(**{n: by_name.get(n, "drop") for n, _ in self.estimators})
         self.weights_ = given
         kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
-        self.schema_ = next((schema for schema in kinds if schema is not None), self._schema)
+        self.schema_ = next((schema for schema in kinds if schema is not None), self._numbers)
         self.score_kind_ = worst_score_kind(self.estimators_)
 
     def _members(self):
@@ -285,7 +344,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         X = validate_table(self, X, reset=False)
         with np.errstate(over="ignore"):  # of a point far away, which is an impossible one
             log_terms = [
-                np.log(weight) + density.score_samples(as_taken(density, X, self._schema))
+                np.log(weight) + density.score_samples(as_taken(density, X, self._numbers))
                 for weight, density in zip(self.weights_, self.estimators_, strict=True)
                 if weight > 0
             ]
@@ -319,18 +378,11 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         rng = check_generator(random_state)
         counts = rng.multinomial(n_samples, self.weights_)
         drawn = [
-            self._draw(last_step(density), count, rng)
+            draw_table(last_step(density), count, rng, self._numbers)
             for density, count in zip(self.estimators_, counts, strict=True)
             if count
         ]
         return stacked(drawn, rng.permutation(int(n_samples)))
-
-    def _draw(self, density, n_samples, rng):
-        drawn = draw_rows(density, n_samples, rng)
-        if takes_tables(density):
-            return drawn
-        values = self._schema.encode(drawn)[0] if is_frame(drawn) else drawn
-        return self._schema.decode(np.asarray(values, dtype=np.float64))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

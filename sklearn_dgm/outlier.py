@@ -18,15 +18,16 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
+from sklearn_dgm._frames import raw_columns
 from sklearn_dgm.base import (
     check_generator,
-    densities_within,
+    detects_ties,
     last_step,
     restored_on_failure,
     unwrapped,
     validate_table,
 )
-from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, like_frame
+from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, like_frame, with_added
 
 
 def _is_calibrated(detector):
@@ -252,8 +253,7 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     def _smoothing(self):
         if self.smoothing != "auto":
             return self.smoothing
-        within = densities_within(self.estimator)
-        return AUTO_SMOOTHING if any(getattr(d, "_detect_ties", False) for d in within) else 0.0
+        return AUTO_SMOOTHING if detects_ties(self.estimator) else 0.0
 
     def _split(self, n_rows, rng):
         """Indices of the rows that the density is fitted to, of those that tell what is typical, and that calibrate."""
@@ -463,20 +463,8 @@ def with_noise(X, smoothing, columns, rng):
         low, high = np.nanquantile(values, [0.05, 0.95]) if np.isfinite(values).any() else (0, 0)
         return bandwidth * (high - low) / 3.29 * rng.normal(size=n_samples)
 
-    if not is_frame(X):
-        noisy = X.copy()
-        for j in np.flatnonzero(columns):
-            noisy[:, j] += noise(X[:, j])
-        return noisy
-    frame = nw.from_native(X, eager_only=True)
-
-    def noisy(column):
-        values = np.asarray(column.to_numpy(), dtype=np.float64)
-        added = nw.new_series(column.name, noise(values), backend=frame.implementation)
-        return (column + added).cast(column.dtype)
-
-    chosen = [c for c, is_one in zip(frame.iter_columns(), columns, strict=True) if is_one]
-    return frame.with_columns(*map(noisy, chosen)).to_native()
+    raw = raw_columns(X)
+    return with_added(X, {j: noise(raw[j].values) for j in np.flatnonzero(columns).tolist()})
 
 
 def mean_of_possible(values):

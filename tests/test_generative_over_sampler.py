@@ -26,6 +26,7 @@ from sklearn_dgm import (
     BayesianNetworkDensity,
     GenerativeOverSampler,
     HistogramDensity,
+    TransformedDensity,
 )
 
 TABLES = BayesianNetworkDensity("empty", conditional="table")
@@ -138,6 +139,14 @@ def test_kinds_are_learnt_from_all_rows():
     X, y = rng.normal(size=(300, 1)).round(1), np.arange(300) < 20
     new = GenerativeOverSampler(TABLES, random_state=0).fit_resample(X, y)[0][300:]
     np.testing.assert_allclose(new, new.round(1))
+
+
+def test_kinds_reach_a_density_within():
+    X, y = mixed()
+    new = GenerativeOverSampler(TransformedDensity(None, TABLES), random_state=0).fit_resample(X, y)
+    alone = GenerativeOverSampler(TABLES, random_state=0).fit_resample(X, y)
+    assert list(new[0].dtypes) == list(X.dtypes)
+    assert len(new[0]) == len(alone[0])
 
 
 def test_seeds():

@@ -24,9 +24,10 @@ ALLOWED = {
     "base": {"columns"},
     "_binning": set(),
     "_quadrature": set(),
-    "_held_out": FLOOR,
-    "ensemble": {*FLOOR, "_held_out"},
-    "metrics": {*FLOOR, "_held_out", "metrics"},
+    "_members": FLOOR,
+    "_held_out": {*FLOOR, "_members"},
+    "ensemble": {*FLOOR, "_members", "_held_out"},
+    "metrics": {*FLOOR, "_members", "_held_out", "metrics"},
     "inspection": {*FLOOR, "inspection"},
     "nn": {"nn"},
     "_training": {*FLOOR, "nn", "_training"},
@@ -37,10 +38,10 @@ ALLOWED = {
     "_prediction": FLOOR,
     "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
-    "outlier": FLOOR,
+    "outlier": {*FLOOR, "_frames"},
     "_labels": FLOOR,
     "_bayes_rule": {*FLOOR, "_labels"},
-    "generative": {*FLOOR, "_labels", "_bayes_rule", "generative"},
+    "generative": {*FLOOR, "_members", "_labels", "_bayes_rule", "generative"},
     "bayes_net": {
         *FLOOR,
         "nn",
@@ -52,7 +53,7 @@ ALLOWED = {
         "_bayes_rule",
         "bayes_net",
     },
-    "compose": {*FLOOR, "_frames", "compose"},
+    "compose": {*FLOOR, "_frames", "_members", "compose"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
 NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}

@@ -1,22 +1,27 @@
 """Densities behind transformers, in the units of the rows that are handed in."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_dgm._frames import fill, raw_columns
+from sklearn_dgm._members import learn_schema
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
     check_generator,
     check_weights,
+    detects_ties,
     draw_rows,
     is_density,
     last_step,
@@ -24,12 +29,47 @@ from sklearn_dgm.base import (
     unwrapped,
     validate_table,
 )
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, like_frame
+from sklearn_dgm.columns import (
+    CATEGORICAL,
+    INTEGER,
+    MIXED,
+    ColumnSchema,
+    like_frame,
+)
 from sklearn_dgm.compose._bijections import Chain, bijection_of
-from sklearn_dgm.compose._leaves import SEVERAL
+from sklearn_dgm.compose._grids import StraightInCells, bent_columns, spread_over_cells
+from sklearn_dgm.compose._leaves import SEVERAL, Identity
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
+
+
+# Transformers whose columns are straight lines, one each.
+LINES = (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
+
+
+class Transformation(NamedTuple):
+    """What is known of a table on the way to a density.
+
+    Attributes
+    ----------
+    columns : ColumnSchema
+        Of the rows, with the grids to which numbers were rounded.
+    transformer : estimator, "passthrough" or None
+        The fitted transformer.
+    bijection : Identity
+        The change of variables that it is.
+    resolutions : dict
+        Widths of the cells of grids that are none any longer behind it, by position of the column.
+    of_density : object or None
+        What the density is told of transformed columns.
+    """
+
+    columns: ColumnSchema
+    transformer: Any
+    bijection: Identity
+    resolutions: dict[int, float]
+    of_density: Any = None
 
 
 def _takes_features(density):
@@ -105,9 +145,11 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     of a function's domain (numbers up to 0 for Box and Cox) are impossible.
 
     **Values that repeat**, as rounded ones do, have no density but peaks, and a density can be raised by them at will. The
-    densities of this package that look for the grid on which numbers were recorded find none behind a bent curve, such as
-    that of `QuantileTransformer` or `PowerTransformer`, and may make peaks of the values. So let a search choose between such
-    transformers only where columns do not repeat values, or with densities that are smooth, such as kernels of one bandwidth.
+    networks of this package look for the grid on which numbers were recorded, which is none behind a curve. So before
+    one of them this estimator looks for it in X, makes the curve of a column a straight line in each cell of its grid, and
+    fits the network to values that are spread evenly over their cells. Where columns are mixed (PCA), and behind curves of a
+    Pipeline within `estimator`, values are spread, but curves stay as they are. Before densities that know of no grids, such
+    as `GaussianMixture`, nothing of this is done; let a search choose between curves only if columns do not repeat values.
 
     **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
     density takes none, they must be whole numbers, and rows are repeated.
@@ -143,7 +185,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimator = estimator
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, *, schema=None):
         """Fit the transformer to rows, and the density to what becomes of them.
 
         Parameters
@@ -154,6 +196,9 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : object, default=None
+            What :meth:`learn_schema` has learnt from more rows than these, the fitted transformer among it; see
+            :meth:`~sklearn_dgm.BaseDensity.fit`.
 
         Returns
         -------
@@ -166,30 +211,94 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             If `estimator` is no density, or no Jacobian of a transformer is known.
         ValueError
             If a transformer loses information or its inverse or Jacobian is wrong, if it cannot take a row, if weights
-            are no whole numbers and the density takes none, and for what the density and the transformers raise it.
+            are no whole numbers and the density takes none, if `schema` is not what `learn_schema` gives, and for what
+            the density and the transformers raise it.
         """
+        with restored_on_failure(self):
+            X, sample_weight = self._start_fit(X, sample_weight)
+            self._learn(X, sample_weight, schema)
+        return self
+
+    def learn_schema(self, X, sample_weight=None):
+        """What there is to know of the columns, for densities of several parts of these rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows of all parts.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        schema : object or None
+            For `fit` of densities with the same parameters: the transformer, fitted to all rows, and what `estimator`
+            learns of transformed columns. None if that is nothing, so that each part has a transformer of its own. This one
+            is left as it is.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is no density, or has one within that cannot be handed a schema, such as a Pipeline.
+        ValueError
+            As in `fit`.
+        """
+        template = clone(self)
+        template._validate_params()
+        X, sample_weight = template._start_fit(X, sample_weight)
+        transformation = template._fit_transformer(X, sample_weight)
+        Z = spread_over_cells(X, transformation.resolutions, transformation.bijection)
+        of_density = learn_schema(self.estimator, Z, sample_weight)
+        return None if of_density is None else transformation._replace(of_density=of_density)
+
+    def _start_fit(self, X, sample_weight):
         if not is_density(self.estimator):
             name = type(last_step(self.estimator)).__name__
             raise TypeError(f"estimator should be a density, which {name} is not.")
-        with restored_on_failure(self):
-            X = validate_table(self, X, reset=True)
-            self._schema = ColumnSchema(
-                integer_features=None, standardize=False, missing=_allows_missing(self)
-            ).fit(X)
-            if sample_weight is not None:
-                sample_weight = check_weights(X, sample_weight)
-                rows, sample_weight = _weighted_rows(self.estimator, sample_weight)
-                X = _safe_indexing(X, rows)
-            self._learn(X, sample_weight)
-        return self
+        X = validate_table(self, X, reset=True)
+        if sample_weight is None:
+            return X, None
+        rows, sample_weight = _weighted_rows(self.estimator, check_weights(X, sample_weight))
+        return _safe_indexing(X, rows), sample_weight
 
-    def _learn(self, X, sample_weight):
+    def _fit_transformer(self, X, sample_weight):
+        columns = ColumnSchema(
+            integer_features=None,
+            standardize=False,
+            missing=_allows_missing(self),
+            detect_ties=detects_ties(self.estimator),
+        ).fit(X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
             transformer = _fit_weighted(clone(transformer), X, sample_weight)
-        outer = bijection_of(transformer).fit(X)
-        Z = outer.forward(X, np.zeros(X.shape))[0]
-        estimator = _fit_weighted(clone(self.estimator), Z, sample_weight)
+        bijection = bijection_of(transformer).fit(X)
+        return Transformation(
+            columns, transformer, *self._without_grids(X, columns.columns_, bijection)
+        )
+
+    def _without_grids(self, X, columns, bijection):
+        """The change of variables, straight in the cells of grids that it bends, and resolutions of those that are lost."""
+        is_bent = bent_columns(bijection, X)
+        grids = {j: of.grid for j, of in enumerate(columns) if of.grid and is_bent[j]}
+        apart = bijection.track(np.arange(X.shape[1]))
+        if grids:
+            apart = {j: grid for j, grid in grids.items() if j in apart}
+            bijection = StraightInCells(bijection, X, apart)
+        leaves = [leaf for step in _split(self.estimator)[0] for leaf in _leaves(step)]
+        if any(not isinstance(leaf, LINES) for leaf in leaves):
+            grids = {j: of.grid for j, of in enumerate(columns) if of.grid}
+        return bijection, {j: grid.resolution for j, grid in grids.items()}
+
+    def _learn(self, X, sample_weight, schema):
+        if schema is None:
+            schema = self._fit_transformer(X, sample_weight)
+        elif not isinstance(schema, Transformation):
+            raise ValueError(
+                "schema should be what learn_schema of a density with the same parameters returns."
+            )
+        self._schema, transformer, outer, resolutions, of_density = schema
+        Z = spread_over_cells(X, resolutions, outer)
+        estimator = _fit_weighted(clone(self.estimator), Z, sample_weight, of_density)
         steps, self._density = _split(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
         self._bijection = Chain([outer, inner])
@@ -390,8 +499,12 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        of_density = get_tags(self.estimator).input_tags
-        takes_all = isinstance(self.transformer, ColumnTransformer) or not _leaves(self.transformer)
+        steps, last = _split(self.estimator)
+        of_density = get_tags(last).input_tags
+        takes_all = all(
+            isinstance(step, ColumnTransformer) or not _leaves(step)
+            for step in [self.transformer, *steps]
+        )
         tags.input_tags.categorical = takes_all and of_density.categorical
         tags.input_tags.string = takes_all and of_density.string
         tags.input_tags.allow_nan = _allows_missing(self)
@@ -470,13 +583,17 @@ def _weighted_rows(estimator, sample_weight):
     return np.repeat(np.arange(len(sample_weight)), sample_weight.astype(np.intp)), None
 
 
-def _fit_weighted(estimator, X, sample_weight):
-    """Fit an estimator, with weights wherever something within it takes them."""
-    if sample_weight is None:
+def _fit_weighted(estimator, X, sample_weight, schema=None):
+    """Fit an estimator, with weights and the schema wherever something within it takes them."""
+    given = {"sample_weight": sample_weight, "schema": schema}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
         return estimator.fit(X, None)  # a frozen one insists on y
     with config_context(enable_metadata_routing=True):
-        takers = [part for part in _parts(estimator) if _takes_weights(part)]
-        return estimator.fit(X, None, **({"sample_weight": sample_weight} if takers else {}))
+        for name in list(given):
+            if not any([_asks_for(part, name) for part in _parts(estimator)]):
+                del given[name]
+        return estimator.fit(X, None, **given)
 
 
 def _parts(estimator):
@@ -488,15 +605,15 @@ def _parts(estimator):
     return [estimator, *(p for p in within if not any(p is f for f in frozen))]
 
 
-def _takes_weights(part):
-    """Whether an estimator takes weights, which only reach those within others that ask for them: it is made to ask."""
-    if not has_fit_parameter(part, "sample_weight"):
+def _asks_for(part, name):
+    """Whether an estimator takes weights, say, which only reach those within others that ask for them: it is made to."""
+    if not has_fit_parameter(part, name):
         return False
 
     def request_of(method):
         return getattr(getattr(part.get_metadata_routing(), method, None), "requests", {})
 
     for method in ("fit", "score"):
-        if request_of(method).get("sample_weight", True) is None:  # or the user has settled it
-            getattr(part, f"set_{method}_request")(sample_weight=True)
-    return request_of("fit").get("sample_weight", True) is not False
+        if request_of(method).get(name, True) is None:  # or the user has settled it
+            getattr(part, f"set_{method}_request")(**{name: True})
+    return request_of("fit").get(name, True) is not False

@@ -18,23 +18,17 @@ from sklearn.utils.validation import (
 
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
 from sklearn_dgm.base import (
     check_count,
     check_generator,
     check_weights,
-    draw_rows,
     restored_on_failure,
-    takes_tables,
     unwrapped,
     worst_score_kind,
 )
 from sklearn_dgm.columns import stacked
-from sklearn_dgm.generative._rows import (
-    check_density,
-    fit_to_class,
-    schema_of,
-    validated,
-)
+from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
 
 # Epochs of a step of EM, where a density is a network that goes on with its training: all it takes is some progress.
 EPOCHS_OF_A_STEP = 5
@@ -85,9 +79,9 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         Weight of the rows of each class.
     estimators_ : list of estimator
         The fitted density of each class.
-    schema_ : ColumnSchema or None
-        What is known of the columns, learnt from the rows of all classes; None if the density learns from the rows of each
-        class alone what their columns are.
+    schema_ : ColumnSchema, another object, or None
+        What `learn_schema` of the density says of the columns, from the rows of all classes; None if it has nothing to say, as
+        of numbers that are continuous whatever they are, or has no such method.
     n_iter_ : int
         Steps of expectation and maximisation; 1 if all rows are labelled.
     log_likelihoods_ : ndarray of shape (n_iter_ + 1,) or (0,)
@@ -230,12 +224,14 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         weight = np.where(place < 0, self.unlabelled_weight * weight, weight)
         self._given_priors()  # a mistake should be told before densities are trained
         self._check_weights_are_taken(weight, place < 0)
-        self.schema_ = schema_of(self.estimator, X, weight)
+        self._numbers = schema_of_numbers([self.estimator], X, weight)
+        X = as_taken(self.estimator, X, self._numbers)
+        self.schema_ = learn_schema(self.estimator, X, weight)
 
         rows = np.flatnonzero(weight)
-        X, place, weight = _safe_indexing(self._rows(X), rows), place[rows], weight[rows]
+        X, place, weight = _safe_indexing(X, rows), place[rows], weight[rows]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
-        self.estimators_ = [self._unfitted() for _ in self.classes_]
+        self.estimators_ = [clone(self.estimator) for _ in self.classes_]
         self._fit_classes(X, of_class)
         self.n_iter_, self.log_likelihoods_ = 1, np.empty(0)
         if (place < 0).any():
@@ -256,17 +252,6 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 f"{name} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated; {advice}."
             )
-
-    def _rows(self, X):
-        """Rows as the densities take them."""
-        return X if takes_tables(self.estimator) else self.schema_.encode(X)[0]
-
-    def _unfitted(self):
-        estimator = clone(self.estimator)
-        density = unwrapped(estimator)
-        if density is not estimator:
-            _ask_for_weights(density)
-        return estimator
 
     def _fit_classes(self, X, of_class, quietly=False):
         """Fit densities and priors, given how much each row belongs to each class."""
@@ -360,7 +345,8 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
             In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
         """
         check_is_fitted(self)
-        return self._log_joint(self._rows(validated(self, X, reset=False)))
+        X = validated(self, X, reset=False)
+        return self._log_joint(as_taken(self.estimator, X, self._numbers))
 
     def score_samples(self, X):
         """Log-density of each row, whatever its class.
@@ -405,11 +391,9 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         rng = check_generator(random_state)
         place = self._places_to_draw(int(n_samples), y, rng)
         parts = [
-            draw_rows(self.estimators_[c], int(count), rng)
+            draw_table(self.estimators_[c], int(count), rng, self._numbers)
             for c, count in zip(*np.unique(place, return_counts=True), strict=True)
         ]
-        if not takes_tables(self.estimator):
-            parts = [self.schema_.decode(part) for part in parts]
         return stacked(parts, np.argsort(np.argsort(place, kind="stable")))
 
     def __sklearn_tags__(self):
@@ -418,15 +402,3 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         tags.input_tags = of_density.input_tags
         tags.non_deterministic = of_density.non_deterministic
         return tags
-
-
-def _ask_for_weights(density):
-    """Let a search pass on to its density what it gets, which routed metadata has to be asked for."""
-    from sklearn import get_config
-
-    if not get_config()["enable_metadata_routing"]:
-        return
-    names = [name for name in ("sample_weight", "schema") if has_fit_parameter(density, name)]
-    density.set_fit_request(**dict.fromkeys(names, True))
-    if "sample_weight" in names and hasattr(density, "set_score_request"):
-        density.set_score_request(sample_weight=True)

@@ -16,20 +16,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_dgm.base import (
-    check_generator,
-    draw_rows,
-    restored_on_failure,
-    takes_tables,
-    unwrapped,
-)
+from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
+from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
 from sklearn_dgm.columns import stacked
-from sklearn_dgm.generative._rows import (
-    check_density,
-    fit_to_class,
-    schema_of,
-    validated,
-)
+from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
 
 
 class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstimator):
@@ -57,9 +47,9 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
         Number of new rows by class.
     estimators_ : dict
         The fitted density of each class that got new rows; only after `fit_resample`.
-    schema_ : ColumnSchema or None
-        What is known of the columns, learnt from the rows of all classes; None if the density learns from the rows of each
-        class alone what their columns are.
+    schema_ : ColumnSchema, another object, or None
+        What `learn_schema` of the density says of the columns, from the rows of all classes; None if it has nothing to say, as
+        of numbers that are continuous whatever they are, or has no such method.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -179,7 +169,8 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
         labels, _ = check_target_type(y, indicate_one_vs_all=True)
         X = validated(self, X, reset=True)
         check_consistent_length(X, labels)
-        self.schema_ = schema_of(self.estimator, X)
+        self._numbers = schema_of_numbers([self.estimator], X)
+        self.schema_ = learn_schema(self.estimator, as_taken(self.estimator, X, self._numbers))
         new = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
         self.sampling_strategy_ = {np.asarray(label).item(): int(n) for label, n in new.items()}
         return X, np.asarray(labels)
@@ -187,8 +178,7 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
     def _fit_resample(self, X, y):
         is_list = isinstance(X, list)
         X, labels = self._count(X, y)
-        in_numbers = not takes_tables(self.estimator)
-        rows = self.schema_.encode(X)[0] if in_numbers else X
+        rows = as_taken(self.estimator, X, self._numbers)
         rng = check_generator(self.random_state)
         self.estimators_, drawn, like = {}, [], [np.arange(len(labels))]
         for label, count in self.sampling_strategy_.items():
@@ -198,9 +188,8 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
                     clone(self.estimator), rows, 1.0 * of_class, label, self.schema_
                 )
                 self.estimators_[label] = density
-                drawn.append(draw_rows(density, int(count), rng))
+                drawn.append(draw_table(density, int(count), rng, self._numbers))
                 like.append(np.full(count, np.flatnonzero(of_class)[0]))
-        drawn = map(self.schema_.decode, drawn) if in_numbers else drawn
         resampled = stacked([X, *drawn])
         # The label of a new row is that of another one of its class, whatever the container.
         y = _safe_indexing(y, np.concatenate(like))

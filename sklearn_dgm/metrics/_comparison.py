@@ -7,13 +7,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import validate_params
 
-from sklearn_dgm._held_out import (
-    check_densities,
-    folds_of,
-    held_out_log_densities,
-    schema_of_numbers,
-    seeded,
-)
+from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
+from sklearn_dgm._members import schema_of_numbers, seeded
 from sklearn_dgm.base import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
 

@@ -1,0 +1,165 @@
+"""Rounded numbers behind curves: no peaks where they repeat."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import stats
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PowerTransformer, QuantileTransformer, StandardScaler
+
+from sklearn_dgm import AutoregressiveDensity, TransformedDensity
+from sklearn_dgm.compose import DifferentiableFunctionTransformer
+
+STEP = 0.25
+CURVES = {
+    "yeo-johnson": PowerTransformer,
+    "box-cox": lambda: PowerTransformer(method="box-cox"),
+    "quantiles": lambda: QuantileTransformer(n_quantiles=200),
+    "quantiles, normal": lambda: QuantileTransformer(n_quantiles=200, output_distribution="normal"),
+    "logarithm": lambda: DifferentiableFunctionTransformer(np.log, np.exp, lambda x: 1 / x),
+    "falling": lambda: DifferentiableFunctionTransformer(
+        lambda x: 1 / x, lambda z: 1 / z, lambda x: -1 / x**2
+    ),
+}
+
+
+class LooksForTies(GaussianMixture):
+    """A mixture that makes peaks where it can, and says that it knows what to do with grids."""
+
+    _detect_ties = True
+
+
+def mixture(kind=LooksForTies):
+    return kind(12, reg_covar=1e-8, random_state=0)
+
+
+def rounded(n_samples, seed=0):
+    """Numbers that were rounded, and the log-density of the cell of each."""
+    law = stats.lognorm(0.6)
+    x = law.rvs(n_samples, random_state=seed)
+    x = np.maximum(STEP, STEP * np.round(x / STEP))
+    low = np.where(x == STEP, 0.0, x - STEP / 2)
+    probability = law.cdf(x + STEP / 2) - law.cdf(low)
+    return x[:, None], np.log(probability / STEP)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_nothing_is_better_than_the_truth(name):
+    """Gibbs' inequality, which peaks at the values would break."""
+    X, _ = rounded(2000)
+    others, truth = rounded(4000, seed=1)
+    density = TransformedDensity(CURVES[name](), mixture()).fit(X)
+    gain = density.score_samples(others) - truth
+    assert -0.3 < gain.mean() < 3 * gain.std() / np.sqrt(len(gain))
+    peaks = TransformedDensity(CURVES[name](), mixture(GaussianMixture)).fit(X)
+    assert peaks.score_samples(others).mean() > truth.mean() + 2
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_it_integrates_to_one_and_samples_agree(name):
+    X, _ = rounded(1000)
+    density = TransformedDensity(CURVES[name](), mixture()).fit(X)
+    borders = STEP * (np.arange(1, 200) - 0.5)
+    x = np.concatenate(
+        [np.linspace(a, b, 22)[1:-1] for a, b in zip([0, *borders[:-1]], borders, strict=True)]
+    )
+    weight = np.diff([0, *borders]).repeat(20) / 20
+    mass = np.exp(density.score_samples(x[:, None])) * weight
+    assert mass.sum() == pytest.approx(1, abs=5e-3)
+    drawn = density.sample(3000, random_state=0)[:, 0]
+    cdf = np.cumsum(mass) - mass / 2
+    assert stats.kstest(drawn, lambda at: np.interp(at, x, cdf)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_there_and_back(name):
+    X, _ = rounded(500)
+    curve = TransformedDensity(CURVES[name](), mixture()).fit(X)._bijection
+    x = np.random.default_rng(0).uniform(STEP / 2, 1.5 * X.max(), (300, 1))
+    z, log_slope = curve.forward(x, np.zeros(x.shape))
+    np.testing.assert_allclose(curve.inverse(list(z.T))[0], x[:, 0], rtol=1e-8)
+    near = x + 1e-7
+    same_cell = np.round(x / STEP) == np.round(near / STEP)
+    slope = np.abs(curve.forward(near, np.zeros(x.shape))[0] - z) / 1e-7
+    np.testing.assert_allclose(slope[same_cell], np.exp(log_slope)[same_cell], rtol=1e-4)
+
+
+def test_lines_keep_the_grid():
+    """Behind a scaler a density finds it by itself."""
+    X, _ = rounded(300)
+    for transformer in (StandardScaler(), make_pipeline(StandardScaler(), StandardScaler())):
+        density = TransformedDensity(transformer, mixture()).fit(X)
+        plain = TransformedDensity(transformer, mixture(GaussianMixture)).fit(X)
+        np.testing.assert_array_equal(density.score_samples(X), plain.score_samples(X))
+
+
+def test_two_values_behind_quantiles():
+    """Both are ends, where the curve of a normal output is steepest; what is steep at both looks like a line."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.permutation(np.repeat([0.0, 1.0, 1.0], 200)), rng.normal(size=600)])
+    curve = QuantileTransformer(n_quantiles=100, output_distribution="normal")
+    blocks = make_column_transformer((curve, [0]), remainder="passthrough")
+    score = TransformedDensity(blocks, mixture()).fit(X).score_samples(X)
+    truth = stats.norm.logpdf(X[:, 1]) + np.log(np.where(X[:, 0], 2 / 3, 1 / 3))
+    assert score.mean() == pytest.approx(truth.mean(), abs=0.2)
+
+
+def test_the_end_of_a_domain():
+    X = np.random.default_rng(0).poisson(2.0, (500, 1)).astype(float)
+    root = DifferentiableFunctionTransformer(
+        lambda x: np.sqrt(x + 0.25), lambda z: z**2 - 0.25, lambda x: 0.5 / np.sqrt(x + 0.25)
+    )
+    density = TransformedDensity(root, mixture()).fit(X)
+    expected = np.log(np.mean(X == [0, 1, 2, 3], axis=0) / [0.75, 1, 1, 1])
+    at = np.arange(4.0)[:, None]
+    np.testing.assert_allclose(density.score_samples(at), expected, atol=0.5)
+
+
+def test_columns_that_are_mixed_are_spread():
+    x, _ = rounded(600)
+    y, _ = rounded(600, seed=1)
+    X = np.hstack([x, y])
+    spread = TransformedDensity(PCA(), mixture()).fit(X).score_samples(X).mean()
+    peaks = TransformedDensity(PCA(), mixture(GaussianMixture)).fit(X).score_samples(X).mean()
+    assert spread < peaks
+
+
+def test_curves_of_an_inner_pipeline():
+    X, _ = rounded(2000)
+    others, truth = rounded(4000, seed=1)
+    within = make_pipeline(PowerTransformer(), mixture())
+    density = TransformedDensity(StandardScaler(), within).fit(X)
+    gain = density.score_samples(others) - truth
+    assert -0.2 < gain.mean() < 3 * gain.std() / np.sqrt(len(gain))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_frames_of_whole_numbers_beside_others(frame):
+    rng = np.random.default_rng(0)
+    X = {"count": rng.poisson(5, 400), "free": rng.normal(size=400)}
+    blocks = make_column_transformer(
+        (PowerTransformer(), ["count"]),
+        (StandardScaler(), ["free"]),
+        verbose_feature_names_out=False,
+    )
+    density = TransformedDensity(blocks, mixture()).fit(frame(X))
+    assert set(density._bijection.bijections[0]._knots) == {0}
+    table = np.column_stack([X["count"], X["free"]])
+    blocks = make_column_transformer((PowerTransformer(), [0]), (StandardScaler(), [1]))
+    same = TransformedDensity(blocks, mixture()).fit(table)
+    np.testing.assert_allclose(density.score_samples(frame(X)), same.score_samples(table))
+
+
+def test_missing_cells_stay_missing():
+    X, _ = rounded(300)
+    X = np.hstack([X, X[::-1]])
+    X[::7, 0] = np.nan
+    network = AutoregressiveDensity((8,), max_epochs=3, random_state=0)
+    density = TransformedDensity(PowerTransformer(), network).fit(X)
+    assert np.isfinite(density.score_samples(X)).all()
+    filled = density.conditional_sample(X[:7], random_state=0)
+    np.testing.assert_array_equal(filled[1:], X[1:7])
