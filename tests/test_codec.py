@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from sklearn_dgm import (
 )
 from sklearn_dgm.codec import _blocks
 from sklearn_dgm.codec._blocks import PRECISION, Stack, frequencies
-from sklearn_dgm.codec._stream import START
+from sklearn_dgm.codec._stream import MAGIC, START, VERSION
 
 
 @pytest.fixture(autouse=True)
@@ -250,7 +251,9 @@ def test_every_truncated_stream_is_an_error():
 
 def test_foreign_streams_are_an_error():
     codec, _, stream = small_stream()
-    for foreign in (b"", b"PK\3\4" + stream, pickle.dumps(codec)[:200], bytes(100)):
+    bodies = bytes(12), b"\xff" * 20, bytes(12) + b"\1\0\0", stream[START.size :] + b"\0"
+    forged = [START.pack(MAGIC, VERSION, zlib.crc32(body)) + body for body in bodies]
+    for foreign in (b"", b"PK\3\4" + stream, pickle.dumps(codec)[:200], bytes(100), *forged):
         with pytest.raises(ValueError, match="no stream of a DensityCodec"):
             codec.decode(foreign)
     magic, version, checksum = START.unpack_from(stream)
@@ -355,7 +358,21 @@ def test_what_the_density_does_not_know(name):
     assert_same(codec.decode(stream), rows)
     assert len(stream) < len(codec.encode(mixed_table(300, 1))) + 2500
     bits = codec.code_length(rows)
-    assert np.isinf(bits[[3, 5, 9]]).all()
+    assert np.isinf(bits[[3, 5]]).all()
+    rows.loc[9, "price"] = 0.0
+    assert codec.code_length(rows)[9] == bits[9]
+
+
+@every_density
+def test_negative_zeros_cost_little(name):
+    codec, rows = codec_of(name, mixed_table), mixed_table(300, 1)
+    rows.loc[rows["price"] < np.median(rows["price"]), "price"] = 0.0
+    plain = codec.encode(rows)
+    rows.loc[(rows["price"] == 0) & (rows.index % 3 == 0), "price"] = -0.0
+    assert np.signbit(rows["price"]).sum() > 30
+    stream = codec.encode(rows)
+    assert_same(codec.decode(stream), rows)
+    assert len(stream) < len(plain) + 300 / 8 + 20
 
 
 @every_density

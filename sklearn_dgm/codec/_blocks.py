@@ -278,59 +278,59 @@ def blocks(n_rows, most_rows):
     return [slice(*pair) for pair in pairwise(ends)]
 
 
-def gap_counts(missing):
-    """How often cells are missing.
+def flag_counts(flags):
+    """How often cells are flagged.
 
     Parameters
     ----------
-    missing : ndarray of bool of shape (n, d)
-        Where a cell is missing.
+    flags : ndarray of bool of shape (n, d)
+        Which cells are missing, say.
 
     Returns
     -------
     counts : list of list of int
-        For each column with missing cells its position, and how many these are in rows in which the previous such
-        column is not missing, and in which it is.
+        For each column with such cells its position, and how many these are in rows in which the previous such column is
+        not flagged, and in which it is.
     """
-    counts, before = [], np.zeros(len(missing), dtype=bool)
-    for j in np.flatnonzero(missing.any(axis=0)):
-        gaps = missing[:, j]
-        counts.append([int(j), int((gaps & ~before).sum()), int((gaps & before).sum())])
-        before = gaps
+    counts, before = [], np.zeros(len(flags), dtype=bool)
+    for j in np.flatnonzero(flags.any(axis=0)):
+        chosen = flags[:, j]
+        counts.append([int(j), int((chosen & ~before).sum()), int((chosen & before).sum())])
+        before = chosen
     return counts
 
 
-def put_gaps(missing, counts, stack):
-    """Put on a stack which cells are missing.
+def put_flags(flags, counts, stack):
+    """Put on a stack which cells are flagged.
 
     Parameters
     ----------
-    missing : ndarray of bool of shape (n, d)
-        Where a cell is missing.
+    flags : ndarray of bool of shape (n, d)
+        Which cells are missing, say.
     counts : list of list of int
-        What :func:`gap_counts` gives.
+        What :func:`flag_counts` gives.
     stack : Stack
         The stack.
     """
     columns = [j for j, *_ in counts]
     for i in reversed(range(len(counts))):
-        before = missing[:, columns[i - 1]] if i else np.zeros(len(missing), dtype=bool)
-        stack.put(missing[:, columns[i]], _gap_table(before, *counts[i][1:]))
+        before = flags[:, columns[i - 1]] if i else np.zeros(len(flags), dtype=bool)
+        stack.put(flags[:, columns[i]], _flag_table(before, *counts[i][1:]))
 
 
-def take_gaps(shape, counts, stack):
-    """Take off a stack which cells are missing; see :func:`put_gaps`."""
-    missing, before = np.zeros(shape, dtype=bool), np.zeros(shape[0], dtype=bool)
+def take_flags(shape, counts, stack):
+    """Take off a stack which cells are flagged; see :func:`put_flags`."""
+    flags, before = np.zeros(shape, dtype=bool), np.zeros(shape[0], dtype=bool)
     for j, *of_column in counts:
-        missing[:, j] = before = stack.take(_gap_table(before, *of_column)).astype(bool)
-    return missing
+        flags[:, j] = before = stack.take(_flag_table(before, *of_column)).astype(bool)
+    return flags
 
 
-def _gap_table(before, n_after_seen, n_after_missing):
+def _flag_table(before, n_after_others, n_after_flagged):
     n_before = before.sum()
     counts = [
-        [len(before) - n_before - n_after_seen, n_after_seen],
-        [n_before - n_after_missing, n_after_missing],
+        [len(before) - n_before - n_after_others, n_after_others],
+        [n_before - n_after_flagged, n_after_flagged],
     ]
     return frequencies(np.array(counts, dtype=np.float64))[before.astype(int)]
 

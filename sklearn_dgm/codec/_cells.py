@@ -354,7 +354,7 @@ def find_cells(cells, raw):
     exact : ndarray of bool of shape (n_observed,)
         Whether a value is just what its cell stands for.
     off : ndarray of bool of shape (n_observed,)
-        Whether it is not, though it is finite and no negative zero.
+        Whether it is not, though it is finite.
     """
     regular, values = _regular(raw)
     numbers = cells.of(raw._replace(values=values))
@@ -392,16 +392,24 @@ def _stands_for(cells, numbers, raw):
 
 
 def _regular(raw):
-    """Which observed values are finite and no negative zero, and all of them with 0 in place of the others."""
+    """Which observed values a cell can stand for, and all of them with 0 in place of the others.
+
+    Others are infinite numbers, and among objects NaN and negative zeros.
+    """
     if raw.values.dtype.kind == "f":
-        x = raw.values
+        regular = np.isfinite(raw.values)
     elif raw.values.dtype.kind == "O":
         is_float = np.array([isinstance(v, float) for v in raw.values], dtype=bool)
         x = np.where(is_float, raw.values, 1.0).astype(np.float64)
+        regular = np.isfinite(x) & ~are_negative_zeros(x)
     else:
         return np.ones(len(raw.values), dtype=bool), raw.values
-    regular = np.isfinite(x) & ~((x == 0) & np.signbit(x))
     return regular, raw.values if regular.all() else np.where(regular, raw.values, 0)
+
+
+def are_negative_zeros(x):
+    """Flags of the floats that are zeros with a sign."""
+    return (x == 0) & np.signbit(x)
 
 
 def are_same(values, others):

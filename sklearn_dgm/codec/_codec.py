@@ -18,11 +18,17 @@ from sklearn_dgm.codec._blocks import (
     RowCoder,
     Stack,
     check_installed,
-    gap_counts,
-    put_gaps,
-    take_gaps,
+    flag_counts,
+    put_flags,
+    take_flags,
 )
-from sklearn_dgm.codec._cells import FloatCells, cells_from, choose_cells, find_cells
+from sklearn_dgm.codec._cells import (
+    FloatCells,
+    are_negative_zeros,
+    cells_from,
+    choose_cells,
+    find_cells,
+)
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, is_frame
 
@@ -73,7 +79,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
     as that of several orders of the columns, is coded with bits back [2]_, at the price of the mixture.
 
     **What comes back** is the container, its column names and dtypes, and every value to its last bit; no index. NaN,
-    infinity, a negative zero, an unknown category: rows that hold what the density has no probability for are stored as
+    infinity, an unknown category: rows that hold what the density has no probability for are stored as
     they are, at the price of some bytes for each cell. Where the density takes missing cells, which cells are missing
     costs what their share in each column says, and the other cells are coded as if the missing ones were in the middle of
     what the density expects there. Every NaN is the same, and
@@ -150,7 +156,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         columns = unwrapped(fitted).schema_.columns_
         stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
         cells = [
-            choose_cells(column, _with_whole(r)[0], resolution, len(columns))
+            choose_cells(column, _plain(r), resolution, len(columns))
             for column, r, resolution in zip(columns, raw, stated, strict=True)
         ]
         self.estimator_, self._stated, self._fitted_cells = fitted, stated, cells
@@ -180,22 +186,27 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         density, X = self._density(), self._checked(X)
         container = self._container(X)
         raw, as_whole = zip(*map(_with_whole, self._raw(X)), strict=True)
-        cells, numbers, missing, known = self._cells(raw, X.shape[0])
+        plain, negative = zip(*map(_without_negative_zeros, raw), strict=True)
+        cells, numbers, missing, known = self._cells(plain, X.shape[0])
         numbers, missing, others = numbers[known], missing[known], np.flatnonzero(~known)
-        stack, factors, gaps = Stack(), density._factors(), gap_counts(missing)
+        negative = np.column_stack(negative)[known]
+        stack, factors = Stack(), density._factors()
+        gaps, signs = flag_counts(missing), flag_counts(negative)
         RowCoder(factors, cells).encode(numbers, missing, stack)
-        put_gaps(missing, gaps, stack)
+        put_flags(missing, gaps, stack)
+        put_flags(negative, signs, stack)
         specs = [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)]
         header = {
             "rows": X.shape[0],
             "cells": specs if any(specs) else None,
             "missing": gaps,
+            "negative": signs,
             "integers": np.flatnonzero(as_whole).tolist(),
             "dtype": container,
         }
         stream = Stream(
             fingerprint=self._fingerprint(factors),
-            checksum=_checksum(numbers, missing),
+            checksum=_checksum(numbers, missing, negative),
             header={name: value for name, value in header.items() if value},
             stored=[others.tolist(), *(pack(r, others) for r in raw)] if len(others) else [],
             words=stack.words(),
@@ -232,10 +243,15 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         others, *packed = stream.stored or [[]]
         known = np.ones(header.get("rows", 0), dtype=bool)
         known[others] = False
-        numbers, missing = _decoded(stream, RowCoder(factors, cells), known.sum())
+        numbers, missing, negative = _decoded(stream, RowCoder(factors, cells), known.sum())
         as_whole = header.get("integers", [])
         made = [
-            _column(cells[j], numbers[:, j], missing[:, j], known, packed[j : j + 1], j in as_whole)
+            _column(
+                _values(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
+                missing[:, j],
+                known,
+                packed[j : j + 1],
+            )
             for j in range(len(cells))
         ]
         template = np.dtype(header["dtype"]) if "dtype" in header else density.schema_._template
@@ -252,7 +268,8 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         bits : ndarray of shape (n_samples,)
-            Bits of each row, infinite where the density has no probability for it. Which cells are missing is not counted.
+            Bits of each row, infinite where the density has no probability for it. Which cells are missing, and which zeros are
+            negative, is not counted.
 
         Raises
         ------
@@ -260,7 +277,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             As for `encode`.
         """
         density, X = self._density(), self._checked(X)
-        raw = [_with_whole(r)[0] for r in self._raw(X)]
+        raw = list(map(_plain, self._raw(X)))
         cells, numbers, missing, known = self._cells(raw, X.shape[0])
         bits = np.full(X.shape[0], np.inf)
         coder = RowCoder(density._factors(), cells)
@@ -384,23 +401,43 @@ def _with_whole(raw):
     return (raw._replace(values=raw.values.astype(np.int64)) if is_whole else raw), is_whole
 
 
+def _without_negative_zeros(raw):
+    """A column of floats with zeros that have no sign, and in which rows they had one."""
+    is_negative = are_negative_zeros(raw.values) if raw.values.dtype.kind == "f" else np.array([])
+    if not is_negative.any():
+        return raw, np.zeros(len(raw.observed_or_all), dtype=bool)
+    rows = raw.observed_or_all.copy()
+    rows[rows] = is_negative
+    return raw._replace(values=np.where(is_negative, 0, raw.values)), rows
+
+
+def _plain(raw):
+    """A column as numbers are found in it."""
+    return _without_negative_zeros(_with_whole(raw)[0])[0]
+
+
 def _categories(dtype):
     """The categories of a dtype in their order, if it has such."""
     categories = getattr(dtype, "categories", None)
     return None if categories is None else list(categories)
 
 
-def _checksum(numbers, missing):
-    return zlib.crc32(np.where(missing, 0, numbers).astype("<i8").tobytes())
+def _checksum(numbers, missing, negative):
+    cells = np.where(missing, 0, numbers).astype("<i8")
+    return zlib.crc32(negative.tobytes(), zlib.crc32(cells.tobytes()))
 
 
 def _decoded(stream, coder, n_rows):
-    """Cells of the coded rows, and which are missing."""
+    """Cells of the coded rows, which are missing, and which are negative zeros."""
     try:
         stack = Stack(stream.words)
-        missing = take_gaps((n_rows, len(coder.cells)), stream.header.get("missing", []), stack)
+        negative, missing = (
+            take_flags((n_rows, len(coder.cells)), stream.header.get(name, []), stack)
+            for name in ("negative", "missing")
+        )
         numbers = coder.decode(missing, stack)
-        is_right = stack.is_as_it_was and _checksum(numbers, missing) == stream.checksum
+        is_right = _checksum(numbers, missing, negative) == stream.checksum
+        is_right &= stack.is_as_it_was
     except (ValueError, IndexError, ArithmeticError):
         is_right = False
     if not is_right:
@@ -408,14 +445,19 @@ def _decoded(stream, coder, n_rows):
             "the rows of the stream do not come out as they went in: it was encoded where the last bits of probabilities "
             "are others, as on another machine or with other versions of the libraries."
         )
-    return numbers, missing
+    return numbers, missing, negative
 
 
-def _column(cells, numbers, missing, known, packed, is_whole):
+def _values(cells, numbers, missing, negative, is_whole):
+    """Values of the coded rows of a column, any where it is missing."""
+    values = cells.values(np.where(missing, cells.first, numbers))
+    if negative.any():
+        values = np.where(negative, -0.0, values)
+    return values.astype(np.int64) if is_whole else values
+
+
+def _column(decoded, missing, known, packed):
     """Values of a column, and flags of the missing ones or None."""
-    decoded = cells.values(np.where(missing, cells.first, numbers))
-    if is_whole:
-        decoded = decoded.astype(np.int64)
     flags = np.zeros(len(known), dtype=bool)
     flags[known] = missing
     if packed:

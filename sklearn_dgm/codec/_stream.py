@@ -82,12 +82,14 @@ class Stream(NamedTuple):
         if zlib.crc32(body) != checksum:
             raise ValueError("the stream is truncated or corrupted: its checksum is wrong.")
         fingerprint, checksum = FIXED.unpack_from(body)
-        header, rest = _split(body[FIXED.size :])
-        stored, rest = _split(rest)
-        words = np.frombuffer(rest, dtype="<u4").astype(np.uint32)
-        return cls(
-            fingerprint, checksum, _inflated(header), _inflated(stored) if stored else [], words
-        )
+        try:
+            header, rest = _split(body[FIXED.size :])
+            stored, rest = _split(rest)
+            header, stored = _inflated(header), _inflated(stored) if stored else []
+            words = np.frombuffer(rest, dtype="<u4").astype(np.uint32)
+        except (ValueError, StopIteration, zlib.error) as error:
+            raise ValueError("this is no stream of a DensityCodec: it has no header.") from error
+        return cls(fingerprint, checksum, header, stored, words)
 
 
 def _length(part):
