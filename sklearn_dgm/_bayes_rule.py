@@ -7,9 +7,10 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sklearn_dgm._labels import place_of
+from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
 
 
 class BayesRuleMixin(ClassifierMixin):
@@ -74,6 +75,32 @@ class BayesRuleMixin(ClassifierMixin):
         """
         log_proba = self.predict_log_proba(X)
         return self.classes_[log_proba.argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their classes. Rows without a label (-1, where that is no class) are left out, so that searches may be given
+            rows of both sorts.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Share of the labelled rows whose class is predicted; NaN if there is none.
+        """
+        y = column_or_1d(as_labels(y))
+        check_consistent_length(X, y, sample_weight)
+        rows = np.flatnonzero(~is_unlabelled(y) | np.isin(y, self.classes_))
+        if not len(rows):
+            return np.nan
+        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return super().score(_safe_indexing(X, rows), y[rows], weight)
 
     def _places_to_draw(self, n_samples, y, rng):
         """Place of the class of each row to be drawn: of those given, or drawn as well."""

@@ -48,7 +48,19 @@ def check_labels(y):
         )
 
 
-def _is_unlabelled(y):
+def is_unlabelled(y):
+    """Flags of the labels that are -1, of shape (n,), whether or not that is a class.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Labels.
+
+    Returns
+    -------
+    flags : ndarray of bool of shape (n,)
+        Never set of strings.
+    """
     if y.dtype.kind == "O":
         return np.array([isinstance(label, Real) and label == -1 for label in y], dtype=bool)
     return y == -1 if y.dtype.kind in "if" else np.zeros(len(y), dtype=bool)
@@ -76,7 +88,7 @@ def classes_of(y, classes):
     """
     if classes is not None:
         return np.unique(column_or_1d(classes))
-    labels = y[~_is_unlabelled(y)]
+    labels = y[~is_unlabelled(y)]
     if len(labels) == 0:
         raise ValueError("y holds no class: all its rows are unlabelled (-1).")
     check_classification_targets(labels)
@@ -106,7 +118,7 @@ def place_of(y, classes):
     """
     place = np.full(len(y), -1)
     known = np.isin(y, classes)
-    unknown = ~known & ~_is_unlabelled(y)
+    unknown = ~known & ~is_unlabelled(y)
     if unknown.any():
         raise ValueError(
             f"y holds {y[unknown].tolist()[0]!r}, which is none of the classes {classes.tolist()}."

@@ -271,12 +271,20 @@ def draw_rows(density, n_samples, random_state=None):
     -------
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         Rows alone.
+
+    Raises
+    ------
+    NotImplementedError
+        If the density cannot draw, such as a `KernelDensity` with some kernels.
     """
     density, seed = unwrapped(density), int(check_generator(random_state).integers(2**31))
-    if "random_state" in signature(density.sample).parameters:
-        drawn = density.sample(n_samples, random_state=seed)
-    else:  # GaussianMixture draws with the seed that it was fitted with
-        drawn = copy(density).set_params(random_state=seed).sample(n_samples)
+    try:
+        if "random_state" in signature(density.sample).parameters:
+            drawn = density.sample(n_samples, random_state=seed)
+        else:  # GaussianMixture draws with the seed that it was fitted with
+            drawn = copy(density).set_params(random_state=seed).sample(n_samples)
+    except NotImplementedError as error:
+        raise NotImplementedError(f"{density!r} cannot draw rows.") from error
     return drawn[0] if isinstance(drawn, tuple) else drawn
 
 

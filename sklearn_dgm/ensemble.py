@@ -406,6 +406,10 @@ def _without_weight_zero(X, folds, sample_weight):
     place = np.cumsum(kept) - 1
     folds = [tuple(place[rows[kept[rows]]] for rows in fold) for fold in folds]
     folds = [(train, test) for train, test in folds if len(test)]
+    if not all(len(train) for train, _ in folds):
+        raise ValueError(
+            "sample_weight leaves a fold of cv no rows to fit to; use fewer folds, or weights='equal'."
+        )
     return _safe_indexing(X, np.flatnonzero(kept)), folds, sample_weight[kept]
 
 

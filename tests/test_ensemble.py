@@ -343,6 +343,12 @@ def test_the_weakest_kind_of_score(X):
     assert EnsembleDensity(members).fit(X).score_kind_ == "lower bound"
 
 
+def test_weights_may_not_empty_a_fold(X):
+    members = [("kernel", KernelDensity())]
+    with pytest.raises(ValueError, match="leaves a fold of cv no rows to fit to; use fewer folds"):
+        EnsembleDensity(members, cv=KFold(2)).fit(X, sample_weight=np.arange(len(X)) < 20)
+
+
 def test_sample_exists_where_members_can():
     class NoSample(HistogramDensity):
         sample = property()

@@ -125,6 +125,10 @@ def test_agrees_with_quadratic_discriminant_analysis():
         ([1.5, -0.5, 0.0], "priors should be non-negative and sum to 1"),
         ([[1.0], [0.0], [0.0]], "priors has shape"),
         ([np.nan, 0.5, 0.5], "priors contains NaN"),
+        (
+            {0: 0.5, 1: 0.3, 2: 0.2},
+            r"priors should be an array in the order of the classes, \[0, 1, 2\]",
+        ),
         ("uniform", "'priors' parameter"),
     ],
 )
@@ -647,6 +651,37 @@ def test_densities_that_would_learn_columns_class_by_class_are_refused():
     ):
         with pytest.raises(ValueError, match="schema should be what learn_schema"):
             density.fit(X, schema=HistogramDensity().learn_schema(X))
+
+
+@pytest.mark.parametrize("model", [GenerativeClassifier(KernelDensity()), NaiveBayesClassifier()])
+def test_unlabelled_rows_have_no_say_in_scores(model):
+    X, y = iris()
+    few = np.where(np.arange(150) % 5, -1, y)
+    model = clone(model).fit(X, few)
+    seen = few >= 0
+    assert model.score(X, few) == np.mean(model.predict(X[seen]) == y[seen])
+    weight = np.arange(150.0)
+    expected = np.average(model.predict(X[seen]) == y[seen], weights=weight[seen])
+    assert model.score(X, few, weight) == pytest.approx(expected)
+    assert np.isnan(model.score(X, np.full(150, -1)))
+    outliers = np.where(y == 0, -1, 1)  # where -1 is a class
+    both = clone(model).fit(X, outliers)
+    assert both.score(X, outliers) == np.mean(both.predict(X) == outliers)
+    search = GridSearchCV(model, {}, cv=3).fit(X, few)
+    assert search.best_score_ > 0.8
+
+
+def test_densities_within_that_take_no_weights():
+    X, y = iris()
+    few = np.where(np.arange(150) % 5, -1, y)
+    for density in (
+        GaussianMixture(),
+        TransformedDensity(StandardScaler(), GaussianMixture()),
+        EnsembleDensity([("kernel", KernelDensity()), ("mixture", GaussianMixture())]),
+    ):
+        with pytest.raises(ValueError, match="GaussianMixture takes no sample_weight, which unlab"):
+            GenerativeClassifier(density).fit(X, few)
+    GenerativeClassifier(TransformedDensity(StandardScaler(), KernelDensity())).fit(X, few)
 
 
 def test_rows_of_weight_zero_do_not_make_a_class_of_unlabelled_ones():

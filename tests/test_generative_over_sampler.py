@@ -200,6 +200,12 @@ def test_what_is_refused():
         assert not [name for name in vars(sampler) if name.endswith("_")]
 
 
+def test_kernels_that_cannot_draw():
+    sampler = GenerativeOverSampler(KernelDensity(kernel="epanechnikov"))
+    with pytest.raises(NotImplementedError, match=r"KernelDensity\(kernel='epanechnikov'\) cannot"):
+        sampler.fit_resample(np.arange(9.0)[:, None], [0] * 6 + [1] * 3)
+
+
 def test_without_imbalanced_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "imblearn.utils", None)
     with pytest.raises(ImportError, match=r"pip install 'sklearn-dgm\[imbalanced\]'"):

@@ -1,5 +1,6 @@
 """A classifier that has one density for each class, and Bayes' rule."""
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 
 import numpy as np
@@ -23,6 +24,7 @@ from sklearn_dgm.base import (
     check_count,
     check_generator,
     check_weights,
+    densities_within,
     restored_on_failure,
     unwrapped,
     worst_score_kind,
@@ -110,7 +112,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
     than those of this package and of scikit-learn are taken to be comparable as they are.
 
     A density with `warm_start` goes on with its training in each step, for five epochs at most if it has
-    `max_epochs` (generalised EM); others are fitted anew. With exact steps the likelihood does not fall. With densities
+    `max_epochs` (generalised EM); others are fitted anew, as is a network within another estimator, such as a search. With exact steps the likelihood does not fall. With densities
     that are smoothed, or trained by chance, it may, and the iteration may have to be ended by `max_iter`.
 
     References
@@ -239,18 +241,21 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         self.score_kind_ = worst_score_kind(self.estimators_)
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
-        density = unwrapped(self.estimator)
-        if has_fit_parameter(density, "sample_weight"):
-            return
+        """An error if a density takes no weights, though rows have such; one within another is to weigh unlabelled rows."""
+        takes_none = [
+            type(density).__name__
+            for density in densities_within(self.estimator)
+            if not has_fit_parameter(density, "sample_weight")
+        ]
         advice = "use a density that does, such as KernelDensity or those of this package"
-        name = type(density).__name__
-        if (weight[is_unlabelled] > 0).any():
+        if takes_none and (weight[is_unlabelled] > 0).any():
             raise ValueError(
-                f"{name} takes no sample_weight, which unlabelled rows (-1) need; {advice}, or leave them out."
+                f"{takes_none[0]} takes no sample_weight, which unlabelled rows (-1) need; {advice}, or leave them out."
             )
-        if (weight % 1).any():
+        if not has_fit_parameter(unwrapped(self.estimator), "sample_weight") and (weight % 1).any():
             raise ValueError(
-                f"{name} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated; {advice}."
+                f"{takes_none[0]} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated; "
+                f"{advice}."
             )
 
     def _fit_classes(self, X, of_class, quietly=False):
@@ -268,6 +273,10 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
     def _given_priors(self):
         if self.priors is None:
             return None
+        if isinstance(self.priors, Mapping):
+            raise ValueError(
+                f"priors should be an array in the order of the classes, {self.classes_.tolist()}, not a dict."
+            )
         priors = check_array(
             self.priors, dtype=np.float64, ensure_2d=False, copy=True, input_name="priors"
         )
