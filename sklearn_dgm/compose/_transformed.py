@@ -3,16 +3,13 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn import config_context
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.compose import ColumnTransformer
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm._members import learn_schema
@@ -26,7 +23,6 @@ from sklearn_dgm.base import (
     is_density,
     last_step,
     restored_on_failure,
-    unwrapped,
     validate_table,
 )
 from sklearn_dgm.columns import (
@@ -39,11 +35,10 @@ from sklearn_dgm.columns import (
 from sklearn_dgm.compose._bijections import Chain, bijection_of
 from sklearn_dgm.compose._grids import StraightInCells, bent_columns, spread_over_cells
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
+from sklearn_dgm.compose._within import fit_with, leaves_of, split_steps, weighted_rows
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
-
-
 # Transformers whose columns are straight lines, one each.
 LINES = (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
 
@@ -258,7 +253,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         X = validate_table(self, X, reset=True)
         if sample_weight is None:
             return X, None
-        rows, sample_weight = _weighted_rows(self.estimator, check_weights(X, sample_weight))
+        rows, sample_weight = weighted_rows(self.estimator, check_weights(X, sample_weight))
         return _safe_indexing(X, rows), sample_weight
 
     def _fit_transformer(self, X, sample_weight):
@@ -270,7 +265,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         ).fit(X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
-            transformer = _fit_weighted(clone(transformer), X, sample_weight)
+            transformer = fit_with(clone(transformer), X, sample_weight)
         bijection = bijection_of(transformer).fit(X)
         return Transformation(
             columns, transformer, *self._without_grids(X, columns.columns_, bijection)
@@ -284,7 +279,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         if grids:
             apart = {j: grid for j, grid in grids.items() if j in apart}
             bijection = StraightInCells(bijection, X, apart)
-        leaves = [leaf for step in _split(self.estimator)[0] for leaf in _leaves(step)]
+        leaves = [leaf for step in split_steps(self.estimator)[0] for leaf in leaves_of(step)]
         if any(not isinstance(leaf, LINES) for leaf in leaves):
             grids = {j: of.grid for j, of in enumerate(columns) if of.grid}
         return bijection, {j: grid.resolution for j, grid in grids.items()}
@@ -298,8 +293,8 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             )
         self._schema, transformer, outer, resolutions, of_density = schema
         Z = spread_over_cells(X, resolutions, outer)
-        estimator = _fit_weighted(clone(self.estimator), Z, sample_weight, of_density)
-        steps, self._density = _split(estimator)
+        estimator = fit_with(clone(self.estimator), Z, sample_weight, of_density)
+        steps, self._density = split_steps(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
         self._bijection = Chain([outer, inner])
         self._source = self._bijection.track(np.arange(X.shape[1]))
@@ -499,10 +494,10 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        steps, last = _split(self.estimator)
+        steps, last = split_steps(self.estimator)
         of_density = get_tags(last).input_tags
         takes_all = all(
-            isinstance(step, ColumnTransformer) or not _leaves(step)
+            isinstance(step, ColumnTransformer) or not leaves_of(step)
             for step in [self.transformer, *steps]
         )
         tags.input_tags.categorical = takes_all and of_density.categorical
@@ -519,36 +514,6 @@ def _block_of(column):
 
 def _all_numbers(column):
     return all(isinstance(value, int | float | np.number) for value in column)
-
-
-def _split(estimator):
-    """The transformers of pipelines at the end of which a density stands, and the density."""
-    estimator = unwrapped(estimator)
-    if not isinstance(estimator, Pipeline):
-        return [], estimator
-    steps, density = _split(estimator.steps[-1][1])
-    return [step for _, step in estimator.steps[:-1]] + steps, density
-
-
-def _leaves(transformer):
-    """Transformers within pipelines and column transformers that are fitted or not, but no words such as "drop"."""
-    if isinstance(transformer, FrozenEstimator):
-        return _leaves(transformer.estimator)
-    if isinstance(transformer, Pipeline):
-        return [leaf for _, step in transformer.steps for leaf in _leaves(step)]
-    if isinstance(transformer, ColumnTransformer):
-        steps = [step for _, step, *_ in transformer.transformers] + [transformer.remainder]
-        return [leaf for step in steps for leaf in _leaves(step)]
-    return [] if transformer is None or isinstance(transformer, str) else [transformer]
-
-
-def _allows_missing(density):
-    """Whether the density and all transformers before it take missing cells."""
-    steps, last = _split(density.estimator)
-    leaves = [leaf for step in [density.transformer, *steps] for leaf in _leaves(step)]
-    tags = [get_tags(leaf) for leaf in leaves]
-    takes = [tag.input_tags.allow_nan or tag.no_validation for tag in tags]
-    return all(takes) and get_tags(last).input_tags.allow_nan
 
 
 def _have_probability(density, Z):
@@ -570,50 +535,10 @@ def _have_probability(density, Z):
     return found
 
 
-def _weighted_rows(estimator, sample_weight):
-    """Rows of positive weight and their weights, or each as often as it weighs, where a density takes no weights."""
-    last = last_step(estimator)
-    if has_fit_parameter(last, "sample_weight"):
-        rows = np.flatnonzero(sample_weight > 0)
-        return rows, sample_weight[rows]
-    if (sample_weight % 1).any():
-        raise ValueError(
-            f"{type(last).__name__} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated."
-        )
-    return np.repeat(np.arange(len(sample_weight)), sample_weight.astype(np.intp)), None
-
-
-def _fit_weighted(estimator, X, sample_weight, schema=None):
-    """Fit an estimator, with weights and the schema wherever something within it takes them."""
-    given = {"sample_weight": sample_weight, "schema": schema}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        return estimator.fit(X, None)  # a frozen one insists on y
-    with config_context(enable_metadata_routing=True):
-        for name in list(given):
-            if not any([_asks_for(part, name) for part in _parts(estimator)]):
-                del given[name]
-        return estimator.fit(X, None, **given)
-
-
-def _parts(estimator):
-    """An estimator and those within, but none that are frozen."""
-    if isinstance(estimator, FrozenEstimator):
-        return []
-    within = [part for part in estimator.get_params().values() if hasattr(part, "get_params")]
-    frozen = [part.estimator for part in within if isinstance(part, FrozenEstimator)]
-    return [estimator, *(p for p in within if not any(p is f for f in frozen))]
-
-
-def _asks_for(part, name):
-    """Whether an estimator takes weights, say, which only reach those within others that ask for them: it is made to."""
-    if not has_fit_parameter(part, name):
-        return False
-
-    def request_of(method):
-        return getattr(getattr(part.get_metadata_routing(), method, None), "requests", {})
-
-    for method in ("fit", "score"):
-        if request_of(method).get(name, True) is None:  # or the user has settled it
-            getattr(part, f"set_{method}_request")(**{name: True})
-    return request_of("fit").get(name, True) is not False
+def _allows_missing(density):
+    """Whether the density and all transformers before it take missing cells."""
+    steps, last = split_steps(density.estimator)
+    leaves = [leaf for step in [density.transformer, *steps] for leaf in leaves_of(step)]
+    tags = [get_tags(leaf) for leaf in leaves]
+    takes = [tag.input_tags.allow_nan or tag.no_validation for tag in tags]
+    return all(takes) and get_tags(last).input_tags.allow_nan
