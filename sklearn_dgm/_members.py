@@ -20,8 +20,15 @@ def schema_of_numbers(densities, X, sample_weight=None):
 
 
 def as_taken(density, X, schema):
-    """The rows in the form that a density wants."""
-    return X if takes_tables(density) else like_frame(schema.encode(X)[0], X)
+    """The rows in the form that a density wants: a matrix, if it knows neither categories nor others that ask for names.
+
+    From whatever container, its last bits are the same.
+    """
+    if takes_tables(density):
+        return X
+    is_alone = len(list(densities_within(density))) == 1
+    values = schema.encode(X)[0]
+    return values if is_alone else like_frame(values, X)
 
 
 def draw_table(density, n_samples, rng, schema):

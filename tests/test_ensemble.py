@@ -403,9 +403,8 @@ def test_pictures_know_its_columns(X):
 def test_frames_of_numbers_reach_all_members(convert, X, fitted):
     frame = convert(pd.DataFrame(X, columns=list("abcd"), index=np.arange(len(X)) + 7))
     ensemble = smooth_and_counted().fit(frame)
-    np.testing.assert_allclose(ensemble.score_samples(frame), fitted.score_samples(X))
+    np.testing.assert_array_equal(ensemble.score_samples(frame), fitted.score_samples(X))
     assert ensemble.feature_names_in_.tolist() == list("abcd")
-    assert ensemble.estimators_[0].feature_names_in_.tolist() == list("abcd")
     drawn = ensemble.sample(30, random_state=0)
     assert type(drawn) is type(frame)
     np.testing.assert_allclose(np.asarray(drawn), fitted.sample(30, random_state=0))

@@ -1,7 +1,6 @@
-"""GenerativeClassifier, against Bayes' rule and EM written out in loops and against scikit-learn."""
+"""GenerativeClassifier, against Bayes' rule written out and against scikit-learn."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,8 @@ import sklearn
 from scipy import stats
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, DensityMixin, clone
-from sklearn.datasets import load_iris
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import IsolationForest
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
@@ -23,66 +20,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_dgm import (
-    AutoregressiveDensity,
-    BaseDensity,
-    BayesianNetworkDensity,
-    EnsembleDensity,
     GenerativeClassifier,
     HistogramDensity,
     NaiveBayesClassifier,
-    TransformedDensity,
     is_density,
     mean_log_likelihood,
 )
-
-TABLES = BayesianNetworkDensity("empty", conditional="table")
-
-
-class Normals(BaseDensity):
-    """Independent normal distributions by exact maximum likelihood."""
-
-    def _fit(self, Z, sample_weight):
-        self.mean_ = np.average(Z, axis=0, weights=sample_weight)
-        self.std_ = np.sqrt(np.average((Z - self.mean_) ** 2, axis=0, weights=sample_weight))
-
-    def _log_density(self, Z):
-        return stats.norm.logpdf(Z, self.mean_, self.std_).sum(axis=1)
-
-    def _draw(self, n_samples, rng):
-        return rng.normal(self.mean_, self.std_, (n_samples, len(self.mean_)))
-
-
-def network(**parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_epochs": 8, "order": "given", "dropout": 0.2}
-    return AutoregressiveDensity(**{**defaults, "random_state": 0, **parameters})
-
-
-def iris():
-    return load_iris(return_X_y=True)
-
-
-def two_clusters(n=200, n_labelled=6, seed=0):
-    rng = np.random.default_rng(seed)
-    truth = np.append([0, 1] * (n_labelled // 2), rng.integers(0, 2, n - n_labelled))
-    X = rng.normal(size=(n, 3)) * [1.0, 2.0, 0.5] + 2.0 * truth[:, None]
-    return X, truth, np.where(np.arange(n) < n_labelled, truth, -1)
-
-
-def mixed(n=120, seed=0):
-    rng = np.random.default_rng(seed)
-    y = rng.choice(["high", "low"], n)
-    frame = pd.DataFrame(
-        {
-            "size": rng.normal(size=n) + 2 * (y == "high"),
-            "count": rng.poisson(3 + 3 * (y == "high")),
-            "city": pd.Categorical(rng.choice(["Oslo", "Rome"], n), categories=["Rome", "Oslo"]),
-            "flag": rng.random(n) < 0.3,
-        }
-    )
-    return frame, y
-
-
-# Bayes' rule.
+from tests.generative.densities import TABLES, Normals, iris, mixed, network, two_clusters
 
 
 def test_bayes_rule_by_hand():
@@ -186,186 +130,6 @@ def test_labels_that_fit_has_not_seen():
     assert listed.classes_.tolist() == ["a", "b"]
 
 
-# One reference measure.
-
-
-def test_values_that_hold_mass_in_one_class_have_mass_in_all():
-    """At 0 one class has half of its rows, the other has none, but a high density around it."""
-    rng = np.random.default_rng(0)
-    zeros = np.where(np.arange(400) % 2, 0.0, rng.normal(size=400))
-    X = np.append(zeros, 0.01 * rng.normal(size=400))[:, None]
-    y = np.repeat(["zeros", "none"], 400)
-    model = GenerativeClassifier(TABLES).fit(X, y)
-    assert model.schema_.kinds_.tolist() == ["mixed"]
-    assert [density.schema_.kinds_.tolist() for density in model.estimators_] == [["mixed"]] * 2
-    assert model.predict_proba([[0.0]])[0, 1] > 0.99
-    assert model.predict([[0.001], [1.0]]).tolist() == ["none", "zeros"]
-    grid = np.linspace(-6, 6, 200_001)
-    mass = np.exp(model.score_samples([[0.0]]))[0] + np.exp(
-        model.score_samples(grid[grid != 0][:, None])
-    ).sum() * (grid[1] - grid[0])
-    assert mass == pytest.approx(1, abs=1e-3)
-    alone = [clone(TABLES).fit(X[y == label]).score_samples([[0.0]])[0] for label in model.classes_]
-    assert alone[0] > alone[1]  # what would be compared without one schema
-
-
-def test_categories_ranges_and_grids_are_those_of_all_classes():
-    X = pd.DataFrame({"city": ["Oslo", "Rome"] * 30 + ["Bonn"], "count": [*range(60), 99]})
-    y = np.array(["a", "b"] * 30 + ["a"])
-    model = GenerativeClassifier(HistogramDensity(alpha=0.1)).fit(X, y)
-    assert np.isfinite(model.predict_joint_log_proba(X)).all()
-    cells = [(city, count) for city in ("Oslo", "Rome", "Bonn") for count in range(100)]
-    of_all = model.predict_joint_log_proba(pd.DataFrame(cells, columns=X.columns))
-    np.testing.assert_allclose(np.exp(of_all).sum(axis=0), model.class_prior_)
-    # Numbers of one decimal in one class, of two in the other.
-    rng = np.random.default_rng(0)
-    rounded = np.append(rng.normal(size=200).round(1), rng.normal(size=200).round(2))[:, None]
-    model = GenerativeClassifier(TABLES).fit(rounded, np.arange(400) < 200)
-    steps = {density.schema_.columns_[0].resolution for density in model.estimators_}
-    assert steps == {0.01}
-
-
-def test_a_schema_is_checked():
-    X, y = iris()
-    schema = HistogramDensity().learn_schema(X)
-    density = HistogramDensity().fit(X[y == 0], schema=schema)
-    assert density.schema_ is schema
-    assert density.edges_[0][-1] == X[:, 0].max()
-    frame = pd.DataFrame(X, columns=list("abcd"))
-    for bad, rows in [(schema, frame), (schema, X[:, :3]), ("schema", X)]:
-        with pytest.raises(ValueError, match="schema should be what learn_schema of a density"):
-            HistogramDensity().fit(rows, schema=bad)
-    with pytest.raises(ValueError, match="schema should be what learn_schema of a density"):
-        network().fit(X, schema=schema)
-
-
-def test_a_density_that_takes_tables_and_no_schema_learns_its_own():
-    class Own(HistogramDensity):
-        def fit(self, X, y=None, sample_weight=None):
-            return super().fit(X, y, sample_weight)
-
-    frame, y = mixed()
-    model = GenerativeClassifier(Own(bins=4, alpha=0.1)).fit(frame, y)
-    assert model.schema_ is None
-    assert model.score(frame, y) > 0.75
-    assert list(model.sample(5, random_state=0).dtypes) == list(frame.dtypes)
-
-
-# Unlabelled rows.
-
-
-def slow_em(X, y, n_steps, unlabelled_weight):
-    """Means, standard deviations and shares of two classes, and log-likelihoods."""
-    share = np.array([[1.0 * (label == c) for c in (0, 1)] for label in y])
-    log_likelihoods = []
-    for _ in range(n_steps + 1):
-        classes = []
-        for c in (0, 1):
-            mean = sum(s * x for s, x in zip(share[:, c], X, strict=True)) / share[:, c].sum()
-            square = sum(s * (x - mean) ** 2 for s, x in zip(share[:, c], X, strict=True))
-            std = np.sqrt(square / share[:, c].sum())
-            classes.append((share[:, c].sum() / share.sum(), mean, std))
-        joint = np.array(
-            [
-                [
-                    np.log(prior) + stats.norm(mean, std).logpdf(x).sum()
-                    for prior, mean, std in classes
-                ]
-                for x in X
-            ]
-        )
-        total, weight = 0.0, 0.0
-        for i, label in enumerate(y):
-            if label >= 0:
-                total, weight = total + joint[i, label], weight + 1
-            else:
-                total = total + unlabelled_weight * logsumexp(joint[i])
-                weight += unlabelled_weight
-                share[i] = unlabelled_weight * np.exp(joint[i] - logsumexp(joint[i]))
-        log_likelihoods.append(total / weight)
-    return joint, classes, log_likelihoods
-
-
-@pytest.mark.parametrize("unlabelled_weight", [1.0, 0.3])
-def test_em_step_by_step(unlabelled_weight):
-    X, _, y = two_clusters(80)
-    model = GenerativeClassifier(Normals(), unlabelled_weight=unlabelled_weight, tol=0)
-    for n_steps in (1, 3):
-        model.set_params(max_iter=n_steps).fit(X, y)
-        joint, classes, log_likelihoods = slow_em(X, y, n_steps, unlabelled_weight)
-        np.testing.assert_allclose(model.predict_joint_log_proba(X), joint, rtol=1e-6)
-        np.testing.assert_allclose(model.log_likelihoods_, log_likelihoods, rtol=1e-6)
-        np.testing.assert_allclose(model.class_prior_, [prior for prior, _, _ in classes])
-        assert model.n_iter_ == n_steps
-    assert model.class_count_.sum() == pytest.approx(6 + 74 * unlabelled_weight)
-
-
-def test_the_likelihood_rises_and_labels_become_right():
-    X, truth, y = two_clusters(400)
-    few = GenerativeClassifier(Normals()).fit(X[:6], y[:6])
-    model = GenerativeClassifier(Normals(), tol=1e-9, max_iter=500).fit(X, y)
-    assert (np.diff(model.log_likelihoods_) > -1e-9).all()
-    assert model.log_likelihoods_[-1] > model.log_likelihoods_[0] + 0.1
-    assert model.log_likelihoods_.shape == (model.n_iter_ + 1,)
-    assert model.score(X, truth) > few.score(X, truth) + 0.02
-    assert few.n_iter_ == 1
-    assert few.log_likelihoods_.shape == (0,)
-
-
-def test_priors_that_are_given_stay_in_em():
-    X, _, y = two_clusters()
-    model = GenerativeClassifier(Normals(), [0.9, 0.1]).fit(X, y)
-    assert model.class_prior_.tolist() == [0.9, 0.1]
-    assert model.n_iter_ > 1
-
-
-def test_unlabelled_rows_without_weight_are_absent():
-    X, _, y = two_clusters()
-    for density in (KernelDensity(), GaussianMixture(reg_covar=0.1), HistogramDensity(alpha=0.1)):
-        absent = GenerativeClassifier(density).fit(X[y >= 0], y[y >= 0])
-        model = GenerativeClassifier(density, unlabelled_weight=0).fit(X, y)
-        np.testing.assert_array_equal(
-            model.predict_joint_log_proba(X), absent.predict_joint_log_proba(X)
-        )
-
-
-def test_em_says_how_it_goes(capsys):
-    X, _, y = two_clusters()
-    with pytest.warns(ConvergenceWarning, match="max_iter=2 .*; raise max_iter, or tol"):
-        GenerativeClassifier(Normals(), max_iter=2, tol=0, verbose=True).fit(X, y)
-    printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 3
-    assert printed[2].startswith("EM, step 2: ")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        GenerativeClassifier(Normals()).fit(X, y)
-
-
-def test_networks_go_on_with_their_training():
-    X, truth, y = two_clusters(150, 30)
-    density = network(max_epochs=40, early_stopping=False)
-    model = GenerativeClassifier(density, max_iter=3).fit(X, y)
-    steps = model.n_iter_
-    for fitted in model.estimators_:
-        assert fitted.n_iter_ == 40 + 5 * steps
-        assert not fitted.warm_start
-        assert fitted.max_epochs == 40
-    assert model.log_likelihoods_[1] > model.log_likelihoods_[0]
-    assert model.score(X, truth) > 0.8
-
-
-def test_what_takes_no_weights_takes_no_unlabelled_rows():
-    X, _, y = two_clusters()
-    model = GenerativeClassifier(GaussianMixture())
-    with pytest.raises(ValueError, match=r"GaussianMixture takes no.*unlabelled rows \(-1\) need"):
-        model.fit(X, y)
-    with pytest.raises(ValueError, match="whole numbers, by which rows are repeated"):
-        model.fit(X[:6], y[:6], sample_weight=np.full(6, 0.5))
-
-
-# Weights.
-
-
 @pytest.mark.parametrize(
     "density",
     [KernelDensity(), GaussianMixture(random_state=0), Normals(), HistogramDensity(alpha=0.5)],
@@ -395,9 +159,6 @@ def test_a_class_without_weight_is_none():
     X, y = iris()
     model = GenerativeClassifier(KernelDensity()).fit(X, y, sample_weight=1.0 * (y > 0))
     assert model.classes_.tolist() == [1, 2]
-
-
-# Draws.
 
 
 def test_draws_follow_classes():
@@ -469,9 +230,6 @@ def test_only_what_the_density_can():
     assert not hasattr(model, "sample")
     assert model.predict(iris()[0]).shape == (150,)
     assert hasattr(GenerativeClassifier(KernelDensity()), "sample")
-
-
-# Around it.
 
 
 @pytest.mark.parametrize(
@@ -592,102 +350,3 @@ def test_agrees_with_naive_bayes_of_tables():
     ours = GenerativeClassifier(TABLES).fit(frame, y)
     peer = NaiveBayesClassifier().fit(frame, y)
     np.testing.assert_allclose(ours.predict_proba(frame), peer.predict_proba(frame), atol=0.01)
-
-
-@pytest.mark.parametrize(
-    "around",
-    [
-        lambda density: TransformedDensity(None, density),
-        lambda density: TransformedDensity("passthrough", GridSearchCV(density, {}, cv=2)),
-        lambda density: EnsembleDensity([("it", density)], weights="equal"),
-        lambda density: EnsembleDensity([("it", TransformedDensity(None, density))], weights=[1]),
-    ],
-)
-def test_classes_have_one_schema_through_other_densities(around):
-    frame, y = mixed()
-    density = HistogramDensity(bins=4, alpha=0.1)
-    y = np.where(np.arange(len(y)) % 3, np.unique(y, return_inverse=True)[1], -1)
-    alone = GenerativeClassifier(density, max_iter=1).fit(frame, y)
-    model = GenerativeClassifier(around(density), max_iter=1).fit(frame, y)
-    np.testing.assert_allclose(model.predict_proba(frame), alone.predict_proba(frame), atol=1e-9)
-    assert list(model.sample(5, random_state=0).dtypes) == list(frame.dtypes)
-
-
-def test_classes_have_one_transformer_where_columns_are_learnt():
-    """Zeros are a tenth of one class and none of the other; a density alone would take them for continuous there."""
-    rng = np.random.default_rng(0)
-    X = rng.lognormal(size=(800, 1)) + np.arange(800)[:, None] % 2
-    y = np.arange(800) % 2
-    X[(y == 0) & (rng.random(800) < 0.3)] = 0
-    density = TransformedDensity(StandardScaler(), network())
-    model = GenerativeClassifier(density).fit(X, y)
-    assert len({id(fitted.transformer_) for fitted in model.estimators_}) == 1
-    kinds = [fitted.estimator_.schema_.kinds_.tolist() for fitted in model.estimators_]
-    assert kinds == [["mixed"]] * 2
-    assert model.predict_proba([[0.0]])[0, 0] > 0.9
-    of_numbers = TransformedDensity(StandardScaler(), KernelDensity())
-    model = GenerativeClassifier(of_numbers).fit(X, y)
-    means = [fitted.transformer_.mean_[0] for fitted in model.estimators_]
-    np.testing.assert_allclose(means, [X[y == 0].mean(), X[y == 1].mean()])
-    assert model.schema_ is None
-
-
-def test_densities_that_would_learn_columns_class_by_class_are_refused():
-    class Around(TransformedDensity):
-        def fit(self, X, y=None, sample_weight=None):
-            return super().fit(X, y, sample_weight)
-
-    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
-    for density in (
-        Around(None, HistogramDensity()),
-        TransformedDensity(None, make_pipeline(StandardScaler(), HistogramDensity())),
-        EnsembleDensity([("it", Around(None, HistogramDensity()))]),
-    ):
-        with pytest.raises(TypeError, match="lets HistogramDensity learn from a part of the rows"):
-            GenerativeClassifier(density).fit(X, y)
-    for density in (
-        TransformedDensity(None, HistogramDensity()),
-        EnsembleDensity([("it", HistogramDensity())]),
-    ):
-        with pytest.raises(ValueError, match="schema should be what learn_schema"):
-            density.fit(X, schema=HistogramDensity().learn_schema(X))
-
-
-@pytest.mark.parametrize("model", [GenerativeClassifier(KernelDensity()), NaiveBayesClassifier()])
-def test_unlabelled_rows_have_no_say_in_scores(model):
-    X, y = iris()
-    few = np.where(np.arange(150) % 5, -1, y)
-    model = clone(model).fit(X, few)
-    seen = few >= 0
-    assert model.score(X, few) == np.mean(model.predict(X[seen]) == y[seen])
-    weight = np.arange(150.0)
-    expected = np.average(model.predict(X[seen]) == y[seen], weights=weight[seen])
-    assert model.score(X, few, weight) == pytest.approx(expected)
-    assert np.isnan(model.score(X, np.full(150, -1)))
-    outliers = np.where(y == 0, -1, 1)  # where -1 is a class
-    both = clone(model).fit(X, outliers)
-    assert both.score(X, outliers) == np.mean(both.predict(X) == outliers)
-    search = GridSearchCV(model, {}, cv=3).fit(X, few)
-    assert search.best_score_ > 0.8
-
-
-def test_densities_within_that_take_no_weights():
-    X, y = iris()
-    few = np.where(np.arange(150) % 5, -1, y)
-    for density in (
-        GaussianMixture(),
-        TransformedDensity(StandardScaler(), GaussianMixture()),
-        EnsembleDensity([("kernel", KernelDensity()), ("mixture", GaussianMixture())]),
-    ):
-        with pytest.raises(ValueError, match="GaussianMixture takes no sample_weight, which unlab"):
-            GenerativeClassifier(density).fit(X, few)
-    GenerativeClassifier(TransformedDensity(StandardScaler(), KernelDensity())).fit(X, few)
-
-
-def test_rows_of_weight_zero_do_not_make_a_class_of_unlabelled_ones():
-    X, y = np.random.default_rng(0).normal(size=(40, 1)), np.repeat([-1, 0, 1, 2], 10)
-    weight = np.repeat([1.0, 1.0, 0.0, 0.0], 10)
-    model = GenerativeClassifier(KernelDensity()).fit(X, y, sample_weight=weight)
-    np.testing.assert_array_equal(model.classes_, [0])
-    with pytest.raises(ValueError, match="no class in rows of a positive weight"):
-        model.fit(X, y, sample_weight=np.repeat([1.0, 0.0, 0.0, 0.0], 10))
