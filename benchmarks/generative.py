@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.neighbors import KernelDensity
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from benchmarks import data
@@ -97,16 +98,14 @@ def measure_semi_supervised(results, name, X, y, is_categorical, seed, args):
     given = np.concatenate([train[y[train] == c][:N_LABELS] for c in np.unique(y)])
     labels = np.where(np.isin(train, given), y[train], -1)
     for case, (n_components, density, weight) in DENSITIES.items():
-        if (args.cases and case not in args.cases) or (n_components and is_categorical is not None):
+        if args.cases and case not in args.cases:
             continue
         weight = WEIGHTS.get((name, case), weight)
         if (name, case) in BANDWIDTHS:
             density = KernelDensity(bandwidth=BANDWIDTHS[name, case])
         rows, others = X[train], X[test]
         if n_components:
-            pca = PCA(n_components, random_state=0).fit(rows)
-            scale = np.sqrt(pca.explained_variance_.mean())
-            rows, others = pca.transform(rows) / scale, pca.transform(others) / scale
+            rows, others = principal_components(rows, others, is_categorical, n_components)
         elif is_categorical is not None:
             density = clone(density).set_params(categorical_features=is_categorical)
         one = GenerativeClassifier(density, unlabelled_weight=weight, max_iter=MAX_ITER)
@@ -123,6 +122,19 @@ def measure_semi_supervised(results, name, X, y, is_categorical, seed, args):
                     model, rows[chosen], labels[chosen], others, y[test]
                 ),
             )
+
+
+def principal_components(rows, others, is_categorical, n_components):
+    """Both, in units of the mean variance; of mixed columns after indicators and standardisation."""
+    if is_categorical is not None:
+        indicators = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        columns = make_column_transformer(
+            (indicators, is_categorical), (StandardScaler(), ~is_categorical)
+        ).fit(rows)
+        rows, others = columns.transform(rows), columns.transform(others)
+    pca = PCA(n_components, random_state=0).fit(rows)
+    scale = np.sqrt(pca.explained_variance_.mean())
+    return pca.transform(rows) / scale, pca.transform(others) / scale
 
 
 def accuracy(model, X, y, X_test, y_test):
@@ -190,13 +202,20 @@ SMALL = AutoregressiveDensity((32,), n_orders=1, dropout=0.2, max_epochs=50, ran
 # weight of unlabelled rows.
 DENSITIES = {
     "kernel density": (16, KernelDensity(bandwidth=1.0), 1.0),
-    "independent columns": (None, INDEPENDENT, 0.1),
-    "trees": (None, TREES, 0.1),
+    "independent columns": (None, INDEPENDENT, 0.3),
+    "trees": (None, TREES, 0.3),
     "autoregressive": (16, SMALL, 1.0),
 }
 # Where a table has others.
 BANDWIDTHS = {("texture", "kernel density"): 0.4}
-WEIGHTS = {("adult", "independent columns"): 0.03, ("adult", "trees"): 0.03}
+WEIGHTS = {
+    ("adult", "independent columns"): 0.03,
+    ("adult", "trees"): 0.1,
+    ("adult", "kernel density"): 0.3,
+    ("texture", "independent columns"): 0.1,
+    ("texture", "trees"): 0.1,
+    ("texture", "kernel density"): 0.3,
+}
 SAMPLERS = {
     "none": ("scikit-learn", lambda seed: None),
     "RandomOverSampler": ("imbalanced-learn", _random),

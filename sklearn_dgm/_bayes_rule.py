@@ -85,7 +85,7 @@ class BayesRuleMixin(ClassifierMixin):
             Rows.
         y : array-like of shape (n_samples,)
             Their classes. Rows without a label (-1, where that is no class) are left out, so that searches may be given
-            rows of both sorts.
+            rows of both sorts; with ``scoring="accuracy"`` they would count as errors.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -96,11 +96,11 @@ class BayesRuleMixin(ClassifierMixin):
         """
         y = column_or_1d(as_labels(y))
         check_consistent_length(X, y, sample_weight)
-        rows = np.flatnonzero(~is_unlabelled(y) | np.isin(y, self.classes_))
+        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+        rows = np.flatnonzero((~is_unlabelled(y) | np.isin(y, self.classes_)) & (weight != 0))
         if not len(rows):
             return np.nan
-        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        return super().score(_safe_indexing(X, rows), y[rows], weight)
+        return super().score(_safe_indexing(X, rows), y[rows], weight[rows])
 
     def _places_to_draw(self, n_samples, y, rng):
         """Place of the class of each row to be drawn: of those given, or drawn as well."""

@@ -59,20 +59,29 @@ def with_added(X, terms):
     """
     if not terms:
         return X
+    raw = raw_columns(X)
+
+    def sum_of(j):
+        return raw[j].spread(raw[j].values.astype(np.float64)) + terms[j]
+
     if not is_frame(X):
         X = X.astype(np.float64 if X.dtype.kind in "iub" else X.dtype)
-        for j, term in terms.items():
-            X[:, j] += term
+        for j in terms:
+            X[:, j] = sum_of(j)
         return X
     frame = nw.from_native(X, eager_only=True)
 
-    def with_term(column, term):
+    def with_term(j):
+        column = frame[:, j]
+        if column.dtype == nw.Object or not (
+            column.dtype.is_numeric() or column.dtype == nw.Boolean
+        ):
+            return nw.new_series(column.name, sum_of(j), backend=frame.implementation)
         dtype = column.dtype if column.dtype.is_float() else nw.Float64
-        term = nw.new_series(column.name, term, backend=frame.implementation)
+        term = nw.new_series(column.name, terms[j], backend=frame.implementation)
         return (column.cast(dtype) + term).cast(dtype)
 
-    columns = [with_term(frame[:, j], term) for j, term in terms.items()]
-    return frame.with_columns(*columns).to_native()
+    return frame.with_columns(*map(with_term, terms)).to_native()
 
 
 def stacked(tables, order=slice(None)):

@@ -10,9 +10,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from sklearn_dgm._members import as_taken, fit_density
-from sklearn_dgm.base import is_density, last_step, takes_tables, unwrapped
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, is_frame
+from sklearn_dgm._members import as_taken, fit_density, measures_of
+from sklearn_dgm.base import is_density, unwrapped
+from sklearn_dgm.columns import is_frame
 
 
 def check_pairs(estimators):
@@ -66,7 +66,7 @@ def fit_densities(estimators, X, numbers, schemas=None, sample_weight=None, n_jo
         )
         for name, density in estimators
     )
-    _check_same_measure([name for name, _ in estimators], list(map(_measures, fitted)), X)
+    _check_same_measure([name for name, _ in estimators], list(map(measures_of, fitted)), X)
     return fitted
 
 
@@ -150,24 +150,7 @@ def _fit_and_score(density, X, fold, sample_weight, schema):
     train, test = fold
     weight = None if sample_weight is None else sample_weight[train]
     fitted = fit_density(clone(density), _safe_indexing(X, train), weight, schema)
-    return fitted.score_samples(_safe_indexing(X, test)), _measures(fitted)
-
-
-def _measures(density):
-    """The measure that a density has on each column, None if it does not say."""
-    fitted = last_step(density)
-    if not takes_tables(fitted):
-        return ["continuous"] * fitted.n_features_in_
-    schema = getattr(fitted, "schema_", None)
-    return schema and [_measure(column) for column in schema.columns_]
-
-
-def _measure(column):
-    if column.kind in (INTEGER, CATEGORICAL):
-        return "counted"
-    if column.kind == MIXED:
-        return f"continuous with mass at {', '.join(f'{atom:.6g}' for atom in column.atoms)}"
-    return "continuous"
+    return fitted.score_samples(_safe_indexing(X, test)), measures_of(fitted)
 
 
 def _check_same_measure(names, measures, X):
@@ -177,7 +160,7 @@ def _check_same_measure(names, measures, X):
     for name, of in known[1:]:
         first_name, first = known[0]
         for label, theirs, own in zip(labels, first, of, strict=True):
-            if own != theirs:
+            if None not in (own, theirs) and own != theirs:
                 raise ValueError(
                     f"column {label!r} is {theirs} for {first_name!r} and {own} for {name!r}, so that their "
                     "densities are not on one measure; let column_kinds, integer_features or categorical_features "

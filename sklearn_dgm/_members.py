@@ -7,8 +7,16 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_dgm.base import BaseDensity, densities_within, draw_rows, takes_tables, unwrapped
-from sklearn_dgm.columns import ColumnSchema, is_frame, like_frame
+from sklearn_dgm._frames import fill, raw_columns
+from sklearn_dgm.base import (
+    BaseDensity,
+    densities_within,
+    draw_rows,
+    last_step,
+    takes_tables,
+    unwrapped,
+)
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, is_frame, like_frame
 
 
 def schema_of_numbers(densities, X, sample_weight=None):
@@ -31,13 +39,50 @@ def as_taken(density, X, schema):
     return values if is_alone else like_frame(values, X)
 
 
-def draw_table(density, n_samples, rng, schema):
-    """Rows drawn from a density, in the form that the table has of which `schema` was learnt."""
+def draw_table(density, n_samples, rng, schema, template):
+    """Rows drawn from a density, in the form of a table.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A fitted density, or a search over one.
+    n_samples : int
+        Number of rows.
+    rng : numpy.random.Generator
+        The generator to draw from.
+    schema : ColumnSchema or None
+        What :func:`schema_of_numbers` gave.
+    template : {DataFrame, dtype}
+        What :func:`~sklearn_dgm._frames.template_of` gives of the table.
+
+    Returns
+    -------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        With its dtypes.
+    """
     drawn = draw_rows(density, n_samples, rng)
-    if takes_tables(density):
+    if not takes_tables(density):
+        values = schema.encode(drawn)[0] if is_frame(drawn) else drawn
+        return schema.decode(np.asarray(values, dtype=np.float64))
+    if _has_dtypes(drawn, template):
         return drawn
-    values = schema.encode(drawn)[0] if is_frame(drawn) else drawn
-    return schema.decode(np.asarray(values, dtype=np.float64))
+    blocks = [_block_of(column) for column in raw_columns(drawn)]
+    return fill(template, blocks, n_samples)
+
+
+def _has_dtypes(X, template):
+    if isinstance(template, np.dtype):
+        return X.dtype == template
+    return list(X.dtypes) == list(template.dtypes)
+
+
+def _block_of(raw):
+    missing = None if raw.observed is None else ~raw.observed
+    values = raw.values
+    if missing is not None:
+        values = np.full(len(missing), values[0] if len(values) else 0, dtype=values.dtype)
+        values[~missing] = raw.values
+    return lambda rows: (values[rows], None if missing is None else missing[rows])
 
 
 def learn_schema(estimator, X, sample_weight=None):
@@ -67,9 +112,9 @@ def learn_schema(estimator, X, sample_weight=None):
         return None
     if has_fit_parameter(density, "schema"):
         return density.learn_schema(X, sample_weight)
-    learners = [d for d in densities_within(density) if isinstance(d, BaseDensity)]
-    if learners and learners[0] is not density:
-        name, inside = type(density).__name__, type(learners[0]).__name__
+    if learns_columns(density) and not isinstance(density, BaseDensity):
+        inside = next(d for d in densities_within(density) if isinstance(d, BaseDensity))
+        name, inside = type(density).__name__, type(inside).__name__
         raise TypeError(
             f"{name} lets {inside} learn from a part of the rows alone, such as those of one class, what the columns are, "
             f"so that the parts would not compare; hand in {inside} itself, within TransformedDensity if it is to see "
@@ -78,14 +123,26 @@ def learn_schema(estimator, X, sample_weight=None):
     return None
 
 
+def learns_columns(estimator):
+    """Whether a density, or one within it, learns what the columns are; of numbers alone each is continuous."""
+    return any(isinstance(density, BaseDensity) for density in densities_within(estimator))
+
+
+def takes_weights(estimator):
+    """Whether a density takes weights, and hands them to the one that it is built on."""
+    density = unwrapped(estimator)
+    inside = getattr(density, "estimator", None)
+    takes = has_fit_parameter(density, "sample_weight")
+    return takes and (inside is None or takes_weights(last_step(inside)))
+
+
 def fit_density(density, X, sample_weight=None, schema=None):
     """Fit a density, with the weights if it takes such, and under a schema if there is one."""
-    given = {"sample_weight": sample_weight, "schema": schema}
-    given = {
-        name: value
-        for name, value in given.items()
-        if value is not None and has_fit_parameter(unwrapped(density), name)
-    }
+    given = {}
+    if sample_weight is not None and takes_weights(density):
+        given["sample_weight"] = sample_weight
+    if schema is not None:
+        given["schema"] = schema
     if get_config()["enable_metadata_routing"] and not isinstance(density, FrozenEstimator):
         _ask_for(density, given)
     return density.fit(X, None, **given)  # a frozen one insists on y
@@ -114,3 +171,22 @@ def seeded(density, rng):
     if seeds:  # a frozen one has no parameters to set
         density.set_params(**seeds)
     return density
+
+
+def measures_of(density):
+    """The measure that a fitted density has on each column, None if it does not say, of one column or of all."""
+    fitted = last_step(density)
+    if hasattr(fitted, "_measures"):
+        return fitted._measures()
+    if not takes_tables(fitted):
+        return ["continuous"] * fitted.n_features_in_
+    schema = getattr(fitted, "schema_", None)
+    return schema and [_measure(column) for column in schema.columns_]
+
+
+def _measure(column):
+    if column.kind in (INTEGER, CATEGORICAL):
+        return "counted"
+    if column.kind == MIXED:
+        return f"continuous with mass at {', '.join(f'{atom:.6g}' for atom in column.atoms)}"
+    return "continuous"

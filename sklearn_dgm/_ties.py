@@ -197,7 +197,7 @@ def _grid_through(some, relative, values, counts):
 def _most_frequent(cells, values, counts):
     """The value of each occupied cell that most rows have."""
     order = np.lexsort((-counts, cells))
-    return values[order[np.unique(cells[order], return_index=True)[1]]]
+    return values[order[np.unique(cells[order], return_index=True)[1]]] + 0.0  # no negative zero
 
 
 def _common_step(values, noise):

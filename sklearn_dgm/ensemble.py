@@ -1,7 +1,8 @@
 """A mixture of densities of any kind, whose weights say how far each is to be trusted."""
 
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -11,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._frames import template_of
 from sklearn_dgm._held_out import (
     check_densities,
     check_pairs,
@@ -37,7 +39,8 @@ TOLERANCE = 1e-5
 MAX_STEPS = 10_000
 
 
-class EnsembleSchema(NamedTuple):
+@dataclass(frozen=True)
+class EnsembleSchema:
     """What members are told of the columns.
 
     Attributes
@@ -272,7 +275,8 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
             raise ValueError(
                 "schema should be what learn_schema of an ensemble with the same parameters returns."
             )
-        self._numbers, schemas = schema
+        self._numbers, schemas = schema.numbers, schema.members
+        self._template = template_of(X)
         if given is None:
             log_density = held_out_log_densities(
                 named, X, self._numbers, folds, schemas, sample_weight, self.n_jobs
@@ -378,7 +382,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         rng = check_generator(random_state)
         counts = rng.multinomial(n_samples, self.weights_)
         drawn = [
-            draw_table(last_step(density), count, rng, self._numbers)
+            draw_table(last_step(density), count, rng, self._numbers, self._template)
             for density, count in zip(self.estimators_, counts, strict=True)
             if count
         ]

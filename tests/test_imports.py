@@ -24,9 +24,9 @@ ALLOWED = {
     "base": {"columns"},
     "_binning": set(),
     "_quadrature": set(),
-    "_members": FLOOR,
+    "_members": {*FLOOR, "_frames"},
     "_held_out": {*FLOOR, "_members"},
-    "ensemble": {*FLOOR, "_members", "_held_out"},
+    "ensemble": {*FLOOR, "_frames", "_members", "_held_out"},
     "metrics": {*FLOOR, "_members", "_held_out", "metrics"},
     "inspection": {*FLOOR, "inspection"},
     "nn": {"nn"},
@@ -41,7 +41,7 @@ ALLOWED = {
     "outlier": {*FLOOR, "_frames"},
     "_labels": FLOOR,
     "_bayes_rule": {*FLOOR, "_labels"},
-    "generative": {*FLOOR, "_members", "_labels", "_bayes_rule", "generative"},
+    "generative": {*FLOOR, "_frames", "_members", "_labels", "_bayes_rule", "generative"},
     "bayes_net": {
         *FLOOR,
         "nn",
@@ -53,7 +53,7 @@ ALLOWED = {
         "_bayes_rule",
         "bayes_net",
     },
-    "compose": {*FLOOR, "_frames", "_members", "compose"},
+    "compose": {*FLOOR, "_frames", "_ties", "_members", "compose"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
 NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}

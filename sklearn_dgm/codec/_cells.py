@@ -425,11 +425,11 @@ def are_same(values, others):
     Returns
     -------
     same : ndarray of bool of shape (n,)
-        Objects are the same if they are equal and of one type, but for NumPy's scalars, which count as Python's.
+        Objects are the same if they are equal, of one type and of one sign, but for NumPy's scalars, which count as Python's.
     """
     if others.dtype.kind == "O" or values.dtype.kind == "O":
         pairs = zip(values.tolist(), map(plain, others.tolist()), strict=True)
-        same = [type(a) is type(b) and a == b for a, b in pairs]
+        same = [type(a) is type(b) and a == b and _sign(a) == _sign(b) for a, b in pairs]
         return np.array(same, dtype=bool)
     with np.errstate(all="ignore"):
         values = values.astype(others.dtype)
@@ -437,6 +437,11 @@ def are_same(values, others):
         whole = WHOLE[others.dtype.itemsize]
         return np.ascontiguousarray(values).view(whole) == np.ascontiguousarray(others).view(whole)
     return values == others
+
+
+def _sign(value):
+    """Which of both zeros a float is."""
+    return math.copysign(1.0, value) if isinstance(value, float) else 1.0
 
 
 def plain(value):

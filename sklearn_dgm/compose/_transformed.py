@@ -1,6 +1,7 @@
 """Densities behind transformers, in the units of the rows that are handed in."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
@@ -12,7 +13,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._frames import fill, raw_columns
-from sklearn_dgm._members import learn_schema
+from sklearn_dgm._members import learn_schema, learns_columns, measures_of
+from sklearn_dgm._ties import Grid
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
@@ -33,7 +35,13 @@ from sklearn_dgm.columns import (
     like_frame,
 )
 from sklearn_dgm.compose._bijections import Chain, bijection_of
-from sklearn_dgm.compose._grids import StraightInCells, bent_columns, spread_over_cells
+from sklearn_dgm.compose._grids import (
+    FLAGS,
+    StraightInCells,
+    all_grids,
+    lost_grids,
+    spread_over_cells,
+)
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
 from sklearn_dgm.compose._within import fit_with, leaves_of, split_steps, weighted_rows
 
@@ -43,7 +51,8 @@ MAX_ROUNDS, CLOSE = 100, 1e-3
 LINES = (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
 
 
-class Transformation(NamedTuple):
+@dataclass(frozen=True)
+class Transformation:
     """What is known of a table on the way to a density.
 
     Attributes
@@ -54,8 +63,8 @@ class Transformation(NamedTuple):
         The fitted transformer.
     bijection : Identity
         The change of variables that it is.
-    resolutions : dict
-        Widths of the cells of grids that are none any longer behind it, by position of the column.
+    grids : dict
+        Those that are none any longer behind it, by position of the column.
     of_density : object or None
         What the density is told of transformed columns.
     """
@@ -63,7 +72,7 @@ class Transformation(NamedTuple):
     columns: ColumnSchema
     transformer: Any
     bijection: Identity
-    resolutions: dict[int, float]
+    grids: dict[int, Grid]
     of_density: Any = None
 
 
@@ -241,10 +250,12 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         template = clone(self)
         template._validate_params()
         X, sample_weight = template._start_fit(X, sample_weight)
+        if not learns_columns(self.estimator):
+            return None
         transformation = template._fit_transformer(X, sample_weight)
-        Z = spread_over_cells(X, transformation.resolutions, transformation.bijection)
+        Z = spread_over_cells(X, transformation.grids, transformation.bijection)
         of_density = learn_schema(self.estimator, Z, sample_weight)
-        return None if of_density is None else transformation._replace(of_density=of_density)
+        return None if of_density is None else replace(transformation, of_density=of_density)
 
     def _start_fit(self, X, sample_weight):
         if not is_density(self.estimator):
@@ -256,44 +267,51 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         rows, sample_weight = weighted_rows(self.estimator, check_weights(X, sample_weight))
         return _safe_indexing(X, rows), sample_weight
 
-    def _fit_transformer(self, X, sample_weight):
-        columns = ColumnSchema(
+    def _unfitted_schema(self):
+        return ColumnSchema(
             integer_features=None,
             standardize=False,
             missing=_allows_missing(self),
             detect_ties=detects_ties(self.estimator),
-        ).fit(X, sample_weight)
+        )
+
+    def _fit_transformer(self, X, sample_weight):
+        columns = self._unfitted_schema().fit(X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
             transformer = fit_with(clone(transformer), X, sample_weight)
-        bijection = bijection_of(transformer).fit(X)
-        return Transformation(
-            columns, transformer, *self._without_grids(X, columns.columns_, bijection)
-        )
+        bijection, grids = bijection_of(transformer).fit(X), {}
+        if columns.detect_ties:
+            grids = lost_grids(bijection, X, columns.columns_)
+            apart = bijection.track(np.arange(X.shape[1]))
+            of_apart = {j: grid for j, grid in grids.items() if j in apart}
+            if of_apart:
+                bijection = StraightInCells(bijection, X, of_apart)
+            leaves = [leaf for step in split_steps(self.estimator)[0] for leaf in leaves_of(step)]
+            if any(not isinstance(leaf, LINES) for leaf in leaves):
+                grids = all_grids(X, columns.columns_)
+        return Transformation(columns, transformer, bijection, grids)
 
-    def _without_grids(self, X, columns, bijection):
-        """The change of variables, straight in the cells of grids that it bends, and resolutions of those that are lost."""
-        is_bent = bent_columns(bijection, X)
-        grids = {j: of.grid for j, of in enumerate(columns) if of.grid and is_bent[j]}
-        apart = bijection.track(np.arange(X.shape[1]))
-        if grids:
-            apart = {j: grid for j, grid in grids.items() if j in apart}
-            bijection = StraightInCells(bijection, X, apart)
-        leaves = [leaf for step in split_steps(self.estimator)[0] for leaf in leaves_of(step)]
-        if any(not isinstance(leaf, LINES) for leaf in leaves):
-            grids = {j: of.grid for j, of in enumerate(columns) if of.grid}
-        return bijection, {j: grid.resolution for j, grid in grids.items()}
+    def _check_schema(self, schema, X):
+        is_own = isinstance(schema, Transformation) and (
+            type(schema.transformer) is type(self.transformer)
+        )
+        if not is_own:
+            raise ValueError(
+                "schema should be what learn_schema of a density with the same parameters returns."
+            )
+        self._unfitted_schema().check_alike(schema.columns, X)
+        return schema
 
     def _learn(self, X, sample_weight, schema):
         if schema is None:
             schema = self._fit_transformer(X, sample_weight)
-        elif not isinstance(schema, Transformation):
-            raise ValueError(
-                "schema should be what learn_schema of a density with the same parameters returns."
-            )
-        self._schema, transformer, outer, resolutions, of_density = schema
-        Z = spread_over_cells(X, resolutions, outer)
-        estimator = fit_with(clone(self.estimator), Z, sample_weight, of_density)
+        else:
+            self._check_schema(schema, X)
+        self._schema, self._grids = schema.columns, schema.grids
+        transformer, outer = schema.transformer, schema.bijection
+        Z = spread_over_cells(X, schema.grids, outer)
+        estimator = fit_with(clone(self.estimator), Z, sample_weight, schema.of_density)
         steps, self._density = split_steps(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
         self._bijection = Chain([outer, inner])
@@ -303,6 +321,17 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         is_whole = self._bijection.reaches_all or kind == "estimate"
         self.score_kind_ = kind if is_whole else "lower bound"
         self.transformer_, self.estimator_ = transformer, estimator
+
+    def _measures(self):
+        """The measure of each column, None where it is not known; see `measures_of`."""
+        of_z = measures_of(self._density)
+        if of_z is None:
+            return None
+        of_x = ["continuous"] * len(self._source)
+        for j, measure in zip(self._source, of_z, strict=True):
+            if j != SEVERAL:  # atoms are numbers behind the transformer
+                of_x[j] = measure if measure in ("counted", "continuous") else None
+        return of_x
 
     def _check_probabilities(self, Z):
         """A change of variables cannot mix what has a probability with what has a density."""
@@ -422,7 +451,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             raise ValueError("Hardly any draw of the density is the image of a row of X.")
         columns = [np.concatenate(parts)[:n_samples] for parts in zip(*drawn, strict=True)]
-        return self._as_fitted(columns)
+        return self._as_fitted(self._on_grids(columns))
 
     def _draw(self, n_samples, rng):
         """Columns of draws that rows of X map to: n_samples of them, or fewer if the transformer is out of their reach."""
@@ -473,6 +502,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(f"row {np.flatnonzero(~possible)[0]} of X is impossible.")
         drawn, ess = self._density.conditional_sample(Z, n_samples, random_state, return_ess=True)
         columns = self._bijection.inverse([column.values for column in raw_columns(drawn)])
+        columns = self._on_grids(columns)
         for j, given in enumerate(raw_columns(X)):
             observed = given.observed_or_all.repeat(n_samples)
             kind = (
@@ -486,6 +516,19 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         if hasattr(X, "index") and hasattr(completed, "index"):
             completed.index = X.index.repeat(n_samples)
         return (completed, ess) if return_ess else completed
+
+    def _on_grids(self, columns):
+        """Columns with values of their grids, where these are lost behind the transformer and the row stays possible."""
+        if not self._grids:
+            return columns
+        rounded = list(columns)
+        for j, grid in self._grids.items():
+            x = np.asarray(columns[j], dtype=np.float64)
+            rounded[j] = grid.values(grid.cells(x))
+            if grid is FLAGS:
+                rounded[j] = rounded[j].clip(0, 1).astype(bool)
+        possible = self._change(self._as_fitted(rounded))[2]
+        return [np.where(possible, *of) for of in zip(rounded, columns, strict=True)]
 
     def _as_fitted(self, columns):
         """A list of columns in the container of `fit`."""

@@ -18,8 +18,15 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
+from sklearn_dgm._frames import template_of
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
-from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
+from sklearn_dgm._members import (
+    as_taken,
+    draw_table,
+    learn_schema,
+    schema_of_numbers,
+    takes_weights,
+)
 from sklearn_dgm.base import (
     check_count,
     check_generator,
@@ -227,6 +234,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         self._given_priors()  # a mistake should be told before densities are trained
         self._check_weights_are_taken(weight, place < 0)
         self._numbers = schema_of_numbers([self.estimator], X, weight)
+        self._template = template_of(X)
         X = as_taken(self.estimator, X, self._numbers)
         self.schema_ = learn_schema(self.estimator, X, weight)
 
@@ -242,17 +250,14 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
         """An error if a density takes no weights, though rows have such; one within another is to weigh unlabelled rows."""
-        takes_none = [
-            type(density).__name__
-            for density in densities_within(self.estimator)
-            if not has_fit_parameter(density, "sample_weight")
-        ]
+        within = list(densities_within(self.estimator))
+        takes_none = [type(d).__name__ for d in within if not has_fit_parameter(d, "sample_weight")]
         advice = "use a density that does, such as KernelDensity or those of this package"
         if takes_none and (weight[is_unlabelled] > 0).any():
             raise ValueError(
                 f"{takes_none[0]} takes no sample_weight, which unlabelled rows (-1) need; {advice}, or leave them out."
             )
-        if not has_fit_parameter(unwrapped(self.estimator), "sample_weight") and (weight % 1).any():
+        if not takes_weights(self.estimator) and (weight % 1).any():
             raise ValueError(
                 f"{takes_none[0]} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated; "
                 f"{advice}."
@@ -400,7 +405,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         rng = check_generator(random_state)
         place = self._places_to_draw(int(n_samples), y, rng)
         parts = [
-            draw_table(self.estimators_[c], int(count), rng, self._numbers)
+            draw_table(self.estimators_[c], int(count), rng, self._numbers, self._template)
             for c, count in zip(*np.unique(place, return_counts=True), strict=True)
         ]
         return stacked(parts, np.argsort(np.argsort(place, kind="stable")))

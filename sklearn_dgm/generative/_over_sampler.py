@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_dgm._frames import template_of
 from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
 from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
 from sklearn_dgm.columns import stacked
@@ -188,7 +189,7 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
                     clone(self.estimator), rows, 1.0 * of_class, label, self.schema_
                 )
                 self.estimators_[label] = density
-                drawn.append(draw_table(density, int(count), rng, self._numbers))
+                drawn.append(draw_table(density, int(count), rng, self._numbers, template_of(X)))
                 like.append(np.full(count, np.flatnonzero(of_class)[0]))
         resampled = stacked([X, *drawn])
         # The label of a new row is that of another one of its class, whatever the container.

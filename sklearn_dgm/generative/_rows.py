@@ -7,9 +7,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import has_fit_parameter
 
-from sklearn_dgm._members import fit_density
+from sklearn_dgm._members import fit_density, takes_weights
 from sklearn_dgm.base import is_density, takes_tables, unwrapped, validate_table
 
 
@@ -31,6 +30,15 @@ def check_density(estimator):
     if isinstance(estimator, FrozenEstimator):
         raise TypeError(
             f"estimator is a FrozenEstimator, but one {name} is to be fitted for each class; give it unfrozen."
+        )
+    frozen = [
+        value
+        for value in estimator.get_params().values()
+        if isinstance(value, FrozenEstimator) and is_density(value)
+    ]
+    if frozen:
+        raise TypeError(
+            f"{name} has {frozen[0]!r} in it, which would be the same for each class; give it unfrozen."
         )
     if isinstance(density, Pipeline):
         raise TypeError(
@@ -95,7 +103,7 @@ def fit_to_class(estimator, X, weight, label, schema, quietly=False):
     """
     rows = np.flatnonzero(weight)
     n_rows, weight = len(rows), weight[rows]
-    if not has_fit_parameter(unwrapped(estimator), "sample_weight"):
+    if not takes_weights(estimator):
         rows = np.repeat(rows, weight.astype(np.intp))
     if (weight == 1).all():
         weight = None
