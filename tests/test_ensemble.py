@@ -12,6 +12,7 @@ from scipy import optimize, stats
 from scipy.special import logsumexp
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -30,6 +31,7 @@ from sklearn_dgm import (
     DensityDisplay,
     EnsembleDensity,
     HistogramDensity,
+    TransformedDensity,
     is_density,
 )
 from sklearn_dgm.ensemble import _stacking_weights
@@ -341,6 +343,28 @@ def test_the_weakest_kind_of_score(X):
 
     members = [("bound", Bound(alpha=1)), ("kernel", KernelDensity())]
     assert EnsembleDensity(members).fit(X).score_kind_ == "lower bound"
+
+
+def test_measures_behind_transformers():
+    frame = mixed()[["x", "count"]]
+    blocks = make_column_transformer(
+        (StandardScaler(), ["x"]), remainder="passthrough", verbose_feature_names_out=False
+    )
+    behind = TransformedDensity(blocks, HistogramDensity(bins=4, alpha=0.1))
+    with pytest.raises(ValueError, match="column 'count' is continuous for 'kernel' and counted"):
+        EnsembleDensity([("kernel", KernelDensity()), ("behind", behind)]).fit(frame)
+    both = [("counted", HistogramDensity(bins=4, alpha=0.1)), ("behind", behind)]
+    assert EnsembleDensity(both).fit(frame).weights_.sum() == pytest.approx(1)
+
+
+def test_members_that_take_no_weights_behind_transformers(X):
+    weight = np.random.default_rng(0).random(len(X))
+    members = [("kernel", KernelDensity()), ("mixture", GaussianMixture(random_state=0))]
+    behind = [members[0], ("mixture", TransformedDensity(StandardScaler(), members[1][1]))]
+    plain, scaled = (
+        EnsembleDensity(of, random_state=0).fit(X, sample_weight=weight) for of in (members, behind)
+    )
+    np.testing.assert_allclose(plain.score_samples(X), scaled.score_samples(X), atol=1e-3)
 
 
 def test_weights_may_not_empty_a_fold(X):

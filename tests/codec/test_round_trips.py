@@ -193,3 +193,13 @@ def test_rounded_columns_at_a_finer_resolution():
     shifted = np.round(shifted, 2)
     assert np.array_equal(fine.decode(fine.encode(shifted)), shifted)
     assert np.array_equal(coarse.decode(coarse.encode(shifted)), shifted)
+
+
+def test_zeros_of_both_signs_among_objects():
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(1.0, 300) * rng.choice([-1.0, 1.0], 300)
+    X = np.column_stack([counts, rng.normal(size=300)]).astype(object)
+    codec = DensityCodec(AutoregressiveDensity(n_orders=1, **QUICK)).fit(X)
+    decoded = codec.decode(codec.encode(X)).astype(float)
+    np.testing.assert_array_equal(decoded, X.astype(float))
+    np.testing.assert_array_equal(np.signbit(decoded), np.signbit(X.astype(float)))

@@ -141,12 +141,15 @@ def test_kinds_are_learnt_from_all_rows():
     np.testing.assert_allclose(new, new.round(1))
 
 
-def test_kinds_reach_a_density_within():
+@pytest.mark.parametrize("convert", [lambda frame: frame, pl.from_pandas], ids=["pandas", "polars"])
+def test_kinds_reach_a_density_within(convert):
     X, y = mixed()
-    new = GenerativeOverSampler(TransformedDensity(None, TABLES), random_state=0).fit_resample(X, y)
-    alone = GenerativeOverSampler(TABLES, random_state=0).fit_resample(X, y)
-    assert list(new[0].dtypes) == list(X.dtypes)
-    assert len(new[0]) == len(alone[0])
+    X = convert(X)
+    density = TransformedDensity(None, TABLES)
+    new, labels = GenerativeOverSampler(density, random_state=0).fit_resample(X, y)
+    alone, _ = GenerativeOverSampler(TABLES, random_state=0).fit_resample(X, y)
+    assert list(new.dtypes) == list(X.dtypes)
+    assert len(new) == len(alone) == len(labels)
 
 
 def test_seeds():

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sklearn_dgm import (
     EnsembleDensity,
@@ -137,3 +140,52 @@ def test_densities_that_would_learn_columns_class_by_class_are_refused():
     ):
         with pytest.raises(ValueError, match="schema should be what learn_schema"):
             density.fit(X, schema=HistogramDensity().learn_schema(X))
+
+
+def test_a_schema_is_no_weight_to_a_search():
+    """A search takes what has as many entries as there are rows for one entry of each."""
+    X, y = iris()
+    kept = np.r_[0:5, 50:150]
+    density = TransformedDensity(StandardScaler(), HistogramDensity(bins=4, alpha=0.1))
+    search = GridSearchCV(density, {"estimator__bins": [3, 4]}, cv=2)
+    assert GenerativeClassifier(search).fit(X[kept], y[kept]).score(X, y) > 0.5
+
+
+def test_a_schema_of_another_transformer_is_refused():
+    X, _ = iris()
+    schema = TransformedDensity(StandardScaler(), HistogramDensity()).learn_schema(X)
+    with pytest.raises(ValueError, match="schema should be what learn_schema"):
+        TransformedDensity(MinMaxScaler(), HistogramDensity()).fit(X, schema=schema)
+    with pytest.raises(ValueError, match="schema should be what learn_schema"):
+        TransformedDensity(StandardScaler(), HistogramDensity()).fit(X[:, :2], schema=schema)
+
+
+def test_frozen_densities_within_are_refused():
+    X, y = iris()
+    frozen = FrozenEstimator(HistogramDensity().fit(X))
+    for density in (
+        TransformedDensity(StandardScaler(), frozen),
+        EnsembleDensity([("frozen", frozen), ("kernel", KernelDensity())]),
+    ):
+        with pytest.raises(TypeError, match="which would be the same for each class"):
+            GenerativeClassifier(density).fit(X, y)
+    scaler = FrozenEstimator(StandardScaler().fit(X))
+    density = TransformedDensity(scaler, HistogramDensity(bins=4, alpha=0.1))
+    assert GenerativeClassifier(density).fit(X, y).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("convert", [lambda frame: frame, pl.from_pandas], ids=["pandas", "polars"])
+def test_draws_have_the_dtypes_of_the_rows(convert):
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, 300)
+    frame = pd.DataFrame({"age": rng.poisson(30, 300), "job": rng.choice(["a", "b"], 300)})
+    blocks = make_column_transformer(
+        (StandardScaler(), ["age"]), remainder="passthrough", verbose_feature_names_out=False
+    )
+    density = TransformedDensity(blocks, HistogramDensity(bins=4, alpha=0.1))
+    rows = convert(frame)
+    drawn = GenerativeClassifier(density).fit(rows, y).sample(9, random_state=0)
+    assert list(drawn.dtypes) == list(rows.dtypes)
+    members = [("whole", HistogramDensity(integer_features=None)), ("behind", density)]
+    drawn = EnsembleDensity(members, random_state=0).fit(rows).sample(40, random_state=0)
+    assert list(drawn.dtypes) == list(rows.dtypes)
