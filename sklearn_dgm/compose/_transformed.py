@@ -149,11 +149,12 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     of a function's domain (numbers up to 0 for Box and Cox) are impossible.
 
     **Values that repeat**, as rounded ones do, have no density but peaks, and a density can be raised by them at will. The
-    networks of this package look for the grid on which numbers were recorded, which is none behind a curve. So before
-    one of them this estimator looks for it in X, makes the curve of a column a straight line in each cell of its grid, and
-    fits the network to values that are spread evenly over their cells. Where columns are mixed (PCA), and behind curves of a
-    Pipeline within `estimator`, values are spread, but curves stay as they are. Before densities that know of no grids, such
-    as `GaussianMixture`, nothing of this is done; let a search choose between curves only if columns do not repeat values.
+    networks of this package look for the grid on which numbers were recorded, which is none behind a curve. So before one
+    of them this estimator looks for it in X, makes the curve of a column a straight line in each cell of its grid, and fits
+    the network to values that are spread evenly over their cells; what is drawn is rounded to the grid. Where columns are
+    mixed (PCA), and behind curves of a Pipeline within `estimator`, values are spread, but curves stay as they are. Before
+    densities that know of no grids, such as `GaussianMixture`, nothing of this is done; let a search choose between curves
+    only if columns do not repeat values.
 
     **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
     density takes none, they must be whole numbers, and rows are repeated.
@@ -432,7 +433,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
             Rows in the container and with the column names seen in `fit`. A column has the dtype of `fit` if that can
-            hold what is drawn: integers behind a scaler are drawn as floats.
+            hold what is drawn: integers behind a scaler are drawn as floats by densities that know of no grids.
 
         Raises
         ------
