@@ -1,5 +1,6 @@
 """Densities behind transformers, in the units of the rows that are handed in."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,6 +157,9 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     densities that know of no grids, such as `GaussianMixture`, nothing of this is done; let a search choose between curves
     only if columns do not repeat values.
 
+    **Training that goes on.** With ``estimator__warm_start=True`` a second `fit` goes on with the training of the density,
+    and leaves the transformer as it is.
+
     **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
     density takes none, they must be whole numbers, and rows are repeated.
 
@@ -179,6 +183,9 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     >>> density.fit(X).sample(2, random_state=0).shape
     (2, 4)
     """
+
+    # That it goes on with its training if its density does.
+    _hands_on_warm_start = True
 
     _parameter_constraints: dict = {
         "transformer": [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None],
@@ -304,15 +311,28 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         self._unfitted_schema().check_alike(schema.columns, X)
         return schema
 
+    def _continues(self):
+        """Whether the density goes on with its training, behind the transformer that it knows."""
+        density = self.estimator
+        while isinstance(density, TransformedDensity):
+            density = density.estimator
+        last = getattr(self, "estimator_", None)
+        return getattr(density, "warm_start", False) and type(last) is type(self.estimator)
+
     def _learn(self, X, sample_weight, schema):
-        if schema is None:
+        estimator = clone(self.estimator)
+        if self._continues():
+            estimator = copy(self.estimator_).set_params(**estimator.get_params(deep=False))
+            schema = self._transformation
+        elif schema is None:
             schema = self._fit_transformer(X, sample_weight)
         else:
             self._check_schema(schema, X)
+        self._transformation = schema
         self._schema, self._grids = schema.columns, schema.grids
         transformer, outer = schema.transformer, schema.bijection
         Z = spread_over_cells(X, schema.grids, outer)
-        estimator = fit_with(clone(self.estimator), Z, sample_weight, schema.of_density)
+        estimator = fit_with(estimator, Z, sample_weight, schema.of_density)
         steps, self._density = split_steps(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
         self._bijection = Chain([outer, inner])

@@ -119,7 +119,8 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
     than those of this package and of scikit-learn are taken to be comparable as they are.
 
     A density with `warm_start` goes on with its training in each step, for five epochs at most if it has
-    `max_epochs` (generalised EM); others are fitted anew, as is a network within another estimator, such as a search. With exact steps the likelihood does not fall. With densities
+    `max_epochs` (generalised EM); others are fitted anew, as is a network within others than
+    :class:`~sklearn_dgm.TransformedDensity`, such as a search. With exact steps the likelihood does not fall. With densities
     that are smoothed, or trained by chance, it may, and the iteration may have to be ended by `max_iter`.
 
     References
@@ -311,7 +312,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         def learn(of_unlabelled):
             is_part = of_unlabelled > LEAST_SHARE * weight[~labelled, None]
             of_class[~labelled] = np.where(is_part, of_unlabelled, 0.0)
-            self._fit_classes(X, of_class, quietly="max_epochs" in in_steps)
+            self._fit_classes(X, of_class, quietly=any("max_epochs" in name for name in in_steps))
 
         for estimator in self.estimators_:
             estimator.set_params(**in_steps)
@@ -332,11 +333,16 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _warm_start(self):
         """Parameters of the densities that steps of EM change, as they are and as they are to be."""
-        params = self.estimators_[0].get_params(deep=False)
-        in_steps = {"warm_start": True} if "warm_start" in params else {}
-        if in_steps and "max_epochs" in params:
-            in_steps["max_epochs"] = min(params["max_epochs"], EPOCHS_OF_A_STEP)
-        return {name: params[name] for name in in_steps}, in_steps
+        density, prefix = self.estimators_[0], ""
+        while getattr(density, "_hands_on_warm_start", False):
+            density, prefix = density.estimator, f"{prefix}estimator__"
+        params, in_steps = density.get_params(deep=False), {}
+        if "warm_start" in params:
+            in_steps["warm_start"] = True
+            if "max_epochs" in params:
+                in_steps["max_epochs"] = min(params["max_epochs"], EPOCHS_OF_A_STEP)
+        before = {f"{prefix}{name}": params[name] for name in in_steps}
+        return before, {f"{prefix}{name}": value for name, value in in_steps.items()}
 
     def _densities(self):
         return [unwrapped(estimator) for estimator in self.estimators_]

@@ -33,6 +33,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_dgm import (
+    AutoregressiveDensity,
     BayesianNetworkDensity,
     DensityImputer,
     HistogramDensity,
@@ -330,3 +331,21 @@ def test_it_imports_no_torch():
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     assert printed.stdout.strip() == "False"
+
+
+def test_training_that_goes_on():
+    X = skewed(d=2)
+    network = AutoregressiveDensity(
+        (8,), n_orders=1, max_epochs=4, early_stopping=False, warm_start=True, random_state=0
+    )
+    density = TransformedDensity(StandardScaler(), network).fit(X)
+    scaler, first = density.transformer_, density.estimator_
+    density.fit(X[:100])
+    assert density.transformer_ is scaler
+    assert density.estimator_.n_iter_ == 2 * first.n_iter_ == 8
+    alone = AutoregressiveDensity(**network.get_params()).fit(scaler.transform(X))
+    alone.fit(scaler.transform(X[:100]))
+    expected = alone.score_samples(scaler.transform(X)) - np.log(scaler.scale_).sum()
+    np.testing.assert_allclose(density.score_samples(X), expected)
+    anew = TransformedDensity(StandardScaler(), clone(network).set_params(warm_start=False))
+    assert anew.fit(X).fit(X[:100]).estimator_.n_iter_ == 4

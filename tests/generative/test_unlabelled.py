@@ -110,15 +110,21 @@ def test_em_says_how_it_goes(capsys):
         GenerativeClassifier(Normals()).fit(X, y)
 
 
-def test_networks_go_on_with_their_training():
+@pytest.mark.parametrize("n_around", [0, 1, 2])
+def test_networks_go_on_with_their_training(n_around):
     X, truth, y = two_clusters(150, 30)
     density = network(max_epochs=40, early_stopping=False)
+    for _ in range(n_around):
+        density = TransformedDensity(StandardScaler(), density)
     model = GenerativeClassifier(density, max_iter=3).fit(X, y)
     steps = model.n_iter_
     for fitted in model.estimators_:
+        params = fitted.get_params()
+        for _ in range(n_around):
+            fitted = fitted.estimator_
         assert fitted.n_iter_ == 40 + 5 * steps
-        assert not fitted.warm_start
-        assert fitted.max_epochs == 40
+        assert not params["estimator__" * n_around + "warm_start"]
+        assert params["estimator__" * n_around + "max_epochs"] == 40
     assert model.log_likelihoods_[1] > model.log_likelihoods_[0]
     assert model.score(X, truth) > 0.8
 
