@@ -212,6 +212,7 @@ WEIGHTS = {
     ("adult", "independent columns"): 0.03,
     ("adult", "trees"): 0.1,
     ("adult", "kernel density"): 0.3,
+    ("mnist, 8 x 8", "kernel density"): 0.1,
     ("texture", "independent columns"): 0.1,
     ("texture", "trees"): 0.1,
     ("texture", "kernel density"): 0.3,
