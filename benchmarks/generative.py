@@ -213,8 +213,8 @@ WEIGHTS = {
     ("adult", "trees"): 0.1,
     ("adult", "kernel density"): 0.3,
     ("mnist, 8 x 8", "kernel density"): 0.1,
-    ("texture", "independent columns"): 0.1,
-    ("texture", "trees"): 0.1,
+    ("texture", "independent columns"): 0.003,
+    ("texture", "trees"): 0.01,
     ("texture", "kernel density"): 0.3,
 }
 SAMPLERS = {

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
 from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
 
@@ -95,8 +95,8 @@ class BayesRuleMixin(ClassifierMixin):
             Share of the labelled rows whose class is predicted; NaN if there is none.
         """
         y = column_or_1d(as_labels(y))
-        check_consistent_length(X, y, sample_weight)
-        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+        check_consistent_length(X, y)
+        weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         rows = np.flatnonzero((~is_unlabelled(y) | np.isin(y, self.classes_)) & (weight != 0))
         if not len(rows):
             return np.nan

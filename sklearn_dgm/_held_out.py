@@ -160,9 +160,16 @@ def _check_same_measure(names, measures, X):
     for name, of in known[1:]:
         first_name, first = known[0]
         for label, theirs, own in zip(labels, first, of, strict=True):
-            if None not in (own, theirs) and own != theirs:
+            if _named(own) != _named(theirs):
                 raise ValueError(
-                    f"column {label!r} is {theirs} for {first_name!r} and {own} for {name!r}, so that their "
+                    f"column {label!r} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so that their "
                     "densities are not on one measure; let column_kinds, integer_features or categorical_features "
                     "of one of them say what the other does."
                 )
+
+
+def _named(measure):
+    """A measure as messages have it; atoms that were transformed differ in their last bits."""
+    if isinstance(measure, str):
+        return measure
+    return f"continuous with mass at {', '.join(f'{atom:.6g}' for atom in measure)}"

@@ -27,6 +27,12 @@ def schema_of_numbers(densities, X, sample_weight=None):
     return ColumnSchema(None, None, standardize=False, missing=allow_nan).fit(X, sample_weight)
 
 
+def check_cells(densities, X):
+    """Refuse cells that not all densities take, by their row in the table and not in some part of it."""
+    missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in densities)
+    ColumnSchema(standardize=False, missing=missing).fit(X)
+
+
 def as_taken(density, X, schema):
     """The rows in the form that a density wants: a matrix, if it knows neither categories nor others that ask for names.
 
@@ -174,7 +180,10 @@ def seeded(density, rng):
 
 
 def measures_of(density):
-    """The measure that a fitted density has on each column, None if it does not say, of one column or of all."""
+    """The measure that a fitted density has on each column: "counted", "continuous", or the atoms that have mass besides.
+
+    None if it does not say.
+    """
     fitted = last_step(density)
     if hasattr(fitted, "_measures"):
         return fitted._measures()
@@ -188,5 +197,5 @@ def _measure(column):
     if column.kind in (INTEGER, CATEGORICAL):
         return "counted"
     if column.kind == MIXED:
-        return f"continuous with mass at {', '.join(f'{atom:.6g}' for atom in column.atoms)}"
+        return tuple(float(atom) for atom in column.atoms)
     return "continuous"

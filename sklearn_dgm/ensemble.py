@@ -20,7 +20,14 @@ from sklearn_dgm._held_out import (
     folds_of,
     held_out_log_densities,
 )
-from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers, seeded
+from sklearn_dgm._members import (
+    as_taken,
+    check_cells,
+    draw_table,
+    learn_schema,
+    schema_of_numbers,
+    seeded,
+)
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
@@ -79,7 +86,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         How rows are held out for stacking, each of them once. With an int, they are shuffled into so many folds.
     n_jobs : int, default=None
         Number of densities fitted at the same time; None is 1, -1 all processors. The result does not depend on it.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the folds, and of those members whose own `random_state` is None.
 
     Attributes
@@ -148,7 +155,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         "weights": [StrOptions({"stacking", "equal"}), "array-like"],
         "cv": ["cv_object"],
         "n_jobs": [None, Integral],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", np.random.Generator],
     }
 
     def __init__(self, estimators, *, weights="stacking", cv=5, n_jobs=None, random_state=None):
@@ -269,6 +276,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         folds = folds_of(self.cv, X, rng) if given is None else []
         if sample_weight is not None:
             X, folds, sample_weight = _without_weight_zero(X, folds, sample_weight)
+        check_cells(densities, X)
         if schema is None:
             schema = EnsembleSchema(schema_of_numbers(densities, X), {})
         elif not isinstance(schema, EnsembleSchema) or [*schema.members] != names:

@@ -20,7 +20,9 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 
 from sklearn_dgm._frames import raw_columns
 from sklearn_dgm.base import (
+    BaseDensity,
     check_generator,
+    densities_within,
     detects_ties,
     last_step,
     restored_on_failure,
@@ -219,6 +221,10 @@ class DensityOutlierDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _fit(self, X, fit_params):
         X = validate_table(self, X, reset=True)
+        if any(isinstance(density, BaseDensity) for density in densities_within(self.estimator)):
+            # Its errors name a row, which is to be that of X, not that among those which the density gets.
+            missing = get_tags(last_step(self.estimator)).input_tags.allow_nan
+            ColumnSchema(standardize=False, missing=missing).fit(X)
         if get_config()["enable_metadata_routing"]:
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         rng = check_generator(self.random_state)

@@ -357,6 +357,17 @@ def test_measures_behind_transformers():
     assert EnsembleDensity(both).fit(frame).weights_.sum() == pytest.approx(1)
 
 
+def test_atoms_behind_transformers():
+    rng = np.random.default_rng(5)
+    X = np.where(rng.random((400, 1)) < 0.4, 3.0, rng.normal(size=(400, 1)))
+    network = AutoregressiveDensity((8,), n_orders=1, max_epochs=2, random_state=0)
+    behind = TransformedDensity(StandardScaler(), network)
+    with pytest.raises(ValueError, match="with mass at 3 for 'behind' and continuous for 'mix'"):
+        EnsembleDensity([("behind", behind), ("mix", GaussianMixture())]).fit(X)
+    both = EnsembleDensity([("behind", behind), ("network", network)], weights="equal").fit(X)
+    assert np.isfinite(both.score_samples([[3.0]]))
+
+
 def test_members_that_take_no_weights_behind_transformers(X):
     weight = np.random.default_rng(0).random(len(X))
     members = [("kernel", KernelDensity()), ("mixture", GaussianMixture(random_state=0))]

@@ -376,7 +376,7 @@ def test_tables_that_do_not_match(metric):
         metric(frame, frame[:0])
     holes = frame.assign(x=np.nan)
     if metric is not METRICS[2]:
-        with pytest.raises(ValueError, match="NaN in column 'x', row 20"):
+        with pytest.raises(ValueError, match="sampled contains NaN in column 'x', row 0"):
             metric(frame, holes)
 
 
@@ -490,3 +490,37 @@ def test_what_scikit_learn_draws_can_be_compared():
 def test_lists_that_are_none(estimators, message):
     with pytest.raises((TypeError, ValueError), match=message):
         compare_densities(estimators, np.zeros((9, 1)))
+
+
+def test_polars_tables_of_other_dtypes():
+    rng = np.random.default_rng(0)
+    real = pl.DataFrame(
+        {"count": rng.poisson(3, 60), "flag": rng.random(60) < 0.3, "city": ["Oslo", "Rome"] * 30}
+    )
+    other = real.with_columns(
+        pl.col("count").cast(pl.Float64),
+        pl.col("flag").cast(pl.Int8),
+        pl.col("city").cast(pl.Categorical),
+    )
+    same = energy_distance(real, real, random_state=0)
+    found = energy_distance(real, other, random_state=0)
+    assert found.statistic == pytest.approx(same.statistic, abs=1e-4)
+    assert found.pvalue == same.pvalue
+    with pytest.raises(ValueError, match="column 'city' has dtype .* in real, .* in sampled"):
+        energy_distance(real, other.with_columns(pl.lit(1.0).alias("city")))
+
+
+def test_errors_name_the_table_and_its_row():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    holes = X.copy()
+    holes[7, 1] = np.nan
+    with pytest.raises(ValueError, match="sampled contains NaN in column 1, row 7"):
+        energy_distance(X, holes)
+    with pytest.raises(ValueError, match="sampled: Found array with 0 sample"):
+        energy_distance(X, X[:0])
+    with pytest.raises(ValueError, match="holdout contains infinity .* in column 0, row 3"):
+        nearest_record_distances(X, X, np.where(np.arange(60)[:, None] == 3, np.inf, X))
+    with pytest.raises(ValueError, match="column 1, row 7"):
+        compare_densities({"histogram": HistogramDensity()}, holes, random_state=0)
+    with pytest.raises(ValueError, match=r"sampled has 1 row\(s\), fewer than there are folds: 2"):
+        classifier_two_sample_test(X, X[:1])

@@ -108,11 +108,11 @@ class Leaf(Identity):
         return type(self.transformer).__name__
 
     def _check_possible(self, X, log_det):
-        impossible = np.isneginf(log_det).any(axis=1)
+        impossible = np.isinf(log_det).any(axis=1)
         if impossible.any():
             row = int(np.flatnonzero(impossible)[0])
             raise ValueError(
-                f"{self.name} cannot take row {row} of the {len(log_det)} to fit, or has a slope of 0 there: "
+                f"{self.name} cannot take row {row} of the {len(log_det)} to fit, or has a slope of 0 or of infinity there: "
                 f"{_safe_indexing(X, [row]).to_numpy()[0] if is_frame(X) else X[row]}."
             )
 
@@ -132,7 +132,8 @@ class Leaf(Identity):
             missing = np.zeros(X.shape, dtype=bool)
             total = log_det.sum(axis=1) + shares
             log_det = np.repeat(total[:, None] / X.shape[1], X.shape[1], axis=1)
-        log_det[np.isnan(log_det).any(axis=1)] = -np.inf
+        # Where a slope is infinite, a density would be, too: this is a single point, to which nothing is mapped.
+        log_det[(np.isnan(log_det) | np.isposinf(log_det)).any(axis=1)] = -np.inf
         if Z.dtype.kind == "f":
             bad = np.isinf(Z) | (np.isnan(Z) & ~missing)
             if self.size is not None:
@@ -187,6 +188,10 @@ class NumbersLeaf(Leaf):
     def _curve(self, x):
         """Transformed numbers, and the log-slope at each."""
         return self.transformer.transform(x), log_abs_det_jacobian(self.transformer, x)
+
+    def inverse(self, columns):
+        """A list of columns of Z as those of X."""
+        return super().inverse([np.asarray(column, dtype=np.float64) for column in columns])
 
 
 class MinMaxLeaf(NumbersLeaf):

@@ -301,10 +301,8 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         return Transformation(columns, transformer, bijection, grids)
 
     def _check_schema(self, schema, X):
-        is_own = isinstance(schema, Transformation) and (
-            type(schema.transformer) is type(self.transformer)
-        )
-        if not is_own:
+        is_own = isinstance(schema, Transformation)
+        if not is_own or repr(schema.transformer) != repr(self.transformer):
             raise ValueError(
                 "schema should be what learn_schema of a density with the same parameters returns."
             )
@@ -329,7 +327,8 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             self._check_schema(schema, X)
         self._transformation = schema
-        self._schema, self._grids = schema.columns, schema.grids
+        self._schema, self._lost = schema.columns, schema.grids
+        self._grids = all_grids(X, schema.columns.columns_) if schema.columns.detect_ties else {}
         transformer, outer = schema.transformer, schema.bijection
         Z = spread_over_cells(X, schema.grids, outer)
         estimator = fit_with(estimator, Z, sample_weight, schema.of_density)
@@ -344,14 +343,18 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         self.transformer_, self.estimator_ = transformer, estimator
 
     def _measures(self):
-        """The measure of each column, None where it is not known; see `measures_of`."""
+        """The measure of each column, atoms where they are in X; see `measures_of`."""
         of_z = measures_of(self._density)
         if of_z is None:
             return None
         of_x = ["continuous"] * len(self._source)
-        for j, measure in zip(self._source, of_z, strict=True):
-            if j != SEVERAL:  # atoms are numbers behind the transformer
-                of_x[j] = measure if measure in ("counted", "continuous") else None
+        for place, j in enumerate(self._source):
+            if j != SEVERAL:
+                of_x[j] = of_z[place]
+                if not isinstance(of_z[place], str):
+                    columns = [np.zeros(len(of_z[place]))] * len(of_z)
+                    columns[place] = np.array(of_z[place])
+                    of_x[j] = tuple(np.sort(self._bijection.inverse(columns)[j]).tolist())
         return of_x
 
     def _check_probabilities(self, Z):
@@ -477,7 +480,9 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     def _draw(self, n_samples, rng):
         """Columns of draws that rows of X map to: n_samples of them, or fewer if the transformer is out of their reach."""
         Z = draw_rows(self._density, n_samples, rng)
-        columns = self._bijection.inverse([column.values for column in raw_columns(Z)])
+        columns = self._bijection.inverse(
+            [column.spread(column.values) for column in raw_columns(Z)]
+        )
         if self._bijection.reaches_all:
             return columns
         again, _, reached = self._change(self._as_fitted(columns))
@@ -522,7 +527,9 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         if not possible.all():
             raise ValueError(f"row {np.flatnonzero(~possible)[0]} of X is impossible.")
         drawn, ess = self._density.conditional_sample(Z, n_samples, random_state, return_ess=True)
-        columns = self._bijection.inverse([column.values for column in raw_columns(drawn)])
+        columns = self._bijection.inverse(
+            [column.spread(column.values) for column in raw_columns(drawn)]
+        )
         columns = self._on_grids(columns)
         for j, given in enumerate(raw_columns(X)):
             observed = given.observed_or_all.repeat(n_samples)
@@ -539,16 +546,22 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         return (completed, ess) if return_ess else completed
 
     def _on_grids(self, columns):
-        """Columns with values of their grids, where these are lost behind the transformer and the row stays possible."""
-        if not self._grids:
-            return columns
+        """Columns with values of their grids, where the row stays possible, and is one for the density, too."""
         rounded = list(columns)
         for j, grid in self._grids.items():
             x = np.asarray(columns[j], dtype=np.float64)
-            rounded[j] = grid.values(grid.cells(x))
-            if grid is FLAGS:
-                rounded[j] = rounded[j].clip(0, 1).astype(bool)
+            on_grid = grid.values(grid.cells(x))
+            if j not in self._lost:  # a density that knows the grid misses it by some last bits
+                is_close = np.abs(on_grid - x) <= CLOSE**2 * grid.resolution
+                on_grid = np.where(is_close, on_grid, x)
+            rounded[j] = on_grid
+            if grid is FLAGS and np.isin(on_grid.clip(0, 1), [0, 1]).all():
+                rounded[j] = on_grid.clip(0, 1).astype(bool)
+        if not self._lost:
+            return rounded
         possible = self._change(self._as_fitted(rounded))[2]
+        if possible.all():
+            return rounded
         return [np.where(possible, *of) for of in zip(rounded, columns, strict=True)]
 
     def _as_fitted(self, columns):

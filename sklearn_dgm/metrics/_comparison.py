@@ -8,7 +8,7 @@ from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import validate_params
 
 from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
-from sklearn_dgm._members import schema_of_numbers, seeded
+from sklearn_dgm._members import check_cells, schema_of_numbers, seeded
 from sklearn_dgm.base import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
 
@@ -19,7 +19,7 @@ from sklearn_dgm.metrics._likelihood import mean_and_std_error
         "cv": ["cv_object"],
         "baseline": [str, None],
         "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", np.random.Generator],
     },
     prefer_skip_nested_validation=False,
 )
@@ -41,7 +41,7 @@ def compare_densities(estimators, X, cv=5, *, baseline=None, n_jobs=None, random
         Name of the density that the others are compared with; by default the best one.
     n_jobs : int, default=None
         Number of densities fitted at the same time; None is 1, -1 all processors. The result does not depend on it.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the folds, and of those densities whose own `random_state` is None.
 
     Returns
@@ -100,6 +100,7 @@ def compare_densities(estimators, X, cv=5, *, baseline=None, n_jobs=None, random
     if baseline is not None and baseline not in names:
         raise ValueError(f"baseline is {baseline!r}, which is none of {names}.")
     X = validate_table(BaseEstimator(), X, reset=True)
+    check_cells([density for _, density in named], X)
     rng = check_generator(random_state)
     named = [(name, seeded(density, rng)) for name, density in named]
     log_density = held_out_log_densities(

@@ -1,5 +1,6 @@
 """Real and sampled rows as points whose distances mean something, whatever the columns are."""
 
+import narwhals as nw
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -30,10 +31,9 @@ def as_points(named, *, missing=False):
             raise TypeError(
                 f"{name} is a tuple; of rows and their components hand in the rows alone."
             )
-    tables = [validate_table(BaseEstimator(), X, reset=True) for X in named.values()]
-    if (
-        len(set(map(is_frame, tables))) == 2
-    ):  # KernelDensity draws arrays, whatever it was fitted to
+    tables = [_checked(name, X, missing) for name, X in named.items()]
+    if len(set(map(is_frame, tables))) == 2:
+        # KernelDensity draws arrays, whatever it was fitted to.
         tables = [X.to_numpy() if is_frame(X) else X for X in tables]
     tables = _aligned(list(named), tables)
     pooled = stacked(tables)
@@ -46,6 +46,18 @@ def as_points(named, *, missing=False):
         for column, z in zip(schema.columns_, Z.T, strict=True)
     ]
     return np.split(np.hstack(blocks), np.cumsum([len(table) for table in tables])[:-1])
+
+
+def _checked(name, X, missing):
+    """A table whose cells are finite, and there; errors speak of it by its name."""
+    try:
+        X = validate_table(BaseEstimator(), X, reset=True)
+        ColumnSchema("from_dtype", None, missing=missing).fit(X)
+    except (ValueError, TypeError) as error:
+        message = str(error).removeprefix("Input X contains ")
+        said = f"{name} contains {message}" if message != str(error) else f"{name}: {error}"
+        raise type(error)(said) from error
+    return X
 
 
 def _library(frame):
@@ -72,4 +84,24 @@ def _aligned(names, tables):
             raise ValueError(
                 f"{names[0]} and {name} should have the same columns; got {first.shape[1]} and {table.shape[1]}."
             )
-    return tables
+    # pandas finds common dtypes by itself.
+    return _of_equal_dtypes(names, tables) if _library(first) == "polars" else tables
+
+
+def _of_equal_dtypes(names, tables):
+    """Frames that stack, though one has integers or categories where another has floats or strings."""
+    frames, casts = [nw.from_native(table, eager_only=True) for table in tables], []
+    for columns in zip(*(frame.iter_columns() for frame in frames), strict=True):
+        dtypes = [column.dtype for column in columns]
+        if all(dtype == dtypes[0] for dtype in dtypes):
+            continue
+        if all(dtype.is_numeric() or dtype == nw.Boolean for dtype in dtypes):
+            casts.append(nw.col(columns[0].name).cast(nw.Float64))
+        elif all(dtype in (nw.String, nw.Categorical, nw.Enum) for dtype in dtypes):
+            casts.append(nw.col(columns[0].name).cast(nw.String))
+        else:
+            found = ", ".join(
+                f"{dtype} in {name}" for name, dtype in zip(names, dtypes, strict=True)
+            )
+            raise ValueError(f"column {columns[0].name!r} has dtype {found}; convert it.")
+    return [frame.with_columns(*casts).to_native() for frame in frames]

@@ -56,7 +56,7 @@ class ClassifierTwoSampleResult(NamedTuple):
     {
         "classifier": [HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
-        "random_state": ["random_state"],
+        "random_state": ["random_state", np.random.Generator],
     },
     prefer_skip_nested_validation=False,
 )
@@ -76,7 +76,7 @@ def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_s
     cv : int, cross-validation generator or iterable, default=2
         How rows are held out. With an int, they are shuffled into so many stratified folds. The more rows a fold holds out,
         the more its p-value can tell; the fewer, the better the classifier is trained.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the folds and of the default classifier.
 
     Returns
@@ -117,9 +117,14 @@ def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_s
     """
     rng = check_generator(random_state)
     seeds = rng.integers(2**31, size=2).tolist()
-    if isinstance(cv, Integral):
-        cv = StratifiedKFold(cv, shuffle=True, random_state=seeds[1])
     points = as_points({"real": real, "sampled": sampled}, missing=True)
+    if isinstance(cv, Integral):
+        for name, rows in zip(("real", "sampled"), points, strict=True):
+            if len(rows) < cv:
+                raise ValueError(
+                    f"{name} has {len(rows)} row(s), fewer than there are folds: {cv}."
+                )
+        cv = StratifiedKFold(cv, shuffle=True, random_state=seeds[1])
     Z, is_sampled = np.concatenate(points), np.repeat([0, 1], list(map(len, points)))
     if classifier is None:
         # With the 20 rows a leaf that are its default, few rows would have a single leaf.
@@ -160,7 +165,7 @@ def _rank_sum_test(is_sampled, scores):
 
 PERMUTED = {
     "n_permutations": [Interval(Integral, 0, None, closed="left")],
-    "random_state": ["random_state"],
+    "random_state": ["random_state", np.random.Generator],
 }
 
 
@@ -179,7 +184,7 @@ def energy_distance(real, sampled, *, n_permutations=200, random_state=None):
         Rows drawn from it.
     n_permutations : int, default=200
         Number of random divisions of all rows that the p-value is found by.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the permutations.
 
     Returns
@@ -245,7 +250,7 @@ def maximum_mean_discrepancy(
         thousand of them.
     n_permutations : int, default=200
         Number of random divisions of all rows that the p-value is found by.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the permutations.
 
     Returns

@@ -230,3 +230,52 @@ def test_missing_cells_stay_missing():
     assert np.isfinite(density.score_samples(X)).all()
     filled = density.conditional_sample(X[:7], random_state=0)
     np.testing.assert_array_equal(filled[1:], X[1:7])
+
+
+def test_a_slope_of_infinity_is_refused_and_never_scored():
+    root = DifferentiableFunctionTransformer(np.sqrt, np.square, lambda x: 0.5 / np.sqrt(x))
+    X = np.round(np.random.default_rng(5).gamma(1, 1, (300, 1)), 1)
+    with pytest.raises(ValueError, match="cannot take row .* or of infinity there"):
+        TransformedDensity(root, mixture()).fit(X)
+    density = TransformedDensity(root, mixture()).fit(X[X[:, 0] > 0])
+    assert np.isneginf(density.score_samples([[0.0]]))
+    assert np.isfinite(density.score_samples(density.sample(1000, random_state=0))).all()
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("scaler", [StandardScaler, PowerTransformer, lambda: "passthrough"])
+def test_draws_are_on_the_grid_and_have_the_dtypes(frame, scaler):
+    rng = np.random.default_rng(5)
+    X = frame(
+        {
+            "flag": rng.random(400) < 0.3,
+            "count": rng.poisson(20, 400),
+            "tenths": np.round(rng.normal(size=400), 1),
+        }
+    )
+    network = AutoregressiveDensity((8,), n_orders=1, max_epochs=3, random_state=0)
+    density = TransformedDensity(scaler(), network).fit(X)
+    drawn = density.sample(200, random_state=0)
+    assert list(drawn.dtypes) == list(X.dtypes)
+    tenths = np.asarray(drawn["tenths"])
+    np.testing.assert_array_equal(tenths, np.round(tenths, 1))
+    assert np.isfinite(density.score_samples(drawn)).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
+def test_draws_of_a_column_without_values():
+    X = np.column_stack([np.random.default_rng(5).normal(size=60), np.full(60, np.nan)])
+    network = AutoregressiveDensity((8,), max_epochs=2, n_orders=1, random_state=0)
+    for scaler in (None, StandardScaler()):
+        drawn = TransformedDensity(scaler, network).fit(X).sample(5, random_state=0)
+        assert np.isfinite(drawn[:, 0]).all()
+        assert np.isnan(drawn[:, 1]).all()
+
+
+@pytest.mark.parametrize("name", ["box-cox", "quantiles, normal", "yeo-johnson"])
+def test_objects_behind_blocks(name):
+    x, _ = rounded(300)
+    X = np.hstack([x, x[::-1]]).astype(object)
+    blocks = make_column_transformer((CURVES[name](), [0]), remainder="passthrough")
+    drawn = TransformedDensity(blocks, mixture()).fit(X).sample(20, random_state=0)
+    assert np.isfinite(drawn.astype(float)).all()
