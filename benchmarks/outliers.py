@@ -2,7 +2,9 @@
 
 Tables of ADBench with at least 1,000 rows, split as in the literature: the first half of the normal rows, in the order of
 the file, is what detectors are fitted to, standardised by their means and standard deviations; the other normal rows
-and all anomalies are the test rows. Nothing is chosen by test rows. Seeds are those of the fits.
+and all anomalies are the test rows. Nothing is chosen by test rows. Seeds are those of the fits. With `--shuffled` the
+normal rows are put into random order before, so that both halves are of one distribution; seeds are those of the order,
+too.
 
 AutoregressiveDensity  in DensityOutlierDetector, with nothing set but random_state.
 KernelDensity          in the same, with the bandwidth of Scott's rule.
@@ -38,18 +40,22 @@ def add_arguments(parser):
     parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--only", nargs="+", help="names of tables, such as cardio")
     parser.add_argument("--peers", nargs="+", default=list(DETECTORS), help="who detects")
+    parser.add_argument("--shuffled", action="store_true", help="halves in random order")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the fits")
 
 
 def run(args):
-    results = Results("outliers", args.results)
+    results = Results("outliers_shuffled" if args.shuffled else "outliers", args.results)
     for name, X, y in tables(args.data):
         if args.only is not None and name not in args.only:
             continue
-        train, test, is_anomaly = split(X, y)
-        for peer in args.peers:
-            package, fit = DETECTORS[peer]
-            for seed in args.seeds:
+        for seed in args.seeds:
+            order = (
+                np.random.default_rng(seed).permutation(len(X)) if args.shuffled else slice(None)
+            )
+            train, test, is_anomaly = split(X[order], y[order])
+            for peer in args.peers:
+                package, fit = DETECTORS[peer]
                 record = {"data": name, "seed": seed, "peer": peer, "version": version_of(package)}
                 record |= {"rows": len(X), "columns": X.shape[1]}
                 results.attempt(record, partial(measure, fit, train, test, is_anomaly, seed))

@@ -198,6 +198,13 @@ alone, or at distances, is ahead. Single normals along each axis have 96.5 and 7
 and vowels, is level with the best on musk and shuttle, and less than two behind it on magic.gamma, optdigits and thyroid.
 """,
     ),
+    "outliers_shuffled": (
+        "OMP_NUM_THREADS=1 python -m benchmarks outliers --shuffled --data DIR",
+        """
+The same with the normal rows in random order before they are halved, so that the rows of the fit and the normal test rows
+are of one distribution. SHUF
+""",
+    ),
     "speed": (
         "python -m benchmarks speed",
         """

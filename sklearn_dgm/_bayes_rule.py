@@ -8,7 +8,12 @@ from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
 
@@ -94,6 +99,7 @@ class BayesRuleMixin(ClassifierMixin):
         score : float
             Share of the labelled rows whose class is predicted; NaN if there is none.
         """
+        check_is_fitted(self)
         y = column_or_1d(as_labels(y))
         check_consistent_length(X, y)
         weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)

@@ -191,10 +191,7 @@ EXPECTED_FAILED_CHECKS = (
             **dict.fromkeys((NORMALIZED, *OF_COUNTS), SCALED),
             "check_weights_equal_repeats": POWERS,
         },
-        "transformed, autoregressive": {
-            **dict.fromkeys(OF_COUNTS, SCALED),
-            "check_weights_equal_repeats": TRAINING,
-        },
+        "transformed, autoregressive": {"check_weights_equal_repeats": TRAINING},
         "ensemble": {"check_weights_equal_repeats": FOLDS},
         "ensemble, equal weights": {"check_weights_equal_repeats": TRAINING},
         "ensemble, scikit-learn's densities": {
