@@ -522,5 +522,7 @@ def test_errors_name_the_table_and_its_row():
         nearest_record_distances(X, X, np.where(np.arange(60)[:, None] == 3, np.inf, X))
     with pytest.raises(ValueError, match="column 1, row 7"):
         compare_densities({"histogram": HistogramDensity()}, holes, random_state=0)
+    with pytest.raises(ValueError, match="'bandwidth' parameter of KernelDensity must be"):
+        compare_densities({"kernel": KernelDensity(bandwidth=-1)}, X)
     with pytest.raises(ValueError, match=r"sampled has 1 row\(s\), fewer than there are folds: 2"):
         classifier_two_sample_test(X, X[:1])

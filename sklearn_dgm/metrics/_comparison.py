@@ -5,24 +5,23 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._optional_dependencies import check_pandas_support
-from sklearn.utils._param_validation import validate_params
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
 from sklearn_dgm._members import check_cells, schema_of_numbers, seeded
 from sklearn_dgm.base import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
 
+# By a decorator, messages of the densities' own checks would speak of this function.
+CONSTRAINTS = {
+    "estimators": [list, dict],
+    "cv": ["cv_object"],
+    "baseline": [str, None],
+    "n_jobs": [Integral, None],
+    "random_state": ["random_state", np.random.Generator],
+}
 
-@validate_params(
-    {
-        "estimators": [list, dict],
-        "cv": ["cv_object"],
-        "baseline": [str, None],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state", np.random.Generator],
-    },
-    prefer_skip_nested_validation=False,
-)
+
 def compare_densities(estimators, X, cv=5, *, baseline=None, n_jobs=None, random_state=None):
     """Held-out log-likelihoods of several densities, with the standard errors of their differences.
 
@@ -91,6 +90,14 @@ def compare_densities(estimators, X, cv=5, *, baseline=None, n_jobs=None, random
     >>> list(comparison.index)
     ['mixture', 'kernel', 'normal']
     """
+    given = {
+        "estimators": estimators,
+        "cv": cv,
+        "baseline": baseline,
+        "n_jobs": n_jobs,
+        "random_state": random_state,
+    }
+    validate_parameter_constraints(CONSTRAINTS, given, "compare_densities")
     pandas = check_pandas_support("compare_densities")
     named = list(estimators.items() if isinstance(estimators, dict) else estimators)
     if not named:
