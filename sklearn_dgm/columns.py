@@ -35,7 +35,6 @@ from sklearn_dgm._frames import (
     raw_columns,
     stacked,
     template_of,
-    with_added,
 )
 from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties
 
@@ -51,7 +50,6 @@ __all__ = [
     "is_frame",
     "like_frame",
     "stacked",
-    "with_added",
 ]
 
 KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)

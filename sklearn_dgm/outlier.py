@@ -18,7 +18,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
-from sklearn_dgm._frames import raw_columns
+from sklearn_dgm._frames import raw_columns, with_added
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
@@ -29,7 +29,7 @@ from sklearn_dgm.base import (
     unwrapped,
     validate_table,
 )
-from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, like_frame, with_added
+from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, like_frame
 
 
 def _is_calibrated(detector):

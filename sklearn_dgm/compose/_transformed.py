@@ -307,7 +307,6 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
                 "schema should be what learn_schema of a density with the same parameters returns."
             )
         self._unfitted_schema().check_alike(schema.columns, X)
-        return schema
 
     def _continues(self):
         """Whether the density goes on with its training, behind the transformer that it knows."""
@@ -480,14 +479,14 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
     def _draw(self, n_samples, rng):
         """Columns of draws that rows of X map to: n_samples of them, or fewer if the transformer is out of their reach."""
         Z = draw_rows(self._density, n_samples, rng)
-        columns = self._bijection.inverse(
-            [column.spread(column.values) for column in raw_columns(Z)]
-        )
+        columns = self._back(Z)
         if self._bijection.reaches_all:
             return columns
         again, _, reached = self._change(self._as_fitted(columns))
         for drawn, of in zip(raw_columns(Z), raw_columns(again), strict=True):
-            if drawn.values.dtype.kind == "f":
+            if drawn.values.dtype.kind == "f" and len(
+                drawn.values
+            ):  # nothing is drawn of a column without values
                 error = np.abs(of.spread(of.values.astype(np.float64)) - drawn.values)
                 reached &= error <= CLOSE * (1 + np.abs(drawn.values))
         return [column[reached] for column in columns]
@@ -527,10 +526,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         if not possible.all():
             raise ValueError(f"row {np.flatnonzero(~possible)[0]} of X is impossible.")
         drawn, ess = self._density.conditional_sample(Z, n_samples, random_state, return_ess=True)
-        columns = self._bijection.inverse(
-            [column.spread(column.values) for column in raw_columns(drawn)]
-        )
-        columns = self._on_grids(columns)
+        columns = self._on_grids(self._back(drawn))
         for j, given in enumerate(raw_columns(X)):
             observed = given.observed_or_all.repeat(n_samples)
             kind = (
@@ -544,6 +540,10 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         if hasattr(X, "index") and hasattr(completed, "index"):
             completed.index = X.index.repeat(n_samples)
         return (completed, ess) if return_ess else completed
+
+    def _back(self, Z):
+        """Columns of X that rows of the density come from, NaN where a cell is missing."""
+        return self._bijection.inverse([column.spread(column.values) for column in raw_columns(Z)])
 
     def _on_grids(self, columns):
         """Columns with values of their grids, where the row stays possible, and is one for the density, too."""
@@ -562,7 +562,10 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         possible = self._change(self._as_fitted(rounded))[2]
         if possible.all():
             return rounded
-        return [np.where(possible, *of) for of in zip(rounded, columns, strict=True)]
+        return [
+            x if np.asarray(x).dtype == bool else np.where(possible, x, as_drawn)
+            for x, as_drawn in zip(rounded, columns, strict=True)
+        ]
 
     def _as_fitted(self, columns):
         """A list of columns in the container of `fit`."""

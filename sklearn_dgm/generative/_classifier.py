@@ -222,9 +222,8 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         check_labels(y)
         weight = np.ones(len(y)) if sample_weight is None else check_weights(X, sample_weight)
         counted = weight > 0
-        classes = classes_of(
-            y, None
-        )  # of all rows, since it is they who tell whether -1 is a class
+        # Of all rows, since it is they who tell whether -1 is a class.
+        classes = classes_of(y, None)
         self.classes_ = classes[np.isin(classes, y[counted])]
         if not len(self.classes_):
             raise ValueError("y holds no class in rows of a positive weight.")

@@ -272,6 +272,16 @@ def test_draws_of_a_column_without_values():
         assert np.isnan(drawn[:, 1]).all()
 
 
+def test_draws_of_a_column_without_values_where_some_are_out_of_reach():
+    X = np.column_stack([np.random.default_rng(5).normal(size=60), np.full(60, np.nan)])
+    network = AutoregressiveDensity((8,), max_epochs=2, n_orders=1, random_state=0)
+    curve = DifferentiableFunctionTransformer(np.exp, np.log, np.exp)
+    blocks = make_column_transformer((curve, [0]), remainder="passthrough")
+    density = TransformedDensity(blocks, network).fit(X)
+    assert density.score_kind_ == "lower bound"
+    assert np.isfinite(density.sample(20, random_state=0)[:, 0]).all()
+
+
 @pytest.mark.parametrize("name", ["box-cox", "quantiles, normal", "yeo-johnson"])
 def test_objects_behind_blocks(name):
     x, _ = rounded(300)
