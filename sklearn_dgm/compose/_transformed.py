@@ -484,11 +484,10 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             return columns
         again, _, reached = self._change(self._as_fitted(columns))
         for drawn, of in zip(raw_columns(Z), raw_columns(again), strict=True):
-            if drawn.values.dtype.kind == "f" and len(
-                drawn.values
-            ):  # nothing is drawn of a column without values
-                error = np.abs(of.spread(of.values.astype(np.float64)) - drawn.values)
-                reached &= error <= CLOSE * (1 + np.abs(drawn.values))
+            if drawn.values.dtype.kind == "f":
+                z, back = drawn.spread(drawn.values), of.spread(of.values.astype(np.float64))
+                # A column without values has none to miss.
+                reached &= np.isnan(z) | (np.abs(back - z) <= CLOSE * (1 + np.abs(z)))
         return [column[reached] for column in columns]
 
     @available_if(_can_condition)
