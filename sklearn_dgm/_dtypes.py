@@ -112,7 +112,7 @@ def _n_distinct(values):
 
 def _warn_of_mixture(raw):
     """A single typo would turn numbers, or times, into categories in silence."""
-    contents = np.array([content_of(raw.values[i : i + 1]) for i in range(len(raw.values))])
+    contents = _contents(raw.values)
     found, counts = np.unique(contents, return_counts=True)
     if set(found) <= {DATES, TIMES, ZONED_TIMES}:
         _warn(
@@ -127,6 +127,11 @@ def _warn_of_mixture(raw):
             f"{raw.where} holds {raw.values[is_other][0]!r} in row {raw.row(is_other)} among {most}, and is taken as "
             f"categorical; convert it to {most}, or name it in categorical_features."
         )
+
+
+def _contents(values):
+    """What each of some objects is."""
+    return np.array([content_of(values[i : i + 1]) for i in range(len(values))])
 
 
 def _warn(message):
@@ -149,9 +154,17 @@ def check_content(column, raw):
         If it holds what `fit` has not seen there; the message names the column and both dtypes.
     """
     held, holds = column.content, raw.content
-    if None in (held, holds) or holds in taken_for(column):
+    if None in (held, holds):
+        return
+    taken = taken_for(column)
+    if holds in taken:
         return
     advice = ADVICE.get((held, holds), f"convert it to {held}")
+    if holds == OBJECTS and not column.clock:
+        is_wrong = ~np.isin(_contents(raw.values), list(taken))
+        if not is_wrong.any():
+            return
+        holds = f"{raw.values[is_wrong][0]!r} in row {raw.row(is_wrong)}"
     raise ValueError(
         f"{raw.where} held {held} in fit (dtype {column.dtype}), but now holds {holds} (dtype {raw.native_dtype}); "
         f"{advice}."
@@ -160,8 +173,9 @@ def check_content(column, raw):
 
 def taken_for(column):
     """What a later table may hold in place of what `fit` has seen in a column, as a set."""
-    if column.kind == CATEGORICAL:
-        every = {*TAKEN, OBJECTS}
-        return TAKEN[column.content] | {OBJECTS} if column.content in TAKEN else every
-    # Strings that stand for numbers were asked to be these.
-    return TAKEN[NUMBERS] | {STRINGS} if column.content == STRINGS else TAKEN[column.content]
+    if column.kind != CATEGORICAL and not column.clock:
+        return TAKEN[NUMBERS] | {column.content}  # which were asked to stand for numbers
+    if column.content == OBJECTS:
+        return {*TAKEN, OBJECTS}
+    # Among objects, those of another type are unknown categories.
+    return TAKEN[column.content] | ({OBJECTS} if column.kind == CATEGORICAL else set())

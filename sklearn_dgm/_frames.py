@@ -228,7 +228,8 @@ class RawColumn(NamedTuple):
     @property
     def maker(self):
         """What makes objects such as the observed cells are; None where these are neither times nor Decimals."""
-        is_object = self.as_given.dtype.kind == "O" and self.declared is None
+        is_own = self.declared is None or self.objects is not None
+        is_object = self.as_given.dtype.kind == "O" and is_own
         return Maker.of(self.as_given, self.content) if is_object and self.content else None
 
     @property
@@ -292,10 +293,15 @@ def _with_content(raw):
     is_string = not isinstance(raw.dtype, np.dtype) and raw.dtype == nw.String
     raw = raw._replace(content=STRINGS if is_string else content_of(raw.values))
     is_time = raw.content in (DATES, TIMES, ZONED_TIMES, DURATIONS)
-    if not is_time or raw.values.dtype.kind != "O" or raw.declared is not None:
+    if not is_time or raw.values.dtype.kind != "O":
         return raw
     times = as_times(raw.values, raw.content)
-    return raw._replace(values=times, dtype=times.dtype, objects=raw.values)
+    as_read = raw._replace(values=times, objects=raw.values)
+    if raw.declared is None:
+        return as_read._replace(dtype=times.dtype)
+    if content_of(raw.declared) != raw.content:  # categories of several types
+        return raw
+    return as_read._replace(declared=as_times(raw.declared, raw.content))
 
 
 def _of_series(series, label):

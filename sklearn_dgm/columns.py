@@ -137,6 +137,32 @@ class ColumnSchema:
     columns_ : list of Column
         What is known of each column.
 
+    Notes
+    -----
+    **Dtypes of later tables.** A column holds numbers, booleans, strings, bytes, dates, times without a zone, times with a zone or
+    durations: those of its dtype, of its categories, or of Python objects that are all of one of these. What `encode`
+    takes is decided by these alone, not by the container, nor by the size, the unit or the zone; the rest is an error that names the
+    column and both dtypes.
+
+    ===================  ==============================================================================================
+    in `fit`             taken later
+    ===================  ==============================================================================================
+    numbers              numbers of any dtype (integers, floats, nullable ones, Decimals) by their value; booleans as 0 and 1
+    booleans             booleans; numbers, of which 0 and 1 are False and True
+    strings              strings, as such, as objects or as categories
+    bytes                bytes
+    dates                dates; times without a zone, in days since midnight
+    times without zone   times without a zone, in any unit; dates as their midnight
+    times with a zone    times with a zone, whichever it is
+    durations            durations in any unit
+    objects of several   all, cell by cell
+    no value             all, as unknown categories
+    ===================  ==============================================================================================
+
+    Columns without any value are taken whatever their dtype. Later objects of several types are taken cell by cell in
+    columns of numbers, where each must be a number, and in categorical columns, where those of another type are unknown
+    categories. In numeric columns that `fit` was told to read as numbers, strings stay numbers, too.
+
     References
     ----------
     .. [1] I. J. Good, "The population frequencies of species and the estimation of population parameters", Biometrika
@@ -402,7 +428,8 @@ class ColumnSchema:
         ------
         ValueError
             If a value is missing without ``missing=True``, infinite, no number in a numeric column, or an unknown
-            category under ``handle_unknown="error"``.
+            category under ``handle_unknown="error"``, or the dtype of a column does not go with that of `fit` (see
+            Notes).
         """
         in_numbers = CATEGORICAL not in self.kinds_ and not any(c.clock for c in self.columns_)
         if isinstance(X, np.ndarray) and X.dtype.kind in "fiu" and in_numbers:
