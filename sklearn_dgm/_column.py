@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_dgm._frames import Clock
+from sklearn_dgm._objects import Maker
 from sklearn_dgm._ties import Grid
 
 CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
@@ -44,10 +45,14 @@ class Column:
         Whether no fitted row has a value there. The column then is a constant one, and a missing cell its one category.
     dtype : dtype
         As the container of the table names it.
+    content : str or None
+        What the fitted cells are, whatever their dtype: "numbers", "strings", "times with a zone", ...; None without any.
+    maker : Maker or None
+        What makes objects of Python, where the fitted cells were such and times, or Decimals.
     grid : Grid or None
         The grid of a rounded column, which knows its values to the last bit.
     clock : Clock or None
-        How times become numbers.
+        How times become numbers, where the kind is not categorical.
     """
 
     label: Any
@@ -63,6 +68,8 @@ class Column:
     unknown_share: float = 0.0
     empty: bool = False
     dtype: Any = None
+    content: str | None = None
+    maker: Maker | None = None
     grid: Grid | None = None
     clock: Clock | None = None
 
@@ -91,6 +98,10 @@ class Column:
         """The values that numbers of the model stand for."""
         x = self._unscaled(z)
         return self.clock.times(x) if self.clock else x
+
+    def as_fitted(self, values):
+        """Values as cells of the fitted column: objects, if these were such."""
+        return self.maker.objects(values) if self.maker else values
 
     def _unscaled(self, z):
         if self.kind == CATEGORICAL:
@@ -151,16 +162,11 @@ class Column:
 
 def as_float(raw, clock=None):
     """Float64 values of the observed cells of a numeric column, all of them finite."""
-    kind = raw.values.dtype.kind
-    is_wrong = kind != clock.kind if clock else kind in "mM"
-    if is_wrong and len(raw.values):
-        held = "times" if clock else "no times"
-        raise ValueError(f"{raw.where} held {held} in fit, but now has dtype {raw.native_dtype}.")
     if clock:
         return clock.numbers(raw.values) if len(raw.values) else np.empty(0)
     try:
         x = np.asarray(raw.values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise type(error)(
             f"could not convert {raw.where} to numbers: {error}; if it holds categories, let "
             "categorical_features or column_kinds say so."
@@ -174,10 +180,10 @@ def as_float(raw, clock=None):
     return x
 
 
-def as_categories(raw, clock=None):
-    """Values of the observed cells of a categorical column, all of them hashable."""
-    if raw.values.dtype.kind in "fmM" or clock is not None:
-        return as_float(raw, clock)
+def as_categories(raw):
+    """Values of the observed cells of a categorical column, all of them hashable; times as they are."""
+    if raw.values.dtype.kind == "f":
+        return as_float(raw)
     if raw.values.dtype.kind == "O":
         for position, value in enumerate(raw.values):
             try:
@@ -206,10 +212,14 @@ def distinct(values):
 
 
 def codes(values, categories):
-    """Position of each value among the categories, -1 where it is none of them."""
-    if values.dtype.kind != "O" and categories.dtype.kind != "O":
-        position = np.searchsorted(categories, values).clip(max=len(categories) - 1)
+    """Position of each value among the categories, in whatever order these are; -1 where it is none of them."""
+    if values.dtype.kind == categories.dtype.kind != "O":
+        # A dtype may declare its categories in any order.
+        order = np.argsort(categories, kind="stable")
+        found = np.searchsorted(categories, values, sorter=order).clip(max=len(categories) - 1)
+        position = order[found]
         return np.where(categories[position] == values, position, -1)
+    # Python compares numbers of several types exactly.
     index = {category: code for code, category in enumerate(categories.tolist())}
     return np.fromiter((index.get(v, -1) for v in values.tolist()), np.int64, len(values))
 

@@ -400,8 +400,10 @@ def _with_given_cells(schema, Z, X):
     n_times = len(Z) // X.shape[0]
     drawn = schema.decode(Z)
     columns = [
-        functools.partial(_rows_of, *_given_or_drawn(raw, of, n_times))
-        for raw, of in zip(schema._raw_columns(X), raw_columns(drawn), strict=True)
+        functools.partial(_rows_of, *_given_or_drawn(column, raw, of, n_times))
+        for column, raw, of in zip(
+            schema.columns_, schema._raw_columns(X), raw_columns(drawn), strict=True
+        )
     ]
     completed = fill(schema._template, columns, len(Z), clip=False)
     if hasattr(X, "index") and hasattr(completed, "index"):
@@ -409,17 +411,23 @@ def _with_given_cells(schema, Z, X):
     return completed
 
 
-def _given_or_drawn(raw, drawn, n_times):
+def _given_or_drawn(column, raw, drawn, n_times):
     """A column of drawn values, but for the observed cells; and which are missing still, in a column without values."""
-    given, observed = raw.values.repeat(n_times), raw.observed_or_all.repeat(n_times)
+    given, made = raw.values, drawn.values
+    if column.maker:
+        given, made = (
+            of.as_given if of.as_given.dtype.kind == "O" else column.as_fitted(of.values)
+            for of in (raw, drawn)
+        )
+    given, observed = given.repeat(n_times), raw.observed_or_all.repeat(n_times)
     try:
-        dtype = np.result_type(drawn.values, given)
+        dtype = np.result_type(made, given)
     except TypeError:  # of Python objects and others
         dtype = np.dtype(object)
     # NumPy would make strings of numbers beside them.
-    is_object = "O" in (drawn.values.dtype.kind, given.dtype.kind)
+    is_object = "O" in (made.dtype.kind, given.dtype.kind)
     values = np.full(len(observed), None) if is_object else np.zeros(len(observed), dtype=dtype)
-    values[drawn.observed_or_all] = drawn.values
+    values[drawn.observed_or_all] = made
     values[observed] = given
     return values, ~(observed | drawn.observed_or_all)
 

@@ -4,14 +4,26 @@ What pandas, polars and NumPy call missing is found here, once; beyond, a column
 """
 
 import re
-from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 
+from sklearn_dgm._objects import (
+    DATES,
+    DURATIONS,
+    STRINGS,
+    TIMES,
+    ZONED_TIMES,
+    Maker,
+    as_times,
+    content_of,
+)
+
 # Rows are decoded in blocks of so many.
 ROWS_AT_ONCE = 2**13
+DAY = 86_400  # seconds
 TICKS = {"D": 1, "s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -138,10 +150,15 @@ class Clock(NamedTuple):
         return np.dtype(f"{self.kind}8[{self.unit}]")
 
     def numbers(self, values):
-        """Times as float64 numbers."""
+        """Times as float64 numbers; dates may be of a clock of seconds, and times of one of days."""
+        values = _with_usual_unit(values)
+        if values.dtype == "M8[D]" and self.unit != "D":
+            values = values.astype("M8[s]")
+        unit = np.datetime_data(values.dtype)[0]
+        per_unit = TICKS[unit] * (DAY if self.unit == "D" != unit else 1)
         # Whole units first: float64 could not hold the ticks.
-        whole, ticks = np.divmod(values.astype(self.dtype).astype(np.int64), TICKS[self.unit])
-        return (whole - self.start) + ticks / TICKS[self.unit]
+        whole, ticks = np.divmod(values.astype(np.int64), per_unit)
+        return (whole - self.start) + ticks / per_unit
 
     def times(self, numbers):
         """Numbers as times again."""
@@ -167,10 +184,10 @@ class Clock(NamedTuple):
 
 
 def _with_usual_unit(values):
-    unit, count = np.datetime_data(values.dtype)
-    if unit in TICKS and count == 1:
-        return values
-    return values.astype(f"{values.dtype.kind}8[{'D' if unit in ('Y', 'M', 'W', 'D') else 's'}]")
+    unit, _ = np.datetime_data(values.dtype)
+    if unit not in TICKS:
+        unit = "D" if unit in ("Y", "M", "W") else "ns" if unit in ("ps", "fs", "as") else "s"
+    return values.astype(f"{values.dtype.kind}8[{unit}]", copy=False)
 
 
 class RawColumn(NamedTuple):
@@ -188,6 +205,10 @@ class RawColumn(NamedTuple):
         As narwhals (or NumPy) and as the container names it.
     declared : ndarray or None
         The categories that the dtype declares.
+    content : str or None
+        What the observed cells are, as :func:`~sklearn_dgm._objects.content_of` says it; None if there is none.
+    objects : ndarray of object of shape (n_observed,) or None
+        The observed cells as they are, where `values` are the times that they stand for.
     """
 
     label: Any
@@ -196,6 +217,20 @@ class RawColumn(NamedTuple):
     dtype: Any
     native_dtype: Any
     declared: np.ndarray | None = None
+    content: str | None = None
+    objects: np.ndarray | None = None
+
+    @property
+    def as_given(self):
+        """The observed cells as they are."""
+        return self.values if self.objects is None else self.objects
+
+    @property
+    def maker(self):
+        """What makes objects such as the observed cells are; None where these are neither times nor Decimals."""
+        is_own = self.declared is None or self.objects is not None
+        is_object = self.as_given.dtype.kind == "O" and is_own
+        return Maker.of(self.as_given, self.content) if is_object and self.content else None
 
     @property
     def where(self):
@@ -247,26 +282,37 @@ def raw_columns(X):
             RawColumn(j, *_observed(X[:, j], None), X.dtype, X.dtype, declared)
             for j in range(X.shape[1])
         ]
-    return [_with_times(column) for column in raw]
+    return [_with_content(column) for column in raw]
 
 
-def _with_times(raw):
-    """A column with Python's dates or datetimes as NumPy's."""
-    if raw.values.dtype.kind != "O":
+def _with_content(raw):
+    """A column that knows what it holds, with Python's times as NumPy's."""
+    if raw.content is not None or not len(raw.values):
         return raw
-    for kind, dtype in ((date, "M8[D]"), (datetime, "M8[us]")):
-        if len(raw.values) and all(
-            type(value) is kind and getattr(value, "tzinfo", None) is None for value in raw.values
-        ):
-            return raw._replace(values=raw.values.astype(dtype), dtype=np.dtype(dtype))
-    return raw
+    # To NumPy, any class is a dtype of objects.
+    is_string = not isinstance(raw.dtype, np.dtype) and raw.dtype == nw.String
+    raw = raw._replace(content=STRINGS if is_string else content_of(raw.values))
+    is_time = raw.content in (DATES, TIMES, ZONED_TIMES, DURATIONS)
+    if not is_time or raw.values.dtype.kind != "O":
+        return raw
+    times = as_times(raw.values, raw.content)
+    as_read = raw._replace(values=times, objects=raw.values)
+    if raw.declared is None:
+        return as_read._replace(dtype=times.dtype)
+    if content_of(raw.declared) != raw.content:  # categories of several types
+        return raw
+    return as_read._replace(declared=as_times(raw.declared, raw.content))
 
 
 def _of_series(series, label):
-    native_dtype = series.to_native().dtype
-    if getattr(native_dtype, "tz", None) is not None:  # narwhals does not know all names of zones
-        utc = series.to_native().dt.tz_convert(None)
-        series = nw.from_native(utc, series_only=True)
+    native = series.to_native()
+    native_dtype, declared = native.dtype, _declared(series)
+    dtype = None if declared is None else series.dtype
+    native = native if declared is None else _with_plain_dtype(native)
+    zone = getattr(native.dtype, "tz", None) or getattr(native.dtype, "time_zone", None)
+    if hasattr(native.dtype, "tz"):  # narwhals does not know all names of zones
+        native = native.dt.tz_convert(None)
+    series = nw.from_native(native, series_only=True)
     if series.dtype == nw.Decimal:
         series = series.cast(nw.Float64)
     null = series.is_null().to_numpy()
@@ -276,7 +322,17 @@ def _of_series(series, label):
     observed = ~null if null.any() else None
     if series.dtype == nw.Object or series.dtype.is_float():  # where NaN need not be null
         values, observed = _observed(values, observed)
-    return RawColumn(label, values, observed, series.dtype, native_dtype, _declared(series))
+    content = ZONED_TIMES if zone and len(values) else None
+    return RawColumn(
+        label, values, observed, dtype or series.dtype, native_dtype, declared, content
+    )
+
+
+def _with_plain_dtype(native):
+    """A series of pandas whose categories are times, as one of times."""
+    dtype = native.dtype
+    plain = _plain_dtype(dtype)
+    return native if plain is dtype else native.astype(plain)
 
 
 def _declared(series):
@@ -287,9 +343,15 @@ def _declared(series):
         return None
     accessor = series.to_native().cat
     if hasattr(accessor, "categories"):  # of pandas
-        return accessor.categories.to_numpy()
+        return _levels(accessor.categories)
     # Those of polars' other dtype are shared between series.
     return np.array(series.dtype.categories) if series.dtype == nw.Enum else None
+
+
+def _levels(categories):
+    """Categories of pandas as NumPy sees them."""
+    has_zone = getattr(categories.dtype, "tz", None) is not None
+    return (categories.tz_convert(None) if has_zone else categories).to_numpy()
 
 
 def _observed(values, observed):
@@ -319,12 +381,34 @@ def _missing(values):
 def _is_missing(value):
     if isinstance(value, float | np.floating | np.datetime64 | np.timedelta64):
         return value != value
+    if isinstance(value, Decimal):  # of which a signalling one does not compare
+        return value.is_nan()
     return value is None or type(value).__name__ in ("NAType", "NaTType") or value is np.ma.masked
 
 
-def template_of(X):
-    """What is to be remembered of X to make tables like it: an empty frame, or a dtype."""
-    return X.head(0) if is_frame(X) else X.dtype
+def template_of(X, numeric=()):
+    """What is to be remembered of X to make tables like it: an empty frame, or a dtype.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The table.
+    numeric : sequence of str or int
+        Names of columns whose values are to be more than the categories that their dtype declares.
+
+    Returns
+    -------
+    template : {DataFrame, dtype}
+        What :func:`fill` takes.
+    """
+    if not is_frame(X):
+        return X.dtype
+    template = X.head(0)
+    if not hasattr(template, "astype"):  # those of polars are strings
+        return template
+    levels = [(label, getattr(template[label].dtype, "categories", None)) for label in numeric]
+    dtypes = {label: of.dtype for label, of in levels if of is not None}
+    return template.astype(dtypes) if dtypes else template
 
 
 def fill(template, columns, n_samples, clip=True, exact=False):
@@ -389,6 +473,8 @@ def _holds(dtype, values, missing):
     """Whether a dtype can hold values as they are."""
     if missing is not None:
         values = values[~missing]
+    if _plain_dtype(dtype) is not dtype:
+        return bool(np.isin(values, _levels(dtype.categories)).all())
     if getattr(dtype, "categories", None) is not None:
         return set(values.tolist()) <= set(dtype.categories)
     if str(dtype).lower() in ("bool", "boolean"):
@@ -411,11 +497,21 @@ def _wide_enough(dtype, decoded):
 
 def _with_ticks(values, missing, dtype):
     """Times as whole numbers, which frames take as UTC in every time zone, and as days if they have 32 bits."""
-    if values.dtype.kind not in "mM":
+    if values.dtype.kind not in "mM" or dtype is None:
         return values, missing
-    if isinstance(dtype, np.dtype) and dtype.kind == "O":
-        return values.astype(object), missing
+    dtype = _plain_dtype(dtype)
+    if isinstance(dtype, np.dtype):
+        return values.astype(dtype), missing
+    unit = getattr(dtype, "unit", None) or getattr(dtype, "time_unit", None)  # pandas, polars
+    if unit is not None:
+        values = values.astype(f"{values.dtype.kind}8[{unit}]")
     return values.astype(np.int32 if values.dtype == "M8[D]" else np.int64), missing
+
+
+def _plain_dtype(dtype):
+    """The dtype of the categories, where these are declared by a dtype of pandas and are times, or the dtype itself."""
+    levels = getattr(getattr(dtype, "categories", None), "dtype", None)
+    return levels if getattr(levels, "kind", None) in ("m", "M") else dtype
 
 
 def _is_nothing(values, dtype):
@@ -446,7 +542,16 @@ def _fill_polars(template, decoded, dtypes, fit_into):
 
 def _fill_pandas(template, decoded, dtypes, fit_into):
     arrays = {j: fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
-    frame = type(template)(arrays).astype({j: d for j, d in dtypes.items() if d is not None})
+    for j, array in arrays.items():
+        if array.dtype.kind == "O" and dtypes[j] == np.dtype(
+            object
+        ):  # pandas would look for a better one
+            arrays[j] = type(template.iloc[:, j])(array, dtype=object)
+    dtypes_of_all = {j: dtype for j, dtype in dtypes.items() if dtype is not None}
+    plain = {j: _plain_dtype(dtype) for j, dtype in dtypes_of_all.items()}
+    frame = type(template)(arrays).astype(plain)
+    # Whole numbers that became times become categories.
+    frame = frame.astype({j: of for j, of in dtypes_of_all.items() if of is not plain[j]})
     for j, (_, missing) in enumerate(decoded):
         if missing is not None:
             _check_holds_missing(dtypes[j], template.columns[j])

@@ -84,10 +84,10 @@ def _has_dtypes(X, template):
 
 def _block_of(raw):
     missing = None if raw.observed is None else ~raw.observed
-    values = raw.values
+    values = raw.as_given
     if missing is not None:
         values = np.full(len(missing), values[0] if len(values) else 0, dtype=values.dtype)
-        values[~missing] = raw.values
+        values[~missing] = raw.as_given
     return lambda rows: (values[rows], None if missing is None else missing[rows])
 
 

@@ -39,7 +39,8 @@ class ColumnPrediction:
     probabilities : ndarray of shape (n_rows, n_values)
         Probability of each value; the sum of a row is 1.
     categories : ndarray of shape (n_values,) or None
-        The values, in increasing order, of a categorical column or of few whole numbers; else None.
+        The values of a categorical column, in the order that its dtype declares or else an increasing one, or of few whole
+        numbers; else None.
     values : ndarray of shape (n_values,) or (n_rows, n_values)
         The values, in the units of the table.
     effective_sample_size : ndarray of shape (n_rows,) or None

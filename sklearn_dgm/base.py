@@ -493,6 +493,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             )
             self.score_kind_ = self._score_kind
         Z = self.schema_.encode(X)[0]
+        if reset:  # what a density makes of unknown categories is meant for rows to come
+            self.schema_.check_known(Z, sample_weight)
         if sample_weight is not None and not sample_weight.all():
             Z, sample_weight = Z[sample_weight > 0], sample_weight[sample_weight > 0]
         return Z, sample_weight

@@ -6,12 +6,8 @@ fitted on. A change of scale changes a density, so the logarithm of the Jacobian
 """
 
 import functools
-import warnings
-from numbers import Real
 
-import narwhals as nw
 import numpy as np
-from sklearn.exceptions import DataConversionWarning
 
 from sklearn_dgm._column import (
     CATEGORICAL,
@@ -27,6 +23,7 @@ from sklearn_dgm._column import (
     location_and_scale,
     share_of_new,
 )
+from sklearn_dgm._dtypes import check_content, kind_by_dtype, warn_of_categories
 from sklearn_dgm._frames import (
     Clock,
     fill,
@@ -59,47 +56,6 @@ HANDLE_UNKNOWN = ("impossible", "error", "rare")
 LARGEST_INTEGER = 2**53
 # Longer tables are printed without their middle.
 FIRST_PRINTED, LAST_PRINTED = 15, 5
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-
-
-def _kind_by_dtype(raw):
-    """Kind of a column by its dtype; columns of Python objects are told by what they hold."""
-    dtype = raw.dtype
-    if raw.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
-        return CONTINUOUS if all(map(_is_number, raw.values)) else CATEGORICAL
-    if isinstance(dtype, np.dtype):
-        kinds = {"i": INTEGER, "u": INTEGER}
-        kinds |= dict.fromkeys("fmM", CONTINUOUS) | dict.fromkeys("bUS", CATEGORICAL)
-        kind = kinds.get(dtype.kind)
-    elif dtype.is_numeric():
-        kind = INTEGER if dtype.is_integer() else CONTINUOUS
-    elif dtype in (nw.Date, nw.Datetime, nw.Duration):
-        kind = CONTINUOUS
-    else:
-        kind = CATEGORICAL if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum) else None
-    if kind is None:
-        raise TypeError(
-            f"{raw.where} has dtype {raw.native_dtype}, which is neither a number, a time nor a category; "
-            "convert it to one of them or drop it."
-        )
-    return kind
-
-
-def _warn_of_mixture(raw):
-    """A single typo would turn numbers into categories in silence."""
-    if raw.values.dtype.kind != "O":
-        return
-    is_text = np.array([isinstance(value, str) for value in raw.values])
-    if is_text.any() and np.mean([_is_number(value) for value in raw.values]) > 0.5:
-        warnings.warn(
-            f"{raw.where} holds {raw.values[is_text][0]!r} in row {raw.row(is_text)} among numbers, and is taken as "
-            "categorical; convert it to numbers, or name it in categorical_features.",
-            DataConversionWarning,
-            stacklevel=2,
-        )
 
 
 def _feature_mask(features, labels, kind):
@@ -181,6 +137,32 @@ class ColumnSchema:
     columns_ : list of Column
         What is known of each column.
 
+    Notes
+    -----
+    **Dtypes of later tables.** A column holds numbers, booleans, strings, bytes, dates, times without a zone, times with a zone or
+    durations: those of its dtype, of its categories, or of Python objects that are all of one of these. What `encode`
+    takes is decided by these alone, not by the container, nor by the size, the unit or the zone; the rest is an error that names the
+    column and both dtypes.
+
+    ===================  ==============================================================================================
+    in `fit`             taken later
+    ===================  ==============================================================================================
+    numbers              numbers of any dtype (integers, floats, nullable ones, Decimals) by their value; booleans as 0 and 1
+    booleans             booleans; numbers, of which 0 and 1 are False and True
+    strings              strings, as such, as objects or as categories
+    bytes                bytes
+    dates                dates; times without a zone, in days since midnight
+    times without zone   times without a zone, in any unit; dates as their midnight
+    times with a zone    times with a zone, whichever it is
+    durations            durations in any unit
+    objects of several   all, cell by cell
+    no value             all, as unknown categories
+    ===================  ==============================================================================================
+
+    Columns without any value are taken whatever their dtype. Later objects of several types are taken cell by cell in
+    columns of numbers, where each must be a number, and in categorical columns, where those of another type are unknown
+    categories. In numeric columns that `fit` was told to read as numbers, strings stay numbers, too.
+
     References
     ----------
     .. [1] I. J. Good, "The population frequencies of species and the estimation of population parameters", Biometrika
@@ -261,7 +243,8 @@ class ColumnSchema:
             numbers.append(r.spread(x))
         if self.detect_ties:
             self._detect_ties(numbers, weight, chosen)
-        self._template = template_of(X)
+        numeric = [column.label for column in self.columns_ if column.kind != CATEGORICAL]
+        self._template = template_of(X, numeric)
         return self
 
     def _check_missing(self, raw):
@@ -284,7 +267,7 @@ class ColumnSchema:
             is_empty = not r.observed_of(weight).any()
             # Some containers have a dtype for nothing but missing cells.
             is_null = str(r.native_dtype).lower().startswith("null")
-            by_dtype = CATEGORICAL if is_null else _kind_by_dtype(r)
+            by_dtype = CATEGORICAL if is_null else kind_by_dtype(r)
             if is_empty:
                 kinds.append(CATEGORICAL)
                 continue
@@ -302,7 +285,7 @@ class ColumnSchema:
             else:
                 kind = by_dtype if _is_from_dtype(parameters.get(by_dtype)) else CONTINUOUS
                 if kind == CATEGORICAL:
-                    _warn_of_mixture(r)
+                    warn_of_categories(r)
             kinds.append(kind)
         return kinds, set(chosen)
 
@@ -319,13 +302,13 @@ class ColumnSchema:
 
     def _fit_column(self, raw, kind, weight):
         """What is known of a column, and the numbers of its observed cells."""
-        known = {"dtype": raw.native_dtype}
+        known = {"dtype": raw.native_dtype, "content": raw.content, "maker": raw.maker}
         if raw.observed is not None:
             known["missing_share"] = float(weight[~raw.observed].sum() / weight.sum())
         if not raw.observed_of(weight).any():
             return self._fit_nothing(raw, weight, known)
         weight = raw.observed_of(weight)
-        if raw.values.dtype.kind in "mM":
+        if raw.values.dtype.kind in "mM" and kind != CATEGORICAL:
             known["clock"] = Clock.of(raw.values[weight > 0], self.standardize)
         fit = self._fit_categories if kind == CATEGORICAL else self._fit_numbers
         return fit(raw, kind, weight, known)
@@ -335,12 +318,13 @@ class ColumnSchema:
         if self.handle_unknown == "rare":
             weight = weight[weight > 0]
             known["unknown_share"] = share_of_new(np.zeros(len(weight), dtype=np.intp), weight)
+        known["content"] = known["maker"] = None
         nothing = np.array([None], dtype=object)
         column = Column(raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, nothing, empty=True, **known)
         return column, np.full(len(raw.values), -1.0)
 
     def _fit_categories(self, raw, kind, weight, known):
-        values = as_categories(raw, known.get("clock"))
+        values = as_categories(raw)
         categories = distinct(values[weight > 0]) if raw.declared is None else raw.declared
         code = codes(values, categories)
         if self.handle_unknown == "rare":
@@ -444,7 +428,8 @@ class ColumnSchema:
         ------
         ValueError
             If a value is missing without ``missing=True``, infinite, no number in a numeric column, or an unknown
-            category under ``handle_unknown="error"``.
+            category under ``handle_unknown="error"``, or the dtype of a column does not go with that of `fit` (see
+            Notes).
         """
         in_numbers = CATEGORICAL not in self.kinds_ and not any(c.clock for c in self.columns_)
         if isinstance(X, np.ndarray) and X.dtype.kind in "fiu" and in_numbers:
@@ -457,18 +442,45 @@ class ColumnSchema:
                     Z[np.isnan(Z[:, j]), j] = 0.0
         return Z, self._log_det(Z)
 
+    def check_known(self, Z, sample_weight=None):
+        """Make sure that rows to learn from have no category that this schema does not know.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_features)
+            Encoded rows.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Their weights; nothing is learnt from rows of weight 0.
+
+        Raises
+        ------
+        ValueError
+            If one has; the message names the column and the row.
+        """
+        counted = True if sample_weight is None else sample_weight > 0
+        for j in np.flatnonzero(self.kinds_ == CATEGORICAL):
+            unknown = (Z[:, j] < 0) & counted
+            if unknown.any():
+                column = self.columns_[j]
+                raise ValueError(
+                    f"{column.where} has a category in row {int(np.argmax(unknown))} that the schema does not know; it "
+                    "should be learnt from all rows of fit."
+                )
+
     def _raw_columns(self, X):
         raw = [
             r._replace(label=column.label)
             for r, column in zip(raw_columns(X), self.columns_, strict=True)
         ]
         self._check_missing(raw)
+        for column, r in zip(self.columns_, raw, strict=True):
+            check_content(column, r)
         return raw
 
     def _encode_column(self, column, raw):
         if column.kind != CATEGORICAL:
             return column.encoded(as_float(raw, column.clock))
-        values = raw.values if column.empty else as_categories(raw, column.clock)
+        values = raw.values if column.empty else as_categories(raw)
         code = np.full(len(values), -1) if column.empty else codes(values, column.categories)
         unknown = code < 0
         if self.handle_unknown == "error" and unknown.any():
@@ -563,9 +575,8 @@ def _decode_block(column, z, block):
     if column.empty:
         return np.full(len(z), None), np.ones(len(z), dtype=bool)
     missing = np.isnan(z)
-    if not missing.any():
-        return column.decoded(z), None
-    return column.decoded(np.where(missing, 0.0, z)), missing
+    values = column.as_fitted(column.decoded(np.where(missing, 0.0, z)))
+    return values, missing if missing.any() else None
 
 
 def _check_integers(raw, x, counted):

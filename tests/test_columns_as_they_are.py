@@ -280,16 +280,15 @@ def test_dates_are_days():
 def test_times_and_numbers_are_not_mistaken_for_each_other():
     times = pd.DataFrame({"x": pd.to_datetime(["2020-01-01", "2021-01-01"])})
     numbers = pd.DataFrame({"x": [1.0, 2.0]})
-    with pytest.raises(ValueError, match="'x' held times in fit, but now has dtype float64"):
+    with pytest.raises(ValueError, match="'x' held times .* in fit .*, but now holds numbers"):
         ColumnSchema().fit(times).encode(numbers)
-    with pytest.raises(ValueError, match="'x' held no times in fit, but now has dtype datetime64"):
+    with pytest.raises(ValueError, match="'x' held numbers in fit .*, but now holds times"):
         ColumnSchema().fit(numbers).encode(times)
     # Another unit or zone is the same time.
-    schema = ColumnSchema().fit(times)
-    same = times.assign(
-        x=times["x"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo").dt.as_unit("ns")
-    )
-    np.testing.assert_array_equal(schema.encode(same)[0], schema.encode(times)[0])
+    zoned = times.assign(x=times["x"].dt.tz_localize("UTC"))
+    schema = ColumnSchema().fit(zoned)
+    same = times.assign(x=zoned["x"].dt.tz_convert("Asia/Tokyo").dt.as_unit("ns"))
+    np.testing.assert_array_equal(schema.encode(same)[0], schema.encode(zoned)[0])
 
 
 def test_times_may_be_categories_or_counts():

@@ -97,7 +97,8 @@ def state_names(column, axis):
         Categories, whole numbers, or intervals as strings.
     """
     if isinstance(axis, CategoryAxis):
-        return column.categories.tolist()
+        is_time = column.categories.dtype.kind in "mM"
+        return (column.categories.astype(str) if is_time else column.categories).tolist()
     text = column.clock.text if column.clock else "{:.6g}".format
     if axis.is_one_each:
         values = column.decoded(axis.edges[:-1] + 0.5)

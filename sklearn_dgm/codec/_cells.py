@@ -1,6 +1,8 @@
 """Columns as whole numbers: the cells of a grid that the values of a table lie on, exactly."""
 
 import math
+from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -125,7 +127,7 @@ class CategoryCells(Cells):
         """Cells of the observed values of a column, -1 where there is none."""
         if self.column.empty:
             return np.full(len(raw.values), -1)
-        return codes(as_categories(raw, self.column.clock), self.column.categories)
+        return codes(as_categories(raw), self.column.categories)
 
 
 class WholeCells(Cells):
@@ -387,7 +389,10 @@ def _stands_for(cells, numbers, raw):
     """Whether cells stand for just the values that a column has."""
     known = numbers >= 0 if isinstance(cells, CategoryCells) else np.ones(len(numbers), bool)
     same = np.zeros(len(numbers), dtype=bool)
-    same[known] = are_same(cells.values(numbers[known]), raw.values[known])
+    values, given = cells.values(numbers[known]), raw.as_given[known]
+    # Times may be those of Python objects.
+    values = cells.column.as_fitted(values) if given.dtype.kind == "O" else values
+    same[known] = are_same(values, given)
     return same
 
 
@@ -425,11 +430,12 @@ def are_same(values, others):
     Returns
     -------
     same : ndarray of bool of shape (n,)
-        Objects are the same if they are equal, of one type and of one sign, but for NumPy's scalars, which count as Python's.
+        Objects are the same if they are equal, of one type and of one sign, zone or number of digits, but for NumPy's
+        scalars, which count as Python's.
     """
     if others.dtype.kind == "O" or values.dtype.kind == "O":
-        pairs = zip(values.tolist(), map(plain, others.tolist()), strict=True)
-        same = [type(a) is type(b) and a == b and _sign(a) == _sign(b) for a, b in pairs]
+        pairs = zip(map(plain, values.tolist()), map(plain, others.tolist()), strict=True)
+        same = [type(a) is type(b) and a == b and _form(a) == _form(b) for a, b in pairs]
         return np.array(same, dtype=bool)
     with np.errstate(all="ignore"):
         values = values.astype(others.dtype)
@@ -439,9 +445,11 @@ def are_same(values, others):
     return values == others
 
 
-def _sign(value):
-    """Which of both zeros a float is."""
-    return math.copysign(1.0, value) if isinstance(value, float) else 1.0
+def _form(value):
+    """What tells equal objects apart: which of both zeros a float is, the zone of a time, the digits of a Decimal."""
+    if isinstance(value, float):
+        return math.copysign(1.0, value)
+    return repr(value) if isinstance(value, datetime | Decimal) else None
 
 
 def plain(value):

@@ -12,6 +12,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_dgm._dtypes import check_content
 from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
@@ -25,6 +26,7 @@ from sklearn_dgm.codec._blocks import (
 from sklearn_dgm.codec._cells import (
     FloatCells,
     are_negative_zeros,
+    are_same,
     cells_from,
     choose_cells,
     find_cells,
@@ -208,7 +210,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             fingerprint=self._fingerprint(factors),
             checksum=_checksum(numbers, missing, negative),
             header={name: value for name, value in header.items() if value},
-            stored=[others.tolist(), *(pack(r, others) for r in raw)] if len(others) else [],
+            stored=[others.tolist(), *self._packed(raw, others)] if len(others) else [],
             words=stack.words(),
         )
         return stream.to_bytes()
@@ -255,6 +257,12 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             for j in range(len(cells))
         ]
         template = np.dtype(header["dtype"]) if "dtype" in header else density.schema_._template
+        if is_frame(template) or template.kind == "O":
+            columns = density.schema_.columns_
+            made = [
+                (column.as_fitted(values), gaps)
+                for column, (values, gaps) in zip(columns, made, strict=True)
+            ]
         return fill(template, [partial(_part, *column) for column in made], len(known), exact=True)
 
     def code_length(self, X):
@@ -291,7 +299,10 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
     def _raw(self, X):
         columns = self._density().schema_.columns_
         pairs = zip(raw_columns(X), columns, strict=True)
-        return [raw._replace(label=column.label) for raw, column in pairs]
+        raw = [raw._replace(label=column.label) for raw, column in pairs]
+        for column, of_column in zip(columns, raw, strict=True):
+            check_content(column, of_column)
+        return raw
 
     def _resolutions(self, columns):
         """The resolution of each column, "auto" where none is stated."""
@@ -332,6 +343,15 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             known &= observed | takes_missing
             all_cells.append(cells)
         return all_cells, numbers, missing, known
+
+    def _packed(self, raw, rows):
+        """Rows that are stored as they are, column by column; times of objects as such, if these can be made again."""
+        for column, r in zip(self._density().schema_.columns_, raw, strict=True):
+            if r.objects is not None:
+                some = r.observed_of(np.isin(np.arange(len(r.observed_or_all)), rows))
+                is_made_again = are_same(column.as_fitted(r.values[some]), r.objects[some]).all()
+                r = r if is_made_again else r._replace(values=r.objects)
+            yield pack(r, rows)
 
     def _cells_of_column(self, j, raw):
         """The fitted cells of a column, or others if these are not fine enough or finer than need be."""

@@ -36,6 +36,7 @@ def as_points(named, *, missing=False):
         # KernelDensity draws arrays, whatever it was fitted to.
         tables = [X.to_numpy() if is_frame(X) else X for X in tables]
     tables = _aligned(list(named), tables)
+    _check_alike(list(named), tables, missing)
     pooled = stacked(tables)
     schema = ColumnSchema("from_dtype", None, missing=missing).fit(pooled)
     Z = schema.encode(pooled)[0]
@@ -46,6 +47,18 @@ def as_points(named, *, missing=False):
         for column, z in zip(schema.columns_, Z.T, strict=True)
     ]
     return np.split(np.hstack(blocks), np.cumsum([len(table) for table in tables])[:-1])
+
+
+def _check_alike(names, tables, missing):
+    """Numbers beside strings, or times with and without a zone, would become categories of which no two are the same."""
+    schema = ColumnSchema("from_dtype", None, missing=missing).fit(tables[0])
+    for name, table in zip(names[1:], tables[1:], strict=True):
+        try:
+            schema.encode(table)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} does not go with {names[0]}, which is taken for fit: {error}"
+            ) from error
 
 
 def _checked(name, X, missing):

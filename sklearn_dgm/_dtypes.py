@@ -1,0 +1,181 @@
+"""What dtypes say of a column: its kind, and whether a later table may have another dtype than that of `fit`."""
+
+import warnings
+
+import narwhals as nw
+import numpy as np
+from sklearn.exceptions import DataConversionWarning
+
+from sklearn_dgm._column import CATEGORICAL, CONTINUOUS, INTEGER
+from sklearn_dgm._objects import (
+    BOOLEANS,
+    BYTES,
+    DATES,
+    DURATIONS,
+    NUMBERS,
+    OBJECTS,
+    STRINGS,
+    TIMES,
+    ZONED_TIMES,
+    content_of,
+)
+
+# A column of strings or objects, of so many cells, of which a larger share are distinct, tells rows apart and nothing else.
+MIN_CELLS, MAX_DISTINCT = 50, 0.95
+# What a later table may hold in place of what `fit` has seen. Of objects of several types each cell is looked at.
+TAKEN = {
+    NUMBERS: {NUMBERS, BOOLEANS},
+    BOOLEANS: {NUMBERS, BOOLEANS},
+    STRINGS: {STRINGS},
+    BYTES: {BYTES},
+    DATES: {DATES, TIMES},
+    TIMES: {DATES, TIMES},
+    ZONED_TIMES: {ZONED_TIMES},
+    DURATIONS: {DURATIONS},
+}
+ADVICE = {
+    (TIMES, ZONED_TIMES): "take the zone off, as .dt.tz_localize(None) of pandas does",
+    (DATES, ZONED_TIMES): "take the zone off, as .dt.tz_localize(None) of pandas does",
+    (ZONED_TIMES, TIMES): "say in which zone they are, as .dt.tz_localize of pandas does",
+    (ZONED_TIMES, DATES): "make them times of a zone, as .dt.tz_localize of pandas does",
+    (STRINGS, NUMBERS): "convert them to strings",
+    (NUMBERS, STRINGS): "convert them to numbers",
+}
+
+
+def kind_by_dtype(raw):
+    """Kind of a column by its dtype; columns of Python objects are told by what they hold.
+
+    Parameters
+    ----------
+    raw : RawColumn
+        The column.
+
+    Returns
+    -------
+    kind : {"continuous", "integer", "categorical"}
+        The kind.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is none that a column can have.
+    """
+    dtype = raw.dtype
+    if raw.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
+        return CONTINUOUS if raw.content in (NUMBERS, None) else CATEGORICAL
+    if isinstance(dtype, np.dtype):
+        kinds = {"i": INTEGER, "u": INTEGER}
+        kinds |= dict.fromkeys("fmM", CONTINUOUS) | dict.fromkeys("bUS", CATEGORICAL)
+        kind = kinds.get(dtype.kind)
+    elif dtype.is_numeric():
+        kind = INTEGER if dtype.is_integer() else CONTINUOUS
+    elif dtype in (nw.Date, nw.Datetime, nw.Duration):
+        kind = CONTINUOUS
+    else:
+        kind = CATEGORICAL if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum) else None
+    if kind is None:
+        raise TypeError(
+            f"{raw.where} has dtype {raw.native_dtype}, which is neither a number, a time nor a category; "
+            "convert it to one of them or drop it."
+        )
+    return kind
+
+
+def warn_of_categories(raw):
+    """Warn of a column that is categorical by its dtype alone, but holds what is hardly meant to be categories.
+
+    Parameters
+    ----------
+    raw : RawColumn
+        The column.
+    """
+    if raw.values.dtype.kind not in "OUS" or raw.declared is not None:
+        return
+    if raw.content == OBJECTS:
+        _warn_of_mixture(raw)
+    n, n_distinct = len(raw.values), _n_distinct(raw.values)
+    if n >= MIN_CELLS and n_distinct > MAX_DISTINCT * n:
+        _warn(
+            f"{raw.where} is taken as categorical, but {n_distinct} of its {n} values are distinct, so that hardly any "
+            "new row can have one of them; drop it if it names rows, convert it if it stands for numbers or times, or "
+            "name it in categorical_features."
+        )
+
+
+def _n_distinct(values):
+    try:
+        return len(set(values.tolist()))
+    except TypeError:  # an error that names the cell is to come
+        return 0
+
+
+def _warn_of_mixture(raw):
+    """A single typo would turn numbers, or times, into categories in silence."""
+    contents = _contents(raw.values)
+    found, counts = np.unique(contents, return_counts=True)
+    if set(found) <= {DATES, TIMES, ZONED_TIMES}:
+        _warn(
+            f"{raw.where} holds {' beside '.join(found)}, and is taken as categorical; convert all of it to one of these, "
+            "or name it in categorical_features."
+        )
+        return
+    most = found[counts.argmax()]
+    if most in (NUMBERS, DATES, TIMES, ZONED_TIMES, DURATIONS) and 2 * counts.max() > len(contents):
+        is_other = contents != most
+        _warn(
+            f"{raw.where} holds {raw.values[is_other][0]!r} in row {raw.row(is_other)} among {most}, and is taken as "
+            f"categorical; convert it to {most}, or name it in categorical_features."
+        )
+
+
+def _contents(values):
+    """What each of some objects is."""
+    return np.array([content_of(values[i : i + 1]) for i in range(len(values))])
+
+
+def _warn(message):
+    warnings.warn(message, DataConversionWarning, stacklevel=2)
+
+
+def check_content(column, raw):
+    """Refuse a column of a later table whose dtype does not go with that of `fit`.
+
+    Parameters
+    ----------
+    column : Column
+        What `fit` knows of it.
+    raw : RawColumn
+        The column of the later table.
+
+    Raises
+    ------
+    ValueError
+        If it holds what `fit` has not seen there; the message names the column and both dtypes.
+    """
+    held, holds = column.content, raw.content
+    if None in (held, holds):
+        return
+    taken = taken_for(column)
+    if holds in taken:
+        return
+    advice = ADVICE.get((held, holds), f"convert it to {held}")
+    if holds == OBJECTS and not column.clock:
+        is_wrong = ~np.isin(_contents(raw.values), list(taken))
+        if not is_wrong.any():
+            return
+        holds = f"{raw.values[is_wrong][0]!r} in row {raw.row(is_wrong)}"
+    raise ValueError(
+        f"{raw.where} held {held} in fit (dtype {column.dtype}), but now holds {holds} (dtype {raw.native_dtype}); "
+        f"{advice}."
+    )
+
+
+def taken_for(column):
+    """What a later table may hold in place of what `fit` has seen in a column, as a set."""
+    if column.kind != CATEGORICAL and not column.clock:
+        return TAKEN[NUMBERS] | {column.content}  # which were asked to stand for numbers
+    if column.content == OBJECTS:
+        return {*TAKEN, OBJECTS}
+    # Among objects, those of another type are unknown categories.
+    return TAKEN[column.content] | ({OBJECTS} if column.kind == CATEGORICAL else set())
