@@ -1,6 +1,5 @@
 """Bayesian blocks: the best partition of cells of the line into blocks of constant density (Scargle et al., 2013)."""
 
-
 import numpy as np
 
 # Samples of similar length are partitioned together; so many numbers of a matrix fit into the processor's cache.
