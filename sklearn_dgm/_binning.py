@@ -1,10 +1,13 @@
 """Axes of a histogram's grid, and the rules that choose bin edges from data."""
 
 import math
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import gammaln
+
+from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
 
 NUMPY_RULES = {"auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt"}
 RULES = NUMPY_RULES | {"blocks", "knuth", "quantiles"}
@@ -13,6 +16,15 @@ RULES = NUMPY_RULES | {"blocks", "knuth", "quantiles"}
 MAX_BLOCK_VALUES = 10_000
 MAX_KNUTH_BINS = 1000
 MAX_RULE_BINS = 2**24
+
+
+@contextmanager
+def naming(column):
+    """Let the messages of errors say which column they are about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{column.where}: {error}.") from error
 
 
 def _range_of(low, high):
@@ -77,7 +89,7 @@ def knuth_edges(x, sample_weight=None):
     return np.linspace(low, high, max(fine, key=log_posterior) + 1)
 
 
-def block_edges(x, sample_weight=None, false_alarm=0.05, max_values=MAX_BLOCK_VALUES):
+def block_edges(x, sample_weight=None):
     """Bins of unequal width from Bayesian blocks (Scargle et al., 2013).
 
     The partition of the line into blocks of constant density that has the highest fitness, found by dynamic programming
@@ -89,10 +101,6 @@ def block_edges(x, sample_weight=None, false_alarm=0.05, max_values=MAX_BLOCK_VA
         Values.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights; one of 2 counts as the value twice.
-    false_alarm : float, default=0.05
-        Probability of an edge where the density does not change.
-    max_values : int, default=10,000
-        Distinct values at most among which edges are looked for; of more, neighbours are taken together.
 
     Returns
     -------
@@ -104,33 +112,19 @@ def block_edges(x, sample_weight=None, false_alarm=0.05, max_values=MAX_BLOCK_VA
     .. [1] J. D. Scargle et al., "Studies in Astronomical Time Series Analysis. VI. Bayesian Block Representations",
        The Astrophysical Journal 764 (2013), https://arxiv.org/abs/1207.5578
     """
-    values, inverse = np.unique(x, return_inverse=True)
-    counts = np.bincount(inverse, weights=sample_weight)
+    return best_partitions([_block_cells(x, sample_weight)])[0]
+
+
+def _block_cells(x, sample_weight):
+    """The cells that blocks consist of; those of a single value stand apart from it, as equal bins do."""
+    values, counts = distinct_numbers(x, sample_weight)
+    low, high = _range_of(values[0], values[-1])
     if len(values) == 1:
-        return np.array(_range_of(values[0], values[0]))
-    _range_of(values[0], values[-1])  # raises if they lie too far apart
-    edges = np.concatenate([values[:1], values[:-1] / 2 + values[1:] / 2, values[-1:]])
-    if not (np.diff(edges) > 0).all():
+        return np.array([low, high]), counts
+    ((edges, of_cells),) = cells_between(values, counts, [(0, len(values))])
+    if len(of_cells) < len(values):
         raise ValueError("bins='blocks' finds values that are too close together for float64")
-    if len(counts) > max_values:
-        first = np.arange(max_values) * len(counts) // max_values
-        counts = np.add.reduceat(counts, first)
-        edges = np.append(edges[first], edges[-1])
-    total = counts.sum()
-    penalty = 4 - math.log(73.53 * false_alarm * total**-0.478)
-    # best[k] is the fitness of the best partition of the first k cells, last[k] where its last block begins.
-    best, last = np.zeros(len(counts) + 1), np.zeros(len(counts), dtype=int)
-    for k in range(len(counts)):
-        width = edges[k + 1] - edges[: k + 1]
-        inside = np.cumsum(counts[k::-1])[::-1]
-        fitness = best[: k + 1] + inside * np.log(inside / width) - penalty
-        last[k] = np.argmax(fitness)
-        best[k + 1] = fitness[last[k]]
-    chosen, k = [len(counts)], len(counts)
-    while k > 0:
-        k = last[k - 1]
-        chosen.append(k)
-    return edges[chosen[::-1]]
+    return merged_cells(edges, of_cells, MAX_BLOCK_VALUES)
 
 
 def quantile_edges(x, sample_weight=None):
@@ -148,16 +142,26 @@ def quantile_edges(x, sample_weight=None):
     edges : ndarray of shape (n_bins + 1,)
         Bin edges, midway between neighbouring values but for the outer two.
     """
-    values, inverse = np.unique(x, return_inverse=True)
+    values, counts = distinct_numbers(x, sample_weight)
+    low, high = _range_of(values[0], values[-1])
     if len(values) == 1:
-        return np.array(_range_of(values[0], values[0]))
-    _range_of(values[0], values[-1])  # raises if they lie too far apart
-    share = np.cumsum(np.bincount(inverse, weights=sample_weight))
+        return np.array([low, high])
+    share = np.cumsum(counts)
     n_bins = max(round(np.cbrt(share[-1])), 1)
     last = np.searchsorted(share, share[-1] * np.arange(1, n_bins) / n_bins)
-    last = np.unique(last[last < len(values) - 1])
+    last = last[last < len(values) - 1]
     between = values[last] / 2 + values[last + 1] / 2
-    return np.unique(np.concatenate([values[:1], between, values[-1:]]))
+    edges = np.concatenate([values[:1], between, values[-1:]])
+    return edges[np.append(True, edges[1:] > edges[:-1])]
+
+
+def distinct_numbers(x, sample_weight=None):
+    """Distinct values, increasing, and the sum of the weights (or the number) of each."""
+    order = np.argsort(x)
+    x = x[order]
+    (first,) = np.nonzero(np.append(True, x[1:] != x[:-1])[: len(x)])
+    weight = np.ones(len(x)) if sample_weight is None else sample_weight[order]
+    return x[first], np.add.reduceat(weight, first) if len(x) else weight
 
 
 def _check_number_of_bins(x, low, high, rule):
@@ -261,6 +265,44 @@ def bin_edges(x, low, high, bins, sample_weight=None):
         edges = _given_edges(bins)
     if not (np.diff(edges) > 0).all():
         raise ValueError(f"bins={bins!r} gives bins that are too narrow for float64")
+    return edges
+
+
+def edges_by_column(columns, numbers, bins):
+    """Edges of the bins of several columns; see :func:`bin_edges`.
+
+    Bayesian blocks of all columns are found at once.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of the columns.
+    numbers : list of (x, low, high, sample_weight)
+        For each column its values, the smallest and the largest of them, and their weights or None.
+    bins : list of {int, str, array-like}
+        The entry of each column.
+
+    Returns
+    -------
+    edges : list of ndarray
+        For each column.
+
+    Raises
+    ------
+    ValueError
+        As that of :func:`bin_edges`; the message names the column.
+    """
+    edges, cells = [None] * len(columns), {}
+    for j, (column, (x, low, high, weight), of_column) in enumerate(
+        zip(columns, numbers, bins, strict=True)
+    ):
+        with naming(column):
+            if isinstance(of_column, str) and of_column == "blocks":
+                cells[j] = _block_cells(x, weight)
+            else:
+                edges[j] = bin_edges(x, low, high, of_column, weight)
+    for j, blocks in zip(cells, best_partitions(list(cells.values())), strict=True):
+        edges[j] = blocks
     return edges
 
 

@@ -241,8 +241,9 @@ def location_and_scale(x, sample_weight):
     # A power of two, so that the division rounds nothing.
     unit = 2.0 ** np.floor(np.log2(unit))
     u = x / unit
-    location = np.average(u, weights=sample_weight)
-    scale = np.sqrt(np.average((u - location) ** 2, weights=sample_weight))
+    total = sample_weight.sum()
+    location = (u * sample_weight).sum() / total
+    scale = np.sqrt(((u - location) ** 2 * sample_weight).sum() / total)
     if scale <= 10 * np.finfo(np.float64).eps:
         scale = 1.0
     return float(location * unit), float(scale * unit)

@@ -101,6 +101,12 @@ class Rows:
         return *np.unique(x[~np.isnan(x)], return_counts=True), repeats
 
 
+def has_ties(x):
+    """Whether a number stands in two rows."""
+    x = np.sort(x)
+    return bool((x[1:] == x[:-1]).any())
+
+
 def find_ties(values, counts, repeats=1.0):
     """Whether a column is rounded, or has single values that hold mass.
 

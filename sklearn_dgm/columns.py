@@ -33,7 +33,7 @@ from sklearn_dgm._frames import (
     stacked,
     template_of,
 )
-from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties
+from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties, has_ties
 
 __all__ = [
     "CATEGORICAL",
@@ -356,14 +356,23 @@ class ColumnSchema:
         if len(rows) < MIN_ROWS:
             return
         rows = rows[:: -(-len(rows) // MAX_ROWS)]
-        same = Rows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
-        for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True)):
-            if column.kind == CONTINUOUS and j not in chosen:
-                grid, atoms = find_ties(*same.counts(x[rows], j))
-                if grid is not None:
-                    self.columns_[j] = column.with_grid(grid)
-                elif atoms is not None:
-                    self.columns_[j] = column.with_atoms(atoms, x, weight)
+        candidates = [
+            j
+            for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True))
+            if column.kind == CONTINUOUS and j not in chosen and has_ties(x[rows])
+        ]
+        same = (
+            Rows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
+            if candidates
+            else None
+        )
+        for j in candidates:
+            column, x = self.columns_[j], numbers[j]
+            grid, atoms = find_ties(*same.counts(x[rows], j))
+            if grid is not None:
+                self.columns_[j] = column.with_grid(grid)
+            elif atoms is not None:
+                self.columns_[j] = column.with_atoms(atoms, x, weight)
 
     def check_alike(self, schema, X):
         """Make sure that a fitted schema can stand in for this one.

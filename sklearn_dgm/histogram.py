@@ -10,7 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._binning import EdgeAxis, LevelAxis, bin_edges, bins_by_column
+from sklearn_dgm._binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
 from sklearn_dgm._cell_tree import CellTree
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
@@ -235,14 +235,26 @@ class HistogramDensity(BaseDensity):
         takes = [column.kind == CONTINUOUS for column in columns]
         return bins_by_column(self.bins, [column.label for column in columns], takes, 10)
 
-    def _axis(self, column, bins, z, sample_weight):
-        if column.kind == CONTINUOUS:
-            if bins is None:
-                raise ValueError(f"bins is None for {column.where}, which is continuous.")
-            try:
-                return EdgeAxis(bin_edges(z, column.low, column.high, bins, sample_weight))
-            except ValueError as error:
-                raise ValueError(f"{column.where}: {error}.") from error
+    def _axes(self, Z, sample_weight):
+        columns, bins = self.schema_.columns_, self._bins_by_column()
+        axes = [
+            None if column.kind == CONTINUOUS else self._level_axis(column, of_column)
+            for column, of_column in zip(columns, bins, strict=True)
+        ]
+        continuous = [j for j, axis in enumerate(axes) if axis is None]
+        for j in continuous:
+            if bins[j] is None:
+                raise ValueError(f"bins is None for {columns[j].where}, which is continuous.")
+        edges = edges_by_column(
+            [columns[j] for j in continuous],
+            [(Z[:, j], columns[j].low, columns[j].high, sample_weight) for j in continuous],
+            [bins[j] for j in continuous],
+        )
+        for j, of_column in zip(continuous, edges, strict=True):
+            axes[j] = EdgeAxis(of_column)
+        return axes
+
+    def _level_axis(self, column, bins):
         if column.kind == CATEGORICAL:
             if bins is not None:
                 raise ValueError(f"{column.where} is categorical and takes no bins, got {bins!r}.")
@@ -257,14 +269,7 @@ class HistogramDensity(BaseDensity):
         return LevelAxis(bins.start, len(bins))
 
     def _fit(self, Z, sample_weight):
-        self._grid = _Grid(
-            [
-                self._axis(column, bins, z, sample_weight)
-                for column, bins, z in zip(
-                    self.schema_.columns_, self._bins_by_column(), Z.T, strict=True
-                )
-            ]
-        )
+        self._grid = _Grid(self._axes(Z, sample_weight))
         self.edges_ = [getattr(axis, "edges", None) for axis in self._grid.axes]
         self.n_cells_ = self._grid.n_cells
         self._set_counts(*self._count(Z, sample_weight))

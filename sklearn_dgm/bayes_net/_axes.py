@@ -1,13 +1,16 @@
 """Columns as a finite number of cells: what a table counts, and where in its cell a value lies."""
 
 import math
+from itertools import pairwise
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_dgm._binning import bin_edges, bins_by_column, block_edges
+from sklearn_dgm._binning import bins_by_column, distinct_numbers, edges_by_column, naming
+from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
 from sklearn_dgm._column import codes as codes_of
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, Column
 
 # Whole numbers of so few values have a cell each.
 MAX_LEVELS = 20
@@ -43,39 +46,106 @@ def axes_of(columns, Z, sample_weight, bins):
     """
     takes = [column.kind != CATEGORICAL for column in columns]
     each = bins_by_column(bins, [column.label for column in columns], takes, "quantiles")
-    axes = []
-    for column, of_column, z in zip(columns, each, Z.T, strict=True):
-        observed = ~np.isnan(z)
-        try:
-            axes.append(_axis(column, of_column, z[observed], sample_weight[observed]))
-        except ValueError as error:
-            raise ValueError(f"{column.where}: {error}.") from error
+    axes, numeric = [], []
+    for j, (column, of_column) in enumerate(zip(columns, each, strict=True)):
+        with naming(column):
+            if column.kind == CATEGORICAL:
+                axes.append(_category_axis(column, of_column))
+            else:
+                axes.append(None)
+                numeric.append((j, _Numbers.of(column, of_column, Z[:, j], sample_weight)))
+    numbers = [of_column for _, of_column in numeric]
+    edges = _edges(numbers)
+    for (j, n), its_edges, inner in zip(numeric, edges, _inner_edges(numbers, edges), strict=True):
+        atoms = n.column.encoded_atoms
+        axes[j] = NumberAxis(its_edges, inner, n.z, n.weight, n.whole, atoms)
     return axes
 
 
-def _axis(column, bins, z, weight):
-    if column.kind == CATEGORICAL:
-        if bins is not None:
-            raise ValueError(f"it is categorical and takes no bins, got {bins!r}")
-        return CategoryAxis(len(column.categories), column.unknown_share)
-    whole, atoms = column.kind in (INTEGER, ROUNDED), column.encoded_atoms
-    low, high = column.encoded(np.array([column.low, column.high]))
-    beside = ~np.isin(z, atoms)
-    if not whole:
-        z, weight = z[beside], weight[beside]
-        # All values may be atoms.
-        low, high, bins = (z.min(), z.max(), bins) if len(z) else (low, high, 1)
-    is_given = not isinstance(bins, Integral | str | None)
-    if is_given:
-        bins = _numbers_of(bins, column.clock) if column.clock else bins
-        edges = (bin_edges(z, low, high, bins) - column.location) / column.scale
-    else:
-        edges = bin_edges(z, low, high, bins, weight)
-    if whole and not is_given and high - low < MAX_LEVELS:
-        edges = np.arange(low, high + 2) - 0.5
-    elif whole:
-        edges = _between(edges)
-    return NumberAxis(edges, z, weight, whole, atoms)
+def _category_axis(column, bins):
+    if bins is not None:
+        raise ValueError(f"it is categorical and takes no bins, got {bins!r}")
+    return CategoryAxis(len(column.categories), column.unknown_share)
+
+
+class _Numbers(NamedTuple):
+    """What the cells of a column of numbers are made from: its observed values beside atoms, and its bins."""
+
+    column: Column
+    z: np.ndarray
+    weight: np.ndarray
+    low: float
+    high: float
+    bins: Any
+    is_given: bool
+
+    @classmethod
+    def of(cls, column, bins, z, weight):
+        counted = ~np.isnan(z)
+        if column.atoms is not None:
+            counted &= ~np.isin(z, column.encoded_atoms)
+        z, weight = z[counted], weight[counted]
+        low, high = column.encoded(np.array([column.low, column.high]))
+        if column.kind not in (INTEGER, ROUNDED):
+            # All values may be atoms.
+            low, high, bins = (z.min(), z.max(), bins) if len(z) else (low, high, 1)
+        is_given = not isinstance(bins, Integral | str | None)
+        if is_given and column.clock:
+            bins = _numbers_of(bins, column.clock)
+        return cls(column, z, weight, low, high, bins, is_given)
+
+    @property
+    def whole(self):
+        return self.column.kind in (INTEGER, ROUNDED)
+
+
+def _edges(numbers):
+    """Edges of the bins of each column."""
+    asked = [(n.z, n.low, n.high, None if n.is_given else n.weight) for n in numbers]
+    edges = edges_by_column([n.column for n in numbers], asked, [n.bins for n in numbers])
+    for j, n in enumerate(numbers):
+        if n.is_given:
+            edges[j] = (edges[j] - n.column.location) / n.column.scale
+        if n.whole and not n.is_given and n.high - n.low < MAX_LEVELS:
+            edges[j] = np.arange(n.low, n.high + 2) - 0.5
+        elif n.whole:
+            with naming(n.column):
+                edges[j] = _between(edges[j])
+    return edges
+
+
+def _inner_edges(numbers, edges):
+    """Where the density changes within the bins of each column, as Bayesian blocks of all of them at once find it."""
+    samples, bins = [], []
+    for n, its_edges in zip(numbers, edges, strict=True):
+        found = _cells_by_bin(its_edges, n.z, n.weight)
+        samples.extend(cells for _, cells in found)
+        bins.append([i for i, _ in found])
+    blocks, inner = iter(best_partitions(samples)), []
+    for n, its_edges, occupied in zip(numbers, edges, bins, strict=True):
+        of_bins = [next(blocks)[1:-1] for _ in occupied]
+        bin_of = [i for i, of_bin in zip(occupied, of_bins, strict=True) for _ in of_bin]
+        if not bin_of:
+            inner.append(np.empty(0))
+            continue
+        bin_of = np.array(bin_of)
+        found = np.concatenate(of_bins)
+        found = np.ceil(found) - 0.5 if n.whole else found
+        is_within = (found > its_edges[bin_of]) & (found < its_edges[bin_of + 1])
+        inner.append(np.unique(found[is_within]) if n.whole else found[is_within])
+    return inner
+
+
+def _cells_by_bin(edges, z, weight):
+    """Bins that hold several values, each with the cells among which edges of pieces are looked for."""
+    values, counts = distinct_numbers(z, weight)
+    bounds = [0, *np.searchsorted(values, edges[1:-1]).tolist(), len(values)]
+    parts = [(i, a, b) for i, (a, b) in enumerate(pairwise(bounds)) if b - a > 1]
+    cells = cells_between(values, counts, [(a, b) for _, a, b in parts])
+    return [
+        (i, merged_cells(*of_bin, MAX_PIECE_VALUES))
+        for (i, _, _), of_bin in zip(parts, cells, strict=True)
+    ]
 
 
 def _numbers_of(edges, clock):
@@ -220,6 +290,8 @@ class NumberAxis:
     ----------
     edges : ndarray of shape (n_bins + 1,)
         Edges of the bins, increasing.
+    inner : ndarray of shape (n_inner,)
+        Edges of pieces within the bins, increasing.
     z : ndarray of shape (n,)
         Encoded values, which say what the bins look like inside.
     weight : ndarray of shape (n,)
@@ -230,22 +302,24 @@ class NumberAxis:
         Single values that hold mass.
     """
 
-    def __init__(self, edges, z, weight, whole, atoms):
+    def __init__(self, edges, inner, z, weight, whole, atoms):
         self.edges, self.whole, self.atoms = edges, whole, atoms
-        code = np.searchsorted(edges[1:-1], z, side="right")
-        pieces = [
-            _pieces(edges[i : i + 2], z[code == i], weight[code == i], whole)
-            for i in range(len(edges) - 1)
-        ]
-        self._piece_edges = np.concatenate([*(lower for lower, _ in pieces), edges[-1:]])
-        self._bin_of_piece = np.repeat(np.arange(len(pieces)), [len(lower) for lower, _ in pieces])
-        self._shares = np.concatenate([shares for _, shares in pieces])
+        lower = np.sort(np.concatenate([edges[:-1], inner]))
+        self._piece_edges = np.append(lower, edges[-1])
         self._widths = np.diff(self._piece_edges)
-        first, last = code == 0, code == len(edges) - 2
+        first_pieces = np.searchsorted(lower, edges[:-1])
+        self._bin_of_piece = np.searchsorted(first_pieces, np.arange(len(lower)), side="right") - 1
+        piece = np.searchsorted(lower[1:], z, side="right")
+        counts = np.bincount(piece, weight, len(lower))
+        in_bin = np.add.reduceat(counts, first_pieces)[self._bin_of_piece]
+        of_bin = np.diff(edges)[self._bin_of_piece]
+        self._shares = (counts + PIECE_ROWS * self._widths / of_bin) / (in_bin + PIECE_ROWS)
+        bins = self._bin_of_piece[piece]
+        first, last = bins == 0, bins == len(edges) - 2
         self._lower = _tail(edges[0] - z[first], weight[first], self._widths[0])
         self._upper = _tail(z[last] - edges[-1], weight[last], self._widths[-1])
         beyond = np.where(self._bin_of_piece == 0, self._lower[0], 0.0)
-        beyond[self._bin_of_piece == len(pieces) - 1] += self._upper[0]
+        beyond[self._bin_of_piece == len(edges) - 2] += self._upper[0]
         self._log_density = np.log1p(-beyond) + np.log(self._shares / self._widths)
 
     @property
@@ -361,17 +435,6 @@ def _sums_before(p):
     return np.cumsum(np.pad(p, ((0, 0), (1, 0))), axis=1)
 
 
-def _pieces(edges, z, weight, whole):
-    """Lower edges of the pieces of a bin, and the shares of its mass that these hold."""
-    inner = block_edges(z, weight, max_values=MAX_PIECE_VALUES)[1:-1] if len(z) else np.empty(0)
-    inner = np.unique(np.ceil(inner) - 0.5 if whole else inner)
-    inner = inner[(inner > edges[0]) & (inner < edges[1])]
-    counts = np.bincount(np.searchsorted(inner, z, side="right"), weight, len(inner) + 1)
-    widths = np.diff(np.concatenate([edges[:1], inner, edges[1:]]))
-    shares = (counts + PIECE_ROWS * widths / widths.sum()) / (counts.sum() + PIECE_ROWS)
-    return np.append(edges[0], inner), shares
-
-
 def _tail(beyond, weight, width):
     """Share of an outer bin that lies beyond its edge, and how far it reaches there on average.
 
@@ -380,7 +443,8 @@ def _tail(beyond, weight, width):
     total = weight.sum()
     # In a single bin, the two shares are less than one together.
     share = (weight[beyond > 0].sum() + 1) / (total + 3)
-    distance, weight = beyond[beyond > -width] + width, weight[beyond > -width]
+    in_piece = beyond > -width
+    distance, weight = beyond[in_piece] + width, weight[in_piece]
     return float(share), float((weight @ distance + width) / (weight.sum() + 1))
 
 

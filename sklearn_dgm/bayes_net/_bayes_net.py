@@ -18,14 +18,15 @@ from sklearn_dgm.base import check_generator
 from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
 from sklearn_dgm.bayes_net._export import to_pgmpy
 from sklearn_dgm.bayes_net._inference import Inference
-from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_forest, search
-from sklearn_dgm.bayes_net._tables import (
-    Table,
+from sklearn_dgm.bayes_net._pairs import (
+    MAX_PAIRS,
+    PairCounter,
+    blocks_of,
     check_number_of_pairs,
-    edge_strength,
     mutual_information,
-    pair_counts,
 )
+from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_forest, search
+from sklearn_dgm.bayes_net._tables import Table, edge_strength
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.completion import Completions, fixed_uniforms, n_outcomes
@@ -290,8 +291,9 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         adjacency = np.zeros((len(labels), len(labels)), dtype=bool)
         n_levels = np.array([axis.n_levels for axis in self._axes])
         if self.structure == "chow-liu":
-            check_number_of_pairs(self.schema_.columns_, n_levels)
-            information = mutual_information(pair_counts(codes, n_levels, weight), n_levels)
+            check_number_of_pairs(self.schema_.columns_, n_levels, most=2 * MAX_PAIRS)
+            counter = PairCounter(codes, n_levels, weight)
+            information = mutual_information(map(counter.counts, blocks_of(n_levels)), n_levels)
             parents = maximum_spanning_forest(information)
             (children,) = np.nonzero(parents >= 0)
             adjacency[parents[children], children] = True

@@ -8,8 +8,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm.bayes_net._one_dependence import OneDependenceClassifier
+from sklearn_dgm.bayes_net._pairs import MAX_PAIRS, blocks_of, mutual_information, starts_of
 from sklearn_dgm.bayes_net._structure import maximum_spanning_forest
-from sklearn_dgm.bayes_net._tables import mutual_information
 
 
 class NaiveBayesClassifier(OneDependenceClassifier):
@@ -132,6 +132,8 @@ class TreeAugmentedNaiveBayesClassifier(OneDependenceClassifier):
     (2, 4)
     """
 
+    _max_pairs = 2 * MAX_PAIRS  # each is held once
+
     def _forests(self):
         """The maximum spanning tree of the mutual information given the class."""
         share = self._counts.classes / self._counts.classes.sum()
@@ -237,3 +239,21 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
         parents = np.tile(np.arange(d)[:, None], d)
         np.fill_diagonal(parents, -1)
         return parents
+
+    def _lay_out_tables(self):
+        """The tables of all columns given each other one."""
+        starts = starts_of(self._n_levels)
+        n_classes, n_cells, d = len(self.classes_), starts[-1], self.n_features_in_
+        tables = np.empty((n_classes, n_cells + n_cells**2))
+        tables[:, :n_cells] = self._log_cells
+        pairs = tables[:, n_cells:].reshape(n_classes, n_cells, n_cells)
+        for block, counts in zip(blocks_of(self._n_levels), self._counts.pairs, strict=True):
+            own, later = (
+                slice(starts[block.start], starts[block.stop]),
+                slice(starts[block.start], None),
+            )
+            pairs[:, later, own] = self._log_given(np.swapaxes(counts, 1, 2), later, own)
+            pairs[:, own, later] = self._log_given(counts, own, later)
+        first = n_cells + n_cells * starts[:-1, None] + starts[:-1]
+        np.fill_diagonal(first, starts[:-1])
+        return tables, first, n_cells * (1 - np.eye(d, dtype=np.intp))

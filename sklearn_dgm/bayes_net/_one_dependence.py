@@ -20,13 +20,15 @@ from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.bayes_net._axes import axes_of
-from sklearn_dgm.bayes_net._tables import (
+from sklearn_dgm.bayes_net._pairs import (
+    MAX_PAIRS,
+    PairCounter,
+    blocks_of,
     check_number_of_pairs,
-    choose,
-    pair_counts,
-    smoothed,
+    compact,
     starts_of,
 )
+from sklearn_dgm.bayes_net._tables import choose, smoothed
 
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
 # Friedman, Geiger and Goldszmidt.
@@ -41,6 +43,10 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
 
     A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an array
     of shape (n_graphs, n_features). The joint density of row and class is the mean of those of the graphs.
+
+    All tables stand behind each other in `_log_tables`, of shape (n_classes, n_entries): first those of the columns given
+    the class alone, then those given another parent, too. In graph g, cell k of column j with parent cell m is entry
+    ``_starts[g, j] + m * _strides[g, j] + k``; the stride of a root is 0.
     """
 
     _parameter_constraints: dict = {
@@ -54,6 +60,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
     _takes_missing = True
     _detect_ties = True
     _counts_pairs = True
+    _max_pairs = MAX_PAIRS
     _min_frequency = 0
 
     def __init__(
@@ -171,7 +178,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
             self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
             if self._counts_pairs:
                 columns = self.schema_.columns_
-                check_number_of_pairs(columns, self._n_levels, len(self.classes_))
+                check_number_of_pairs(columns, self._n_levels, len(self.classes_), self._max_pairs)
         codes = self._codes(Z)[0]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
         known = self._count(codes, of_class)
@@ -215,17 +222,25 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         """Count cells, given how much each row belongs to each class."""
         n_levels, starts = self._n_levels, starts_of(self._n_levels)
         cells = np.zeros((of_class.shape[1], starts[-1]))
-        pairs = np.zeros((*cells.shape, starts[-1])) if self._counts_pairs else np.zeros(())
         for c, weight in enumerate(of_class.T):
-            rows = weight > 0
-            if self._counts_pairs and rows.any():
-                pairs[c] = pair_counts(codes[rows], n_levels, weight[rows])
             for j, code in enumerate(codes.T):
-                seen = rows & (code >= 0)
+                seen = (weight > 0) & (code >= 0)
                 cells[c, starts[j] : starts[j + 1]] = np.bincount(
                     code[seen], weight[seen], n_levels[j]
                 )
+        pairs = self._count_pairs(codes, of_class) if self._counts_pairs else []
         return Counts(of_class.sum(axis=0), cells, pairs)
+
+    def _count_pairs(self, codes, of_class):
+        """Count pairs of cells in each class, block by block."""
+        counters = [
+            PairCounter(codes[weight > 0], self._n_levels, weight[weight > 0])
+            for weight in of_class.T
+        ]
+        return [
+            compact(np.stack([counter.counts(block) for counter in counters]))
+            for block in blocks_of(self._n_levels)
+        ]
 
     def _set_counts(self, counts):
         """Take over counts, and what queries need of them."""
@@ -233,21 +248,52 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         self.class_count_ = counts.classes
         self.class_log_prior_ = smoothed(counts.classes, self.alpha)
         self._log_cells = self._per_column(counts.cells)
-        if self._counts_pairs:
-            prior = PRIOR_ROWS * np.exp(self._log_cells)[:, None]
-            with np.errstate(divide="ignore"):
-                pairs = np.log(
-                    (counts.pairs + prior) / (self._over_columns(counts.pairs) + PRIOR_ROWS)
-                )
-            # A cell of the parent that is too rare says nothing beyond the class.
-            is_rare = counts.cells.sum(axis=0) < self._min_frequency
-            self._log_pairs = np.where(is_rare[:, None], self._log_cells[:, None], pairs)
         self._parents = self._forests()
+        self._log_tables, self._starts, self._strides = self._lay_out_tables()
 
-    def _over_columns(self, counts):
-        """Sums over the cells of each column, on the last axis, for each of its cells again."""
-        starts = starts_of(self._n_levels)[:-1]
-        return np.repeat(np.add.reduceat(counts, starts, axis=-1), self._n_levels, axis=-1)
+    def _lay_out_tables(self):
+        """The tables of a single graph, and where they stand."""
+        (parents,), n_levels, starts = self._parents, self._n_levels, starts_of(self._n_levels)
+        tables, first, strides = [self._log_cells], starts[:-1].copy(), np.zeros_like(starts[:-1])
+        size = starts[-1]
+        for j in np.flatnonzero(parents >= 0):
+            i = parents[j]
+            rows, own = slice(starts[i], starts[i + 1]), slice(starts[j], starts[j + 1])
+            table = self._log_given(self._pairs_of(i, j), rows, own)
+            tables.append(table.reshape(len(table), -1))
+            first[j], strides[j] = size, n_levels[j]
+            size += tables[-1].shape[1]
+        return np.concatenate(tables, axis=1), first[None], strides[None]
+
+    def _pairs_of(self, i, j):
+        """Counts of the cells of two columns, of shape (n_classes, cells of i, cells of j)."""
+        starts = starts_of(self._n_levels)
+        for block, pairs in zip(blocks_of(self._n_levels), self._counts.pairs, strict=True):
+            if min(i, j) < block.stop:
+                one, other = (
+                    slice(*(starts[k : k + 2] - starts[block.start]))
+                    for k in (min(i, j), max(i, j))
+                )
+                counts = pairs[:, one, other]
+                return counts if i < j else np.swapaxes(counts, 1, 2)
+        raise IndexError(j)
+
+    def _log_given(self, counts, parents, children):
+        """Log-probabilities of cells given those of another column and the class.
+
+        `parents` and `children` say which cells the counts, of shape (n_classes, n_parents, n_children), are of; those of
+        the children make up whole columns.
+        """
+        alone = self._log_cells[:, None, children]
+        column = np.repeat(np.arange(len(self._n_levels)), self._n_levels)[children]
+        first = np.flatnonzero(np.diff(column, prepend=-1))
+        sums = np.add.reduceat(counts, first, axis=-1, dtype=np.float64)
+        sums = np.repeat(sums, np.diff(np.append(first, len(column))), axis=-1)
+        with np.errstate(divide="ignore"):
+            given = np.log((counts + PRIOR_ROWS * np.exp(alone)) / (sums + PRIOR_ROWS))
+        # A cell of the parent that is too rare says nothing beyond the class.
+        is_rare = self._counts.cells[:, parents].sum(axis=0) < self._min_frequency
+        return np.where(is_rare[:, None], alone, given)
 
     def _per_column(self, counts):
         """Smoothed log-probabilities within each column, on the last axis."""
@@ -266,24 +312,22 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
             (rows,) = np.nonzero(chosen)
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
-                log_p = np.stack([of_rows(parents, codes[part]) for parents in self._parents])
+                log_p = np.stack([of_rows(g, codes[part]) for g in range(len(self._parents))])
                 result[part] = logsumexp(log_p, axis=0).T - np.log(len(log_p))
         return result + self.class_log_prior_
 
-    def _of_complete(self, parents, codes):
+    def _of_complete(self, graph, codes):
         """Log-probability of complete rows in each class under one graph, of shape (n_classes, n)."""
-        cells = codes + starts_of(self._n_levels)[:-1]
-        alone = parents < 0
-        log_p = self._log_cells[:, cells[:, alone]].sum(axis=2)
-        if not alone.all():
-            log_p += self._log_pairs[:, cells[:, parents[~alone]], cells[:, ~alone]].sum(axis=2)
-        return log_p
+        of_parents = self._strides[graph] * codes[:, self._parents[graph]]
+        entries = self._starts[graph] + of_parents + codes
+        return self._log_tables[:, entries].sum(axis=2)
 
-    def _of_incomplete(self, parents, codes):
+    def _of_incomplete(self, graph, codes):
         """The same of rows with missing cells, which are summed out from the leaves to the roots."""
+        parents = self._parents[graph]
         total, incoming = np.zeros((len(self.classes_), len(codes))), {}
         for j in reversed(_roots_first(parents)):
-            table, code, below = self._table(j, parents[j]), codes[:, j], incoming.get(j)
+            table, code, below = self._table(graph, j), codes[:, j], incoming.get(j)
             message = np.zeros((len(total), len(codes), table.shape[1]))
             (seen,), (unseen,) = np.nonzero(code >= 0), np.nonzero(code < 0)
             message[:, seen] = np.moveaxis(table[:, :, code[seen]], 1, 2)
@@ -300,13 +344,12 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
                 incoming[parents[j]] = incoming.get(parents[j], 0) + message
         return total
 
-    def _table(self, j, parent):
+    def _table(self, graph, j):
         """Log-probabilities of a column given its other parent, of shape (n_classes, cells of the parent or 1, cells)."""
-        starts = starts_of(self._n_levels)
-        own = slice(starts[j], starts[j + 1])
-        if parent < 0:
-            return self._log_cells[:, None, own]
-        return self._log_pairs[:, starts[parent] : starts[parent + 1], own]
+        n_levels, parent = self._n_levels, self._parents[graph, j]
+        rows = np.arange(n_levels[parent] if parent >= 0 else 1)[:, None]
+        entries = self._starts[graph, j] + rows * self._strides[graph, j] + np.arange(n_levels[j])
+        return self._log_tables[:, entries]
 
     def predict_joint_log_proba(self, X):
         """Log-density of each row together with each class.
@@ -359,29 +402,20 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
 
     def _draw(self, n_samples, rng, y=None):
         place = self._places_to_draw(n_samples, y, rng)
-        return self._draw_given(
-            place, self._parents[rng.integers(len(self._parents), size=n_samples)], rng
-        )
-
-    def _draw_given(self, place, parents, rng):
-        """Rows of given classes, each with the other parents of its columns, of shape (n, n_features)."""
-        Z, codes = np.empty(parents.shape), np.full(parents.shape, -1)
-        starts, rows = starts_of(self._n_levels), np.arange(len(Z))
+        graph = rng.integers(len(self._parents), size=n_samples)
+        parents, codes = self._parents[graph], np.full((n_samples, self.n_features_in_), -1)
+        Z, rows = np.empty(codes.shape), np.arange(n_samples)
         # In the order of the first graph, or of a single one, its columns are known in one round.
         order = _roots_first(self._parents[0])
         while (codes < 0).any():
             for j in order:
-                parent = parents[:, j]
-                is_root, given = parent < 0, codes[rows, parent]
+                is_root, given = parents[:, j] < 0, codes[rows, parents[:, j]]
                 (ready,) = np.nonzero((codes[:, j] < 0) & (is_root | (given >= 0)))
-                own = slice(starts[j], starts[j + 1])
-                log_p = self._log_cells[place[ready], own]
-                has_parent = ~is_root[ready]
-                if has_parent.any():
-                    of = ready[has_parent]
-                    cell = starts[parent[of]] + given[of]
-                    log_p[has_parent] = self._log_pairs[place[of], cell, own]
                 if len(ready):
+                    of = graph[ready]
+                    first = self._starts[of, j] + self._strides[of, j] * given[ready]
+                    entries = first[:, None] + np.arange(self._n_levels[j])
+                    log_p = self._log_tables[place[ready, None], entries]
                     codes[ready, j], rest = choose(log_p, rng.random(len(ready)))
                     Z[ready, j] = self._axes[j].draw(codes[ready, j], rest)
         return Z
@@ -401,18 +435,20 @@ class Counts:
         Weight of the classes.
     cells : ndarray of shape (n_classes, n_cells)
         Weight of the cells; those of a column stand side by side.
-    pairs : ndarray of shape (n_classes, n_cells, n_cells) or ()
-        Weight of pairs of cells, where these are counted.
+    pairs : list of ndarray of shape (n_classes, n_cells_of_block, n_cells_from_block_on)
+        Weight of pairs of cells, for each block of columns; empty where these are not counted.
     """
 
     classes: np.ndarray
     cells: np.ndarray
-    pairs: np.ndarray
+    pairs: list
 
     def __add__(self, other):
-        return Counts(
-            self.classes + other.classes, self.cells + other.cells, self.pairs + other.pairs
-        )
+        pairs = [
+            compact(np.add(mine, its, dtype=np.float64))
+            for mine, its in zip(self.pairs, other.pairs, strict=True)
+        ]
+        return Counts(self.classes + other.classes, self.cells + other.cells, pairs)
 
 
 def _roots_first(parents):

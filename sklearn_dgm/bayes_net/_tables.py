@@ -1,13 +1,10 @@
 """Conditional distributions by smoothed counts."""
 
 import numpy as np
-from scipy import sparse
 from scipy.special import xlogy
 
 # Keys of joint cells are integers of 64 bits.
 MAX_CELLS = 2**62
-# Pairs of cells that are counted at most.
-MAX_PAIRS = 2**26
 
 
 def smoothed(counts, alpha):
@@ -200,117 +197,6 @@ def strides(n_levels):
             f"tables of {len(n_levels)} parents with {max(n_levels)} cells are too large"
         )
     return np.append(np.cumprod(n_levels[:0:-1], dtype=np.int64)[::-1], 1)[: len(n_levels)]
-
-
-def pair_counts(codes, n_levels, sample_weight):
-    """How often each two cells occur together.
-
-    Parameters
-    ----------
-    codes : ndarray of int of shape (n_samples, n_features)
-        Cells of the rows, -1 where missing.
-    n_levels : list of int
-        Cells of each column.
-    sample_weight : ndarray of shape (n_samples,)
-        Weights of the rows.
-
-    Returns
-    -------
-    counts : ndarray of shape (n_cells, n_cells)
-        The cells of a column stand side by side; on the diagonal is how often each occurs.
-    """
-    starts = starts_of(n_levels)
-    counted, all_seen = codes >= 0, (codes >= 0).all()
-    if all_seen:
-        # The commonest cell of each column is what the others leave, and need not be counted.
-        weights = (np.bincount(c, sample_weight, k) for c, k in zip(codes.T, n_levels, strict=True))
-        commonest = np.array([np.argmax(weight) for weight in weights])
-        counted = codes != commonest
-    rows, columns = np.nonzero(counted)
-    one_hot = sparse.csr_array(
-        (np.ones(len(rows)), (rows, codes[rows, columns] + starts[columns])),
-        shape=(len(codes), starts[-1]),
-    )
-    counts = (one_hot.multiply(sample_weight[:, None]).T.tocsr() @ one_hot).toarray()
-    return (
-        _with_commonest(counts, starts[:-1] + commonest, starts, sample_weight.sum())
-        if all_seen
-        else counts
-    )
-
-
-def _with_commonest(counts, commonest, starts, total):
-    """Fill in the counts of one cell of each column, which are what those of the others leave."""
-    own = counts.diagonal().copy()
-    own[commonest] = total - np.add.reduceat(own, starts[:-1])
-    counts[:, commonest] = own[:, None] - np.add.reduceat(counts, starts[:-1], axis=1)
-    counts[commonest] = 0.0
-    counts[commonest] = own - np.add.reduceat(counts, starts[:-1], axis=0)
-    return counts.clip(0.0)
-
-
-def check_number_of_pairs(columns, n_levels, n_tables=1):
-    """Refuse to count more pairs of cells than memory may hold.
-
-    Parameters
-    ----------
-    columns : list of Column
-        What the schema knows of the columns.
-    n_levels : list of int
-        Cells of each column.
-    n_tables : int
-        How often all pairs are counted.
-
-    Raises
-    ------
-    ValueError
-        If there are too many; the message names the column with most cells.
-    """
-    n_pairs = n_tables * float(sum(n_levels)) ** 2
-    if n_pairs > MAX_PAIRS:
-        largest = columns[int(np.argmax(n_levels))]
-        raise ValueError(
-            f"There are {n_pairs:.2g} pairs of cells to count, which is too many; {largest.where} has most of the cells "
-            f"({max(n_levels)}). Merge its categories, or leave it out."
-        )
-
-
-def starts_of(n_levels):
-    """Where the cells of each column start, and, last, how many there are."""
-    return np.concatenate([[0], np.cumsum(n_levels)])
-
-
-def mutual_information(pairs, n_levels):
-    """Mutual information of each two columns.
-
-    Parameters
-    ----------
-    pairs : ndarray of shape (..., n_cells, n_cells)
-        How often each two cells occur together.
-    n_levels : list of int
-        Cells of each column.
-
-    Returns
-    -------
-    information : ndarray of shape (..., n_features, n_features)
-        In nats, from the rows where both columns are observed; the diagonal has no meaning.
-    """
-    starts = starts_of(n_levels)[:-1]
-
-    def over_columns(x, axis):
-        return np.add.reduceat(x, starts, axis=axis)
-
-    def per_cell(x, axis):
-        return np.repeat(x, n_levels, axis=axis)
-
-    total = over_columns(over_columns(pairs, -1), -2)
-    # Of the rows in which the other column is observed, too.
-    one, other = over_columns(pairs, -1), over_columns(pairs, -2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        expected = per_cell(one, -1) * per_cell(other, -2) / per_cell(per_cell(total, -1), -2)
-        terms = np.where(pairs > 0, pairs * np.log(pairs / expected), 0.0)
-        information = over_columns(over_columns(terms, -1), -2) / total
-    return np.nan_to_num(information)
 
 
 def edge_strength(codes, n_levels, sample_weight, parent, child, others):

@@ -147,6 +147,28 @@ def test_a_bin_holds_pieces_of_what_lies_in_it():
     np.testing.assert_allclose(scores / scores[0], of_each[[0, 0, 1]] / of_each[0])
 
 
+@pytest.mark.parametrize("bins", [1, 3, "quantiles"])
+def test_a_table_of_many_columns_has_the_cells_of_each_alone(bins):
+    """Blocks of all bins of all columns are found at once."""
+    columns = [gamma(150, seed) for seed in range(5)]
+    columns += [gamma(150).round(1), atoms_and_more(150), np.geomspace(1, 1e6, 150)]
+    X = np.column_stack(columns)
+    X[::7, ::2] = np.nan
+    schema = ColumnSchema(missing=True, detect_ties=True).fit(X)
+    Z, probes = schema.encode(X)[0], np.linspace(-3, 3, 50)
+    for j, axis in enumerate(axes_of(schema.columns_, Z, np.ones(150), bins)):
+        _, alone, _ = fitted(X[:, j], bins)
+        for mine, its in zip(axis.encode(probes), alone.encode(probes), strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-12)
+
+
+def test_values_that_are_neighbours_in_floating_point_have_cells():
+    """Halfway between them is one of them."""
+    x = np.concatenate([[0.3, 0.1 + 0.2], gamma(60) + 1, [5e-324, 1e-323, 20.0]])
+    _, axis, z = fitted(x, 2)
+    assert np.isfinite(axis.encode(z)[1]).all()
+
+
 @pytest.mark.parametrize("n", [1, 97])
 def test_the_next_value_lies_beyond_the_others_as_it_would_by_chance(n):
     _, axis, z = fitted(gamma(n), 1)

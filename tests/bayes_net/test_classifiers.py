@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import tracemalloc
 import warnings
 from datetime import date
 
@@ -23,9 +24,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_dgm import (
     AveragedOneDependenceClassifier,
+    BayesianNetworkDensity,
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
 )
+from sklearn_dgm.bayes_net import _pairs
 
 NaiveBayes = NaiveBayesClassifier
 TAN, AODE = TreeAugmentedNaiveBayesClassifier, AveragedOneDependenceClassifier
@@ -153,7 +156,7 @@ def test_missing_cells_are_summed_out(classifier, alpha):
         kept = [tuple(row) for row in CELLS[:, ~np.array(hidden)].tolist()]
         expected = [complete[[k == row for k in kept]].sum(axis=0) for row in kept]
         np.testing.assert_allclose(np.exp(model.predict_joint_log_proba(rows)), expected)
-        # Rows do not depend on which rows stand beside them.
+        # Rows do not depend on which rows stand beside them, but for rounding.
         np.testing.assert_allclose(
             model.score_samples(np.concatenate([OBJECTS, rows]))[len(rows) + 3],
             model.score_samples(rows[3:4])[0],
@@ -393,6 +396,56 @@ def test_rows_in_parts_count_as_rows_at_once(classifier):
     places = X[["city"]].assign(size=np.nan, count=np.nan)
     scores = parts.score_samples(places)
     np.testing.assert_allclose(scores, whole.score_samples(places), atol=1e-12)
+
+
+@pytest.mark.parametrize("classifier", [TAN, AODE])
+def test_many_rows_in_parts_count_as_rows_at_once(classifier):
+    """Counts are held in as few bytes as they need; their sum needs more."""
+    rng = np.random.default_rng(0)
+    X, y = as_categories(rng.integers(0, 2, (900, 4))), rng.integers(0, 2, 900)
+    whole, parts = classifier().fit(X, y), classifier()
+    for start in range(0, 900, 300):
+        parts.partial_fit(X[start : start + 300], y[start : start + 300])
+    np.testing.assert_allclose(parts.predict_proba(X[:50]), whole.predict_proba(X[:50]))
+
+
+@pytest.mark.parametrize("classifier", [TAN, AODE])
+def test_pairs_are_counted_for_some_columns_at_a_time(classifier, monkeypatch):
+    X, y = mixed(120)
+    y = [label if i % 3 else -1 for i, label in enumerate(y)]
+    at_once = classifier(max_iter=3, tol=0).fit(X, y)
+    monkeypatch.setattr(_pairs, "PAIRS_AT_ONCE", 30)
+    in_blocks = classifier(max_iter=3, tol=0).fit(X, y)
+    assert len(in_blocks._counts.pairs) > len(at_once._counts.pairs)
+    gaps = X.assign(**{X.columns[0]: X[X.columns[0]].where(np.arange(120) % 4 > 0)})
+    for rows in (X, gaps):
+        np.testing.assert_allclose(in_blocks.score_samples(rows), at_once.score_samples(rows))
+    np.testing.assert_array_equal(
+        in_blocks.sample(30, random_state=0), at_once.sample(30, random_state=0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fit", "share"),
+    [
+        (lambda X, y: TAN().fit(X, y), 0.5),
+        (lambda X, y: AODE().fit(X, y), 1.5),
+        (lambda X, y: BayesianNetworkDensity("chow-liu", conditional="table").fit(X), 0.5),
+    ],
+    ids=["TAN", "AODE", "tree"],
+)
+def test_memory_of_wide_tables(fit, share):
+    """A tree needs none for all pairs of cells; what is averaged over all columns needs a number for each, and class."""
+    X, y = np.random.default_rng(0).normal(size=(30, 500)), np.arange(30) % 2
+    fit(X[:, :3], y)
+    tracemalloc.start()
+    try:
+        fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    n_cells = 3 * 500  # the cube root of the rows in each column
+    assert peak < share * 8 * 2 * n_cells**2
 
 
 @EACH

@@ -9,17 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import mutual_info_score
 
 from sklearn_dgm.bayes_net._axes import CategoryAxis
 from sklearn_dgm.bayes_net._tables import (
     Table,
     choose,
     edge_strength,
-    mutual_information,
-    pair_counts,
     smoothed,
-    starts_of,
     strides,
 )
 
@@ -152,71 +148,6 @@ def test_smoothing_spreads_its_rows_evenly():
     counts = np.array([[3.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(np.exp(smoothed(counts, 6)), [[0.5, 0.3, 0.2], [1 / 3] * 3])
     np.testing.assert_allclose(np.exp(smoothed(counts, 0)), [[0.75, 0.25, 0], [1 / 3] * 3])
-
-
-# Pairs.
-
-
-def slow_pairs(codes, weight, n_levels):
-    starts = starts_of(n_levels)
-    counts = np.zeros((starts[-1], starts[-1]))
-    for row, w in zip(codes, weight, strict=True):
-        cells = [starts[j] + c for j, c in enumerate(row) if c >= 0]
-        counts[np.ix_(cells, cells)] += w
-    return counts
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(1, 30), st.lists(st.integers(1, 5), min_size=1, max_size=5), st.integers(0, 99))
-def test_pairs_of_cells_are_counted(n, n_levels, seed):
-    rng = np.random.default_rng(seed)
-    complete = rng.integers(0, n_levels, (n, len(n_levels)))
-    with_holes = np.where(rng.random(complete.shape) < 0.3, -1, complete)
-    for codes in (complete, with_holes, with_holes * 0 - 1):
-        for weight in (np.ones(n), rng.random(n), rng.integers(0, 3, n) * 1.0):
-            counts = pair_counts(codes, n_levels, weight)
-            np.testing.assert_allclose(counts, slow_pairs(codes, weight, n_levels), atol=1e-12)
-            assert (counts >= 0).all()
-
-
-def test_counts_of_pairs_are_never_below_zero():
-    for seed in range(50):
-        rng = np.random.default_rng(seed)
-        code = rng.integers(0, 6, 40)
-        counts = pair_counts(np.stack([code, code // 2], axis=1), [6, 3], rng.random(40))
-        assert (counts >= 0).all()
-
-
-@MISSING
-@WEIGHTED
-def test_mutual_information_is_that_of_scipy(weighted, missing):
-    codes, weight = table(80, missing=missing)
-    weight = weight if weighted else np.ones(len(codes))
-    information = mutual_information(pair_counts(codes, N_LEVELS, weight), N_LEVELS)
-    assert information.shape == (4, 4)
-    for i, j in itertools.permutations(range(4), 2):
-        joint = np.zeros((N_LEVELS[i], N_LEVELS[j]))
-        seen = (codes[:, [i, j]] >= 0).all(axis=1)
-        np.add.at(joint, tuple(codes[seen][:, [i, j]].T), weight[seen])
-        expected = sum(map(stats.entropy, (joint.sum(axis=0), joint.sum(axis=1))))
-        expected -= stats.entropy(joint.ravel())
-        assert information[i, j] == pytest.approx(expected, abs=1e-9)
-        if not weighted:
-            score = mutual_info_score(codes[seen, i], codes[seen, j])
-            assert information[i, j] == pytest.approx(score, abs=1e-9)
-
-
-def test_mutual_information_within_each_class():
-    tables = [table(seed=seed) for seed in range(3)]
-    pairs = [pair_counts(codes, N_LEVELS, weight) for codes, weight in tables]
-    of_each = [mutual_information(p, N_LEVELS) for p in pairs]
-    np.testing.assert_allclose(mutual_information(np.stack(pairs), N_LEVELS), of_each)
-
-
-def test_columns_that_are_never_observed_together_say_nothing():
-    codes = np.array([[0, -1], [1, -1], [-1, 0], [-1, 1]])
-    information = mutual_information(pair_counts(codes, [2, 2], np.ones(4)), [2, 2])
-    assert information[0, 1] == information[1, 0] == 0
 
 
 # Edges.
