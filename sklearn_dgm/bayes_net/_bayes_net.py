@@ -1,5 +1,6 @@
 """The Bayesian network over columns, with tables and networks for its conditionals."""
 
+from functools import lru_cache
 from numbers import Integral, Real
 
 import networkx as nx
@@ -29,8 +30,7 @@ from sklearn_dgm.bayes_net._tables import (
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.completion import Completions, fixed_uniforms, n_outcomes
-from sklearn_dgm.nn.made import MADE
-from sklearn_dgm.nn.start import moments, start_from
+from sklearn_dgm.nn.start import start_from
 
 # What passes through the network at once is bounded.
 NUMBERS_AT_ONCE = 2**22
@@ -248,7 +248,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         weight = as_counts(weight)
         columns = self.schema_.columns_
         self._axes = axes_of(columns, Z, weight, self.bins)
-        self._variables = variables_of(columns, Z, weight)
+        self._variables = variables_of(columns, Z, weight, np.array([np.nanmin(Z, axis=0), np.nanmax(Z, axis=0)]))
         codes = self._codes(Z)
         self._adjacency = self._resolve_structure(Z, codes, weight)
         self._fitted_structure = self.structure if isinstance(self.structure, str) else None
@@ -336,14 +336,22 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             graph.add_edge(labels[i], labels[j], strength=strength)
         return graph
 
-    def _builder(self, Z, sample_weight):
-        def build(member, dropout):
-            params = self._network_params(dropout, "logistic", sample_weight)
+    def _builder(self, parts):
+        def settings(dropout):
+            params = self._network_params(dropout, "logistic", parts.counts)
             if not self._adjacency[:, self._targets].any():  # hidden units would see nothing
                 params = ((), *params[1:])
-            network = MADE(self._variables, self._adjacency, *params, targets=self._targets)
-            start_from(network, moments(network, torch.from_numpy(np.array(Z)), sample_weight))
-            return BayesNet(self._variables, self._adjacency, network, self._tables)
+            return params
+
+        @lru_cache(maxsize=1)
+        def learn(member):
+            return self._learn_start(parts, member, settings, self._adjacency, self._targets)
+
+        def build(member, dropout):
+            new_network, learnt, regressed = learn(member)
+            network = new_network(dropout)
+            start_from(network, learnt, regressed)
+            return BayesNet(network.variables, self._adjacency, network, self._tables)
 
         return build
 
