@@ -271,10 +271,11 @@ default="random"
     def _n_members(self):
         return 1 if self._takes_any_order() else len(np.atleast_2d(self.order_))
 
+    def _settle(self, parts):
+        orders = self._resolve_orders(len(parts.Z))
+        self.order_ = orders[0] if len(orders) == 1 else orders
+
     def _builder(self, parts):
-        if not self._continues():
-            orders = self._resolve_orders(len(parts.Z))
-            self.order_ = orders[0] if len(orders) == 1 else orders
         orders = np.atleast_2d(self.order_)
         base = COMPONENTS[self.conditional]
 

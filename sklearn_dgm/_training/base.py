@@ -26,7 +26,6 @@ from sklearn_dgm._training.net import (
     Parts,
     RowBatches,
     StopTraining,
-    as_counts,
 )
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
@@ -102,6 +101,12 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
     # Parameters on which the shape of the module depends; a warm start cannot change them.
     _shape_params = ("categorical_features", "integer_features", "column_kinds")
+
+    def _settle(self, parts):
+        """Learn what all members have in common, before any of them is built; of no rows that validate one."""
+
+    def _finish(self, parts):
+        """Learn from all rows what is no matter of training, now that none has to validate any more."""
 
     @abstractmethod
     def _builder(self, parts):
@@ -188,12 +193,17 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             fraction = self.validation_fraction if self.early_stopping else None
             complete = self._complete if np.isnan(Z).any() else None
             parts = Parts(Z, weight, fraction, rng, device, complete)
-            build = self._builder(parts)
+            if not started:
+                self._settle(parts)
             try:
-                self._train_members(build, started, history, parts, rng, n_threads)
+                if self._n_members():
+                    build = self._builder(parts)
+                    self._train_members(build, started, history, parts, rng, n_threads)
             except KeyboardInterrupt as interrupt:
                 interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")
                 raise
+            if not started:
+                self._finish(parts)
 
     def _train_members(self, build, started, history, parts, rng, n_threads):
         """Train the members, as many at once as there are threads; those that a warm start continues are `started`.

@@ -138,6 +138,11 @@ class Parts:
             return order, order
         return order[self.n_valid :], order[: self.n_valid]
 
+    def to_learn_from(self, member):
+        """Indices of the training rows; if these have no value of some column, all rows have to tell."""
+        train = self.indices(member)[0]
+        return slice(None) if np.isnan(self.Z[train]).all(axis=0).any() else train
+
     def to_start_from(self, member):
         """What a member may learn before its training: its training rows, completed, and how often each was seen."""
         return self._training_rows(member), self.counts[self.indices(member)[0]]
@@ -148,7 +153,9 @@ class Parts:
         if valid is None:
             return None
         weight = with_mean_one(self.weight[valid])
-        return tuple(torch.from_numpy(array.astype(np.float32)) for array in (self.Z[valid], weight))
+        return tuple(
+            torch.from_numpy(array.astype(np.float32)) for array in (self.Z[valid], weight)
+        )
 
     def extremes(self):
         """Smallest and largest value of each column in all rows, of shape (2, d); how far out values lie is no secret."""
@@ -156,15 +163,13 @@ class Parts:
 
     def _training_rows(self, member):
         """Completed training rows; the same whichever thread asks first."""
-        train, _ = self.indices(member)
+        train = self.indices(member)[0]
         if self.complete is None:
             return self.Z[train]
         if member not in self._completed:
-            # Of a column that they have no value of, all rows have to tell.
-            rows = train if (~np.isnan(self.Z[train])).any(axis=0).all() else slice(None)
-            rng = np.random.default_rng([self.seed, member])
+            rows, rng = self.to_learn_from(member), np.random.default_rng([self.seed, member])
             completed = self.complete(self.Z[rows], self.weight[rows], rng)
-            self._completed[member] = completed if rows is train else completed[train]
+            self._completed[member] = completed[train] if isinstance(rows, slice) else completed
         return self._completed[member]
 
     def __call__(self, member):

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
-from sklearn_dgm._training.net import as_counts
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
@@ -234,32 +233,43 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         else:
             for name in OF_NETWORKS:  # an earlier fit may have had some
                 vars(self).pop(name, None)
-            self._count(Z, sample_weight)
-        if self._targets:
-            super()._fit(Z, sample_weight)
-        else:
-            self._tables_alone = BayesNet(
-                self._variables, self._adjacency, None, self._tables
-            ).double()
+        super()._fit(Z, sample_weight)
 
-    def _count(self, Z, sample_weight):
+    def _n_members(self):
+        return 1 if self._targets else 0
+
+    def _settle(self, parts):
         """Settle the graph, and hold in tables what these are to hold."""
-        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
-        weight = as_counts(weight)
-        columns = self.schema_.columns_
-        self._axes = axes_of(columns, Z, weight, self.bins)
-        self._variables = variables_of(columns, Z, weight, np.array([np.nanmin(Z, axis=0), np.nanmax(Z, axis=0)]))
+        # A network is to be judged by rows that had no say in the choice of its parents.
+        rows = slice(None) if self.conditional == "table" else parts.to_learn_from(0)
+        Z, weight = parts.Z[rows], parts.counts[rows]
+        self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
         codes = self._codes(Z)
         self._adjacency = self._resolve_structure(Z, codes, weight)
         self._fitted_structure = self.structure if isinstance(self.structure, str) else None
+        self._targets = [j for j in range(Z.shape[1]) if not self._is_table(j, weight.sum())]
+        self._count(codes, weight)
+
+    def _finish(self, parts):
+        columns = self.schema_.columns_
+        if parts.n_valid and self.conditional != "table":
+            self._axes = axes_of(columns, parts.Z, parts.counts, self.bins)
+            self._count(self._codes(parts.Z), parts.counts)
+        if self._targets:
+            for member in self.net_.module_.members:
+                member.tables = self._tables
+        else:
+            variables = variables_of(columns, parts.Z, parts.counts, parts.extremes())
+            alone = BayesNet(variables, self._adjacency, None, self._tables)
+            self._tables_alone = alone.double()
+
+    def _count(self, codes, weight):
+        """Count in tables what is no target of the network, and how much parents say."""
         self._tables = {
-            j: Table(
-                self._axes, j, np.flatnonzero(self._adjacency[:, j]), codes, weight, self.alpha
-            )
-            for j in range(len(columns))
-            if self._is_table(j, weight.sum())
+            j: Table(self._axes, j, np.flatnonzero(parents), codes, weight, self.alpha)
+            for j, parents in enumerate(self._adjacency.T)
+            if j not in self._targets
         }
-        self._targets = [j for j in range(len(columns)) if j not in self._tables]
         self.graph_ = self._named_graph(codes, weight)
 
     def _check_same_graph(self):
