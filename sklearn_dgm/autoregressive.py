@@ -1,22 +1,20 @@
 """The autoregressive density: a Bayesian network over the columns whose graph is complete."""
 
+from functools import lru_cache
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._conditioning import ConditionalMixin
 from sklearn_dgm._normal_scores import NormalScoresMixin
 from sklearn_dgm._training.masked import MaskedNetworkDensity
-from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
-from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.start import moments, start_from
+from sklearn_dgm.nn.start import start_from
 
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
@@ -273,30 +271,29 @@ default="random"
     def _n_members(self):
         return 1 if self._takes_any_order() else len(np.atleast_2d(self.order_))
 
-    def _builder(self, Z, sample_weight):
-        if not self._continues():
-            orders = self._resolve_orders(len(Z))
-            self.order_ = orders[0] if len(orders) == 1 else orders
+    def _settle(self, parts):
+        orders = self._resolve_orders(len(parts.Z))
+        self.order_ = orders[0] if len(orders) == 1 else orders
+
+    def _builder(self, parts):
         orders = np.atleast_2d(self.order_)
-        variables = variables_of(self.schema_.columns_, Z, sample_weight)
         base = COMPONENTS[self.conditional]
 
         def settings(dropout):
-            return self._network_params(dropout, base, sample_weight)
+            return self._network_params(dropout, base, parts.counts)
 
-        def network(order, dropout, kind=MADE):
-            return kind(variables, complete_adjacency(order), *settings(dropout))
-
-        with_moments = moments(
-            network(orders[0], 0.0), torch.from_numpy(np.array(Z)), sample_weight
-        )
+        @lru_cache(maxsize=1)  # what is tried with one member starts from the same
+        def learn(member):
+            return self._learn_start(parts, member, settings, complete_adjacency(orders[member]))
 
         def build(member, dropout):
+            network, learnt, regressed = learn(member)
             if self._takes_any_order():
-                module = network(orders[0], dropout, AnyOrderMADE)
-                return OrderMixture(module, Orders(with_moments, variables, settings(0.0)), orders)
-            module = network(orders[member], dropout)
-            start_from(module, with_moments)
+                module = network(dropout, AnyOrderMADE)
+                starts = Orders(learnt, module.variables, settings(0.0), regressed)
+                return OrderMixture(module, starts, orders)
+            module = network(dropout)
+            start_from(module, learnt, regressed)
             return module
 
         return build

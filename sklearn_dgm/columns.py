@@ -106,8 +106,9 @@ class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
     Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
-    their smallest value and continuous and mixed columns are standardised, or all of these keep their units. Rounded
-    columns become the numbers of the cells of their grid. Times are taken as continuous. A missing cell is NaN.
+    their smallest value, in steps of one, or from the first to the second of two values, and continuous and mixed columns
+    are standardised, or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
+    are taken as continuous. A missing cell is NaN.
 
     Parameters
     ----------
@@ -341,7 +342,8 @@ class ColumnSchema:
         if not self.standardize:
             location, scale = 0.0, 1.0
         elif kind == INTEGER:
-            location, scale = low, 1.0
+            is_two = low < high and ((counted == low) | (counted == high)).all()
+            location, scale = low, high - low if is_two else 1.0
         else:
             location, scale = location_and_scale(counted, w)
         with np.errstate(over="ignore"):
@@ -414,7 +416,9 @@ class ColumnSchema:
     @property
     def log_det_(self):
         """Log-Jacobian of the encoding, one number for each column, of shape (n_features,)."""
-        return -np.log([column.scale for column in self.columns_])
+        # Whole numbers are counted, whatever their step.
+        scales = [1.0 if column.kind == INTEGER else column.scale for column in self.columns_]
+        return -np.log(scales)
 
     def encode(self, X):
         """Turn a table into a float64 matrix.

@@ -26,7 +26,6 @@ from sklearn_dgm._training.net import (
     Parts,
     RowBatches,
     StopTraining,
-    as_counts,
 )
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
@@ -58,7 +57,7 @@ NUMBERS_AT_ONCE = 2**24
 class BaseNeuralDensity(BaseDensity):
     """Base class of densities whose module is trained through skorch.
 
-    A family writes `_builder(Z, sample_weight)`, which returns a function that builds a module. A module offers
+    A family writes `_builder(parts)`, which returns a function that builds a module. A module offers
     `loss(z)`, `log_prob(z)` and `sample(n_samples, generator)`, with `forward` the loss, and `width`, how many numbers a
     row takes up in it at most; where rows may have missing cells, NaN, `fill(z, uniforms)`, too. What is random in its
     training it draws from :func:`~sklearn_dgm.nn.randomness.current_generator`. The density is an equal mixture of
@@ -92,8 +91,14 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     # Parameters on which the shape of the module depends; a warm start cannot change them.
     _shape_params = ("categorical_features", "integer_features", "column_kinds")
 
+    def _settle(self, parts):
+        """Learn what all members have in common, before any of them is built; of no rows that validate one."""
+
+    def _finish(self, parts):
+        """Learn from all rows what is no matter of training, now that none has to validate any more."""
+
     @abstractmethod
-    def _builder(self, Z, sample_weight):
+    def _builder(self, parts):
         """Return a function of a member's number and a setting, which returns a module that is ready to be trained."""
 
     def _n_members(self):
@@ -172,15 +177,22 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             else:
                 started, history = [], []
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
-            completed = self._complete(Z, weight, rng)
-            build = self._builder(completed, as_counts(weight))
+            # A row without weight is none, neither of training nor of validation.
+            Z, weight = Z[weight > 0], weight[weight > 0]
             fraction = self.validation_fraction if self.early_stopping else None
-            parts = Parts(Z, completed, weight, fraction, rng, device)
+            complete = self._complete if np.isnan(Z).any() else None
+            parts = Parts(Z, weight, fraction, rng, device, complete)
+            if not started:
+                self._settle(parts)
             try:
-                self._train_members(build, started, history, parts, rng, n_threads)
+                if self._n_members():
+                    build = self._builder(parts)
+                    self._train_members(build, started, history, parts, rng, n_threads)
             except KeyboardInterrupt as interrupt:
                 interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")
                 raise
+            if not started:
+                self._finish(parts)
 
     def _train_members(self, build, started, history, parts, rng, n_threads):
         """Train the members, as many at once as there are threads; those that a warm start continues are `started`.

@@ -2,12 +2,14 @@
 
 from numbers import Integral, Real
 
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm._training.factors import NetworkFactors
-from sklearn_dgm.columns import CATEGORICAL
-from sklearn_dgm.nn.made import ACTIVATIONS
+from sklearn_dgm._training.variables import has_few_values, variables_of
+from sklearn_dgm.nn.made import ACTIVATIONS, MADE
+from sklearn_dgm.nn.start import better_regressed, moments
 
 # What "auto" tries; inputs are dropped less than hidden units, by this.
 DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
@@ -57,8 +59,8 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         if self.dropout != "auto":
             return [self.dropout]
         # Neither numbers alone nor many rows have ever gained by more.
-        kinds = [column.kind for column in self.schema_.columns_]
-        is_tried = CATEGORICAL in kinds and n_samples <= MAX_TRIAL_ROWS
+        has_categories = any(map(has_few_values, self.schema_.columns_))
+        is_tried = has_categories and n_samples <= MAX_TRIAL_ROWS
         return DROPOUTS if is_tried else DROPOUTS[:1]
 
     def _factors(self):
@@ -69,6 +71,38 @@ class MaskedNetworkDensity(BaseNeuralDensity):
     def dropout_(self):
         """Share of hidden units dropped in training."""
         return self._setting
+
+    def _learn_start(self, parts, member, settings, adjacency, targets=None):
+        """What a member knows before its training: all of its training rows, and from its validation rows which start is better.
+
+        Parameters
+        ----------
+        parts : Parts
+            The rows.
+        member : int
+            Number of the member.
+        settings : callable
+            Given a dropout, what :meth:`_network_params` returns.
+        adjacency, targets
+            The graph; see :class:`~sklearn_dgm.nn.made.MADE`.
+
+        Returns
+        -------
+        network : callable
+            Given a dropout, a new network, which has not started.
+        learnt, regressed
+            What :func:`~sklearn_dgm.nn.start.start_from` takes after it.
+        """
+        Z, weight = parts.to_start_from(member)
+        variables = variables_of(self.schema_.columns_, Z, weight, parts.extremes())
+
+        def network(dropout=0.0, kind=MADE):
+            return kind(variables, adjacency, *settings(dropout), targets=targets)
+
+        learnt = moments(network(), torch.from_numpy(Z), weight)
+        valid = parts.to_choose_by(member)
+        regressed = frozenset() if valid is None else better_regressed(network, learnt, *valid)
+        return network, learnt, regressed
 
     def _network_params(self, dropout, base, sample_weight):
         """What a masked network is made with beside the variables and the graph."""

@@ -91,12 +91,13 @@ def as_counts(weight):
 class Parts:
     """The training and the validation rows of each member; as far as the rows go, no row validates twice.
 
+    What a member learns before its training, it has to learn from its training rows, too: validation would take a start
+    that has seen its rows for better than it is.
+
     Parameters
     ----------
     Z : ndarray of shape (n, d)
         Encoded rows, NaN where a cell is missing.
-    completed : ndarray of shape (n, d)
-        The rows without missing cells; Z itself, if it has none.
     weight : ndarray of shape (n,)
         Weights of the rows.
     validation_fraction : float or None
@@ -105,10 +106,13 @@ class Parts:
         What decides which rows.
     device : torch.device
         Where the tensors are to be.
+    complete : callable, default=None
+        Given rows, their weights and a generator, the rows without missing cells; None if there are no such cells.
     """
 
-    def __init__(self, Z, completed, weight, validation_fraction, rng, device):
-        self.Z, self.completed, self.weight = Z, completed, weight
+    def __init__(self, Z, weight, validation_fraction, rng, device, complete=None):
+        self.Z, self.weight = Z, weight
+        self.counts = as_counts(weight)
         self.device = device
         n = len(Z)
         self.order = rng.permutation(n)
@@ -117,27 +121,65 @@ class Parts:
         if self.validates:
             n_valid = min(round(validation_fraction * n), MAX_VALID_ROWS)
             self.n_valid = min(max(n_valid, 1), n - 1)
+        self.complete, self.seed = complete, int(rng.integers(2**63))
+        self._completed = {}
 
     @property
     def n_train(self):
         """Number of training rows of a member."""
         return len(self.Z) - self.n_valid
 
-    def __call__(self, member):
-        """Training rows, and validation rows or None."""
+    def indices(self, member):
+        """Indices of the training rows, and of the validation rows or None."""
         if not self.validates:
-            return self._training_rows(slice(None)), None
+            return slice(None), None
         order = np.roll(self.order, -member * self.n_valid)
         if len(order) == 1:  # which has to serve for both
-            return self._training_rows(order), Rows(*self._tensors(order))
-        valid = Rows(*self._tensors(order[: self.n_valid]))
-        return self._training_rows(order[self.n_valid :]), valid
+            return order, order
+        return order[self.n_valid :], order[: self.n_valid]
 
-    def _training_rows(self, index):
-        z, weight = self._tensors(index)
-        if self.completed is self.Z:
-            return Rows(z, weight)
-        return IncompleteRows(self._tensor(self.completed[index]), weight, given=z)
+    def to_learn_from(self, member):
+        """Indices of the training rows; if these have no value of some column, all rows have to tell."""
+        train = self.indices(member)[0]
+        return slice(None) if np.isnan(self.Z[train]).all(axis=0).any() else train
+
+    def to_start_from(self, member):
+        """What a member may learn before its training: its training rows, completed, and how often each was seen."""
+        return self._training_rows(member), self.counts[self.indices(member)[0]]
+
+    def to_choose_by(self, member):
+        """Validation rows and their weights, as tensors on the CPU; None if there are none."""
+        _, valid = self.indices(member)
+        if valid is None:
+            return None
+        weight = with_mean_one(self.weight[valid])
+        return tuple(
+            torch.from_numpy(array.astype(np.float32)) for array in (self.Z[valid], weight)
+        )
+
+    def extremes(self):
+        """Smallest and largest value of each column in all rows, of shape (2, d); how far out values lie is no secret."""
+        return np.array([np.nanmin(self.Z, axis=0), np.nanmax(self.Z, axis=0)])
+
+    def _training_rows(self, member):
+        """Completed training rows; the same whichever thread asks first."""
+        train = self.indices(member)[0]
+        if self.complete is None:
+            return self.Z[train]
+        if member not in self._completed:
+            rows, rng = self.to_learn_from(member), np.random.default_rng([self.seed, member])
+            completed = self.complete(self.Z[rows], self.weight[rows], rng)
+            self._completed[member] = completed[train] if isinstance(rows, slice) else completed
+        return self._completed[member]
+
+    def __call__(self, member):
+        """Training rows, and validation rows or None."""
+        train, valid = self.indices(member)
+        given, weight = self._tensors(train)
+        rows = Rows(given, weight)
+        if self.complete is not None:
+            rows = IncompleteRows(self._tensor(self._training_rows(member)), weight, given)
+        return rows, None if valid is None else Rows(*self._tensors(valid))
 
     def _tensors(self, index):
         return self._tensor(self.Z[index]), self._tensor(with_mean_one(self.weight[index]))

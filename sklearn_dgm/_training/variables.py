@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
-from sklearn_dgm.nn.made import Variable
+from sklearn_dgm.nn.made import MAX_FEW_LEVELS, Variable
 
 # Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.
 MAX_LEVELS = 64
@@ -77,18 +77,33 @@ def _residue(values, weight, step, prime):
     return (share - 1 / prime) / (1 - 1 / prime), prime, residues[heaviest.argmax()]
 
 
-def _variable(column, z, sample_weight, n_pieces):
+def _n_levels(column):
+    """How many codes or consecutive whole numbers a column has; None of one without."""
+    if column.kind == CATEGORICAL:
+        return len(column.categories)
+    if column.kind in (INTEGER, ROUNDED):
+        return round(column.encoded(column.high) - column.encoded(column.low)) + 1
+    return None
+
+
+def has_few_values(column):
+    """Whether the network takes a column for one of categories, be it one of whole numbers."""
+    return column.kind == CATEGORICAL or 1 < (_n_levels(column) or 0) <= MAX_FEW_LEVELS
+
+
+def _variable(column, z, sample_weight, extremes, n_pieces):
     """What the network must know of a column."""
     observed = ~np.isnan(z)
     z, sample_weight = z[observed], sample_weight[observed]
+    n_levels = _n_levels(column)
     if column.kind == CATEGORICAL:
-        return Variable(len(column.categories), whole=False, unknown_share=column.unknown_share)
+        return Variable(n_levels, whole=False, unknown_share=column.unknown_share)
+    if n_levels == 2:  # whatever their dtype, two values are two categories
+        return Variable(n_levels, whole=False)
     location, scale = _location_and_scale(z, sample_weight)
-    whole = column.kind in (INTEGER, ROUNDED)
-    n_levels, atoms, grid = None, column.encoded_atoms, ()
+    whole, atoms, grid = n_levels is not None, column.encoded_atoms, ()
     if whole:
         scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
-        n_levels = round(column.encoded(column.high) - column.encoded(column.low)) + 1
         if n_levels > MAX_LEVELS:
             n_levels, atoms = None, _frequent(z, sample_weight)
             grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
@@ -97,11 +112,21 @@ def _variable(column, z, sample_weight, n_pieces):
     knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
     knots = (knots - location) / scale
     knots = knots[np.append(np.diff(knots) > 1e-6, True)]
-    atoms = tuple(atoms)
-    return Variable(n_levels, whole, location, scale, tuple(knots), atoms, grid=grid)
+    seen = np.append(z, extremes)
+    farthest = np.abs((seen[~np.isin(seen, atoms)] - location) / scale).max(initial=0.0)
+    return Variable(
+        n_levels,
+        whole,
+        location,
+        scale,
+        tuple(knots),
+        tuple(atoms),
+        grid=grid,
+        farthest=float(farthest),
+    )
 
 
-def variables_of(columns, Z, sample_weight):
+def variables_of(columns, Z, sample_weight, extremes):
     """Describe columns for a :class:`~sklearn_dgm.nn.made.MADE`.
 
     Parameters
@@ -112,6 +137,8 @@ def variables_of(columns, Z, sample_weight):
         Encoded rows, NaN where a cell is missing.
     sample_weight : ndarray of shape (n_samples,)
         Weights of the rows.
+    extremes : ndarray of shape (2, n_features)
+        Smallest and largest values, which may be those of more rows.
 
     Returns
     -------
@@ -121,6 +148,6 @@ def variables_of(columns, Z, sample_weight):
     # In wide tables fewer, or they would outweigh all else.
     n_pieces = min(MAX_PIECES, MAX_ALL_PIECES // len(columns))
     return [
-        _variable(column, z, sample_weight, n_pieces)
-        for column, z in zip(columns, Z.T, strict=True)
+        _variable(column, z, sample_weight, reach, n_pieces)
+        for column, z, reach in zip(columns, Z.T, extremes.T, strict=True)
     ]

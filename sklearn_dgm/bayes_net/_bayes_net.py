@@ -1,5 +1,6 @@
 """The Bayesian network over columns, with tables and networks for its conditionals."""
 
+from functools import lru_cache
 from numbers import Integral, Real
 
 import networkx as nx
@@ -12,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
-from sklearn_dgm._training.net import as_counts
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
@@ -30,8 +30,7 @@ from sklearn_dgm.bayes_net._tables import Table, edge_strength
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.completion import Completions, fixed_uniforms, n_outcomes
-from sklearn_dgm.nn.made import MADE
-from sklearn_dgm.nn.start import moments, start_from
+from sklearn_dgm.nn.start import start_from
 
 # What passes through the network at once is bounded.
 NUMBERS_AT_ONCE = 2**22
@@ -235,32 +234,43 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         else:
             for name in OF_NETWORKS:  # an earlier fit may have had some
                 vars(self).pop(name, None)
-            self._count(Z, sample_weight)
-        if self._targets:
-            super()._fit(Z, sample_weight)
-        else:
-            self._tables_alone = BayesNet(
-                self._variables, self._adjacency, None, self._tables
-            ).double()
+        super()._fit(Z, sample_weight)
 
-    def _count(self, Z, sample_weight):
+    def _n_members(self):
+        return 1 if self._targets else 0
+
+    def _settle(self, parts):
         """Settle the graph, and hold in tables what these are to hold."""
-        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
-        weight = as_counts(weight)
-        columns = self.schema_.columns_
-        self._axes = axes_of(columns, Z, weight, self.bins)
-        self._variables = variables_of(columns, Z, weight)
+        # A network is to be judged by rows that had no say in the choice of its parents.
+        rows = slice(None) if self.conditional == "table" else parts.to_learn_from(0)
+        Z, weight = parts.Z[rows], parts.counts[rows]
+        self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
         codes = self._codes(Z)
         self._adjacency = self._resolve_structure(Z, codes, weight)
         self._fitted_structure = self.structure if isinstance(self.structure, str) else None
+        self._targets = [j for j in range(Z.shape[1]) if not self._is_table(j, weight.sum())]
+        self._count(codes, weight)
+
+    def _finish(self, parts):
+        columns = self.schema_.columns_
+        if parts.n_valid and self.conditional != "table":
+            self._axes = axes_of(columns, parts.Z, parts.counts, self.bins)
+            self._count(self._codes(parts.Z), parts.counts)
+        if self._targets:
+            for member in self.net_.module_.members:
+                member.tables = self._tables
+        else:
+            variables = variables_of(columns, parts.Z, parts.counts, parts.extremes())
+            alone = BayesNet(variables, self._adjacency, None, self._tables)
+            self._tables_alone = alone.double()
+
+    def _count(self, codes, weight):
+        """Count in tables what is no target of the network, and how much parents say."""
         self._tables = {
-            j: Table(
-                self._axes, j, np.flatnonzero(self._adjacency[:, j]), codes, weight, self.alpha
-            )
-            for j in range(len(columns))
-            if self._is_table(j, weight.sum())
+            j: Table(self._axes, j, np.flatnonzero(parents), codes, weight, self.alpha)
+            for j, parents in enumerate(self._adjacency.T)
+            if j not in self._targets
         }
-        self._targets = [j for j in range(len(columns)) if j not in self._tables]
         self.graph_ = self._named_graph(codes, weight)
 
     def _check_same_graph(self):
@@ -338,14 +348,22 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             graph.add_edge(labels[i], labels[j], strength=strength)
         return graph
 
-    def _builder(self, Z, sample_weight):
-        def build(member, dropout):
-            params = self._network_params(dropout, "logistic", sample_weight)
+    def _builder(self, parts):
+        def settings(dropout):
+            params = self._network_params(dropout, "logistic", parts.counts)
             if not self._adjacency[:, self._targets].any():  # hidden units would see nothing
                 params = ((), *params[1:])
-            network = MADE(self._variables, self._adjacency, *params, targets=self._targets)
-            start_from(network, moments(network, torch.from_numpy(np.array(Z)), sample_weight))
-            return BayesNet(self._variables, self._adjacency, network, self._tables)
+            return params
+
+        @lru_cache(maxsize=1)
+        def learn(member):
+            return self._learn_start(parts, member, settings, self._adjacency, self._targets)
+
+        def build(member, dropout):
+            new_network, learnt, regressed = learn(member)
+            network = new_network(dropout)
+            start_from(network, learnt, regressed)
+            return BayesNet(network.variables, self._adjacency, network, self._tables)
 
         return build
 

@@ -126,7 +126,7 @@ def _is_discrete(column):
 
 def _levels(column):
     """Values of a discrete column."""
-    return np.arange(column.low, column.high + 1)
+    return np.arange(column.low, column.high + 1, column.scale)
 
 
 def _limits(column):

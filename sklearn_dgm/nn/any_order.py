@@ -117,14 +117,14 @@ class Orders:
 
     Parameters
     ----------
-    moments : Moments
-        What all orders start from.
+    moments, regressed
+        What all orders start from; see :func:`~sklearn_dgm.nn.start.start_from`.
     variables, settings
         What :class:`~sklearn_dgm.nn.made.MADE` takes before and after the adjacency.
     """
 
-    def __init__(self, moments, variables, settings):
-        self.moments = moments
+    def __init__(self, moments, variables, settings, regressed=()):
+        self.moments, self.regressed = moments, regressed
         self.variables = variables
         self.settings = settings
         self.kept = {}
@@ -135,7 +135,7 @@ class Orders:
         if order not in self.kept:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 module = MADE(self.variables, complete_adjacency(order), *self.settings)
-                start_from(module, self.moments)
+                start_from(module, self.moments, self.regressed)
             if len(self.kept) >= N_KEPT:
                 del self.kept[next(iter(self.kept))]
             self.kept[order] = OfOrder(module)

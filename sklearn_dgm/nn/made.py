@@ -21,6 +21,8 @@ PIECE_WEIGHT, RESIDUAL_WEIGHT = 0.2, 3.0
 MAX_LINEAR_FEATURES = 128
 # With more categories than these, a column has embeddings and not one-hot inputs.
 MAX_ONE_HOT = 256
+# With at most so many levels, whole numbers have one-hot inputs, as categories have.
+MAX_FEW_LEVELS = 5
 
 ACTIVATIONS = {
     "relu": torch.relu,
@@ -50,6 +52,8 @@ class Variable(NamedTuple):
     grid : tuple of float
         Step and offset of a coarse grid on which most whole numbers lie, and the share of the others that do; empty
         without one.
+    farthest : float
+        Largest absolute value in these units, but for atoms.
     """
 
     n_levels: int | None
@@ -60,11 +64,17 @@ class Variable(NamedTuple):
     atoms: tuple = ()
     unknown_share: float = 0.0
     grid: tuple = ()
+    farthest: float = 0.0
 
     @property
     def is_categorical(self):
         """Whether the codes have no order."""
         return self.n_levels is not None and not self.whole
+
+    @property
+    def has_indicators(self):
+        """Whether the network sees which of the codes it is, and not a number."""
+        return self.is_categorical or (self.whole and 1 < (self.n_levels or 0) <= MAX_FEW_LEVELS)
 
     @property
     def is_embedded(self):
@@ -74,7 +84,7 @@ class Variable(NamedTuple):
     @property
     def n_features(self):
         """Number of inputs of the network: a number or a sign, else one for each category, or an embedding."""
-        if not self.is_categorical or self.n_levels == 2:
+        if not self.has_indicators or self.n_levels == 2:
             return 1
         return EMBEDDING_SIZE if self.is_embedded else self.n_levels
 
@@ -198,16 +208,13 @@ class MADE(AncestralSampling, nn.Module):
 
     def _lay_out_features(self):
         """Numbers come first, then the binary columns, the one-hot and the embedded ones."""
-        numeric = [j for j, v in enumerate(self.variables) if not v.is_categorical]
+        numeric = [j for j, v in enumerate(self.variables) if not v.has_indicators]
         self.numeric = numeric
         self.first_feature = {j: i for i, j in enumerate(numeric)}
         label = list(numeric)
-        categorical = [j for j, v in enumerate(self.variables) if v.is_categorical]
-        key = {
-            j: (self.variables[j].is_embedded, self.variables[j].n_features > 1)
-            for j in categorical
-        }
-        self.groups = [[j for j in categorical if key[j] == of] for of in sorted(set(key.values()))]
+        coded = [j for j, v in enumerate(self.variables) if v.has_indicators]
+        key = {j: (self.variables[j].is_embedded, self.variables[j].n_features > 1) for j in coded}
+        self.groups = [[j for j in coded if key[j] == of] for of in sorted(set(key.values()))]
         for columns in self.groups:
             for j in columns:
                 self.first_feature[j] = len(label)
@@ -297,7 +304,7 @@ class MADE(AncestralSampling, nn.Module):
             start = stop
         self.param_label = np.array(param_label)
         self.linear_rows = np.array(linear_rows, dtype=int)
-        is_category = np.array([variable.is_categorical for variable in self.variables])
+        is_category = np.array([variable.has_indicators for variable in self.variables])
         self.sparse_rows = np.flatnonzero(is_category[self.param_label[self.linear_rows]])
         if len(self.sparse_rows) == len(self.linear_rows):
             self.sparse_rows = slice(None)  # which copies nothing
@@ -520,7 +527,7 @@ class MADE(AncestralSampling, nn.Module):
         """Enter a column that is known now, for the linear path and for the hidden units."""
         start, variable = self.first_feature[j], self.variables[j]
         block = slice(start, start + variable.n_features)
-        if variable.is_categorical:
+        if variable.has_indicators:
             features[:, block] = self._of_categories(z[:, None], [j])
         else:
             x = ((z - self.location[start]) / self.scale[start])[:, None]

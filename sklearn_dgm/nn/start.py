@@ -2,15 +2,16 @@
 
 Numbers start from the Gaussian with a shrunk covariance, written as linear regressions on the parents; ordered levels
 from its conditionals on the levels; categories from the table given the one parent that says most of them, as in the
-tree of Chow and Liu (1968, https://doi.org/10.1109/TIT.1968.1054142). Before its first gradient step the network IS
-that density, so it has to learn only what it misses.
+tree of Chow and Liu (1968, https://doi.org/10.1109/TIT.1968.1054142); what has two values, or is one of a few whole numbers,
+from the better of the last two. Before its first gradient step the network IS that density, so it has to learn only what
+it misses.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import special
+from scipy import linalg, special
 
 from sklearn_dgm.nn.heads import EmbeddedHead, MixtureHead
 
@@ -44,31 +45,6 @@ def shrunk_covariance(F, sample_weight):
     return (1 - shrinkage) * S + shrinkage * mu * np.eye(p)
 
 
-def regressions(covariance, parents_of):
-    """Regress columns on their parents.
-
-    Parameters
-    ----------
-    covariance : ndarray of shape (p, p)
-        Covariance of the features.
-    parents_of : dict of int to ndarray
-        For the index of each target the indices of its parents.
-
-    Returns
-    -------
-    coefficients : dict of int to ndarray
-        Coefficients of the parents.
-    variances : dict of int to float
-        Conditional variances.
-    """
-    coefficients, variances = {}, {}
-    for target, parents in parents_of.items():
-        cross = covariance[parents, target]
-        coefficients[target] = np.linalg.solve(covariance[np.ix_(parents, parents)], cross)
-        variances[target] = covariance[target, target] - cross @ coefficients[target]
-    return coefficients, variances
-
-
 class Moments(NamedTuple):
     """What a start needs to know of the rows; the order of the columns plays no part.
 
@@ -80,8 +56,6 @@ class Moments(NamedTuple):
         Means of the features.
     covariance : ndarray of shape (p, p)
         Their shrunk covariance.
-    farthest : ndarray of shape (p,)
-        Largest absolute values, but for atoms.
     marginals : dict of int to ndarray
         For each column with levels their smoothed shares; for one with atoms those of the atoms and of all that is none.
     counts : ndarray of shape (q, q)
@@ -95,7 +69,6 @@ class Moments(NamedTuple):
     used: np.ndarray
     mean: np.ndarray
     covariance: np.ndarray
-    farthest: np.ndarray
     marginals: dict
     counts: np.ndarray
     block: dict
@@ -147,7 +120,6 @@ def moments(module, Z, weight):
         used,
         mean,
         covariance,
-        _farthest(module, Z, F),
         marginals,
         weighted.T @ indicators,
         block,
@@ -155,19 +127,11 @@ def moments(module, Z, weight):
     )
 
 
-def _farthest(module, Z, F):
-    """Largest absolute values of features; atoms do not count, which no component has to reach."""
-    F = np.abs(F)
-    for i, j in enumerate(module.numeric):
-        F[np.isin(Z[:, j].cpu().numpy(), module.variables[j].atoms), i] = 0
-    return F.max(axis=0)
-
-
 def _indicators(module, Z):
     """Which categories rows have, and which columns of the result belong to a column of the table."""
     block, parts, start = {}, [], 0
     for j, variable in enumerate(module.variables):
-        if variable.is_categorical and not variable.is_embedded:
+        if variable.has_indicators and not variable.is_embedded:
             block[j] = slice(start, start + variable.n_levels)
             start += variable.n_levels
             parts.append(Z[:, j, None].cpu().numpy() == np.arange(variable.n_levels))
@@ -187,7 +151,7 @@ def _smoothed_shares(variable, z, weight):
 
 
 @torch.no_grad()
-def start_from(module, moments):
+def start_from(module, moments, regressed=()):
     """Set a :class:`~sklearn_dgm.nn.made.MADE` to the shrunk Gaussian and the trees of its order.
 
     Parameters
@@ -196,36 +160,140 @@ def start_from(module, moments):
         The network, on the CPU.
     moments : Moments
         What to start from.
+    regressed : collection of int
+        Of the columns with two values, or with a few whole numbers, those that start from regressions and not from trees.
     """
     module.out.weight.mul_(0.01)
     row_of = {row: i for i, row in enumerate(module.linear_rows.tolist())}
+    regression = Regression(module, moments)
     for head, columns, rows in zip(
         module.heads, module.head_columns, module.head_rows, strict=True
     ):
         if isinstance(head, MixtureHead):
-            biases = _start_mixtures(module, head, columns, rows, row_of, moments)
+            biases = _start_mixtures(module, head, columns, rows, row_of, regression)
         elif isinstance(head, EmbeddedHead):
             biases = _start_embedded(head, columns, moments)
-        elif head.tails:
-            biases = _start_levels(module, head, columns, rows, row_of, moments)
         else:
-            biases = _start_categories(module, head, columns, rows, row_of, moments)
+            biases = _start_softmax(module, head, columns, rows, row_of, regression, regressed)
         module.bias[rows] = torch.as_tensor(biases, dtype=module.bias.dtype).flatten()
 
 
-def _regressions(module, columns, moments):
-    """Regressions of numeric columns on all their parents: intercept, slopes and variance of each."""
-    parents_of = {
-        module.first_feature[j]: np.flatnonzero(
-            module.adjacency[module.feature_label[moments.used], j]
-        )
-        for j in columns
-    }
-    slopes_of, variances = regressions(moments.covariance, parents_of)
-    for target, parents in parents_of.items():
-        slopes = slopes_of[target]
-        intercept = moments.mean[target] - slopes @ moments.mean[parents]
-        yield moments.used[parents], intercept, slopes, variances[target]
+def has_both_starts(variable):
+    """Whether a column can start from a tree and from a regression: it has two values, or a few whole numbers."""
+    return variable.has_indicators and (variable.whole or variable.n_levels == 2)
+
+
+@torch.no_grad()
+def better_regressed(build, moments, z, weight):
+    """The columns that had better start from regressions than from trees, by rows that the moments have not seen.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a new network, on the CPU.
+    moments : Moments
+        What to start from.
+    z : Tensor of shape (n, d)
+        Encoded rows, NaN where a cell is missing.
+    weight : Tensor of shape (n,)
+        Their weights.
+
+    Returns
+    -------
+    regressed : frozenset of int
+        What is better for all of them together, but for columns that differ from that by two standard errors.
+    """
+    module = build()
+    both = [j for j in module.targets if has_both_starts(module.variables[j])]
+    if not both:
+        return frozenset()
+    # An unknown category, or a number in the middle, stands in for a parent that is missing.
+    variables = module.variables
+    middle = torch.tensor([-1.0 if v.has_indicators else v.location for v in variables]).to(z)
+    filled = torch.where(z.isnan(), middle, z)
+    scores = []
+    for regressed in ((), both):
+        module = build().eval()
+        start_from(module, moments, regressed)
+        log_p = module.log_prob_features(filled)[:, both]
+        scores.append(torch.where(z[:, both].isnan(), 0, log_p).double())
+    share = (weight / weight.sum()).double()[:, None]
+    gain = scores[1] - scores[0]
+    mean = (share * gain).sum(dim=0)
+    error = (share * (gain - mean)).square().sum(dim=0) / (1 - share.square().sum())
+    error = error.sqrt()  # of a single row undefined, and no column differs by that
+    sign = 1 if mean.sum() > 0 else -1
+    is_regressed = (sign * mean < -2 * error) != (sign > 0)
+    return frozenset(j for j, chosen in zip(both, is_regressed.tolist(), strict=True) if chosen)
+
+
+class Regression:
+    """Regressions of columns on all their parents, under the shrunk covariance.
+
+    Parameters
+    ----------
+    module : MADE
+        The network, which knows the graph.
+    moments : Moments
+        What the rows say.
+    """
+
+    def __init__(self, module, moments):
+        self.module, self.moments = module, moments
+        adjacency, self._label = module.adjacency, module.feature_label[moments.used]
+        d = len(adjacency)
+        self._factor = None
+        if adjacency.sum() == d * (d - 1) // 2:
+            # All columns but the last are parents of the next: one factor serves for all.
+            self._order = np.argsort(adjacency.sum(axis=0)[self._label], kind="stable")
+            ordered = moments.covariance[np.ix_(self._order, self._order)]
+            self._factor = np.linalg.cholesky(ordered)
+
+    def of_column(self, j):
+        """Regress the number that a column holds, in the units of its features.
+
+        Parameters
+        ----------
+        j : int
+            The column.
+
+        Returns
+        -------
+        parents : ndarray of int
+            Features of the parents.
+        slopes : ndarray of shape (n_parents,)
+            Their coefficients.
+        intercept, variance : float
+            The constant, and the variance that is left.
+        mean, marginal_variance : float
+            Those of the number itself.
+        """
+        moments, variable = self.moments, self.module.variables[j]
+        own = self.module.first_feature[j] + np.arange(variable.n_features)
+        # Of categories the number is their code, of which one of two has the sign and others an indicator.
+        one_hot = np.arange(len(own)) if len(own) > 1 else np.array([0.5])
+        weights = one_hot if variable.has_indicators else np.ones(1)
+        offset = 0.5 if variable.has_indicators and len(own) == 1 else 0.0
+        covariances = weights @ moments.covariance[own]
+        marginal_variance = covariances[own] @ weights
+        parents, slopes = self._solve(j, covariances)
+        mean = offset + weights @ moments.mean[own]
+        intercept = mean - slopes @ moments.mean[parents]
+        variance = marginal_variance - covariances[parents] @ slopes
+        return moments.used[parents], slopes, intercept, variance, mean, marginal_variance
+
+    def _solve(self, j, covariances):
+        """Parents of a column, and the coefficients that follow from its covariances with all features."""
+        is_parent = self.module.adjacency[self._label, j]
+        if self._factor is None:
+            parents = np.flatnonzero(is_parent)
+            covariance = self.moments.covariance[np.ix_(parents, parents)]
+            return parents, np.linalg.solve(covariance, covariances[parents])
+        parents = self._order[: is_parent.sum()]
+        if not len(parents):
+            return parents, np.zeros(0)
+        leading = self._factor[: len(parents), : len(parents)]
+        return parents, linalg.cho_solve((leading, True), covariances[parents], check_finite=False)
 
 
 def _set_path(module, row, features, weights):
@@ -244,19 +312,19 @@ def _set_residual(module, j, parents, intercept, slopes, spread):
     module.residual_bias[k] = -intercept / spread
 
 
-def _start_mixtures(module, head, columns, rows, row_of, moments):
+def _start_mixtures(module, head, columns, rows, row_of, regression):
     """Write the regressions of a group of numeric columns into the linear path, and return their biases."""
-    fits = list(_regressions(module, columns, moments))
+    fits = [regression.of_column(j)[:4] for j in columns]
     spread = np.sqrt([variance for *_, variance in fits])
-    farthest = moments.farthest[[module.first_feature[j] for j in columns]]
+    farthest = np.array([module.variables[j].farthest for j in columns])
     widest = np.maximum(np.where(farthest > FAR_OUT, farthest / FAR_OUT, 0.0), spread)
     start = head.start(*torch.from_numpy(np.array([spread, widest])).to(head.spread))
-    for i, (j, (parents, intercept, slopes, _)) in enumerate(zip(columns, fits, strict=True)):
+    for i, (j, (parents, slopes, intercept, _)) in enumerate(zip(columns, fits, strict=True)):
         _set_path(module, row_of[rows.start + i * head.n_params], parents, slopes / spread[i])
         start[i, 0] = intercept / spread[i]
         _set_residual(module, j, parents, intercept, slopes, spread[i])
         if module.variables[j].atoms:
-            log_p = torch.from_numpy(np.log(moments.marginals[j])).to(start)
+            log_p = torch.from_numpy(np.log(regression.moments.marginals[j])).to(start)
             start[i, 1 : len(log_p)] = log_p[:-1]
             start[i, 1 + head.atoms.shape[1]] = log_p[-1]
         if module.variables[j].grid:
@@ -264,23 +332,41 @@ def _start_mixtures(module, head, columns, rows, row_of, moments):
     return start
 
 
-def _start_levels(module, head, columns, rows, row_of, moments):
-    """Levels weigh as the normal of their regression does there, times what their marginal is to its own normal."""
+def _start_softmax(module, head, columns, rows, row_of, regression, regressed):
+    """Write the starts of categories and levels into the linear path, and return their biases."""
     biases = np.zeros((len(columns), head.n_params))
-    for i, (j, fit) in enumerate(zip(columns, _regressions(module, columns, moments), strict=True)):
-        parents, intercept, slopes, variance = fit
-        target, variable = module.first_feature[j], module.variables[j]
-        levels = np.r_[np.arange(variable.n_levels), -1, variable.n_levels]
-        outcomes = np.r_[np.arange(variable.n_levels), head.max_levels, head.max_levels + 1]
-        u = (levels - variable.location) / variable.scale - moments.mean[target]
-        # Levels cannot be told apart better than by their distance.
-        variance = max(variance, 0.1 / variable.scale**2)
-        excess = 1 / variance - 1 / max(moments.covariance[target, target], variance)
-        bias = np.log(moments.marginals[j]) - u**2 / 2 * excess
-        biases[i, outcomes] = bias + u * (intercept - moments.mean[target]) / variance
-        for k, row in enumerate(rows.start + i * head.n_params + outcomes):
-            _set_path(module, row_of[row], parents, u[k] / variance * slopes)
+    for i, j in enumerate(columns):
+        variable = module.variables[j]
+        if j in regressed or not variable.has_indicators:
+            features, weights, logits = _given_regression(variable, j, regression)
+        else:
+            features, weights, logits = _given_tree(module, j, regression.moments)
+        outcomes = np.arange(len(logits))
+        if head.is_binary:
+            outcomes, weights, logits = [0], weights[1:] - weights[:1], logits[1:] - logits[:1]
+        elif head.tails:
+            outcomes[-2:] = head.max_levels, head.max_levels + 1
+        biases[i, outcomes] = logits
+        for k, outcome in enumerate(outcomes):
+            row = row_of[rows.start + i * head.n_params + outcome]
+            _set_path(module, row, features, weights[k])
     return biases
+
+
+def _given_regression(variable, j, regression):
+    """Levels weigh as the normal of their regression does there, times what their marginal is to its own normal."""
+    parents, slopes, intercept, variance, mean, marginal_variance = regression.of_column(j)
+    levels, location, scale = np.arange(variable.n_levels, dtype=float), 0.0, 1.0
+    if variable.whole:
+        levels = np.r_[levels, -1, variable.n_levels]
+    if not variable.has_indicators:
+        location, scale = variable.location, variable.scale
+    u = (levels - location) / scale - mean
+    # Levels cannot be told apart better than by their distance.
+    variance = max(variance, 0.1 / scale**2)
+    excess = 1 / variance - 1 / max(marginal_variance, variance)
+    logits = np.log(regression.moments.marginals[j]) - u**2 / 2 * excess
+    return parents, np.outer(u / variance, slopes), logits + u * (intercept - mean) / variance
 
 
 def _start_embedded(head, columns, moments):
@@ -289,26 +375,6 @@ def _start_embedded(head, columns, moments):
         log_p = np.log(moments.marginals[j])
         head.start[i, : len(log_p)] = torch.from_numpy(log_p)
     return np.zeros((len(columns), head.n_params))
-
-
-def _start_categories(module, head, columns, rows, row_of, moments):
-    """Categories follow the parent that says most of them."""
-    biases = np.zeros((len(columns), head.n_params))
-    for i, j in enumerate(columns):
-        logits = _contrasts(np.log(moments.marginals[j]), head)
-        parent = _best_parent(module, j, moments)
-        if parent is not None:
-            features, weights, logits = _logits_given(module, head, j, parent, moments)
-            first = rows.start + i * head.n_params
-            for k in range(len(logits)):
-                _set_path(module, row_of[first + k], features, weights[k])
-        biases[i, : len(logits)] = logits
-    return biases
-
-
-def _contrasts(log_p, head):
-    """Parameters of a head from log-probabilities (last axis)."""
-    return log_p[..., 1:] - log_p[..., :1] if head.is_binary else log_p
 
 
 def _joint(parent, j, moments):
@@ -366,26 +432,25 @@ def _explained(module, parent, j, moments):
     return share @ means**2 / moments.covariance[feature, feature]
 
 
-def _logits_given(module, head, j, parent, moments):
-    """Features of a parent, weights of shape (n_params, n_features) and biases."""
-    first = module.first_feature[parent]
+def _given_tree(module, j, moments):
+    """Categories follow the parent that says most of them: its features, their weights for each outcome, and biases."""
     log_p = np.log(moments.marginals[j])
+    parent = _best_parent(module, j, moments)
+    if parent is None:
+        return np.zeros(0, dtype=int), np.zeros((len(log_p), 0)), log_p
+    first = module.first_feature[parent]
+    n_beside = len(log_p) - module.variables[j].n_levels  # the tails, which no row has
     if parent not in moments.block:
         _, means = _class_means(module, parent, j, moments)
+        means = np.append(means, np.zeros(n_beside))
         variance = moments.covariance[first, first]
         within = variance * max(1 - _explained(module, parent, j, moments), 0.01)
         # Bayes' rule with a normal of the same variance in each category.
         slopes = means / within
         bias = log_p - slopes * moments.mean[first] - means**2 / (2 * within)
-        return (
-            np.array([first]),
-            _contrasts(slopes, head)[:, None],
-            _contrasts(bias, head),
-        )
-    N = _joint(parent, j, moments)
+        return np.array([first]), slopes[:, None], bias
+    N = np.pad(_joint(parent, j, moments), ((0, 0), (0, n_beside)))
     table = np.log((N + np.exp(log_p)) / (N.sum(axis=1, keepdims=True) + 1))
-    table = _contrasts(table, head)
     if module.variables[parent].n_features == 1:
         return np.array([first]), (table[1:] - table[:1]).T / 2, table.mean(axis=0)
-    marginal = _contrasts(log_p, head)
-    return first + np.arange(len(table)), (table - marginal).T, marginal
+    return first + np.arange(len(table)), (table - log_p).T, log_p

@@ -77,7 +77,7 @@ def test_a_conditional_sees_its_parents_and_nothing_else(seed):
     for j in network.targets:
         (gradient,) = torch.autograd.grad(network.params(z)[:, network.param_label == j].sum(), z)
         sees = gradient.abs().amax(dim=0).numpy() > 0
-        numeric = np.array([not variable.is_categorical for variable in VARIABLES])
+        numeric = np.array([not variable.has_indicators for variable in VARIABLES])
         np.testing.assert_array_equal(sees[numeric], adjacency[numeric, j])
         # A category has no slope.
         other = z.detach().clone()

@@ -147,7 +147,7 @@ def test_dropout_and_sparsity_act_only_in_training():
         assert (network.train().loss(z) != plain.loss(z)).any()
     # The sparsity is that of the linear path to categories, and of the connections that it has.
     to = plain.param_label[plain.linear_rows]
-    counts = torch.tensor([MIXED[j].is_categorical for j in to])[:, None] & plain.skip.mask.bool()
+    counts = torch.tensor([MIXED[j].has_indicators for j in to])[:, None] & plain.skip.mask.bool()
     penalty = 0.1 * plain.skip.weight[counts].abs().sum()
     torch.testing.assert_close(network.loss(z), plain.loss(z) + penalty)
     # Nothing is dropped on the linear path.

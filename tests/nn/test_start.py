@@ -220,7 +220,7 @@ def test_values_far_out_do_not_set_the_start():
     far = np.arange(1000) % 100 == 0
     clean = scores(started([NUMBER] * 2, Z, base="logistic"), Z)[~far].mean(axis=0)
     Z[far, 0] = 1e6
-    found = scores(started([NUMBER] * 2, Z, base="logistic"), Z)
+    found = scores(started([Variable(None, False, farthest=1e6), NUMBER], Z, base="logistic"), Z)
     # All but one of the eight components are too wide for the bulk, and that one is not in its middle.
     assert found[~far, 0].mean() > clean[0] - np.log(8) - 0.5
     assert found[~far, 1].mean() > clean[1] - 0.3
