@@ -211,6 +211,7 @@ default="random"
         integer_features="from_dtype",
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=None,
     ):
         super().__init__(
             categorical_features=categorical_features,
@@ -218,6 +219,7 @@ default="random"
             column_kinds=column_kinds,
         )
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.order = order

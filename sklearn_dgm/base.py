@@ -507,6 +507,7 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             # Not every density has these parameters.
             column_kinds=getattr(self, "column_kinds", None),
             handle_unknown=getattr(self, "handle_unknown", "impossible"),
+            bounds=getattr(self, "bounds", False),
         )
 
     def _validate(self, X, *, reset):

@@ -13,6 +13,7 @@ import narwhals as nw
 import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
+from sklearn_dgm._bounds import bounded, check_bounds
 from sklearn_dgm._column import (
     CATEGORICAL,
     CONTINUOUS,
@@ -175,6 +176,15 @@ class ColumnSchema:
     handle_unknown : {"impossible", "error", "rare"}, default="impossible"
         What a category that was not fitted is: impossible, an error, or as likely as a new one was at the end of the
         fitted rows [1]_ (`Column.unknown_share`, which it is for the density to give).
+    bounds : dict, "observed", None or False, default=False
+        Where numbers can lie, for densities that keep to it. With None the fitted rows decide: integer and rounded
+        columns of two values have just these; other columns without a value below zero have none (but for those that a
+        scaler has put between a single 0 and a 1, and for points in time); and what lies beyond the smallest and the
+        largest value of other integer and rounded columns has at most the probability that a new value had at the end of
+        the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
+        pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
+        possible values; None leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for
+        a pair. With False there are no bounds.
 
     Attributes
     ----------
@@ -214,6 +224,7 @@ class ColumnSchema:
         detect_ties=False,
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=False,
     ):
         self.categorical_features = categorical_features
         self.integer_features = integer_features
@@ -222,6 +233,7 @@ class ColumnSchema:
         self.detect_ties = detect_ties
         self.column_kinds = column_kinds
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
 
     def fit(self, X, sample_weight=None):
         """Learn kinds, categories, ranges and scales.
@@ -250,6 +262,7 @@ class ColumnSchema:
             raise ValueError(
                 f"handle_unknown should be one of {HANDLE_UNKNOWN}, got {self.handle_unknown!r}."
             )
+        check_bounds(self.bounds)
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         raw = raw_columns(X)
         self._check_missing(raw)
@@ -261,6 +274,8 @@ class ColumnSchema:
             numbers.append(r.spread(x))
         if self.detect_ties:
             self._detect_ties(numbers, weight, chosen)
+        if self.bounds is not False:
+            self._settle_bounds(numbers, weight)
         self._template = template_of(X)
         return self
 
@@ -381,6 +396,18 @@ class ColumnSchema:
                 elif atoms is not None:
                     self.columns_[j] = column.with_atoms(atoms, x, weight)
 
+    def _settle_bounds(self, numbers, weight):
+        """Find out where the values of numeric columns can lie."""
+        labels = [column.label for column in self.columns_]
+        given = [self.bounds if isinstance(self.bounds, str) else None] * len(labels)
+        for label, pair in (self.bounds if isinstance(self.bounds, dict) else {}).items():
+            given[_position_of(label, labels, "bounds")] = pair
+        for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True)):
+            counted = (weight > 0) & ~np.isnan(x)
+            self.columns_[j] = bounded(
+                column, x[counted], weight[counted], given[j], rescales=self.standardize
+            )
+
     def check_alike(self, schema, X):
         """Make sure that a fitted schema can stand in for this one.
 
@@ -401,7 +428,7 @@ class ColumnSchema:
         ValueError
             If it was learnt from other columns, or encodes numbers or missing cells in another way.
         """
-        options = ("standardize", "missing", "detect_ties", "handle_unknown")
+        options = ("standardize", "missing", "detect_ties", "handle_unknown", "bounds")
         is_alike = isinstance(schema, ColumnSchema) and all(
             getattr(schema, option) == getattr(self, option) for option in options
         )
@@ -421,7 +448,8 @@ class ColumnSchema:
     @property
     def log_det_(self):
         """Log-Jacobian of the encoding, one number for each column, of shape (n_features,)."""
-        return -np.log([column.scale for column in self.columns_])
+        # A probability has no unit.
+        return -np.log([1.0 if c.kind == INTEGER else c.scale for c in self.columns_])
 
     def encode(self, X):
         """Turn a table into a float64 matrix.

@@ -21,7 +21,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, n_components, dropout, handle_unknown
+    hidden_layer_sizes, activation, n_components, dropout, handle_unknown, bounds
         See :class:`~sklearn_dgm.AutoregressiveDensity`.
     """
 
@@ -32,6 +32,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
+        "bounds": [dict, StrOptions({"observed"}), None],
     }
     _detect_ties = True
     _takes_missing = True
@@ -42,6 +43,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         "n_components",
         "dropout",
         "handle_unknown",
+        "bounds",
     )
 
     def _resolve_hidden_layer_sizes(self):

@@ -83,6 +83,10 @@ def _variable(column, z, sample_weight, n_pieces):
     z, sample_weight = z[observed], sample_weight[observed]
     if column.kind == CATEGORICAL:
         return Variable(len(column.categories), whole=False, unknown_share=column.unknown_share)
+    support = () if column.support is None else tuple(column.support)
+    if support[:4] == (0, 0, 1, 1) and column.kind in (INTEGER, ROUNDED):
+        # Two values that are all that is possible, such as flags.
+        return Variable(2, whole=False)
     location, scale = _location_and_scale(z, sample_weight)
     whole = column.kind in (INTEGER, ROUNDED)
     n_levels, atoms, grid = None, column.encoded_atoms, ()
@@ -98,7 +102,9 @@ def _variable(column, z, sample_weight, n_pieces):
     knots = (knots - location) / scale
     knots = knots[np.append(np.diff(knots) > 1e-6, True)]
     atoms = tuple(atoms)
-    return Variable(n_levels, whole, location, scale, tuple(knots), atoms, grid=grid)
+    return Variable(
+        n_levels, whole, location, scale, tuple(knots), atoms, grid=grid, support=support
+    )
 
 
 def variables_of(columns, Z, sample_weight):

@@ -198,6 +198,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         integer_features="from_dtype",
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=None,
     ):
         super().__init__(
             categorical_features=categorical_features,
@@ -205,6 +206,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             column_kinds=column_kinds,
         )
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
         self.structure = structure
         self.max_parents = max_parents
         self.conditional = conditional
