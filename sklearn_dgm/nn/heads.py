@@ -639,7 +639,7 @@ class CategoricalHead(nn.Module):
         if self.is_binary:
             log_p = F.logsigmoid(torch.where(z > 0.5, 1, -1) * params[..., 0])
         else:
-            log_p = self._log_outcomes(params, columns)
+            log_p = F.log_softmax(self._logits(params, columns), dim=-1)
             log_p, inside = self._of_outcome(log_p, z, inside, columns)
         if self.unknown_share is not None:
             unknown_share = self.unknown_share[columns]
@@ -648,19 +648,21 @@ class CategoricalHead(nn.Module):
             inside = inside | ((z == -1) & (unknown_share > 0))
         return torch.where(inside, log_p, -math.inf)
 
-    def _log_outcomes(self, params, columns):
-        """Log-probabilities of the outcomes, of which the tails have no more than they may."""
-        log_p = F.log_softmax(self._logits(params, columns), dim=-1)
-        if self.support is None:
-            return log_p
+    def _limits(self, log_p, columns):
+        """What is to be added to log-probabilities of levels and of tails, so that these have no more than they may."""
         share = torch.as_tensor(self.support[columns, 4], dtype=log_p.dtype, device=log_p.device)
         log_levels = torch.logsumexp(log_p[..., : self.max_levels], dim=-1)
-        inside, beyond = _limited(torch.zeros_like(log_levels), log_levels, share)
-        added = [
-            inside[..., None].expand(*inside.shape, self.max_levels),
-            beyond[..., None].expand(*beyond.shape, 2),
-        ]
-        return log_p + torch.cat(added, dim=-1)
+        return _limited(torch.zeros_like(log_levels), log_levels, share)
+
+    def _shares(self, params, column):
+        """Probabilities of the outcomes of one column."""
+        logits = self._logits(params, column)
+        if self.support is None:
+            return logits.softmax(dim=-1)
+        log_p = F.log_softmax(logits, dim=-1)
+        inside, beyond = self._limits(log_p, column)
+        is_tail = torch.arange(log_p.shape[-1], device=log_p.device) >= self.max_levels
+        return torch.exp(log_p + torch.where(is_tail, beyond[:, None], inside[:, None]))
 
     def _n_beyond(self, columns, like):
         """How many whole numbers each of the tails has, of shape (..., 2); None where none ends."""
@@ -677,7 +679,10 @@ class CategoricalHead(nn.Module):
             below, above = z < 0, z > n_levels - 1
             code = torch.where(below, self.max_levels, code)
             code = torch.where(above, self.max_levels + 1, code)
+        limits = None if self.support is None else self._limits(log_p, columns)
         log_p = log_p.gather(-1, code[..., None])[..., 0]
+        if limits is not None:
+            log_p = log_p + torch.where(below | above, limits[1], limits[0])
         if self.tails:
             excess = torch.where(below, -z, torch.where(above, z - n_levels + 1, 1))
             log_ratio = self._log_ratio(n_levels)
@@ -694,9 +699,7 @@ class CategoricalHead(nn.Module):
 
     def draw(self, params, column, uniform):
         """Draw values of one column, never an unknown one; see :meth:`MixtureHead.draw`."""
-        share = self._logits(params, column).softmax(dim=-1)
-        if self.support is not None:
-            share = torch.exp(self._log_outcomes(params, column))
+        share = self._shares(params, column)
         code, uniform = _choose(share, uniform)
         z, uniform = code[:, 0].to(params.dtype), uniform[:, 0]
         if self.tails:
@@ -715,7 +718,7 @@ class CategoricalHead(nn.Module):
 
     def below(self, params, column, z):
         """Probabilities below values midway between codes, of known ones; see :meth:`MixtureHead.below`."""
-        p = torch.exp(self._log_outcomes(params, column))
+        p = self._shares(params, column)
         n_levels = self.n_levels[column]
         count = (z + 0.5).round()
         inside = count.clamp(torch.zeros_like(n_levels), n_levels).long()
