@@ -1,7 +1,8 @@
 """One column: what is known of it, and its values as numbers and back."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,26 @@ CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"
 # What a category that was not fitted is at most likely to be.
 MAX_UNKNOWN_SHARE = 0.5
+
+
+class Support(NamedTuple):
+    """Where the encoded values of a column can lie.
+
+    Attributes
+    ----------
+    lower, upper : float
+        Bounds beyond which nothing is possible.
+    low, high : float
+        The range beyond which there is little; the bounds, where that is not so.
+    share : float
+        How much of the probability lies there at most.
+    """
+
+    lower: float
+    low: float
+    high: float
+    upper: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,12 @@ class Column:
         Probability of a category that was not fitted; 0 unless ``handle_unknown="rare"``.
     empty : bool
         Whether no fitted row has a value there. The column then is a constant one, and a missing cell its one category.
+    lower, upper : float
+        Bounds of a numeric column, beyond which nothing is possible; infinite where there are none. Densities that have
+        a parameter `bounds` keep them.
+    beyond_share : float
+        What lies beyond `low` and `high` has this share of the probability at most: of whole and rounded numbers what new
+        values had among the fitted rows, else 1.
     dtype : dtype
         As the container of the table names it.
     content : str or None
@@ -67,6 +94,9 @@ class Column:
     missing_share: float = 0.0
     unknown_share: float = 0.0
     empty: bool = False
+    lower: float = -math.inf
+    upper: float = math.inf
+    beyond_share: float = 1.0
     dtype: Any = None
     content: str | None = None
     maker: Maker | None = None
@@ -94,6 +124,37 @@ class Column:
             z = (x - self.location) / self.scale
         return np.rint(z) if self.kind == ROUNDED else z
 
+    @property
+    def support(self):
+        """Where encoded values can lie; None where all of the line is as good."""
+        lower, upper = (
+            self._encoded_bound(self.lower, np.ceil),
+            self._encoded_bound(self.upper, np.floor),
+        )
+        if self.kind not in (INTEGER, ROUNDED):
+            return Support(lower, lower, upper, upper, 0.0) if self.is_bounded else None
+        low, high = self.encoded(np.array([self.low, self.high])).tolist()
+        if (low, high) == (lower, upper):
+            return Support(lower, low, high, upper, 0.0)
+        if self.beyond_share < 1:
+            return Support(lower, low, high, upper, self.beyond_share)
+        return Support(lower, lower, upper, upper, 0.0) if self.is_bounded else None
+
+    @property
+    def is_bounded(self):
+        """Whether some numbers are impossible."""
+        return not (math.isinf(self.lower) and math.isinf(self.upper))
+
+    def _encoded_bound(self, bound, inwards):
+        """A bound as the model sees it; of whole and rounded numbers the nearest one within."""
+        if math.isinf(bound):
+            return bound
+        z = (bound - self.location) / self.scale
+        if self.kind not in (INTEGER, ROUNDED):
+            return float(z)
+        nearest = np.rint(z)
+        return float(nearest if abs(z - nearest) < 1e-6 else inwards(z))
+
     def decoded(self, z):
         """The values that numbers of the model stand for."""
         x = self._unscaled(z)
@@ -113,7 +174,9 @@ class Column:
         if self.kind == MIXED:
             atom = codes(z, self.encoded_atoms)
             x = np.where(atom >= 0, self.atoms[atom], x)
-        return np.rint(x) if self.kind == INTEGER else x
+        x = np.rint(x) if self.kind == INTEGER else x
+        # Rounding must not lead beyond a bound.
+        return x.clip(self.lower, self.upper) if self.is_bounded else x
 
     def with_grid(self, grid):
         """The column as a rounded one."""

@@ -277,10 +277,12 @@ class ConditionalMixin:
     def _integrated(self, Z, j, n_values):
         """Values of a column of which all other cells are observed, and the logarithms of their weights."""
         column, n = self.schema_.columns_[j], len(Z)
-        atoms = column.encoded_atoms
+        atoms, support = column.encoded_atoms, column.support
+        lower, upper = (support.lower, support.upper) if support else (-np.inf, np.inf)
 
         def log_density_beside_atoms(z):
-            z = np.where(np.isin(z, atoms), np.nextafter(z, np.inf), z)
+            beside = np.nextafter(z, np.where(z < upper, np.inf, -np.inf))
+            z = np.where(np.isin(z, atoms), beside, z)
             return self._log_density_at(z, Z, j)
 
         overall = np.linspace(*column.encoded(np.array([column.low, column.high])), N_OVERALL)
@@ -288,7 +290,9 @@ class ConditionalMixin:
         first[:, N_PARTICLES:] = overall
         for part in self._completions(Z, N_PARTICLES):
             first[part.rows, :N_PARTICLES] = part.z[:, :N_PARTICLES, j]
-        z, log_weight = integrate(log_density_beside_atoms, first, n_values - len(atoms))
+        z, log_weight = integrate(
+            log_density_beside_atoms, first, n_values - len(atoms), (lower, upper)
+        )
         atoms = np.tile(atoms, (n, 1))
         if atoms.shape[1] == 0:
             return z, log_weight

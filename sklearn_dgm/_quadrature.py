@@ -8,7 +8,7 @@ BEYOND = np.array([0.05, 0.2, 0.6, 2.0])
 N_ROUNDS = 3
 
 
-def integrate(log_density, first, n_nodes):
+def integrate(log_density, first, n_nodes, bounds=(-np.inf, np.inf)):
     """Nodes and weights of an adaptive trapezoidal rule for each of some densities.
 
     Parameters
@@ -19,6 +19,8 @@ def integrate(log_density, first, n_nodes):
         Nodes to begin with, among which the bulk of each density is.
     n_nodes : int
         Number of nodes in the end, more than k + 8.
+    bounds : tuple of float, default=(-inf, inf)
+        Where the densities end; there they may be positive.
 
     Returns
     -------
@@ -29,7 +31,7 @@ def integrate(log_density, first, n_nodes):
     """
     low, high = first.min(axis=1, keepdims=True), first.max(axis=1, keepdims=True)
     beyond = np.maximum(high - low, 1e-6 * np.maximum(np.abs(low), 1)) * BEYOND
-    z = np.concatenate([first, low - beyond, high + beyond], axis=1)
+    z = np.concatenate([first, low - beyond, high + beyond], axis=1).clip(*bounds)
     log_p = log_density(z)
     z, log_p = _sorted(z, log_p)
     for added in np.array_split(np.arange(n_nodes - z.shape[1]), N_ROUNDS):

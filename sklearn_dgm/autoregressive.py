@@ -99,6 +99,15 @@ default="random"
     handle_unknown : {"impossible", "error", "rare"}, default="impossible"
         What a category is that `fit` has not seen: a row of density 0, a ValueError, or as likely as a new category
         was among the fitted rows (by the count of those seen once).
+    bounds : dict, "observed" or None, default=None
+        Where numbers can lie, in draws and in the density, which is one in all between the bounds and 0 (a score of
+        `-inf`) beyond. With None the fitted rows decide: integer and rounded columns of two values have just these; other
+        columns without a value below zero never have one (but for those that a scaler has put between a single 0 and a
+        1, and for points in time); and what lies beyond the range of other integer and rounded columns has at most the
+        probability that a new value had at the end of the fitted rows (by the count of those seen once). "observed" keeps
+        all numbers between the smallest and the largest fitted value. A dict has pairs of a lower and an upper bound by
+        column name or index, such as ``{"age": (0, 120)}``; both are possible values. None in a pair leaves a side to the
+        fitted rows, and an infinite number frees it; "observed" may stand for a pair.
 
     Attributes
     ----------
@@ -132,7 +141,7 @@ default="random"
     -----
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
     categorical ones. Unlike `KernelDensity`, integer dtypes are taken as counts; pass ``integer_features=None`` for a
-    density over them. Integer columns have no bounds, so a little of their mass lies beyond the fitted range.
+    density over them.
 
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
@@ -209,6 +218,7 @@ default="random"
         integer_features="from_dtype",
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=None,
     ):
         super().__init__(
             categorical_features=categorical_features,
@@ -216,6 +226,7 @@ default="random"
             column_kinds=column_kinds,
         )
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.order = order

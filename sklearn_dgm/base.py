@@ -370,7 +370,8 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
     cells, the marginal. With `_detect_ties = True` there are rounded columns too, of which Z has the number of the cell
     on a grid (0, 1, ...; the density of a cell is its probability), and mixed ones, whose `encoded_atoms` have
     probabilities rather than densities. A density may have a parameter `handle_unknown`, and gives unknown categories
-    the `unknown_share` of their column then. After that run
+    the `unknown_share` of their column then; or a parameter `bounds`, and keeps what it draws and scores to the `support`
+    of each column. After that run
     :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
 
     Examples
@@ -511,6 +512,7 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
             # Not every density has these parameters.
             column_kinds=getattr(self, "column_kinds", None),
             handle_unknown=getattr(self, "handle_unknown", "impossible"),
+            bounds=getattr(self, "bounds", False),
         )
 
     def _validate(self, X, *, reset):
@@ -527,7 +529,8 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            Natural-log densities (nats), in the units of X; `-inf` for an impossible row. Of a row with missing cells,
+            Natural-log densities (nats), in the units of X; `-inf` for an impossible row, such as one with a
+            number beyond the bounds of its column. Of a row with missing cells,
             where the density takes them (see its tag `allow_nan`), it is the marginal density of the other cells.
 
         Raises
@@ -577,7 +580,8 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
         Returns
         -------
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Rows in the container, with the column names and dtypes seen in `fit`.
+            Rows in the container, with the column names and dtypes seen in `fit`. None of their cells is missing, but
+            in columns that had no value in `fit`.
 
         Raises
         ------

@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from sklearn_dgm._bounds import bounded, check_bounds
 from sklearn_dgm._column import (
     CATEGORICAL,
     CONTINUOUS,
@@ -132,6 +133,15 @@ class ColumnSchema:
     handle_unknown : {"impossible", "error", "rare"}, default="impossible"
         What a category that was not fitted is: impossible, an error, or as likely as a new one was at the end of the
         fitted rows [1]_ (`Column.unknown_share`, which it is for the density to give).
+    bounds : dict, "observed", None or False, default=False
+        Where numbers can lie, for densities that keep to it. With None the fitted rows decide: integer and rounded
+        columns of two values have just these; other columns without a value below zero have none (but for those that a
+        scaler has put between a single 0 and a 1, and for points in time); and what lies beyond the smallest and the
+        largest value of other integer and rounded columns has at most the probability that a new value had at the end of
+        the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
+        pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
+        possible values; None leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for
+        a pair. With False there are no bounds.
 
     Attributes
     ----------
@@ -197,6 +207,7 @@ class ColumnSchema:
         detect_ties=False,
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=False,
     ):
         self.categorical_features = categorical_features
         self.integer_features = integer_features
@@ -205,6 +216,7 @@ class ColumnSchema:
         self.detect_ties = detect_ties
         self.column_kinds = column_kinds
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
 
     def fit(self, X, sample_weight=None):
         """Learn kinds, categories, ranges and scales.
@@ -233,6 +245,7 @@ class ColumnSchema:
             raise ValueError(
                 f"handle_unknown should be one of {HANDLE_UNKNOWN}, got {self.handle_unknown!r}."
             )
+        check_bounds(self.bounds)
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         raw = raw_columns(X)
         self._check_missing(raw)
@@ -244,6 +257,8 @@ class ColumnSchema:
             numbers.append(r.spread(x))
         if self.detect_ties:
             self._detect_ties(numbers, weight, chosen)
+        if self.bounds is not False:
+            self._settle_bounds(numbers, weight)
         numeric = [column.label for column in self.columns_ if column.kind != CATEGORICAL]
         self._template = template_of(X, numeric)
         return self
@@ -376,6 +391,18 @@ class ColumnSchema:
             elif atoms is not None:
                 self.columns_[j] = column.with_atoms(atoms, x, weight)
 
+    def _settle_bounds(self, numbers, weight):
+        """Find out where the values of numeric columns can lie."""
+        labels = [column.label for column in self.columns_]
+        given = [self.bounds if isinstance(self.bounds, str) else None] * len(labels)
+        for label, pair in (self.bounds if isinstance(self.bounds, dict) else {}).items():
+            given[_position_of(label, labels, "bounds")] = pair
+        for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True)):
+            counted = (weight > 0) & ~np.isnan(x)
+            self.columns_[j] = bounded(
+                column, x[counted], weight[counted], given[j], rescales=self.standardize
+            )
+
     def check_alike(self, schema, X):
         """Make sure that a fitted schema can stand in for this one.
 
@@ -396,7 +423,7 @@ class ColumnSchema:
         ValueError
             If it was learnt from other columns, or encodes numbers or missing cells in another way.
         """
-        options = ("standardize", "missing", "detect_ties", "handle_unknown")
+        options = ("standardize", "missing", "detect_ties", "handle_unknown", "bounds")
         is_alike = isinstance(schema, ColumnSchema) and all(
             getattr(schema, option) == getattr(self, option) for option in options
         )

@@ -23,7 +23,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, n_components, dropout, handle_unknown
+    hidden_layer_sizes, activation, n_components, dropout, handle_unknown, bounds
         See :class:`~sklearn_dgm.AutoregressiveDensity`.
     """
 
@@ -34,6 +34,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
+        "bounds": [dict, StrOptions({"observed"}), None],
     }
     _detect_ties = True
     _takes_missing = True
@@ -44,6 +45,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         "n_components",
         "dropout",
         "handle_unknown",
+        "bounds",
     )
 
     def _resolve_hidden_layer_sizes(self):

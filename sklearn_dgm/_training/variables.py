@@ -98,7 +98,9 @@ def _variable(column, z, sample_weight, extremes, n_pieces):
     n_levels = _n_levels(column)
     if column.kind == CATEGORICAL:
         return Variable(n_levels, whole=False, unknown_share=column.unknown_share)
-    if n_levels == 2:  # whatever their dtype, two values are two categories
+    support = () if column.support is None else tuple(column.support)
+    if n_levels == 2 and support[:4] in ((), (0, 0, 1, 1)):
+        # Two values that are all that is possible are two categories, whatever their dtype.
         return Variable(n_levels, whole=False)
     location, scale = _location_and_scale(z, sample_weight)
     whole, atoms, grid = n_levels is not None, column.encoded_atoms, ()
@@ -123,6 +125,7 @@ def _variable(column, z, sample_weight, extremes, n_pieces):
         tuple(atoms),
         grid=grid,
         farthest=float(farthest),
+        support=support,
     )
 
 

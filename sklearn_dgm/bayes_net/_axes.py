@@ -58,7 +58,7 @@ def axes_of(columns, Z, sample_weight, bins):
     edges = _edges(numbers)
     for (j, n), its_edges, inner in zip(numeric, edges, _inner_edges(numbers, edges), strict=True):
         atoms = n.column.encoded_atoms
-        axes[j] = NumberAxis(its_edges, inner, n.z, n.weight, n.whole, atoms)
+        axes[j] = NumberAxis(its_edges, inner, n.z, n.weight, n.whole, atoms, n.column.support)
     return axes
 
 
@@ -111,6 +111,9 @@ def _edges(numbers):
         elif n.whole:
             with naming(n.column):
                 edges[j] = _between(edges[j])
+        if n.column.support is not None:
+            with naming(n.column):
+                edges[j] = _within_bounds(edges[j], n.column.support, n.whole)
     return edges
 
 
@@ -146,6 +149,15 @@ def _cells_by_bin(edges, z, weight):
         (i, merged_cells(*of_bin, MAX_PIECE_VALUES))
         for (i, _, _), of_bin in zip(parts, cells, strict=True)
     ]
+
+
+def _within_bounds(edges, support, whole):
+    """Edges, of which those beyond the bounds are the bounds."""
+    margin = 0.5 if whole else 0.0
+    edges = np.unique(edges.clip(support.lower - margin, support.upper + margin))
+    if len(edges) < 2:
+        raise ValueError("the edges of bins leave nothing between the bounds")
+    return edges
 
 
 def _numbers_of(edges, clock):
@@ -300,10 +312,13 @@ class NumberAxis:
         Whether the values are whole numbers; edges lie between them then.
     atoms : ndarray of shape (n_atoms,)
         Single values that hold mass.
+    support : Support or None
+        Bounds, within which the edges lie, and how much lies beyond some range within them at most.
     """
 
-    def __init__(self, edges, inner, z, weight, whole, atoms):
+    def __init__(self, edges, inner, z, weight, whole, atoms, support=None):
         self.edges, self.whole, self.atoms = edges, whole, atoms
+        self.support = support
         lower = np.sort(np.concatenate([edges[:-1], inner]))
         self._piece_edges = np.append(lower, edges[-1])
         self._widths = np.diff(self._piece_edges)
@@ -318,8 +333,17 @@ class NumberAxis:
         first, last = bins == 0, bins == len(edges) - 2
         self._lower = _tail(edges[0] - z[first], weight[first], self._widths[0])
         self._upper = _tail(z[last] - edges[-1], weight[last], self._widths[-1])
-        beyond = np.where(self._bin_of_piece == 0, self._lower[0], 0.0)
-        beyond[self._bin_of_piece == len(edges) - 2] += self._upper[0]
+        if support is not None:
+            margin, n_tails = (0.5 if whole else 0.0), (2 if len(edges) == 2 else 1)
+            below, above = edges[0] + margin, edges[-1] - margin
+            for tail, room, free in (
+                ("_lower", below - support.lower, below - support.low),
+                ("_upper", support.upper - above, support.high - above),
+            ):
+                limited = _limited(getattr(self, tail), room, free, support.share / n_tails, whole)
+                setattr(self, tail, limited)
+        beyond = np.where(self._bin_of_piece == 0, self._lower.share, 0.0)
+        beyond[self._bin_of_piece == len(edges) - 2] += self._upper.share
         self._log_density = np.log1p(-beyond) + np.log(self._shares / self._widths)
 
     @property
@@ -346,17 +370,22 @@ class NumberAxis:
             atom = codes_of(z, self.atoms)
             codes = np.where(atom >= 0, atom, codes + len(self.atoms))
             log_within[atom >= 0] = 0.0
+        if self.support is not None:
+            # As a category that fit has not seen.
+            codes = np.where((z < self.support.lower) | (z > self.support.upper), -1, codes)
         codes[missing] = -1
         log_within[missing] = 0.0
         return codes, log_within
 
     def _log_beyond(self, tail, distance):
-        share, reach = tail
+        with np.errstate(divide="ignore"):
+            log_share = np.log(tail.share / tail.mass)
+        log_share = np.where(distance > tail.room, -np.inf, log_share)
         if not self.whole:
-            return math.log(share / reach) - distance / reach
+            return log_share - math.log(tail.reach) - distance / tail.reach
         # Geometric: of the steps beyond the last number, half of one is up to the edge.
-        ratio = reach / (1 + reach)
-        return math.log(share * (1 - ratio)) + (distance - 0.5) * math.log(ratio)
+        ratio = tail.reach / (1 + tail.reach)
+        return log_share + math.log(1 - ratio) + (distance - 0.5) * math.log(ratio)
 
     def below(self, p, points):
         """Probabilities below values; see :meth:`CategoryAxis.below`."""
@@ -377,8 +406,8 @@ class NumberAxis:
         # The shares of each bin sum to one.
         before = (np.cumsum(self._shares) - self._shares)[piece] - bins
         inside = before + self._shares[piece] * along.clip(0, 1)
-        lower = np.where(bins == 0, self._lower[0], 0.0)
-        upper = np.where(bins == len(self.edges) - 2, self._upper[0], 0.0)
+        lower = np.where(bins == 0, self._lower.share, 0.0)
+        upper = np.where(bins == len(self.edges) - 2, self._upper.share, 0.0)
         within = lower + (1 - lower - upper) * inside
         below, above = z < self.edges[0], z > self.edges[-1]
         within[below] = self._share_beyond(self._lower, self.edges[0] - z[below])
@@ -387,16 +416,16 @@ class NumberAxis:
 
     def _share_beyond(self, tail, distance):
         """How much of the mass of an outer bin lies farther beyond its edge."""
-        share, reach = tail
-        rate = math.log1p(1 / reach) if self.whole else 1 / reach
+        rate = _rate(tail.reach, self.whole)
         with np.errstate(over="ignore"):
-            return share * np.exp(-rate * distance)
+            farther = np.exp(-rate * distance) - (1 - tail.mass)
+        return tail.share / tail.mass * farther.clip(0)
 
     def draw(self, codes, uniforms):
         """Values within cells; see :meth:`CategoryAxis.draw`."""
         bins = np.maximum(codes - len(self.atoms), 0)
-        lower = np.where(bins == 0, self._lower[0], 0.0)
-        upper = np.where(bins == len(self.edges) - 2, self._upper[0], 0.0)
+        lower = np.where(bins == 0, self._lower.share, 0.0)
+        upper = np.where(bins == len(self.edges) - 2, self._upper.share, 0.0)
         below, above = uniforms < lower, 1 - uniforms < upper
         # The shares of each bin sum to one, so that numbers of bins and what follows the point make one scale.
         u = bins + ((uniforms - lower) / (1 - lower - upper)).clip(0, 1)
@@ -423,16 +452,70 @@ class NumberAxis:
 
     def _beyond(self, tail, uniforms):
         """How far beyond the last edge; numbers up to the share of the tail say where in it."""
-        share, reach = tail
-        u = np.maximum(uniforms / share, np.finfo(np.float64).tiny)
+        if not len(uniforms):
+            return uniforms
+        u = 1 - tail.mass + tail.mass * uniforms / tail.share
+        log_u = np.log(np.maximum(u, np.finfo(np.float64).tiny))
         if not self.whole:
-            return -reach * np.log(u)
-        return np.floor(np.log(u) / math.log(reach / (1 + reach))) + 0.5
+            return np.minimum(-tail.reach * log_u, tail.room)
+        steps = np.floor(log_u / math.log(tail.reach / (1 + tail.reach)))
+        return np.minimum(steps + 0.5, tail.room - 0.5)
 
 
 def _sums_before(p):
     """Sums of the probabilities before each cell, and of all, of shape (n, n_levels + 1)."""
     return np.cumsum(np.pad(p, ((0, 0), (1, 0))), axis=1)
+
+
+class Tail(NamedTuple):
+    """What lies beyond the last edge on one side.
+
+    Attributes
+    ----------
+    share : float
+        Share of the outer bin.
+    reach : float
+        How far it reaches on average, without bounds.
+    room : float
+        How far it is to the bound.
+    mass : float
+        How much there would be up to the bound of a tail without bounds.
+    """
+
+    share: float
+    reach: float
+    room: float = math.inf
+    mass: float = 1.0
+
+
+def _limited(tail, room, free, share, whole):
+    """A tail that ends at a bound, and of which little lies beyond a range.
+
+    Parameters
+    ----------
+    tail : Tail
+        The tail.
+    room, free : float
+        How far the bound and the end of the range are from the edge.
+    share : float
+        How much lies beyond the range at most.
+    whole : bool
+        Whether the values are whole numbers.
+    """
+    if room <= 0:
+        return Tail(0.0, tail.reach, 0.0)
+    reach = tail.reach
+    if free <= 0:
+        tail = tail._replace(share=min(tail.share, share))
+    elif free < room and tail.share * math.exp(-_rate(reach, whole) * free) > share:
+        rate = math.log(tail.share / share) / free
+        reach = 1 / math.expm1(rate) if whole else 1 / rate
+    return Tail(tail.share, reach, room, -math.expm1(-_rate(reach, whole) * room))
+
+
+def _rate(reach, whole):
+    """How fast a tail falls off, geometrically or exponentially."""
+    return math.log1p(1 / reach) if whole else 1 / reach
 
 
 def _tail(beyond, weight, width):
@@ -445,7 +528,7 @@ def _tail(beyond, weight, width):
     share = (weight[beyond > 0].sum() + 1) / (total + 3)
     in_piece = beyond > -width
     distance, weight = beyond[in_piece] + width, weight[in_piece]
-    return float(share), float((weight @ distance + width) / (weight.sum() + 1))
+    return Tail(float(share), float((weight @ distance + width) / (weight.sum() + 1)))
 
 
 def _below(x):

@@ -69,7 +69,8 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         weight as the cube root of the rows), one of the other rules of :class:`~sklearn_dgm.HistogramDensity`, or an array
         of edges; or a list of these with an entry for each column, or a dict by column name or index. Whole numbers of at
         most 20 values have a cell each, unless edges are given. Within a bin, numbers are distributed as in all rows,
-        and beyond the outer edges with exponential tails.
+        and beyond the outer edges with exponential tails, up to the
+        `bounds` of the column.
     alpha : float, default=0.5
         Dirichlet pseudo-count of each distribution in a table, spread evenly over its cells.
     hidden_layer_sizes, activation, n_components, dropout, max_epochs, lr, batch_size, weight_decay, early_stopping, \
@@ -79,8 +80,9 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         Whether `fit` continues to train the network of the previous fit, with its schema, graph and tables.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, split, shuffling and dropout.
-    categorical_features, integer_features, column_kinds, handle_unknown
-        Kinds of columns, and what unknown categories are; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+    categorical_features, integer_features, column_kinds, handle_unknown, bounds
+        Kinds of columns, what unknown categories are, and where numbers can lie; see
+        :class:`~sklearn_dgm.AutoregressiveDensity`.
 
     Attributes
     ----------
@@ -198,6 +200,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         integer_features="from_dtype",
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=None,
     ):
         super().__init__(
             categorical_features=categorical_features,
@@ -205,6 +208,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             column_kinds=column_kinds,
         )
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
         self.structure = structure
         self.max_parents = max_parents
         self.conditional = conditional

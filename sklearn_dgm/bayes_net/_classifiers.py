@@ -30,9 +30,10 @@ class NaiveBayesClassifier(OneDependenceClassifier):
         Steps of expectation and maximisation at most, where rows are unlabelled.
     tol : float, default=1e-4
         Change in the log-likelihood, in nats a row, below which these stop.
-    categorical_features, integer_features, column_kinds, handle_unknown
-        Kinds of columns, and how probable unknown categories are; see :class:`~sklearn_dgm.AutoregressiveDensity`. What
-        class a row has does not depend on its unknown categories.
+    categorical_features, integer_features, column_kinds, handle_unknown, bounds
+        Kinds of columns, how probable unknown categories are, and where numbers can lie; see
+        :class:`~sklearn_dgm.AutoregressiveDensity`. What class a row has does not depend on its unknown categories, nor on
+        numbers beyond their bounds.
 
     Attributes
     ----------
@@ -95,7 +96,7 @@ class TreeAugmentedNaiveBayesClassifier(OneDependenceClassifier):
 
     Parameters
     ----------
-    bins, alpha, max_iter, tol, categorical_features, integer_features, column_kinds, handle_unknown
+    bins, alpha, max_iter, tol, categorical_features, integer_features, column_kinds, handle_unknown, bounds
         See :class:`NaiveBayesClassifier`. What a column is given its parent and the class is pulled towards what it is
         given the class, as if five more rows had come from that.
 
@@ -166,7 +167,7 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
     min_frequency : float, default=1
         Rows of weight 1 that must have a cell for it to be a parent. Where a cell is rarer, others depend on the class
         alone. (The paper leaves the column out of the mean then; the mean would be no distribution.)
-    bins, alpha, max_iter, tol, categorical_features, integer_features, column_kinds, handle_unknown
+    bins, alpha, max_iter, tol, categorical_features, integer_features, column_kinds, handle_unknown, bounds
         See :class:`NaiveBayesClassifier`. What a column is given its parent and the class is pulled towards what it is
         given the class, as if five more rows had come from that.
 
@@ -216,6 +217,7 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
         integer_features="from_dtype",
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=None,
     ):
         super().__init__(
             bins=bins,
@@ -226,6 +228,7 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
             integer_features=integer_features,
             column_kinds=column_kinds,
             handle_unknown=handle_unknown,
+            bounds=bounds,
         )
         self.min_frequency = min_frequency
 

@@ -151,8 +151,10 @@ class Inference:
         if isinstance(axis, CategoryAxis):
             return Values(axis, np.arange(axis.n_levels, dtype=np.float64))
         if axis.is_one_each:
-            low, high = axis.edges[[0, -1]]
-            return Values(axis, np.arange(low + 0.5 - N_BEYOND, high + N_BEYOND))
+            low, high = axis.edges[[0, -1]] + [0.5 - N_BEYOND, N_BEYOND - 0.5]
+            if axis.support is not None:
+                low, high = max(low, axis.support.lower), min(high, axis.support.upper)
+            return Values(axis, np.arange(low, high + 1))
         asks = "it has one" if v in networks else f"that of {self.columns[networks[0]].where} does"
         raise NotExactError(
             f"Row {row}: {column.where} is missing, and a network asks for its value ({asks}), so that there is no "

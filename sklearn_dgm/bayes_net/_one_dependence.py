@@ -56,6 +56,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
+        "bounds": [dict, StrOptions({"observed"}), None],
     }
     _takes_missing = True
     _detect_ties = True
@@ -74,6 +75,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         integer_features="from_dtype",
         column_kinds=None,
         handle_unknown="impossible",
+        bounds=None,
     ):
         super().__init__(
             categorical_features=categorical_features,
@@ -85,6 +87,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         self.max_iter = max_iter
         self.tol = tol
         self.handle_unknown = handle_unknown
+        self.bounds = bounds
 
     @abstractmethod
     def _forests(self):

@@ -5,11 +5,14 @@ to one, or a mass function that sums to one.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from sklearn_dgm.nn.components import BASES
 
 # Numbers of which the logits of very many categories are made.
 EMBEDDING_SIZE = 16
@@ -49,78 +52,26 @@ def _choose(share, uniform):
     return chosen, ((uniform - low) / (high - low)).clamp(2.0**-54, 1 - 2.0**-53)
 
 
-class Gaussian:
-    """The standard normal distribution."""
+def _limited(log_total, log_inside, share):
+    """What makes probabilities sum to one, of which little lies beyond some range.
 
-    @staticmethod
-    def log_density(u):
-        """Log-density, elementwise."""
-        return -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
+    Parameters
+    ----------
+    log_total, log_inside : Tensor
+        Log-probabilities of all that is possible, and of the range.
+    share : Tensor
+        How much of it all may lie beyond the range.
 
-    @staticmethod
-    def log_mass(u, width):
-        """Log-probability of the interval of some width around u, without cancellation in the tails."""
-        u = -u.abs()
-        wide = width.clamp_min(1e-3)
-        log_low = torch.special.log_ndtr(u - wide / 2)
-        log_high = torch.special.log_ndtr(u + wide / 2)
-        log_mass = log_high + torch.log(-torch.expm1(log_low - log_high))
-        # On a narrow interval the density is constant to within 1e-7, where a difference would cancel.
-        narrow = Gaussian.log_density(u) + torch.log(width)
-        return torch.where(width < 1e-3, narrow, log_mass)
-
-    @staticmethod
-    def draw(uniform):
-        """Quantile function."""
-        return torch.special.ndtri(uniform)
-
-    @staticmethod
-    def below(u):
-        """Probability below u, where torch's `ndtr` would lose its digits far down."""
-        return torch.exp(torch.special.log_ndtr(u))
-
-    @staticmethod
-    def of_normal(normal):
-        """The value as far up in the distribution as a number is in the standard normal one."""
-        return normal
-
-
-class Logistic:
-    """The logistic distribution, scaled to unit variance."""
-
-    scale = math.sqrt(3) / math.pi
-
-    @classmethod
-    def log_density(cls, u):
-        """Log-density, elementwise."""
-        u = u / cls.scale
-        # Beyond the threshold softplus(u) is u, to double precision.
-        return u - 2 * F.softplus(u, threshold=40) - math.log(cls.scale)
-
-    @classmethod
-    def log_mass(cls, u, width):
-        """Log-probability of the interval of some width around u, without cancellation in the tails."""
-        u, width = u / cls.scale, width / cls.scale
-        within = F.logsigmoid(u + width / 2) + F.logsigmoid(width / 2 - u)
-        return within + torch.log(-torch.expm1(-width))
-
-    @classmethod
-    def draw(cls, uniform):
-        """Quantile function."""
-        return torch.logit(uniform) * cls.scale
-
-    @classmethod
-    def below(cls, u):
-        """Probability below u."""
-        return torch.sigmoid(u / cls.scale)
-
-    @classmethod
-    def of_normal(cls, normal):
-        """The value as far up in the distribution as a number is in the standard normal one."""
-        return (torch.special.log_ndtr(normal) - torch.special.log_ndtr(-normal)) * cls.scale
-
-
-BASES = {"gaussian": Gaussian, "logistic": Logistic}
+    Returns
+    -------
+    inside, beyond : Tensor
+        What is to be added to log-probabilities within the range and beyond it.
+    """
+    mass_beyond = -torch.expm1(log_inside - log_total)
+    is_more = mass_beyond > share
+    log_beyond = log_total + torch.log(torch.where(is_more, mass_beyond, 1))
+    inside = torch.where(is_more, torch.log1p(-share) - log_inside, -log_total)
+    return inside, torch.where(is_more, torch.log(share) - log_beyond, -log_total)
 
 
 class MixtureHead(nn.Module):
@@ -146,6 +97,10 @@ class MixtureHead(nn.Module):
     grid : ndarray of shape (m, 2) or None
         Step and offset of a coarse grid in each column of whole numbers, for numbers that are mostly multiples of ten or
         the like: with some probability the interval is as wide as a step, and all of it counts for the number on the grid.
+    support : ndarray of shape (m, 5) or None
+        For each column a lower bound, the ends of a range within the bounds, an upper bound, and how much of what is no
+        atom lies beyond that range at most; see :class:`~sklearn_dgm.nn.made.Variable`. The same ends are infinite in all
+        columns.
     """
 
     def __init__(
@@ -158,6 +113,7 @@ class MixtureHead(nn.Module):
         atoms=None,
         linear=True,
         grid=None,
+        support=None,
     ):
         super().__init__()
         # No buffer: a pass through float32 would cost the equality with the values.
@@ -170,6 +126,21 @@ class MixtureHead(nn.Module):
         self.discrete = discrete
         self.linear = linear
         self.grid = grid
+        self.support = support
+        if support is not None:
+            self.cuts = np.stack(self._cuts(support), axis=1)
+
+    def _cuts(self, support):
+        """Ends of what is below, within and above the range, of shape (m, 4); on the coarse grid, too."""
+        lower, low, high, upper = support[:, :4].T
+        if not self.discrete:
+            return [np.stack([lower, low, high, upper], axis=1)]
+        cuts = np.stack([lower - 0.5, low - 0.5, high + 0.5, upper + 0.5], axis=1)
+        if self.grid is None:
+            return [cuts]
+        step, offset = self.grid[:, :1], self.grid[:, 1:]
+        # The first number on the grid after each end has the mass of half a step before it, too.
+        return [cuts, np.ceil((cuts - offset) / step) * step + offset - step / 2]
 
     @property
     def n_shared(self):
@@ -260,7 +231,138 @@ class MixtureHead(nn.Module):
         else:
             log_p = self.base.log_density(u) - torch.log(scales) + log_share
             log_p = torch.logsumexp(log_p, dim=-1) - torch.log(scale)
+        if self.support is not None:
+            log_p = self._within_support(log_p, params, (log_share, means, scales), z, columns)
         return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[1] else log_p
+
+    def _within_support(self, log_p, params, components, z, columns):
+        """Log-density or log-mass of what the components are between the bounds."""
+        lower, low, high, upper, share = self._support(columns, z)
+        cuts = self._units(self.cuts[columns], columns, z)
+        log_total = self._log_between(params, components, cuts[..., 0], cuts[..., 3])
+        is_possible = (z >= lower) & (z <= upper)
+        if (share == 0).all():
+            return torch.where(is_possible, log_p - log_total, -math.inf)
+        log_inside = self._log_between(params, components, cuts[..., 1], cuts[..., 2])
+        inside, beyond = _limited(log_total, log_inside, share)
+        log_p = log_p + torch.where((z >= low) & (z <= high), inside, beyond)
+        return torch.where(is_possible, log_p, -math.inf)
+
+    def _support(self, columns, like):
+        """The parts of the support, as tensors."""
+        support = torch.as_tensor(self.support[columns], dtype=like.dtype, device=like.device)
+        return support.unbind(dim=-1)
+
+    def _units(self, cuts, columns, like):
+        """Cuts of shape (..., n_ways, n_cuts) in the units of the network."""
+        cuts = torch.as_tensor(cuts, dtype=like.dtype, device=like.device)
+        location, scale = self.location[columns], self.scale[columns]
+        return (cuts - location[..., None, None]) / scale[..., None, None]
+
+    def _log_ways(self, params):
+        """Log-probabilities of the ways to make a value of a component: as it is, and on the coarse grid."""
+        if self.grid is None:
+            return [0.0]
+        logit = params[..., self.n_shared - 1]
+        return [F.logsigmoid(-logit), F.logsigmoid(logit)]
+
+    def _log_between(self, params, components, low, high):
+        """Log-probability between cuts of shape (..., n_ways), of shape (...)."""
+        log_share, means, scales = components
+
+        def of_components(points):
+            return None if points.isinf().all() else (points[..., None] - means) / scales
+
+        of_ways = []
+        for way, log_way in enumerate(self._log_ways(params)):
+            first, last = of_components(low[..., way]), of_components(high[..., way])
+            if first is None and last is None:
+                of_ways.append(log_way + torch.zeros_like(means[..., 0]))
+                continue
+            log_mass = torch.logsumexp(log_share + self.base.log_between(first, last), dim=-1)
+            of_ways.append(log_way + log_mass)
+        return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
+
+    def _pieces(self, params, column):
+        """What a value of one column comes from: components below, within and above the range, made in each way.
+
+        Returns
+        -------
+        log_weight : Tensor of shape (n, n_ways, 3, n_components)
+            Logarithms of the factors of their densities.
+        log_mass : Tensor of shape (n, n_ways, 3, n_components)
+            Log-probabilities, without these factors.
+        points : Tensor of shape (n, n_ways, 4, n_components)
+            Where they end, in units of the components.
+        """
+        logits, means, scales = self._components(params, column)
+        cuts = self._units(self.cuts[column], column, means)
+        points = (cuts[..., None] - means[:, None, None]) / scales[:, None, None]
+        log_mass = points.new_full((*points.shape[:2], 3, points.shape[3]), -math.inf)
+        for way, region, low, high in self._regions(column):
+            first = None if math.isinf(low) else points[:, way, region]
+            last = None if math.isinf(high) else points[:, way, region + 1]
+            is_all = first is None and last is None
+            log_mass[:, way, region] = 0.0 if is_all else self.base.log_between(first, last)
+        log_weight = F.log_softmax(logits, dim=-1)[:, None, None].repeat(1, len(cuts), 3, 1)
+        for way, log_way in enumerate(self._log_ways(params)):
+            log_weight[:, way] += (
+                log_way if way == 0 and self.grid is None else log_way[:, None, None]
+            )
+        log_p = log_weight + log_mass
+        log_total = torch.logsumexp(log_p.flatten(1), dim=1)
+        log_inside = torch.logsumexp(log_p[:, :, 1].flatten(1), dim=1)
+        share = self._support(column, means)[-1]
+        inside, beyond = _limited(log_total, log_inside, share)
+        log_weight = log_weight + torch.stack([beyond, inside, beyond], dim=1)[:, None, :, None]
+        return log_weight, log_mass, points
+
+    def _regions(self, column):
+        """Way, number and ends of each part of the support of a column that is not empty."""
+        for way, cuts in enumerate(self.cuts[column].tolist()):
+            for region, (low, high) in enumerate(pairwise(cuts)):
+                if low < high:
+                    yield way, region, low, high
+
+    def _draw_within_support(self, params, column, uniform):
+        """Values between the bounds, none of them an atom; see :meth:`draw`."""
+        log_weight, log_mass, points = self._pieces(params, column)
+        piece, uniform = _choose(torch.exp(log_weight + log_mass).flatten(1), uniform)
+        # Which of the components, in which way, and from which cut to which.
+        component, region = piece % self.n_components, piece // self.n_components % 3
+        way = piece // (3 * self.n_components)
+        end = (way * 4 + region) * self.n_components + component
+        first, last = (
+            points.flatten(1).gather(-1, e).double() for e in (end, end + self.n_components)
+        )
+        log_below, log_above = torch.log(uniform), torch.log1p(-uniform)
+        v = self.base.quantile_between(log_below, log_above, first, last).to(params.dtype)
+        _, means, scales = self._components(params, column)
+        u = means.gather(-1, component) + scales.gather(-1, component) * v
+        z = u[:, 0] * self.scale[column] + self.location[column]
+        if self.grid is not None:
+            z = torch.where(way[:, 0] == 1, self._nearest(z, *self._grid(column, z)), z)
+        lower, _, _, upper, _ = self._support(column, z)
+        return torch.clamp(z.round() if self.discrete else z, lower, upper)
+
+    def _below_within_support(self, params, column, z):
+        """Probabilities below values of what is no atom; see :meth:`below`."""
+        log_weight, _, points = self._pieces(params, column)
+        _, means, scales = self._components(params, column)
+        below = torch.zeros_like(z)
+        for way, region, low, high in self._regions(column):
+            end = z if way == 0 else self._end_on_grid(column, z)
+            u = (end.clamp(low, high) - self.location[column]) / self.scale[column]
+            last = (u[..., None] - means[:, None]) / scales[:, None]
+            first = None if math.isinf(low) else points[:, None, way, region]
+            log_p = self.base.log_between(first, last) + log_weight[:, None, way, region]
+            below = below + torch.exp(log_p).sum(dim=-1)
+        return below
+
+    def _end_on_grid(self, column, z):
+        """Up to where the numbers on the grid that are below values have their mass: half a step to either side."""
+        step, offset = self._grid(column, z)
+        return torch.floor((z - offset) / step) * step + offset + step / 2
 
     def _grid(self, columns, like):
         """Step and offset of the grids, as tensors."""
@@ -315,6 +417,9 @@ class MixtureHead(nn.Module):
             share = self._atom_logits(params, column).softmax(dim=-1)
             atom, uniform = _choose(share, uniform)
             uniform = uniform[:, 0]
+        if self.support is not None:
+            z = self._draw_within_support(params, column, uniform)
+            return self._or_atom(z, atom, column) if n_atoms else z
         if self.grid is not None:
             logit = params[..., self.n_shared - 1]
             is_off, uniform = _choose(torch.stack([logit, -logit], dim=-1).sigmoid(), uniform)
@@ -326,10 +431,13 @@ class MixtureHead(nn.Module):
         z = u * self.scale[column] + self.location[column]
         if self.grid is not None:
             z = torch.where(is_off[:, 0] == 0, self._nearest(z, *self._grid(column, z)), z)
-        if n_atoms:
-            atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
-            z = torch.where(atom[:, 0] < n_atoms, atoms[atom[:, 0].clamp_max(n_atoms - 1)], z)
-        return z.round() if self.discrete else z
+        z = z.round() if self.discrete else z
+        return self._or_atom(z, atom, column) if n_atoms else z
+
+    def _or_atom(self, z, atom, column):
+        """Values, or the atoms that were chosen in their place."""
+        atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
+        return torch.where(atom[:, 0] < len(atoms), atoms[atom[:, 0].clamp_max(len(atoms) - 1)], z)
 
     def below(self, params, column, z):
         """Probabilities below values of one column.
@@ -348,6 +456,17 @@ class MixtureHead(nn.Module):
         below : Tensor of shape (n, m)
             Probabilities of smaller values.
         """
+        of_rest = self._below if self.support is None else self._below_within_support
+        below = of_rest(params, column, z)
+        if not self.atoms.shape[1]:
+            return below
+        p = self._atom_logits(params, column).softmax(dim=-1)
+        atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
+        of_atoms = ((atoms < z[..., None]) * p[:, None, :-1]).sum(dim=-1)
+        return of_atoms + p[:, -1:] * below
+
+    def _below(self, params, column, z):
+        """Probabilities below values of what is no atom, without bounds."""
         logits, means, scales = self._components(params, column)
         share = logits.softmax(dim=-1)
 
@@ -357,18 +476,10 @@ class MixtureHead(nn.Module):
             return (share[:, None] * self.base.below(u)).sum(dim=-1)
 
         below = of_components(z)
-        if self.grid is not None:
-            step, offset = self._grid(column, z)
-            # Numbers on the grid have the mass of half a step to either side.
-            last = torch.floor((z - offset) / step) * step + offset
-            on_grid = torch.sigmoid(params[:, self.n_shared - 1 : self.n_shared])
-            below = on_grid * of_components(last + step / 2) + (1 - on_grid) * below
-        if not self.atoms.shape[1]:
+        if self.grid is None:
             return below
-        p = self._atom_logits(params, column).softmax(dim=-1)
-        atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
-        of_atoms = ((atoms < z[..., None]) * p[:, None, :-1]).sum(dim=-1)
-        return of_atoms + p[:, -1:] * below
+        on_grid = torch.sigmoid(params[:, self.n_shared - 1 : self.n_shared])
+        return on_grid * of_components(self._end_on_grid(column, z)) + (1 - on_grid) * below
 
     def normal_score(self, params, z, columns=slice(None)):
         """Standard normal quantiles of the probabilities below values, of heads without atoms on continuous columns.
@@ -388,13 +499,30 @@ class MixtureHead(nn.Module):
             Increasing in z; standard normal if z is drawn from the head.
         """
         u = (z - self.location[columns]) / self.scale[columns]
-        return self._normal_score(*self._components(params, columns), u)
+        ends = self._ends(self._components(params, columns), columns)
+        return self._normal_score(*self._components(params, columns), u, ends)
 
-    def _normal_score(self, logits, means, scales, u):
+    def _ends(self, components, columns):
+        """Bounds of continuous columns in units of their components; None for infinity."""
+        if self.support is None:
+            return None, None
+        _, means, scales = components
+        cuts = self._units(self.cuts[columns], columns, means)[..., 0, :]
+        ends = cuts[..., 0], cuts[..., 3]
+        return [None if e.isinf().all() else (e[..., None] - means) / scales for e in ends]
+
+    def _normal_score(self, logits, means, scales, u, ends):
         v = (u[..., None] - means) / scales
-        share = logits.softmax(dim=-1)
-        below = (share * self.base.below(v)).sum(dim=-1)
-        above = (share * self.base.below(-v)).sum(dim=-1)
+        lower, upper = ends
+        if self.support is None:
+            share = logits.softmax(dim=-1)
+            below = (share * self.base.below(v)).sum(dim=-1)
+            above = (share * self.base.below(-v)).sum(dim=-1)
+        else:
+            log_p = F.log_softmax(logits, dim=-1)
+            log_below = torch.logsumexp(log_p + self.base.log_between(lower, v), dim=-1)
+            log_above = torch.logsumexp(log_p + self.base.log_between(v, upper), dim=-1)
+            below, above = torch.stack([log_below, log_above]).softmax(dim=0)
         # The smaller of the two tails has not lost its digits.
         tail = torch.minimum(below, above).clamp_min(torch.finfo(u.dtype).tiny)
         return torch.where(below < above, 1, -1) * torch.special.ndtri(tail)
@@ -418,14 +546,26 @@ class MixtureHead(nn.Module):
         """
         components = self._components(params, column)
         _, means, scales = components
+        ends = self._ends(components, column)
         # The quantile of a mixture lies between those of its components.
-        quantiles = means + scales * self.base.of_normal(normal)[:, None]
+        quantiles = means + scales * self._quantiles(normal[:, None], ends)
         low, high = quantiles.amin(dim=-1), quantiles.amax(dim=-1)
         for _ in range(N_BISECTIONS):
             middle = (low + high) / 2
-            is_below = self._normal_score(*components, middle) < normal
+            is_below = self._normal_score(*components, middle, ends) < normal
             low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
         return (low + high) / 2 * self.scale[column] + self.location[column]
+
+    def _quantiles(self, normal, ends):
+        """What the components have at normal scores."""
+        if self.support is None:
+            return self.base.of_normal(normal)
+        lower, upper = ends
+        one = lower if lower is not None else upper
+        lower = torch.full_like(one, -math.inf) if lower is None else lower
+        upper = torch.full_like(one, math.inf) if upper is None else upper
+        tails = torch.special.log_ndtr(normal), torch.special.log_ndtr(-normal)
+        return self.base.quantile_between(*tails, lower, upper)
 
 
 class CategoricalHead(nn.Module):
@@ -441,17 +581,25 @@ class CategoricalHead(nn.Module):
         Whether smaller and larger whole numbers are possible, as the two last outcomes of the softmax.
     unknown_share : Tensor of shape (m,)
         Probability that a column's code is none of them (-1), whatever the parents are.
+    support : ndarray of shape (m, 5) or None
+        With tails, the bounds of these and how much lies there at most; see :class:`~sklearn_dgm.nn.made.Variable`.
     """
 
-    def __init__(self, n_levels, tails=False, unknown_share=None):
+    def __init__(self, n_levels, tails=False, unknown_share=None, support=None):
         super().__init__()
         self.max_levels = max(n_levels)
         self.tails = tails
+        self.support = support
         self.register_buffer("n_levels", torch.tensor(n_levels, dtype=torch.float64))
         outcome = torch.arange(self.max_levels)
         is_unused = outcome[:, None] >= torch.tensor(n_levels)
-        is_unused = F.pad(is_unused.T, (0, 2 * tails)) if is_unused.any() else None
-        self.register_buffer("is_unused", is_unused)
+        is_unused = F.pad(is_unused.T, (0, 2 * tails))
+        if support is not None:
+            lower, low, high, upper, _ = support.T
+            is_unused[:, self.max_levels :] = torch.tensor(
+                np.stack([lower == low, high == upper], axis=1)
+            )
+        self.register_buffer("is_unused", is_unused if is_unused.any() else None)
         if unknown_share is not None and unknown_share.any():
             self.register_buffer("unknown_share", unknown_share)
         else:
@@ -492,7 +640,7 @@ class CategoricalHead(nn.Module):
             log_p = F.logsigmoid(torch.where(z > 0.5, 1, -1) * params[..., 0])
         else:
             log_p = F.log_softmax(self._logits(params, columns), dim=-1)
-            log_p, inside = self._of_outcome(log_p, z, inside, n_levels)
+            log_p, inside = self._of_outcome(log_p, z, inside, columns)
         if self.unknown_share is not None:
             unknown_share = self.unknown_share[columns]
             log_p = log_p + torch.log1p(-unknown_share)
@@ -500,28 +648,69 @@ class CategoricalHead(nn.Module):
             inside = inside | ((z == -1) & (unknown_share > 0))
         return torch.where(inside, log_p, -math.inf)
 
-    def _of_outcome(self, log_p, z, inside, n_levels):
+    def _limits(self, log_p, columns):
+        """What is to be added to log-probabilities of levels and of tails, so that these have no more than they may."""
+        share = torch.as_tensor(self.support[columns, 4], dtype=log_p.dtype, device=log_p.device)
+        log_levels = torch.logsumexp(log_p[..., : self.max_levels], dim=-1)
+        return _limited(torch.zeros_like(log_levels), log_levels, share)
+
+    def _shares(self, params, column):
+        """Probabilities of the outcomes of one column."""
+        logits = self._logits(params, column)
+        if self.support is None:
+            return logits.softmax(dim=-1)
+        log_p = F.log_softmax(logits, dim=-1)
+        inside, beyond = self._limits(log_p, column)
+        is_tail = torch.arange(log_p.shape[-1], device=log_p.device) >= self.max_levels
+        return torch.exp(log_p + torch.where(is_tail, beyond[:, None], inside[:, None]))
+
+    def _n_beyond(self, columns, like):
+        """How many whole numbers each of the tails has, of shape (..., 2); None where none ends."""
+        if self.support is None or np.isinf(self.support[:, [0, 3]]).all():
+            return None
+        lower, low, high, upper, _ = self.support[columns].T
+        n_beyond = np.stack([low - lower, upper - high], axis=-1)
+        return torch.as_tensor(n_beyond, dtype=like.dtype, device=like.device)
+
+    def _of_outcome(self, log_p, z, inside, columns):
+        n_levels = self.n_levels[columns].to(z.dtype)
         code = torch.where(inside, z, 0).long()
         if self.tails:
             below, above = z < 0, z > n_levels - 1
             code = torch.where(below, self.max_levels, code)
             code = torch.where(above, self.max_levels + 1, code)
+        limits = None if self.support is None else self._limits(log_p, columns)
         log_p = log_p.gather(-1, code[..., None])[..., 0]
+        if limits is not None:
+            log_p = log_p + torch.where(below | above, limits[1], limits[0])
         if self.tails:
             excess = torch.where(below, -z, torch.where(above, z - n_levels + 1, 1))
             log_ratio = self._log_ratio(n_levels)
             tail = (excess - 1) * log_ratio + torch.log(-torch.expm1(log_ratio))
-            log_p = log_p + torch.where(below | above, tail, 0)
             inside = _whole(z, -math.inf, math.inf)
+            n_beyond = self._n_beyond(columns, z)
+            if n_beyond is not None:
+                n_beyond = torch.where(below, n_beyond[..., 0], n_beyond[..., 1])
+                # A tail without numbers is no outcome.
+                tail = tail - torch.log(-torch.expm1(log_ratio * n_beyond.clamp_min(1)))
+                inside = inside & ~((below | above) & (excess > n_beyond))
+            log_p = log_p + torch.where(below | above, tail, 0)
         return log_p, inside
 
     def draw(self, params, column, uniform):
         """Draw values of one column, never an unknown one; see :meth:`MixtureHead.draw`."""
-        code, uniform = _choose(self._logits(params, column).softmax(dim=-1), uniform)
-        z = code[:, 0].to(params.dtype)
+        share = self._shares(params, column)
+        code, uniform = _choose(share, uniform)
+        z, uniform = code[:, 0].to(params.dtype), uniform[:, 0]
         if self.tails:
-            n_levels = self.n_levels[column]
-            excess = torch.floor(torch.log1p(-uniform[:, 0]) / self._log_ratio(n_levels))
+            n_levels, log_ratio = self.n_levels[column], self._log_ratio(self.n_levels[column])
+            n_beyond = self._n_beyond(column, uniform)
+            if n_beyond is not None:
+                n_beyond = torch.where(code[:, 0] == self.max_levels, n_beyond[0], n_beyond[1])
+                uniform = -uniform * torch.expm1(log_ratio * n_beyond)
+            excess = torch.floor(torch.log1p(-uniform) / log_ratio)
+            if n_beyond is not None:
+                excess = torch.minimum(excess, n_beyond - 1)
             excess = 1 + excess.to(z.dtype)
             z = torch.where(code[:, 0] == self.max_levels, -excess, z)
             z = torch.where(code[:, 0] == self.max_levels + 1, n_levels.to(z.dtype) - 1 + excess, z)
@@ -529,7 +718,7 @@ class CategoricalHead(nn.Module):
 
     def below(self, params, column, z):
         """Probabilities below values midway between codes, of known ones; see :meth:`MixtureHead.below`."""
-        p = self._logits(params, column).softmax(dim=-1)
+        p = self._shares(params, column)
         n_levels = self.n_levels[column]
         count = (z + 0.5).round()
         inside = count.clamp(torch.zeros_like(n_levels), n_levels).long()
@@ -538,8 +727,18 @@ class CategoricalHead(nn.Module):
             return below
         lower, upper = p[:, self.max_levels, None], p[:, self.max_levels + 1, None]
         log_ratio = self._log_ratio(n_levels)
-        below = below + lower * torch.exp(log_ratio * (-count).clamp_min(0))
-        return below - upper * torch.expm1(log_ratio * (count - n_levels).clamp_min(0))
+        down, up = (-count).clamp_min(0), (count - n_levels).clamp_min(0)
+        n_beyond = self._n_beyond(column, z)
+        if n_beyond is None:
+            below = below + lower * torch.exp(log_ratio * down)
+            return below - upper * torch.expm1(log_ratio * up)
+        # Of all that a tail holds: beyond a number in the lower one, up to a number in the upper one.
+        whole = torch.expm1(log_ratio * n_beyond.clamp_min(1))
+        down, up = (
+            torch.expm1(log_ratio * torch.minimum(x, n))
+            for x, n in zip((down, up), n_beyond, strict=True)
+        )
+        return below + lower * (1 - down / whole[0]) + upper * up / whole[1]
 
 
 class EmbeddedHead(CategoricalHead):

@@ -54,6 +54,9 @@ class Variable(NamedTuple):
         without one.
     farthest : float
         Largest absolute value in these units, but for atoms.
+    support : tuple of float
+        A lower bound, the ends of a range within the bounds, an upper bound, and how much of the probability lies beyond
+        that range at most; empty where a number can be any. Beyond the bounds nothing is possible.
     """
 
     n_levels: int | None
@@ -65,6 +68,7 @@ class Variable(NamedTuple):
     unknown_share: float = 0.0
     grid: tuple = ()
     farthest: float = 0.0
+    support: tuple = ()
 
     @property
     def is_categorical(self):
@@ -93,6 +97,14 @@ def tame(features):
     """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
     size = features.abs().clamp_min(100)
     return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
+
+
+def _ends(support):
+    """What columns of one head have in common: at which ends there are bounds, and whether there is more than these."""
+    if not support:
+        return None
+    lower, low, high, upper, _ = support
+    return np.isinf(lower), np.isinf(upper), (lower, upper) == (low, high)
 
 
 class Conditional(NamedTuple):
@@ -271,12 +283,13 @@ class MADE(AncestralSampling, nn.Module):
             # From one power of two to the next; two levels are a case of their own, and so is no atom.
             size = None if variable.n_levels is None else (variable.n_levels - 1).bit_length()
             n_atoms = len(variable.atoms).bit_length()
-            key = (size, variable.whole, n_atoms, bool(variable.grid))
+            key = (size, variable.whole, n_atoms, bool(variable.grid), _ends(variable.support))
             groups.setdefault(key, []).append(j)
         self.heads, self.head_columns, self.head_rows = nn.ModuleList(), [], []
         param_label, linear_rows, start = [], [], 0
         for (size, whole, *_), columns in groups.items():
             of = [self.variables[j] for j in columns]
+            support = np.array([v.support for v in of]) if of[0].support else None
             if size is None:
                 location = torch.tensor([v.location for v in of])
                 scale = torch.tensor([v.scale for v in of])
@@ -285,7 +298,7 @@ class MADE(AncestralSampling, nn.Module):
                 is_linear = len(self.feature_label) <= MAX_LINEAR_FEATURES
                 grid = np.array([v.grid[:2] for v in of]) if of[0].grid else None
                 head = MixtureHead(
-                    location, scale, n_components, base, whole, atoms, is_linear, grid
+                    location, scale, n_components, base, whole, atoms, is_linear, grid, support
                 )
             else:
                 unknown = torch.tensor([v.unknown_share for v in of])
@@ -293,7 +306,7 @@ class MADE(AncestralSampling, nn.Module):
                 if of[0].is_embedded:
                     head = EmbeddedHead(n_levels, unknown)
                 else:
-                    head = CategoricalHead(n_levels, whole, unknown)
+                    head = CategoricalHead(n_levels, whole, unknown, support)
             stop = start + len(columns) * head.n_params
             self.heads.append(head)
             self.head_columns.append(columns)

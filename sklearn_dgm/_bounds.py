@@ -1,0 +1,146 @@
+"""Where the values of a column can lie: bounds that are given, and those that the fitted rows speak for."""
+
+import math
+from dataclasses import replace
+from numbers import Real
+
+import numpy as np
+
+from sklearn_dgm._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, share_of_new
+
+OBSERVED = "observed"
+
+
+def check_bounds(bounds):
+    """Refuse what is no value of the parameter `bounds`.
+
+    Parameters
+    ----------
+    bounds : dict, "observed", None or False
+        See :class:`~sklearn_dgm.columns.ColumnSchema`.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    is_name = isinstance(bounds, str) and bounds == OBSERVED
+    if not (bounds is None or bounds is False or is_name or isinstance(bounds, dict)):
+        raise ValueError(f"bounds should be a dict, 'observed' or None, got {bounds!r}.")
+
+
+def bounded(column, x, weight, given, *, rescales):
+    """A column of numbers with the bounds that its density keeps.
+
+    Parameters
+    ----------
+    column : Column
+        What is known of it.
+    x : ndarray of shape (n,)
+        Its observed values among the fitted rows, as float64 numbers.
+    weight : ndarray of shape (n,)
+        Their weights, all positive.
+    given : pair, "observed" or None
+        What `bounds` says of the column.
+    rescales : bool
+        Whether integers may have another unit than one.
+
+    Returns
+    -------
+    column : Column
+        The column with `lower`, `upper` and `beyond_share`.
+
+    Raises
+    ------
+    ValueError
+        If `given` is no bounds, or a value lies beyond them.
+    """
+    if column.kind == CATEGORICAL:
+        if given is None or (isinstance(given, str) and given == OBSERVED):
+            return column
+        raise ValueError(f"bounds names {column.where}, which is categorical and has none.")
+    learnt = _learnt(column, x)
+    lower, upper = learnt
+    if isinstance(given, str) and given == OBSERVED:
+        # A density has no room between equal bounds.
+        has_room = column.low < column.high or column.kind in (INTEGER, ROUNDED)
+        lower, upper = (column.low, column.high) if has_room else learnt
+    elif given is not None:
+        lower, upper = _pair(column, given, learnt)
+    column = replace(column, lower=lower, upper=upper)
+    if column.kind in (INTEGER, ROUNDED):
+        code = np.unique(x, return_inverse=True)[1]
+        column = replace(column, beyond_share=share_of_new(code, weight))
+    if column.kind == INTEGER and rescales and _has_two(column, x) and (lower, upper) == learnt:
+        # In units of their difference no whole number lies between the two.
+        column = replace(column, scale=column.high - column.low)
+    return column
+
+
+def _has_two(column, x):
+    """Whether the values of whole or rounded numbers are just two."""
+    if column.kind == ROUNDED:
+        return len(column.grid.known) == 2 and column.encoded(column.high) == 1
+    return column.low < column.high and bool(((x == column.low) | (x == column.high)).all())
+
+
+def _learnt(column, x):
+    """Bounds that values speak for: just two whole numbers, or none below zero."""
+    if column.kind in (INTEGER, ROUNDED) and _has_two(column, x):
+        return column.low, column.high
+    is_time = column.clock is not None and column.clock.kind == "M"
+    if column.low < 0 or is_time or _is_min_max_scaled(column, x):
+        return -math.inf, math.inf
+    return 0.0, math.inf
+
+
+def _is_min_max_scaled(column, x):
+    """Whether the zero is where a scaler has put the lowest of the values."""
+    if column.kind == ROUNDED and column.grid.decimals is not None:
+        return False
+    is_unit = (
+        column.low == 0 and math.isclose(column.high, 1) and column.kind in (CONTINUOUS, ROUNDED)
+    )
+    return is_unit and np.count_nonzero(x == 0) == 1
+
+
+def _pair(column, given, learnt):
+    """Lower and upper bound as numbers; what is None is left to the values."""
+    try:
+        lower, upper = given
+        pair = [
+            default if bound is None else _number(column, bound)
+            for bound, default in zip((lower, upper), learnt, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"bounds says {given!r} of {column.where}; expected 'observed' or a pair of numbers"
+            f"{' or times, as the column holds' * bool(column.clock)}, of which None leaves a side to the fitted values."
+        ) from error
+    lower, upper = pair
+    is_density = column.kind in (CONTINUOUS, MIXED)
+    if not (lower < upper or (lower == upper and not is_density)):
+        raise ValueError(f"bounds says {given!r} of {column.where}, which leaves it no room.")
+    if column.low < lower or column.high > upper:
+        outside = column.low if column.low < lower else column.high
+        text = column.clock.text(outside) if column.clock else f"{outside:.6g}"
+        raise ValueError(f"{column.where} holds {text}, beyond its bounds {given!r}.")
+    return lower, upper
+
+
+def _number(column, bound):
+    """A bound in the units of the column."""
+    if isinstance(bound, Real) and not isinstance(bound, bool | np.bool_):
+        if column.clock and math.isfinite(bound):
+            raise TypeError("a number for a time")
+        number = float(bound)
+    elif column.clock:
+        value = np.asarray([bound]).astype(f"{column.clock.kind}8[ns]")
+        number = float(column.clock.numbers(value)[0])
+    else:
+        raise TypeError("no number")
+    if math.isnan(number):
+        raise ValueError("NaN")
+    # Where values are stored in single precision, so is the bound.
+    is_single = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
+    return float(np.asarray(number, dtype=column.dtype)) if is_single else number

@@ -1,0 +1,164 @@
+"""Components of mixtures: standard distributions with a location and a scale, whole or between two points."""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+# Steps of Newton's method that leave nothing but rounding, and where it takes over from the quantile function.
+N_NEWTON, LOWEST_LOG_P = 6, -500.0
+
+
+class Component:
+    """A standard distribution that is symmetric about 0."""
+
+    @classmethod
+    def log_between(cls, low, high):
+        """Log-probability between two points.
+
+        Parameters
+        ----------
+        low, high : Tensor or None
+            The points; None for infinity.
+
+        Returns
+        -------
+        log_mass : Tensor
+            In nats, `-inf` where `low` is not below `high`.
+        """
+        if low is None or high is None:
+            return cls.log_below(-low if high is None else high)
+        width = high - low
+        is_empty = width <= 0
+        log_mass = cls.log_mass((low + high) / 2, torch.where(is_empty, 1, width))
+        return log_mass.masked_fill(is_empty, -math.inf)
+
+    @classmethod
+    def quantile_between(cls, log_below, log_above, low, high):
+        """Quantiles of the distribution between two points.
+
+        Parameters
+        ----------
+        log_below, log_above : Tensor
+            Logarithms of the probabilities below and above the quantiles, which add up to one.
+        low, high : Tensor
+            The points, which may be infinite.
+
+        Returns
+        -------
+        x : Tensor
+            The quantiles.
+        """
+        # In the lower tail probabilities do not lose their digits.
+        flips = low > 0
+        log_below, log_above = (
+            torch.where(flips, log_above, log_below),
+            torch.where(flips, log_below, log_above),
+        )
+        first, last = torch.where(flips, -high, low), torch.where(flips, -low, high)
+        log_p = torch.logaddexp(cls.log_below(first) + log_above, cls.log_below(last) + log_below)
+        x = torch.maximum(torch.minimum(cls.of_log(log_p), last), first)
+        return torch.where(flips, -x, x)
+
+
+class Gaussian(Component):
+    """The standard normal distribution."""
+
+    @staticmethod
+    def log_density(u):
+        """Log-density, elementwise."""
+        return -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
+
+    @staticmethod
+    def log_mass(u, width):
+        """Log-probability of the interval of some width around u, without cancellation in the tails."""
+        u = -u.abs()
+        wide = width.clamp_min(1e-3)
+        log_low = torch.special.log_ndtr(u - wide / 2)
+        log_high = torch.special.log_ndtr(u + wide / 2)
+        log_mass = log_high + torch.log(-torch.expm1(log_low - log_high))
+        # On a narrow interval the density is constant to within 1e-7, where a difference would cancel.
+        narrow = Gaussian.log_density(u) + torch.log(width)
+        return torch.where(width < 1e-3, narrow, log_mass)
+
+    @staticmethod
+    def draw(uniform):
+        """Quantile function."""
+        return torch.special.ndtri(uniform)
+
+    @staticmethod
+    def below(u):
+        """Probability below u, where torch's `ndtr` would lose its digits far down."""
+        return torch.exp(torch.special.log_ndtr(u))
+
+    @staticmethod
+    def log_below(u):
+        """Log-probability below u."""
+        return torch.special.log_ndtr(u)
+
+    @staticmethod
+    def of_log(log_p):
+        """The value that has a given log-probability below it."""
+        x = torch.special.ndtri(torch.exp(log_p.clamp_min(LOWEST_LOG_P)))
+        is_far = log_p < LOWEST_LOG_P
+        if not is_far.any():
+            return x
+        far = -torch.sqrt(-2 * log_p.clamp_max(LOWEST_LOG_P))
+        for _ in range(N_NEWTON):
+            excess = torch.special.log_ndtr(far) - log_p.clamp_max(LOWEST_LOG_P)
+            slope = torch.exp(Gaussian.log_density(far) - torch.special.log_ndtr(far))
+            far = far - excess / slope
+        return torch.where(is_far, far, x)
+
+    @staticmethod
+    def of_normal(normal):
+        """The value as far up in the distribution as a number is in the standard normal one."""
+        return normal
+
+
+class Logistic(Component):
+    """The logistic distribution, scaled to unit variance."""
+
+    scale = math.sqrt(3) / math.pi
+
+    @classmethod
+    def log_density(cls, u):
+        """Log-density, elementwise."""
+        u = u / cls.scale
+        # Beyond the threshold softplus(u) is u, to double precision.
+        return u - 2 * F.softplus(u, threshold=40) - math.log(cls.scale)
+
+    @classmethod
+    def log_mass(cls, u, width):
+        """Log-probability of the interval of some width around u, without cancellation in the tails."""
+        u, width = u / cls.scale, width / cls.scale
+        within = F.logsigmoid(u + width / 2) + F.logsigmoid(width / 2 - u)
+        return within + torch.log(-torch.expm1(-width))
+
+    @classmethod
+    def draw(cls, uniform):
+        """Quantile function."""
+        return torch.logit(uniform) * cls.scale
+
+    @classmethod
+    def below(cls, u):
+        """Probability below u."""
+        return torch.sigmoid(u / cls.scale)
+
+    @classmethod
+    def log_below(cls, u):
+        """Log-probability below u."""
+        return F.logsigmoid(u / cls.scale)
+
+    @classmethod
+    def of_log(cls, log_p):
+        """The value that has a given log-probability below it."""
+        return (log_p - torch.log(-torch.expm1(log_p))) * cls.scale
+
+    @classmethod
+    def of_normal(cls, normal):
+        """The value as far up in the distribution as a number is in the standard normal one."""
+        return (torch.special.log_ndtr(normal) - torch.special.log_ndtr(-normal)) * cls.scale
+
+
+BASES = {"gaussian": Gaussian, "logistic": Logistic}
