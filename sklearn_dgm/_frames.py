@@ -527,7 +527,8 @@ def _missing_value(dtype, values):
 
 def _fill_polars(template, decoded, dtypes, fit_into):
     arrays = [
-        fit_into(values, dtype) for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
+        fit_into(values, dtype) if values.dtype.kind != "O" else values.tolist()
+        for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
     ]
     frame = type(template)(
         dict(zip(template.columns, arrays, strict=True)), schema=dtypes, strict=False

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import DataConversionWarning
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_dgm import (
     AutoregressiveDensity,
@@ -21,6 +23,7 @@ from sklearn_dgm import (
     GenerativeClassifier,
     HistogramDensity,
     NaiveBayesClassifier,
+    TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
 )
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, ColumnSchema
@@ -352,3 +355,39 @@ def test_a_column_that_names_rows_is_said():
     ColumnSchema().fit(pd.DataFrame({"id": names[:49]}))
     ColumnSchema().fit(pd.DataFrame({"id": pd.Categorical(names)}))
     ColumnSchema().fit(pd.DataFrame({"id": [*names[:30], *names[:30]]}))
+
+
+def test_a_search_for_a_graph_takes_no_sentinel():
+    from sklearn_dgm.bayes_net._structure import _distinct_rows
+
+    codes, n_levels = np.array([[0, 1], [-1, 0]]), np.array([2, 2])
+    with pytest.raises(ValueError, match="codes hold -1"):
+        _distinct_rows(codes, n_levels, None)
+    rows, weight = _distinct_rows(codes, n_levels, [2.0, 0.0])
+    assert rows.tolist() == [[0, 1]]
+    assert weight.tolist() == [2]
+
+
+@pytest.mark.parametrize("of", ["datetimes", "zoned timestamps", "nanoseconds"])
+def test_objects_pass_a_transformer_by(of):
+    x = np.random.default_rng(0).normal(size=60)
+    table = frame_of(OBJECTS[of][0] * 3).assign(y=x)
+    transformer = ColumnTransformer(
+        [("scale", StandardScaler(), ["y"])],
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    density = TransformedDensity(transformer, DENSITIES["networks"]).fit(table)
+    drawn = density.sample(3, random_state=0)["x"]
+    assert {type(cell) for cell in drawn} == {type(table["x"][0])}
+    holes = table.head(4).assign(y=[np.nan, *x[1:4]])
+    filled = density.conditional_sample(holes, random_state=0)
+    assert list(map(repr, filled["x"])) == list(map(repr, holes["x"]))
+    assert filled["y"][1:].tolist() == x[1:4].tolist()
+
+
+def test_objects_of_several_types_come_back_in_polars():
+    table = pl.DataFrame({"x": pl.Series(["a", 1] * 20, dtype=pl.Object)})
+    drawn = HistogramDensity().fit(table).sample(20, random_state=0)
+    assert drawn.schema == table.schema
+    assert set(drawn["x"].to_list()) == {"a", 1}
