@@ -26,6 +26,7 @@ from sklearn_dgm import (
     TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
 )
+from sklearn_dgm._column import codes
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, ColumnSchema
 
 DAYS = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"])
@@ -192,8 +193,6 @@ def test_codec_and_imputer_keep_categories(of):
 
 
 def test_each_look_up_takes_the_order_as_it_comes():
-    from sklearn_dgm._column import codes
-
     rng = np.random.default_rng(0)
     for dtype in ("i8", "u2", "f4", "f8", "bool", "U3", "S3", "M8[s]", "m8[D]", "O"):
         levels = np.array([0, 1]) if dtype == "bool" else np.arange(2, 40, 3)
@@ -212,6 +211,23 @@ def test_each_look_up_takes_the_order_as_it_comes():
     large = np.array([2**53 + 1, 2**53], dtype=np.int64)
     assert codes(large.astype(np.uint64), large).tolist() == [0, 1]
     assert codes(np.array([2.0**53]), large).tolist() == [1]
+
+
+def test_times_beyond_the_reach_of_nanoseconds_do_not_wrap_around():
+    far = np.array(["0500-01-01", "9999-12-31", "2020-01-01"], dtype="M8[us]")
+    close = np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]")
+    assert codes(close, far).tolist() == [2, -1]
+    assert codes(far, close).tolist() == [-1, -1, 0]
+    fine = pd.Timestamp(1577836800000000000, unit="ns")
+    schema = ColumnSchema().fit(array_of([fine, datetime.datetime(9999, 12, 29)]))
+    assert schema.columns_[0].details() == "2020-01-01 to 9999-12-29"
+    table = frame_of([datetime.datetime(500, 1, 1), datetime.datetime(9999, 1, 1)] * 10)
+    table = table.assign(x=table["x"].astype("M8[us]"), y=np.arange(20.0))
+    imputer = DensityImputer(DENSITIES["networks"], strategy="mean").fit(table)
+    holes = table.head(2).assign(x=pd.Series([pd.NaT, fine]).astype("M8[ns]"))
+    filled = imputer.transform(holes)["x"]
+    assert filled[1] == fine
+    assert filled[0].year < 1677 or filled[0].year > 2262
 
 
 def test_rows_of_fit_that_a_schema_does_not_know_are_refused():

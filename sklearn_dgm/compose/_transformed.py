@@ -530,10 +530,11 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             observed = given.observed_or_all.repeat(n_samples)
             made = self._schema.columns_[j].as_fitted(np.asarray(columns[j]))
             cells = given.as_given if made.dtype.kind == "O" else given.values
-            has_common = {made.dtype.kind, cells.dtype.kind} <= set("iuf") or (
-                made.dtype.kind == cells.dtype.kind in "mM"
+            are_numbers = {made.dtype.kind, cells.dtype.kind} <= set("iuf")
+            are_times = made.dtype.kind == cells.dtype.kind in "mM"
+            kind = (
+                np.result_type(made, cells) if are_numbers else made.dtype if are_times else object
             )
-            kind = np.result_type(made, cells) if has_common else object
             columns[j] = made.astype(kind)
             columns[j][observed] = cells.repeat(n_samples)
         completed = self._as_fitted(columns)
