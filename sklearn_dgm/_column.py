@@ -276,7 +276,12 @@ def distinct(values):
 
 def codes(values, categories):
     """Position of each value among the categories, in whatever order these are; -1 where it is none of them."""
-    if values.dtype.kind == categories.dtype.kind != "O":
+    is_alike = values.dtype.kind == categories.dtype.kind
+    if is_alike and values.dtype.kind in "mM" and values.dtype != categories.dtype:
+        # NumPy would wrap around what the finer unit does not reach.
+        times = values.astype(categories.dtype)
+        return np.where(times.astype(values.dtype) == values, codes(times, categories), -1)
+    if is_alike and values.dtype.kind != "O":
         # A dtype may declare its categories in any order.
         order = np.argsort(categories, kind="stable")
         found = np.searchsorted(categories, values, sorter=order).clip(max=len(categories) - 1)

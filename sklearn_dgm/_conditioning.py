@@ -425,7 +425,8 @@ def _given_or_drawn(column, raw, drawn, n_times):
         )
     given, observed = given.repeat(n_times), raw.observed_or_all.repeat(n_times)
     try:
-        dtype = np.result_type(made, given)
+        # Times have the unit of the fitted ones.
+        dtype = made.dtype if made.dtype.kind in "mM" else np.result_type(made, given)
     except TypeError:  # of Python objects and others
         dtype = np.dtype(object)
     # NumPy would make strings of numbers beside them.

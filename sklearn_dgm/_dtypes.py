@@ -22,7 +22,7 @@ from sklearn_dgm._objects import (
 
 # A column of strings or objects, of so many cells, of which a larger share are distinct, tells rows apart and nothing else.
 MIN_CELLS, MAX_DISTINCT = 50, 0.95
-# What a later table may hold in place of what `fit` has seen. Of objects of several types each cell is looked at.
+# What a later table may hold in place of what `fit` has seen; among other objects each cell is looked at.
 TAKEN = {
     NUMBERS: {NUMBERS, BOOLEANS},
     BOOLEANS: {NUMBERS, BOOLEANS},

@@ -501,7 +501,7 @@ def _with_ticks(values, missing, dtype):
         return values, missing
     dtype = _plain_dtype(dtype)
     if isinstance(dtype, np.dtype):
-        return values.astype(dtype), missing
+        return values if dtype.kind == "O" else values.astype(dtype), missing
     unit = getattr(dtype, "unit", None) or getattr(dtype, "time_unit", None)  # pandas, polars
     if unit is not None:
         values = values.astype(f"{values.dtype.kind}8[{unit}]")
@@ -527,7 +527,8 @@ def _missing_value(dtype, values):
 
 def _fill_polars(template, decoded, dtypes, fit_into):
     arrays = [
-        fit_into(values, dtype) for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
+        fit_into(values, dtype) if values.dtype.kind != "O" else values.tolist()
+        for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
     ]
     frame = type(template)(
         dict(zip(template.columns, arrays, strict=True)), schema=dtypes, strict=False
@@ -543,9 +544,8 @@ def _fill_polars(template, decoded, dtypes, fit_into):
 def _fill_pandas(template, decoded, dtypes, fit_into):
     arrays = {j: fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
     for j, array in arrays.items():
-        if array.dtype.kind == "O" and dtypes[j] == np.dtype(
-            object
-        ):  # pandas would look for a better one
+        is_object = isinstance(dtypes[j], np.dtype) and dtypes[j].kind == "O"
+        if is_object and array.dtype.kind == "O":  # for which pandas would look for a better dtype
             arrays[j] = type(template.iloc[:, j])(array, dtype=object)
     dtypes_of_all = {j: dtype for j, dtype in dtypes.items() if dtype is not None}
     plain = {j: _plain_dtype(dtype) for j, dtype in dtypes_of_all.items()}

@@ -1,8 +1,11 @@
 """A density inside another estimator: what it sees of a table, and how it is fitted and drawn from."""
 
+import warnings
+
 import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
+from sklearn.exceptions import DataConversionWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
@@ -31,7 +34,11 @@ def schema_of_numbers(densities, X, sample_weight=None):
 def check_cells(densities, X):
     """Refuse cells that not all densities take, by their row in the table and not in some part of it."""
     missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in densities)
-    ColumnSchema(standardize=False, missing=missing).fit(X)
+    with (
+        warnings.catch_warnings()
+    ):  # of what the densities, each by its own parameters, make of a column
+        warnings.simplefilter("ignore", DataConversionWarning)
+        ColumnSchema(standardize=False, missing=missing).fit(X)
 
 
 def as_taken(density, X, schema):

@@ -9,7 +9,7 @@ import numpy as np
 
 NUMBERS, BOOLEANS, STRINGS, BYTES = "numbers", "booleans", "strings", "bytes"
 DATES, TIMES, ZONED_TIMES = "dates", "times without a zone", "times with a zone"
-DURATIONS, OBJECTS = "durations", "objects of several types"
+DURATIONS, OBJECTS = "durations", "other objects"
 OF_KIND = {"i": NUMBERS, "u": NUMBERS, "f": NUMBERS, "b": BOOLEANS, "U": STRINGS, "S": BYTES}
 OF_KIND |= {"T": STRINGS, "m": DURATIONS}
 # The first that a type is derived from counts: NumPy's durations are registered as integers.
@@ -83,9 +83,13 @@ def as_times(objects, content):
     Returns
     -------
     times : ndarray of datetime64 or timedelta64 of shape (n,)
-        In the finest unit of theirs.
+        In the finest unit of theirs, or in microseconds where that does not reach them all.
     """
-    return np.array([_as_time(value, content) for value in objects])
+    times = [_as_time(value, content) for value in objects]
+    finest = np.array(times)
+    usual = np.array(times, dtype=f"{finest.dtype.kind}8[us]")
+    # Nanoseconds reach from 1677 to 2262 only, and NumPy wraps around.
+    return finest if (finest.astype(usual.dtype) == usual).all() else usual
 
 
 def _as_time(value, content):

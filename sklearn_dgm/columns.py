@@ -166,13 +166,14 @@ class ColumnSchema:
     times without zone   times without a zone, in any unit; dates as their midnight
     times with a zone    times with a zone, whichever it is
     durations            durations in any unit
-    objects of several   all, cell by cell
+    other objects        all, cell by cell
     no value             all, as unknown categories
     ===================  ==============================================================================================
 
-    Columns without any value are taken whatever their dtype. Later objects of several types are taken cell by cell in
-    columns of numbers, where each must be a number, and in categorical columns, where those of another type are unknown
-    categories. In numeric columns that `fit` was told to read as numbers, strings stay numbers, too.
+    Other objects are those of several types, and those of types that are not named here. Columns without any value are
+    taken whatever their dtype. Later objects of several types are taken cell by cell in columns of numbers, where each must
+    be a number, and in categorical columns, where those of another type are unknown categories. Strings stay numbers
+    where `fit` was told to read them as such.
 
     References
     ----------

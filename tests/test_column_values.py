@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import DataConversionWarning
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_dgm import (
     AutoregressiveDensity,
@@ -21,8 +23,10 @@ from sklearn_dgm import (
     GenerativeClassifier,
     HistogramDensity,
     NaiveBayesClassifier,
+    TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
 )
+from sklearn_dgm._column import codes
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, ColumnSchema
 
 DAYS = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"])
@@ -189,8 +193,6 @@ def test_codec_and_imputer_keep_categories(of):
 
 
 def test_each_look_up_takes_the_order_as_it_comes():
-    from sklearn_dgm._column import codes
-
     rng = np.random.default_rng(0)
     for dtype in ("i8", "u2", "f4", "f8", "bool", "U3", "S3", "M8[s]", "m8[D]", "O"):
         levels = np.array([0, 1]) if dtype == "bool" else np.arange(2, 40, 3)
@@ -209,6 +211,23 @@ def test_each_look_up_takes_the_order_as_it_comes():
     large = np.array([2**53 + 1, 2**53], dtype=np.int64)
     assert codes(large.astype(np.uint64), large).tolist() == [0, 1]
     assert codes(np.array([2.0**53]), large).tolist() == [1]
+
+
+def test_times_beyond_the_reach_of_nanoseconds_do_not_wrap_around():
+    far = np.array(["0500-01-01", "9999-12-31", "2020-01-01"], dtype="M8[us]")
+    close = np.array(["2020-01-01", "2020-01-02"], dtype="M8[ns]")
+    assert codes(close, far).tolist() == [2, -1]
+    assert codes(far, close).tolist() == [-1, -1, 0]
+    fine = pd.Timestamp(1577836800000000000, unit="ns")
+    schema = ColumnSchema().fit(array_of([fine, datetime.datetime(9999, 12, 29)]))
+    assert schema.columns_[0].details() == "2020-01-01 to 9999-12-29"
+    table = frame_of([datetime.datetime(500, 1, 1), datetime.datetime(9999, 1, 1)] * 10)
+    table = table.assign(x=table["x"].astype("M8[us]"), y=np.arange(20.0))
+    imputer = DensityImputer(DENSITIES["networks"], strategy="mean").fit(table)
+    holes = table.head(2).assign(x=pd.Series([pd.NaT, fine]).astype("M8[ns]"))
+    filled = imputer.transform(holes)["x"]
+    assert filled[1] == fine
+    assert filled[0].year < 1677 or filled[0].year > 2262
 
 
 def test_rows_of_fit_that_a_schema_does_not_know_are_refused():
@@ -352,3 +371,39 @@ def test_a_column_that_names_rows_is_said():
     ColumnSchema().fit(pd.DataFrame({"id": names[:49]}))
     ColumnSchema().fit(pd.DataFrame({"id": pd.Categorical(names)}))
     ColumnSchema().fit(pd.DataFrame({"id": [*names[:30], *names[:30]]}))
+
+
+def test_a_search_for_a_graph_takes_no_sentinel():
+    from sklearn_dgm.bayes_net._structure import _distinct_rows
+
+    codes, n_levels = np.array([[0, 1], [-1, 0]]), np.array([2, 2])
+    with pytest.raises(ValueError, match="codes hold -1"):
+        _distinct_rows(codes, n_levels, None)
+    rows, weight = _distinct_rows(codes, n_levels, [2.0, 0.0])
+    assert rows.tolist() == [[0, 1]]
+    assert weight.tolist() == [2]
+
+
+@pytest.mark.parametrize("of", ["datetimes", "zoned timestamps", "nanoseconds"])
+def test_objects_pass_a_transformer_by(of):
+    x = np.random.default_rng(0).normal(size=60)
+    table = frame_of(OBJECTS[of][0] * 3).assign(y=x)
+    transformer = ColumnTransformer(
+        [("scale", StandardScaler(), ["y"])],
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    density = TransformedDensity(transformer, DENSITIES["networks"]).fit(table)
+    drawn = density.sample(3, random_state=0)["x"]
+    assert {type(cell) for cell in drawn} == {type(table["x"][0])}
+    holes = table.head(4).assign(y=[np.nan, *x[1:4]])
+    filled = density.conditional_sample(holes, random_state=0)
+    assert list(map(repr, filled["x"])) == list(map(repr, holes["x"]))
+    assert filled["y"][1:].tolist() == x[1:4].tolist()
+
+
+def test_objects_of_several_types_come_back_in_polars():
+    table = pl.DataFrame({"x": pl.Series(["a", 1] * 20, dtype=pl.Object)})
+    drawn = HistogramDensity().fit(table).sample(20, random_state=0)
+    assert drawn.schema == table.schema
+    assert set(drawn["x"].to_list()) == {"a", 1}

@@ -248,7 +248,12 @@ def _distinct_rows(codes, n_levels, sample_weight):
     """Distinct rows, sorted, and the sum of the weights (or the number) of each."""
     weight = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     smallest = np.min_scalar_type(int(n_levels.max()) - 1)
-    codes = np.ascontiguousarray(np.asarray(codes)[weight > 0], dtype=smallest)
+    codes = np.asarray(codes)[weight > 0]
+    if (
+        codes.min(initial=0) < 0
+    ):  # which an unsigned number would turn into a cell that there is not
+        raise ValueError("codes hold -1; a search for a graph takes complete rows of known cells.")
+    codes = np.ascontiguousarray(codes, dtype=smallest)
     # Rows as bytes are compared as a whole, which is much faster than number by number.
     as_bytes = codes.view(f"V{codes.itemsize * codes.shape[1]}")[:, 0]
     _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)

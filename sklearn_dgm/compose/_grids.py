@@ -55,8 +55,8 @@ def lost_grids(bijection, X, columns):
 
 
 def all_grids(X, columns):
-    """Grids of rounded columns and of flags, by position of the column."""
-    grids = {j: column.grid for j, column in enumerate(columns) if column.grid}
+    """Grids of rounded columns of numbers, and of flags, by position of the column; times pass as they are."""
+    grids = {j: column.grid for j, column in enumerate(columns) if column.grid and not column.clock}
     flags = [j for j, raw in enumerate(raw_columns(X)) if raw.values.dtype.kind == "b"]
     return grids | dict.fromkeys(flags, FLAGS)
 

@@ -532,13 +532,15 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         columns = self._on_grids(self._back(drawn))
         for j, given in enumerate(raw_columns(X)):
             observed = given.observed_or_all.repeat(n_samples)
+            made = self._schema.columns_[j].as_fitted(np.asarray(columns[j]))
+            cells = given.as_given if made.dtype.kind == "O" else given.values
+            are_numbers = {made.dtype.kind, cells.dtype.kind} <= set("iuf")
+            are_times = made.dtype.kind == cells.dtype.kind in "mM"
             kind = (
-                np.result_type(columns[j], given.values)
-                if given.values.dtype.kind in "iuf"
-                else object
+                np.result_type(made, cells) if are_numbers else made.dtype if are_times else object
             )
-            columns[j] = np.asarray(columns[j]).astype(kind)
-            columns[j][observed] = given.values.repeat(n_samples)
+            columns[j] = made.astype(kind)
+            columns[j][observed] = cells.repeat(n_samples)
         completed = self._as_fitted(columns)
         if hasattr(X, "index") and hasattr(completed, "index"):
             completed.index = X.index.repeat(n_samples)
@@ -572,7 +574,10 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
 
     def _as_fitted(self, columns):
         """A list of columns in the container of `fit`."""
-        blocks = [_block_of(np.asarray(column)) for column in columns]
+        blocks = [
+            _block_of(of.as_fitted(np.asarray(column)))
+            for of, column in zip(self._schema.columns_, columns, strict=True)
+        ]
         return fill(self._schema._template, blocks, len(columns[0]), clip=False)
 
     def __sklearn_tags__(self):
