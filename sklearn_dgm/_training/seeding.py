@@ -37,7 +37,12 @@ def reproducible(rng, device):
     """
     devices = [device] if device.type == "cuda" else []
     with one_thread(), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(rng.integers(2**63)))
+        seed = int(rng.integers(2**63))
+        # Unlike `torch.manual_seed`, which seeds all devices, also those that are not restored.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -9,7 +9,11 @@ import functools
 import warnings
 from unittest import SkipTest
 
-from sklearn_dgm.utils._density_checks import CHECKS_OF_DISTRIBUTIONS, PLAIN_CHECKS
+from sklearn_dgm.utils._density_checks import (
+    CHECKS_OF_DISTRIBUTIONS,
+    CHECKS_OF_FIRST_FITS,
+    PLAIN_CHECKS,
+)
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
 
 
@@ -144,9 +148,13 @@ def density_checks():
     checks : dict of str to callable
         Each takes an estimator, and raises if something is wrong or :class:`unittest.SkipTest` if it does not apply.
     """
-    checks = {
+    of_distributions = {
         f"{check.__name__} ({name})": functools.partial(check, distribution=name)
         for check in CHECKS_OF_DISTRIBUTIONS
         for name in KNOWN_DISTRIBUTIONS
     }
-    return checks | {check.__name__: check for check in PLAIN_CHECKS}
+    first, plain = (
+        {check.__name__: check for check in checks}
+        for checks in (CHECKS_OF_FIRST_FITS, PLAIN_CHECKS)
+    )
+    return first | of_distributions | plain

@@ -48,6 +48,13 @@ def test_generator_and_threads_are_restored(fails):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_devices_that_are_not_used_are_left_alone(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    draw(0)
+    assert not seeded
+
+
 def test_threads_take_turns():
     """What a block draws does not depend on a block that runs in another thread."""
     alone, inside, drawn = draw(0), threading.Event(), []

@@ -1,16 +1,21 @@
 """The checks find what they look for: each meets at least one density that is broken in just that respect."""
 
 import random
+import sys
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn import get_config, set_config
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.utils._global_state import _state
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
 from sklearn_dgm.utils.estimator_checks import (
     check_density_estimator,
@@ -142,9 +147,31 @@ class OneSampleForAllSeeds(Sound):
         return super().sample(n_samples, 0)
 
 
+class SettlesSamplesInFit(Sound):
+    """Unseeded rows come from a generator of the fit, so that each copy draws the same."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        self.rng_ = np.random.default_rng(0)
+
+    def sample(self, n_samples=1, random_state=None):
+        return super().sample(n_samples, self.rng_ if random_state is None else random_state)
+
+
 class IgnoresSeed(Sound):
     def _fit(self, Z, sample_weight):
         super()._fit(Z, np.random.default_rng().random(len(Z)))
+
+
+class IgnoresSeedInWhatItDraws(Sound):
+    """Scores are the same after each fit, rows are not."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        self.first_ = int(np.random.default_rng().integers(2**31))
+
+    def _draw(self, n_samples, rng):
+        return super()._draw(n_samples, np.random.default_rng([self.first_, rng.integers(2**31)]))
 
 
 class Remembers(Sound):
@@ -158,6 +185,17 @@ class LosesState(Sound):
     def __getstate__(self):
         state = super().__getstate__()
         return {**state, "counts_": np.ones(1), "_table": state.get("_table") * 0}
+
+
+class KeepsStateInClass(Sound):
+    """Copies look fine as long as nothing else is fitted."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        type(self).shift = float(Z.mean())
+
+    def _log_density(self, Z):
+        return super()._log_density(Z) + self.shift
 
 
 class LosesSampleState(Sound):
@@ -253,6 +291,11 @@ class FixedBandwidth(Sound):
         super()._fit(Z, sample_weight)
 
 
+class SamplesWithinFixedUnits(Sound):
+    def sample(self, n_samples=1, random_state=None):
+        return np.clip(super().sample(n_samples, random_state), -100, 100)
+
+
 class RaisesOutside(Sound):
     def _log_density(self, Z):
         log_density = super()._log_density(Z)
@@ -330,6 +373,12 @@ class HalfFitted(Sound):
         return super().fit(X, y, sample_weight)
 
 
+class KeepsPrivateState(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        self._n_rows = len(X)
+        return super().fit(X, y, sample_weight)
+
+
 class TakesNegativeWeights(Sound):
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(
@@ -347,30 +396,118 @@ class RoundsWeights(Sound):
         return super().fit(X, y, None if sample_weight is None else np.clip(sample_weight, 0, 2))
 
 
-class SeedsNumpy(Sound):
+class ScalesWeights(Sound):
+    def fit(self, X, y=None, sample_weight=None):
+        super().fit(X, y, sample_weight)
+        if sample_weight is not None:
+            sample_weight /= sample_weight.sum()
+        return self
+
+
+class SetsInFit(Sound):
+    """Set something that all of the process shares."""
+
+    def _fit(self, Z, sample_weight):
+        self._set()
+        super()._fit(Z, sample_weight)
+
+
+class SetsInDraws(Sound):
     def _draw(self, n_samples, rng):
+        self._set()
+        return super()._draw(n_samples, rng)
+
+
+class SeedsNumpy(SetsInFit):
+    def _set(self):
         np.random.seed(0)
-        return super()._draw(n_samples, rng)
 
 
-class SeedsPython(Sound):
-    def _draw(self, n_samples, rng):
+class SeedsNumpyInDraws(SetsInDraws, SeedsNumpy):
+    pass
+
+
+class ChangesAFewOfNumpysNumbers(SetsInDraws):
+    """What the text of the state leaves out."""
+
+    def _set(self):
+        state = np.random.get_state(legacy=False)
+        state["state"]["key"][300] += 1
+        np.random.set_state(state)
+
+
+class SeedsPython(SetsInDraws):
+    def _set(self):
         random.seed(0)
-        return super()._draw(n_samples, rng)
 
 
-class SeedsTorch(Sound):
-    def _fit(self, Z, sample_weight):
+class SeedsTorch(SetsInFit):
+    def _set(self):
         torch.manual_seed(0)
-        super()._fit(Z, sample_weight)
 
 
-class SetsThreads(Sound):
-    def _fit(self, Z, sample_weight):
-        torch.set_num_threads(torch.get_num_threads() + 1)
-        super()._fit(Z, sample_weight)
+class SetsThreads(SetsInFit):
+    def _set(self):
+        torch.set_num_threads(1)
 
 
+class SetsTorchDtype(SetsInFit):
+    def _set(self):
+        torch.set_default_dtype(torch.float32)
+
+
+class SetsTorchGrad(Sound):
+    def _log_density(self, Z):
+        torch.set_grad_enabled(True)
+        return super()._log_density(Z)
+
+
+class IgnoresNumpysErrors(SetsInFit):
+    def _set(self):
+        np.seterr(all="ignore")
+
+
+class ResetsNumpysErrors(SetsInFit):
+    def _set(self):
+        np.seterr(all="warn", under="ignore")
+
+
+class IgnoresWarnings(SetsInFit):
+    def _set(self):
+        warnings.simplefilter("ignore")
+
+
+class SetsConfiguration(Sound):
+    def _log_density(self, Z):
+        set_config(assume_finite=True)
+        return super()._log_density(Z)
+
+
+class SetsThreadsOnce(SetsInFit):
+    """As what a library does when it is imported."""
+
+    was_set = False
+
+    def _set(self):
+        if not self.was_set:
+            type(self).was_set = True
+            torch.set_num_threads(1)
+
+
+SETTERS = {
+    SeedsNumpy: "numpy",
+    SeedsNumpyInDraws: "numpy",
+    ChangesAFewOfNumpysNumbers: "numpy",
+    SeedsPython: "random",
+    SeedsTorch: "torch generator",
+    SetsThreads: "torch threads",
+    SetsTorchDtype: "torch dtype",
+    SetsTorchGrad: "torch grad",
+    IgnoresNumpysErrors: "numpy errors",
+    ResetsNumpysErrors: "numpy errors",
+    IgnoresWarnings: "warning filters",
+    SetsConfiguration: "scikit-learn's configuration",
+}
 SPACES = list(KNOWN_DISTRIBUTIONS)
 WITH_DEPENDENCE = SPACES[1:]
 
@@ -396,9 +533,12 @@ BROKEN = [
     (IgnoresSampleSeed, "check_sample_is_seeded"),
     (AlwaysTheSameSample, "check_sample_is_seeded"),
     (OneSampleForAllSeeds, "check_sample_is_seeded"),
+    (SettlesSamplesInFit, "check_sample_is_seeded"),
     (IgnoresSeed, "check_seeded_fit"),
+    (IgnoresSeedInWhatItDraws, "check_seeded_fit"),
     (Remembers, "check_seeded_fit"),
     (LosesState, "check_copies_keep_state"),
+    (KeepsStateInClass, "check_copies_keep_state"),
     (LosesSampleState, "check_copies_keep_state"),
     (CountsQueries, "check_queries_change_nothing"),
     (WritesIntoRows, "check_queries_change_nothing"),
@@ -414,6 +554,7 @@ BROKEN = [
     (SamplesArrays, "check_mixed_frames"),
     (LosesTheJacobian, "check_units"),
     (FixedBandwidth, "check_units"),
+    (SamplesWithinFixedUnits, "check_units"),
     (RaisesOutside, "check_impossible_points"),
     (NotANumberOutside, "check_impossible_points"),
     (FloorsTheDensity, "check_impossible_points"),
@@ -422,23 +563,14 @@ BROKEN = [
     (FillsMissingCells, "check_missing_cells"),
     (SamplesMissingCells, "check_missing_cells"),
     (HalfFitted, "check_failed_fit"),
+    (KeepsPrivateState, "check_failed_fit"),
     (TakesNegativeWeights, "check_failed_fit"),
     (IgnoresWeights, "check_weights_matter"),
     (IgnoresWeights, "check_weights_equal_repeats"),
     (RoundsWeights, "check_weights_equal_repeats"),
-    (SeedsNumpy, "check_global_state"),
-    (SeedsPython, "check_global_state"),
-    (SeedsTorch, "check_global_state"),
-    (SetsThreads, "check_global_state"),
+    (ScalesWeights, "check_weights_equal_repeats"),
+    *((sets, "check_global_state") for sets in SETTERS),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _keep_torch():
-    n_threads, state = torch.get_num_threads(), torch.get_rng_state()
-    yield
-    torch.set_num_threads(n_threads)
-    torch.set_rng_state(state)
 
 
 def test_a_sound_density_passes():
@@ -458,6 +590,64 @@ def test_a_broken_density_is_caught(broken, name):
     estimator = broken(**parameters) if broken is NormalizedByTraining else broken()
     with pytest.raises(AssertionError):
         density_checks()[name](estimator)
+
+
+@pytest.fixture
+def _restored():
+    """Whatever a broken density sets."""
+    numpy, python, errors, config = (
+        np.random.get_state(),
+        random.getstate(),
+        np.geterr(),
+        get_config(),
+    )
+    torch_state, dtype, n_threads = (
+        torch.get_rng_state(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+    )
+    with warnings.catch_warnings():
+        yield
+    np.random.set_state(numpy)
+    random.setstate(python)
+    np.seterr(**errors)
+    set_config(**config)
+    torch.set_rng_state(torch_state)
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(n_threads)
+
+
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize("sets", SETTERS, ids=lambda sets: sets.__name__)
+def test_an_earlier_fit_hides_no_change_of_global_state(sets):
+    X = np.random.default_rng(0).normal(size=(50, 1))
+    before = sets().fit(X)
+    before.sample(2), before.score_samples(X)
+    with pytest.raises(AssertionError, match=f"is changed: {SETTERS[sets]}$"):
+        density_checks()["check_global_state"](sets())
+
+
+@pytest.mark.usefixtures("_restored")
+def test_global_state_is_restored_after_a_check():
+    check = density_checks()["check_global_state"]
+    for sets in SETTERS:
+        state = _state(torch, set(sys.modules))
+        with pytest.raises(AssertionError, match="is changed"):
+            check(sets())
+        assert _state(torch, set(sys.modules)) == state
+
+
+def test_what_the_first_fit_of_all_sets_is_seen():
+    results = check_density_estimator(SetsThreadsOnce(), on_skip=None, on_fail=None)
+    failed = {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"}
+    assert failed == {"check_global_state": "global state is changed: torch threads"}
+
+
+def test_a_density_that_writes_into_its_rows_spoils_no_other_check():
+    check = density_checks()["check_normalized (counts)"]
+    with suppress(AssertionError):
+        check(WritesIntoRows())
+    check(Sound())
 
 
 def test_every_check_has_a_broken_density():
