@@ -42,6 +42,8 @@ class Column:
         Probability of a category that was not fitted; 0 unless ``handle_unknown="rare"``.
     empty : bool
         Whether no fitted row has a value there. The column then is a constant one, and a missing cell its one category.
+    constant : bool
+        Whether all values of a column of numbers or times are one. It is categorical then, and this its one category.
     dtype : dtype
         As the container of the table names it.
     grid : Grid or None
@@ -62,6 +64,7 @@ class Column:
     missing_share: float = 0.0
     unknown_share: float = 0.0
     empty: bool = False
+    constant: bool = False
     dtype: Any = None
     grid: Grid | None = None
     clock: Clock | None = None
@@ -128,7 +131,9 @@ class Column:
         if self.empty:
             return "no value"
         text = self.clock.text if self.clock else "{:.6g}".format
-        if self.kind == CATEGORICAL:
+        if self.constant:
+            details = [f"always {text(self.categories[0])}"]
+        elif self.kind == CATEGORICAL:
             details = [f"{len(self.categories)} categories"]
         else:
             details = [f"{text(self.low)} to {text(self.high)}"]

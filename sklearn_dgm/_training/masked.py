@@ -57,7 +57,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         if self.dropout != "auto":
             return [self.dropout]
         # Neither numbers alone nor many rows have ever gained by more.
-        kinds = [column.kind for column in self.schema_.columns_]
+        kinds = [column.kind for column in self.schema_.columns_ if not column.constant]
         is_tried = CATEGORICAL in kinds and n_samples <= MAX_TRIAL_ROWS
         return DROPOUTS if is_tried else DROPOUTS[:1]
 
