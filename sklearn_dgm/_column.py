@@ -70,6 +70,8 @@ class Column:
     beyond_share : float
         What lies beyond `low` and `high` has this share of the probability at most: of whole and rounded numbers what new
         values had among the fitted rows, else 1.
+    constant : bool
+        Whether all values of a column of numbers or times are one. It is categorical then, and this its one category.
     dtype : dtype
         As the container of the table names it.
     content : str or None
@@ -97,6 +99,7 @@ class Column:
     lower: float = -math.inf
     upper: float = math.inf
     beyond_share: float = 1.0
+    constant: bool = False
     dtype: Any = None
     content: str | None = None
     maker: Maker | None = None
@@ -202,7 +205,9 @@ class Column:
         if self.empty:
             return "no value"
         text = self.clock.text if self.clock else "{:.6g}".format
-        if self.kind == CATEGORICAL:
+        if self.constant:
+            details = [f"always {text(self.categories[0])}"]
+        elif self.kind == CATEGORICAL:
             details = [f"{len(self.categories)} categories"]
         else:
             details = [f"{text(self.low)} to {text(self.high)}"]

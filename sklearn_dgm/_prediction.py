@@ -96,6 +96,8 @@ class ColumnPrediction:
         """
         self._check_ordered()
         column = self._column
+        if column.constant:
+            return column.decoded(np.zeros(len(self.probabilities)))
         x = np.sum(self.probabilities * self._z, axis=1) * column.scale + column.location
         return column.clock.times(x) if column.clock else x
 
@@ -159,7 +161,7 @@ class ColumnPrediction:
         return self._column.decoded(np.take_along_axis(z, chosen, axis=1))
 
     def _check_ordered(self):
-        if self._column.kind == CATEGORICAL:
+        if self._column.kind == CATEGORICAL and not self._column.constant:
             raise TypeError(
                 f"{self._column.where} is categorical; ask for its probabilities or its mode."
             )

@@ -111,6 +111,10 @@ class ColumnSchema:
     are standardised, or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
     are taken as continuous. A missing cell is NaN.
 
+    With `detect_ties`, numbers or times that are the same in all fitted rows make a column categorical, with this value as its
+    one category, whatever its dtype and `column_kinds` say: it has a probability of one, so that the column adds 0 to a score,
+    all draws have it, and there is nothing to learn. Another value is an unknown category, see `handle_unknown`.
+
     Parameters
     ----------
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -355,6 +359,8 @@ class ColumnSchema:
         if kind == INTEGER:
             _check_integers(raw, x, counted)
         low, high = float(counted.min()), float(counted.max())
+        if self.detect_ties and low == high:
+            return self._fit_constant(raw, x, low, w, known)
         if not self.standardize:
             location, scale = 0.0, 1.0
         elif kind == INTEGER:
@@ -367,6 +373,16 @@ class ColumnSchema:
                 raise ValueError(f"{raw.where} spans more than float64 can hold; rescale it.")
         column = Column(raw.label, kind, location, scale, low, high, **known)
         return _with_chosen_ties(column, counted, w), x
+
+    def _fit_constant(self, raw, x, value, weight, known):
+        """A column of numbers that are all the same, as one of a single category."""
+        if self.handle_unknown == "rare":
+            known["unknown_share"] = share_of_new(np.zeros(len(weight), dtype=np.intp), weight)
+        categories = np.array([value + 0.0])  # no negative zero
+        column = Column(
+            raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, categories, constant=True, **known
+        )
+        return column, np.where(x == value, 0.0, -1.0)
 
     def _detect_ties(self, numbers, weight, chosen):
         """Find the rounded and the mixed ones among the continuous columns that are not chosen to be so."""
@@ -521,7 +537,10 @@ class ColumnSchema:
     def _encode_column(self, column, raw):
         if column.kind != CATEGORICAL:
             return column.encoded(as_float(raw, column.clock))
-        values = raw.values if column.empty else as_categories(raw)
+        if column.constant:
+            values = as_float(raw, column.clock)
+        else:
+            values = raw.values if column.empty else as_categories(raw)
         code = np.full(len(values), -1) if column.empty else codes(values, column.categories)
         unknown = code < 0
         if self.handle_unknown == "error" and unknown.any():

@@ -370,6 +370,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             net.notify("on_train_begin", X=train, y=None)
             if isinstance(train, IncompleteRows):
                 train.module = net.average.module
+            if all(variable.n_levels == 1 for variable in net.module_.variables):
+                net.fit_loop(train, epochs=1)  # there is nothing to learn
+                return
             net.fit_loop(train)
             if monitor.valid is not None and monitor.history[-1]["best"]:
                 warnings.warn(

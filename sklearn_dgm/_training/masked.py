@@ -61,7 +61,8 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         if self.dropout != "auto":
             return [self.dropout]
         # Neither numbers alone nor many rows have ever gained by more.
-        has_categories = any(map(has_few_values, self.schema_.columns_))
+        varied = [column for column in self.schema_.columns_ if not column.constant]
+        has_categories = any(map(has_few_values, varied))
         is_tried = has_categories and n_samples <= MAX_TRIAL_ROWS
         return DROPOUTS if is_tried else DROPOUTS[:1]
 

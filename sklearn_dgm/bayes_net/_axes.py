@@ -63,7 +63,7 @@ def axes_of(columns, Z, sample_weight, bins):
 
 
 def _category_axis(column, bins):
-    if bins is not None:
+    if bins is not None and not column.constant:
         raise ValueError(f"it is categorical and takes no bins, got {bins!r}")
     return CategoryAxis(len(column.categories), column.unknown_share)
 

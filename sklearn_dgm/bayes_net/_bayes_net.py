@@ -333,6 +333,8 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         return np.stack([code for code, _ in merged], axis=1), [n for _, n in merged]
 
     def _is_table(self, j, n_rows):
+        if self.schema_.columns_[j].constant:
+            return True
         if self.conditional != "auto":
             return self.conditional == "table"
         family = [self._axes[i] for i in [j, *np.flatnonzero(self._adjacency[:, j])]]

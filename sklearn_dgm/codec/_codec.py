@@ -324,6 +324,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 raise ValueError(
                     f"resolution of {columns[j].where} should be positive, got {value!r}."
                 )
+            if columns[j].constant:
+                continue
             if columns[j].kind in (CATEGORICAL, INTEGER):
                 raise ValueError(f"{columns[j].where} is {columns[j].kind} and has no resolution.")
             found[j] = float(value)
