@@ -3,6 +3,8 @@
 import copy
 import dis
 import sys
+from collections import Counter
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -88,11 +90,36 @@ def as_counts(weight):
     return min(mean, 1e6) * with_mean_one(weight)
 
 
+def shuffled(Z, seed):
+    """A random order of rows in which those that stay keep about their places when others come or go.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, d)
+        Encoded rows.
+    seed : int
+        A number below 2**63.
+
+    Returns
+    -------
+    order : ndarray of int of shape (n,)
+        Indices of the rows, by numbers that follow from what they hold, and from how many before hold the same.
+    """
+    key, copies, numbers = seed.to_bytes(8, "little"), Counter(), []
+    for row in Z + 0.0:  # no negative zero
+        digest = blake2b(row.tobytes(), digest_size=16, key=key).digest()
+        copies[digest] += 1
+        number = blake2b(digest, digest_size=8, salt=copies[digest].to_bytes(8, "little"))
+        numbers.append(int.from_bytes(number.digest(), "little"))
+    return np.argsort(np.array(numbers, dtype=np.uint64), kind="stable")
+
+
 class Parts:
     """The training and the validation rows of each member; as far as the rows go, no row validates twice.
 
     What a member learns before its training, it has to learn from its training rows, too: validation would take a start
-    that has seen its rows for better than it is.
+    that has seen its rows for better than it is. With the same seed, training that is continued has the same rows for
+    validation, or those of them that are still there.
 
     Parameters
     ----------
@@ -102,7 +129,7 @@ class Parts:
         Weights of the rows.
     validation_fraction : float or None
         Share of the rows that validate; None for none.
-    rng : numpy.random.Generator
+    seed : int
         What decides which rows.
     device : torch.device
         Where the tensors are to be.
@@ -110,18 +137,17 @@ class Parts:
         Given rows, their weights and a generator, the rows without missing cells; None if there are no such cells.
     """
 
-    def __init__(self, Z, weight, validation_fraction, rng, device, complete=None):
+    def __init__(self, Z, weight, validation_fraction, seed, device, complete=None):
         self.Z, self.weight = Z, weight
         self.counts = as_counts(weight)
         self.device = device
-        n = len(Z)
-        self.order = rng.permutation(n)
         self.validates = validation_fraction is not None
         self.n_valid = 0
         if self.validates:
+            n, self.order = len(Z), shuffled(Z, seed)
             n_valid = min(round(validation_fraction * n), MAX_VALID_ROWS)
             self.n_valid = min(max(n_valid, 1), n - 1)
-        self.complete, self.seed = complete, int(rng.integers(2**63))
+        self.complete, self.seed = complete, seed
         self._completed = {}
 
     @property

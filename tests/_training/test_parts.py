@@ -1,0 +1,168 @@
+"""Rows that validate a member have no part in what it learns, neither before its training nor in an earlier fit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from skorch.callbacks import Callback
+
+from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
+from sklearn_dgm._training.net import Parts, shuffled
+
+NO_STEP = {"lr": 1e-12, "max_epochs": 1, "dropout": 0.2, "hidden_layer_sizes": (4,)}
+
+
+class SeesRows(Callback):
+    """Keep the first column of the rows that members train on."""
+
+    rows = []
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        self.rows.append(X.z[:, 0].numpy())
+
+
+@pytest.fixture
+def trained_on():
+    """Given a fitted density and its rows, of each training since the last call the flags of the rows that trained."""
+
+    def flags(density, X):
+        first = density.schema_.encode(X)[0][:, 0].astype(np.float32)
+        found = [np.isin(first, rows) for rows in SeesRows.rows]
+        SeesRows.rows.clear()
+        return found
+
+    SeesRows.rows.clear()
+    return flags
+
+
+def noise(kind, n_columns, seed=0):
+    """Rows of noise, and their true log-densities. The first column tells rows apart."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(900, n_columns))
+    if kind == "normal":
+        return X, stats.norm.logpdf(X).sum(axis=1)
+    frame = pd.DataFrame(X[:, 1:] > 0).add_prefix("sign ")
+    frame = frame.astype({"binary": bool, "whole": np.int64}[kind])
+    frame.insert(0, "number", X[:, 0])
+    return frame, stats.norm.logpdf(X[:, 0]) - (n_columns - 1) * np.log(2)
+
+
+def rows_of(X, rows):
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def check_optimism(density, X, true, flags):
+    """Rows that validate are as likely as fresh ones, beside the truth, which takes most of the variance away."""
+    density.fit(rows_of(X, slice(400)))
+    (trained,) = flags(density, rows_of(X, slice(400)))
+    valid = np.flatnonzero(~trained)
+    assert len(valid) == 40
+    excess = density.score_samples(X) - true
+    error = np.sqrt(excess[valid].var(ddof=1) / 40 + excess[400:].var(ddof=1) / 500)
+    found = density.history_[-1]["valid_log_likelihood"] - true[valid].mean()
+    assert found == pytest.approx(excess[400:].mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize("kind", ["normal", "binary", "whole"])
+def test_validation_does_not_flatter_the_start_on_noise(kind, trained_on):
+    X, true = noise(kind, 300)
+    density = AutoregressiveDensity(
+        order="given", n_components=1, random_state=0, callbacks=[SeesRows()], **NO_STEP
+    )
+    check_optimism(density, X, true, trained_on)
+
+
+@pytest.mark.parametrize("kind", ["normal", "binary"])
+def test_validation_does_not_flatter_a_graph_that_was_learnt_on_noise(kind, trained_on):
+    X, true = noise(kind, 25)
+    density = BayesianNetworkDensity(
+        n_components=1, random_state=0, callbacks=[SeesRows()], **NO_STEP
+    )
+    check_optimism(density, X, true, trained_on)
+
+
+def table(n=300):
+    """Columns of all kinds, some with gaps, that depend on each other."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=n)
+    frame = pd.DataFrame(
+        {
+            "number": x,
+            "other": np.where(rng.random(n) < 0.2, np.nan, x + rng.normal(size=n)),
+            "count": rng.poisson(np.exp(3 + x / 3)),
+            "grade": rng.binomial(9, stats.norm.cdf(x)),
+            "city": rng.choice(["Rome", "Oslo", "Lima"], n),
+        }
+    )
+    return frame.assign(town=frame["city"].where(rng.random(n) < 0.9))
+
+
+@pytest.mark.parametrize("order", ["random", "any"])
+@pytest.mark.parametrize("member", [0, 1])
+def test_rows_that_validate_leave_no_trace_in_the_start(order, member):
+    X = table()
+    n_orders = 2 if order == "random" else 1
+    density = AutoregressiveDensity(order=order, n_orders=n_orders, random_state=0, **NO_STEP)
+    Z = density.fit(X).schema_.encode(X)[0]
+    member = min(member, n_orders - 1)
+
+    def start(Z):
+        parts = Parts(Z, np.ones(len(Z)), 0.1, 0, torch.device("cpu"), density._complete)
+        parts.order = np.arange(len(Z))
+        torch.manual_seed(0)
+        return parts.indices(member)[1], density._builder(parts)(member, 0.2)
+
+    valid, module = start(Z)
+    other = Z.copy()
+    other[valid] = np.random.default_rng(0).permuted(Z, axis=0)[valid]
+    changed = start(other)[1]
+    if order == "any":
+        module, changed = module.members[0], changed.members[0]
+    for name, expected in module.state_dict().items():
+        torch.testing.assert_close(changed.state_dict()[name], expected)
+    assert changed.variables == module.variables
+
+
+def test_a_column_that_only_rows_of_validation_know():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    X[1:, 1] = np.nan
+    density = AutoregressiveDensity(n_orders=4, random_state=0, validation_fraction=0.3, **NO_STEP)
+    assert np.isfinite(density.fit(X).score_samples(X)).all()
+
+
+def test_rows_without_weight_are_none():
+    X = table()
+    weight = np.random.default_rng(0).integers(0, 3, len(X))
+    density = AutoregressiveDensity(n_orders=2, random_state=0, **NO_STEP)
+    weighted = density.fit(X, sample_weight=weight).score_samples(X[:20])
+    kept = density.fit(X[weight > 0], sample_weight=weight[weight > 0]).score_samples(X[:20])
+    np.testing.assert_allclose(kept, weighted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kept", [slice(None), slice(None, None, -1), slice(20, None)])
+def test_training_that_is_continued_validates_on_the_rows_that_it_did(kept, trained_on):
+    X = noise("normal", 3)[0][:400]
+    density = AutoregressiveDensity(
+        order="given", warm_start=True, callbacks=[SeesRows()], **NO_STEP
+    )
+    before, after = (trained_on(density.fit(rows), X)[0] for rows in (X, X[kept]))
+    has_stayed = np.isin(X[:, 0], X[kept, 0])
+    changed = np.sum((before != after) & has_stayed)
+    assert changed <= (0 if has_stayed.all() else 8)
+
+
+def test_shuffling_is_random_and_reproducible():
+    rng = np.random.default_rng(0)
+    Z = rng.integers(0, 2, (500, 3)).astype(float)
+    orders = [shuffled(Z, seed) for seed in range(200)]
+    assert all(np.array_equal(np.sort(order), np.arange(500)) for order in orders)
+    np.testing.assert_array_equal(shuffled(-0.0 * Z, 7), shuffled(0.0 * Z, 7))
+    # Each row is among the first fifty about as often, and with no other one.
+    first = np.zeros((200, 500))
+    for k, order in enumerate(orders):
+        first[k, order[:50]] = 1
+    assert stats.chisquare(first.sum(axis=0)).pvalue > 1e-4
+    together = np.corrcoef(first.T)[np.triu_indices(500, 1)]
+    assert together.mean() == pytest.approx(0, abs=0.01)
+    assert together.std() == pytest.approx(200**-0.5, rel=0.1)
