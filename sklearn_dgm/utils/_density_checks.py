@@ -569,6 +569,54 @@ def _assert_marginal(actual, expected, message):
     np.testing.assert_allclose(actual, expected, atol=0.05, err_msg=message)
 
 
+def check_bounds(estimator):
+    """Where there is a parameter `bounds`, draws lie between them, and all of the mass; rows beyond are impossible."""
+    if "bounds" not in estimator.get_params():
+        raise SkipTest("the estimator has no parameter bounds")
+    rng = np.random.default_rng(0)
+    numbers, counts = rng.normal(2, 1, (300, 1)), rng.poisson(9, (300, 1)) + 1
+    numbers = numbers[numbers[:, 0] > 0.1]  # which there is no reason to continue below 0
+    flags = rng.integers(0, 2, (300, 1)) * 3 + 2
+    ends = numbers.min(), numbers.max()
+    _assert_bounded(estimator, numbers, "observed", ends)
+    _assert_bounded(estimator, numbers, {0: (0, ends[1] + 1)}, (0.0, ends[1] + 1))
+    _assert_bounded(estimator, numbers, None, (0.0, np.inf))
+    _assert_bounded(estimator, counts, {0: (0, 40)}, (0, 40))
+    _assert_bounded(estimator, flags, None, (2, 5))
+
+
+def _assert_bounded(estimator, X, bounds, ends):
+    density = _fit(clone(estimator).set_params(bounds=bounds), X)
+    drawn, (low, high) = _draw(density, 1000), ends
+    assert ((drawn >= low) & (drawn <= high)).all(), (
+        f"bounds={bounds!r}: a sampled row lies beyond {low:.6g} and {high:.6g}"
+    )
+    beyond = np.array([[low - 1], [high + 1]] if np.isfinite(high) else [[low - 1]], dtype=X.dtype)
+    assert np.isneginf(density.score_samples(beyond)).all(), (
+        f"bounds={bounds!r}: a row beyond {low:.6g} and {high:.6g} is possible"
+    )
+    if _score_kind(density) == "estimate":
+        return
+    if X.dtype.kind == "i":
+        total = np.exp(density.score_samples(np.arange(low, high + 1)[:, None])).sum()
+    else:
+        # A table has steps at values, or midway between them.
+        edges = np.unique(
+            np.concatenate([X[:, 0], [low, min(high, 1e4)], np.geomspace(10, 1e4, 40)])
+        )
+        edges = np.sort(np.concatenate([edges, (edges[1:] + edges[:-1]) / 2]))
+        edges = edges[edges <= high]
+        nodes, weights = np.polynomial.legendre.leggauss(16)
+        half = np.diff(edges)[:, None] / 2
+        points = edges[:-1, None] + half * (1 + nodes)
+        p = np.exp(density.score_samples(points.reshape(-1, 1))).reshape(points.shape)
+        total = np.sum(p * weights * half)
+    is_one = abs(total - 1) < 1e-3
+    assert is_one or (_score_kind(density) == "lower bound" and total < 1), (
+        f"bounds={bounds!r}: between {low:.6g} and {high:.6g} there is a mass of {total:.6g}, not 1"
+    )
+
+
 def check_failed_fit(estimator):
     """A fit that fails leaves a fitted estimator as it was, and an unfitted one unfitted."""
     X = _numbers()
@@ -670,6 +718,7 @@ PLAIN_CHECKS = (
     check_impossible_points,
     check_missing_values,
     check_missing_cells,
+    check_bounds,
     check_failed_fit,
     check_weights_matter,
     check_weights_equal_repeats,

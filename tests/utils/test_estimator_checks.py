@@ -13,7 +13,7 @@ from sklearn import get_config, set_config
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.utils._global_state import _state
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
@@ -367,6 +367,30 @@ class SamplesMissingCells(Table):
         return Z
 
 
+class IgnoresBounds(BayesianNetworkDensity):
+    """A table without bounds."""
+
+    def _unfitted_schema(self):
+        schema = super()._unfitted_schema()
+        schema.bounds = False
+        return schema
+
+
+class ClipsDraws(IgnoresBounds):
+    def sample(self, n_samples=1, random_state=None):
+        low, high = self._bounds
+        return super().sample(n_samples, random_state).clip(low, high)
+
+    def score_samples(self, X):
+        low, high = self._bounds
+        is_possible = (np.asarray(X)[:, 0] >= low) & (np.asarray(X)[:, 0] <= high)
+        return np.where(is_possible, super().score_samples(X), -np.inf)
+
+    @property
+    def _bounds(self):
+        return self.schema_.columns_[0].low, self.schema_.columns_[0].high
+
+
 class HalfFitted(Sound):
     def fit(self, X, y=None, sample_weight=None):
         self.n_features_in_ = np.shape(X)[1]
@@ -562,6 +586,8 @@ BROKEN = [
     (NamesNoColumn, "check_missing_values"),
     (FillsMissingCells, "check_missing_cells"),
     (SamplesMissingCells, "check_missing_cells"),
+    (IgnoresBounds, "check_bounds"),
+    (ClipsDraws, "check_bounds"),
     (HalfFitted, "check_failed_fit"),
     (KeepsPrivateState, "check_failed_fit"),
     (TakesNegativeWeights, "check_failed_fit"),
@@ -576,7 +602,7 @@ BROKEN = [
 def test_a_sound_density_passes():
     results = check_density_estimator(Sound(), on_skip=None)
     skipped = [r["check_name"] for r in results if r["status"] != "passed"]
-    assert skipped == ["check_normalized_untrained", "check_missing_cells"]
+    assert skipped == ["check_normalized_untrained", "check_missing_cells", "check_bounds"]
 
 
 def test_a_density_that_takes_missing_cells_passes():
@@ -588,6 +614,8 @@ def test_a_density_that_takes_missing_cells_passes():
 def test_a_broken_density_is_caught(broken, name):
     parameters = {"order": "given", "max_epochs": 2, "hidden_layer_sizes": (8,)}
     estimator = broken(**parameters) if broken is NormalizedByTraining else broken()
+    if broken in (IgnoresBounds, ClipsDraws):
+        estimator.set_params(structure="empty", conditional="table")
     with pytest.raises(AssertionError):
         density_checks()[name](estimator)
 
