@@ -172,7 +172,10 @@ class Branches:
     def _score(self, columns):
         """Enter the shares of columns, given as a mask."""
         self._advance(len(columns))
-        for params_of, which in ((self._params, self.depends), (self._shared_params, ~self.depends)):
+        for params_of, which in (
+            (self._params, self.depends),
+            (self._shared_params, ~self.depends),
+        ):
             is_asked = (columns & which)[self.module.param_label]
             if is_asked.any():
                 self._ask_heads(columns & which, params_of(np.flatnonzero(is_asked)))

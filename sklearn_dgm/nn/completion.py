@@ -17,8 +17,9 @@ from sklearn_dgm.nn.randomness import current_generator
 N_PARTICLES, MAX_PARTICLES, GROWTH, MIN_ESS = 128, 1024, 8, 8.0
 # For so many particles there may be one joint outcome of the missing cells more than worth enumerating.
 OUTCOMES_PER_PARTICLE = 2
-# Particles of what is missing beside a column whose values are all tried, and how many of them stand for all.
-N_PREDICTION_PARTICLES, N_CHOSEN = 1024, 16
+# Particles of what is missing beside a column whose values are all tried. So many of them stand for all, fewer where there
+# are many values.
+N_PREDICTION_PARTICLES, MIN_CHOSEN, MAX_CHOSEN, N_TRIALS = 1024, 12, 128, 4096
 # Particles of a network in training, which only have to tell how it goes.
 MADE_PARTICLES = 16
 # Proposals for a row in each pass of training.
@@ -299,7 +300,9 @@ def log_marginal_at(module, z, j, x):
                 result[chunk] = _enumerate_at(module, gap[chunk], j, x[chunk], count)
         elif module.takes_any_order:
             for members, those in _by_members(module, gap[rows].isnan(), 1):
-                log_p = [member.log_prob_at(gap[rows[those]], j, x[rows[those]]) for member in members]
+                log_p = [
+                    member.log_prob_at(gap[rows[those]], j, x[rows[those]]) for member in members
+                ]
                 result[rows[those]] = torch.stack(log_p).logsumexp(dim=0) - math.log(len(log_p))
         else:
             for part in completions(module, z[rows], N_PREDICTION_PARTICLES):
@@ -321,18 +324,19 @@ def _enumerate_at(module, gap, j, x, count):
 
 def _average_at(module, part, j, x, step):
     """Average the distributions of a column given chosen completions, each under the member that drew it."""
-    filled, by = _chosen(part, j, len(module.members))
+    n_chosen = min(max(N_TRIALS // x.shape[1], MIN_CHOSEN), MAX_CHOSEN)
+    filled, by = _chosen(part, j, len(module.members), n_chosen)
     p = torch.zeros_like(x)
     for k, member in enumerate(module.members):
         for pairs in torch.nonzero(by == k).split(step):
             rows, which = pairs.T
             log_p = member.log_prob_at(filled[rows, which], j, x[rows])
             p.index_add_(0, rows, log_p.softmax(dim=1).nan_to_num(0.0))
-    return (p / N_CHOSEN).log() + part.log_marginal()[:, None]
+    return (p / n_chosen).log() + part.log_marginal()[:, None]
 
 
-def _chosen(part, j, n_members):
-    """Completions by systematic resampling, of shape (n, N_CHOSEN, d), and the members that drew them.
+def _chosen(part, j, n_members, n_chosen):
+    """Completions by systematic resampling, of shape (n, n_chosen, d), and the members that drew them.
 
     They stand in the order of a missing column, so that those chosen spread over its range as its quantiles do.
     """
@@ -345,9 +349,9 @@ def _chosen(part, j, n_members):
     order = order.gather(1, by[order].argsort(dim=1, stable=True))
     weight = part.log_weight.gather(1, order).softmax(dim=1).nan_to_num(1 / m)  # of impossible rows
     bounds = weight.cumsum(dim=1)
-    points = (torch.arange(N_CHOSEN, device=by.device) + 0.5) / N_CHOSEN * bounds[:, -1:]
+    points = (torch.arange(n_chosen, device=by.device) + 0.5) / n_chosen * bounds[:, -1:]
     chosen = order.gather(1, torch.searchsorted(bounds, points).clamp_max(m - 1))
-    return part.z.gather(1, chosen[..., None].expand(n, N_CHOSEN, d)), by[chosen]
+    return part.z.gather(1, chosen[..., None].expand(n, n_chosen, d)), by[chosen]
 
 
 @torch.no_grad()
