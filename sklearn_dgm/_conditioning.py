@@ -496,6 +496,9 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
     def _log_density(self, Z):
         return self.density._log_density(self._embed(Z))
 
+    def _log_density_at(self, z, Z, j):
+        return self.density._log_density_at(z, self._embed(Z), self.columns[j])
+
     def _draw(self, n_samples, rng):
         return self.density._draw(n_samples, rng)[:, self.columns]
 

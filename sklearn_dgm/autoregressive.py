@@ -13,9 +13,12 @@ from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
+from sklearn_dgm.nn.completion import log_marginal_at
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.start import start_from
 
+# Values of a column that are tried at once, over the rows.
+CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
 
@@ -308,6 +311,15 @@ default="random"
             return module
 
         return build
+
+    def _log_density_at(self, z, Z, j):
+        """Log-density of each row with each of its values in a column; an estimate where it is not exact."""
+        d = Z.shape[1]
+
+        def of_rows(both):
+            return log_marginal_at(self._module, both[:, :d], j, both[:, d:].contiguous())
+
+        return self._in_chunks(of_rows, np.hstack([Z, z]), max(CELLS_AT_ONCE // z.shape[1], 1))
 
     def score_features(self, X):
         """Log-density of each column given those before it in the order.

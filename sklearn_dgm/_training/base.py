@@ -412,7 +412,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     def _module_device(self):
         return next(itertools.chain(self._module.parameters(), self._module.buffers())).device
 
-    def _in_chunks(self, function, Z):
+    def _in_chunks(self, function, Z, max_rows=SCORED_AT_ONCE):
         """Apply a function of a tensor to the rows, a bounded number at once.
 
         Chunks are shared among threads, not sums: on a busy machine threads that share a sum wait for each other, for
@@ -420,7 +420,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         """
         device = self._module_device()
         n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-        step = min(self._rows_at_once(), SCORED_AT_ONCE)
+        step = min(self._rows_at_once(), max_rows)
         starts = list(range(0, len(Z), step))
         results = {}
 

@@ -59,15 +59,69 @@ class AncestralSampling:
             expectation of its exponential is the marginal density of the observed cells (sequential importance
             sampling), and rows with such weights are draws from the conditional distribution.
         """
-        observed, impossible = ~z.isnan(), (z.abs() >= FARTHEST).any(dim=1)
-        z = torch.where(z.abs() >= FARTHEST, 0, z)
-        log_weight = z.new_zeros(len(z)).masked_fill(impossible, -torch.inf)
+        z, shares = self._fill(z, numbers, how)
+        return z, shares.sum(dim=1)
+
+    def _fill(self, z, numbers, how="draw"):
+        """Completed rows, and the log-density of each observed cell given all earlier columns, of shape (n, d)."""
+        observed, possible = ~z.isnan(), ~(z.abs() >= FARTHEST)
+        z = torch.where(possible, z, 0)
+        shares = torch.zeros_like(z).masked_fill(~possible, -torch.inf)
         is_scored, is_drawn = observed.any(dim=0).tolist(), (~observed).any(dim=0).tolist()
         for j, conditional in self.visit(z):
             if is_scored[j]:
                 log_p = conditional.log_prob(z[:, j])
-                log_weight += torch.where(observed[:, j], log_p, 0)
+                shares[:, j] += torch.where(observed[:, j], log_p, 0)
             if is_drawn[j]:
                 drawn = getattr(conditional, how)(numbers[:, j])
                 z[:, j] = torch.where(observed[:, j], z[:, j], drawn)
-        return z, log_weight
+        return z, shares
+
+    @torch.no_grad()
+    def complete(self, z, numbers):
+        """Several completions of each row, drawn column by column.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows, NaN where a cell is missing.
+        numbers : Tensor of shape (m, d) or (n, m, d)
+            Float64 numbers between 0 and 1 of which the missing cells are made, for all rows or for each.
+
+        Returns
+        -------
+        filled : Tensor of shape (n, m, d)
+            Completed rows.
+        shares : Tensor of shape (n, m, d)
+            Log-density of each observed cell given all earlier columns, 0 for missing cells. The sums are the log-weights
+            that :meth:`fill` has.
+        """
+        numbers = numbers.expand(len(z), *numbers.shape[-2:])
+        m = numbers.shape[1]
+        filled, shares = self._fill(z.repeat_interleave(m, dim=0), numbers.flatten(0, 1))
+        return filled.reshape(numbers.shape), shares.reshape(numbers.shape)
+
+    @torch.no_grad()
+    def log_prob_at(self, z, j, x):
+        """Log-density of rows with each of several values in one column.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows. What they hold in the column plays no part; where others are NaN, no other column may depend on
+            these, which are left out.
+        j : int
+            The column.
+        x : Tensor of shape (n, m)
+            Encoded values of the column.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (n, m)
+            In nats.
+        """
+        rows = z.repeat_interleave(x.shape[1], dim=0)
+        rows[:, j] = x.flatten()
+        missing = rows.isnan()
+        shares = self.log_prob_features(rows.nan_to_num(0.0)).masked_fill(missing, 0)
+        return shares.sum(dim=1).reshape(x.shape)

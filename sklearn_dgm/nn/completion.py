@@ -17,10 +17,15 @@ from sklearn_dgm.nn.randomness import current_generator
 N_PARTICLES, MAX_PARTICLES, GROWTH, MIN_ESS = 128, 1024, 8, 8.0
 # For so many particles there may be one joint outcome of the missing cells more than worth enumerating.
 OUTCOMES_PER_PARTICLE = 2
+# Particles of what is missing beside a column whose values are all tried. So many of them stand for all, fewer where there
+# are many values.
+N_PREDICTION_PARTICLES, MIN_CHOSEN, MAX_CHOSEN, N_TRIALS = 1024, 12, 128, 4096
 # Particles of a network in training, which only have to tell how it goes.
 MADE_PARTICLES = 16
 # Proposals for a row in each pass of training.
 N_PROPOSALS = 4
+# Completions of rows that lack the same cells, from which on these are worth a pass of their own.
+MIN_ALIKE = 2048
 # What passes through the network at once is bounded, and with it the memory.
 NUMBERS_AT_ONCE, ROWS_AT_ONCE = 2**24, 2**15
 
@@ -39,12 +44,16 @@ class Completions(NamedTuple):
         these weights its completions stand for the conditional distribution of the missing ones.
     effective_sample_size : Tensor of shape (n,)
         How many independent draws the weighted ones are worth; infinity if these are all that there are.
+    shares : Tensor of shape (n, m, d) or None
+        What each column adds to the log-density that is the log-weight: of the mixture where these are all completions that
+        there are, else of the member that drew them, with 0 for missing cells.
     """
 
     rows: torch.Tensor
     z: torch.Tensor
     log_weight: torch.Tensor
     effective_sample_size: torch.Tensor
+    shares: torch.Tensor | None = None
 
     def log_marginal(self):
         """Log-density of the observed cells, of shape (n,)."""
@@ -52,7 +61,7 @@ class Completions(NamedTuple):
 
     def numpy(self):
         """The same with arrays."""
-        return Completions(*(x.cpu().numpy() for x in self))
+        return Completions(*(None if x is None else x.cpu().numpy() for x in self))
 
 
 @lru_cache(maxsize=8)
@@ -138,11 +147,11 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particle
         rows = torch.nonzero(counts == count)[:, 0]
         if count:
             for chunk in rows.split(max(at_once // count, 1)):
-                filled, log_weight = _enumerate(module, z[chunk], count)
+                filled, log_weight, shares = _enumerate(module, z[chunk], count)
                 ess = torch.full_like(log_weight[:, 0], torch.inf)
-                yield Completions(chunk, filled, log_weight, ess)
+                yield Completions(chunk, filled, log_weight, ess, shares)
             continue
-        for members, those in _by_members(module, z[rows].isnan()):
+        for members, those in _by_members(module, z[rows].isnan(), n_particles):
             sizes = (at_once, n_particles, max_particles)
             yield from _enough_proposals(members, z, rows[those], sizes, generator)
 
@@ -152,9 +161,9 @@ def _enough_proposals(members, z, rows, sizes, generator):
     at_once, n_particles, max_particles = sizes
     more = GROWTH * n_particles
     for chunk in rows.split(max(at_once // n_particles, 1)):
-        filled, log_weight = _propose(members, z[chunk], n_particles, generator)
+        filled, log_weight, shares = _propose(members, z[chunk], n_particles, generator)
         ess = 1 / log_weight.softmax(dim=1).square().sum(dim=1)
-        part = Completions(chunk, filled, log_weight, ess)
+        part = Completions(chunk, filled, log_weight, ess, shares)
         # NaN, of an impossible row, is not less.
         is_poor = (ess < MIN_ESS) & (more <= max_particles)
         if not is_poor.all():
@@ -164,46 +173,56 @@ def _enough_proposals(members, z, rows, sizes, generator):
             yield from _enough_proposals(members, z, chunk[is_poor], sizes, generator)
 
 
-def _by_members(module, missing):
-    """Groups of rows that are completed by the same networks: pairs of these and of the rows' numbers."""
-    if not module.takes_any_order:
-        yield module.members_given(missing[0].tolist()), torch.arange(len(missing))
-        return
-    patterns, which = missing.unique(dim=0, return_inverse=True)
-    for k, pattern in enumerate(patterns.tolist()):
-        yield module.members_given(pattern), torch.nonzero(which == k)[:, 0]
+def _by_members(module, missing, n_particles):
+    """Groups of rows that are completed by the same networks: pairs of these and of the rows' numbers.
+
+    Rows that lack the same cells share much, and make a group of their own where they are enough.
+    """
+    patterns, which, counts = missing.unique(dim=0, return_inverse=True, return_counts=True)
+    is_alone = counts * n_particles >= MIN_ALIKE
+    if module.takes_any_order:
+        is_alone[:] = True
+    for k in torch.nonzero(is_alone)[:, 0].tolist():
+        yield module.members_given(patterns[k].tolist()), torch.nonzero(which == k)[:, 0]
+    others = torch.nonzero(~is_alone[which])[:, 0]
+    if len(others):
+        yield module.members_given(missing[others[0]].tolist()), others
 
 
 def _enumerate(module, z, count):
-    """All completions of rows that have `count` of them each, and their log-densities."""
+    """All completions of rows that have `count` of them each, their log-densities, and the shares of columns in these."""
+    filled, log_known = _outcomes_of(module, z, count)
+    shares = module.log_prob_features(filled.flatten(0, 1)).reshape(filled.shape)
+    return filled, shares.sum(dim=2) - log_known, shares
+
+
+def _outcomes_of(module, z, count):
+    """All completions, of shape (n, count, d), and the log-probabilities that the missing cells are known categories."""
     missing = z.isnan()
     radix = torch.where(missing, _levels(module, z), 1).long()
     stride = radix.cumprod(dim=1) // radix
     outcome = torch.arange(count, device=z.device)[None, :, None]
     codes = (outcome // stride[:, None]) % radix[:, None]
     filled = torch.where(missing[:, None], codes.to(z.dtype), z[:, None])
-    log_p = module.log_prob(filled.flatten(0, 1)).reshape(len(z), count)
     unknown_share = [v.unknown_share for v in module.variables]
     log_known = torch.log1p(-torch.tensor(unknown_share, dtype=z.dtype, device=z.device))
-    return filled, log_p - torch.where(missing, log_known, 0).sum(dim=1, keepdim=True)
+    return filled, torch.where(missing, log_known, 0).sum(dim=1, keepdim=True)
 
 
 def _propose(members, z, n_particles, generator):
-    """Completions that are drawn, of shape (n, m, d), and their log-weights."""
+    """Completions that are drawn, of shape (n, m, d), their log-weights, and the shares of columns in these."""
     n, d = z.shape
     each = -(-n_particles // len(members))
     fixed = fixed_uniforms(each * len(members), d).to(z.device) if generator is None else None
-    filled, log_weights = [], []
+    parts = []
     for k, member in enumerate(members):
         if generator is None:
-            uniforms = fixed[k * each : (k + 1) * each].repeat(n, 1)
+            uniforms = fixed[k * each : (k + 1) * each]
         else:
-            uniforms = _uniforms(n * each, z, generator)
-        z_k, log_weight = member.fill(z.repeat_interleave(each, dim=0), uniforms)
-        filled.append(z_k.reshape(n, each, d))
-        log_weights.append(log_weight.reshape(n, each))
-    log_weight = torch.cat(log_weights, dim=1) - math.log(each * len(members))
-    return torch.cat(filled, dim=1), log_weight
+            uniforms = _uniforms(n * each, z, generator).reshape(n, each, d)
+        parts.append(member.complete(z, uniforms))
+    filled, shares = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+    return filled, shares.sum(dim=2) - math.log(each * len(members)), shares
 
 
 @torch.no_grad()
@@ -235,7 +254,7 @@ def log_marginal(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES
 def _log_marginal_directly(module, z):
     """Log-density of the observed cells in orders in which these come first."""
     result = z.new_zeros(len(z))
-    for members, rows in _by_members(module, z.isnan()):
+    for members, rows in _by_members(module, z.isnan(), 1):
         observed, complete = ~z[rows].isnan(), z[rows].nan_to_num(0.0)
         log_p = [
             torch.where(observed, member.log_prob_features(complete), 0).sum(dim=1)
@@ -243,6 +262,96 @@ def _log_marginal_directly(module, z):
         ]
         result[rows] = torch.logsumexp(torch.stack(log_p), dim=0) - math.log(len(log_p))
     return result
+
+
+@torch.no_grad()
+def log_marginal_at(module, z, j, x):
+    """Log-density of the observed cells of each row together with each of several values in a column.
+
+    Where numbers are missing beside it, it is the log-marginal of the observed cells and the logarithm of an average: of the
+    distribution over these values given each of some completions, drawn from their conditional distribution. So the values
+    share completions, and should be all that the column is likely to have.
+
+    Parameters
+    ----------
+    module : Mixture
+        Networks with equal weights.
+    z : Tensor of shape (n, d)
+        Encoded rows, NaN where a cell is missing. What they hold in the column plays no part.
+    j : int
+        The column.
+    x : Tensor of shape (n, m)
+        Encoded values of the column.
+
+    Returns
+    -------
+    log_prob : Tensor of shape (n, m)
+        In nats.
+    """
+    gap, z = z.clone(), z.clone()
+    gap[:, j], z[:, j] = 0, torch.nan
+    result = torch.empty_like(x)
+    counts = n_outcomes(module, gap, N_PARTICLES)
+    step = max(NUMBERS_AT_ONCE // max(module.width, z.shape[1]) // x.shape[1], 1)
+    for count in counts.unique().tolist():
+        rows = torch.nonzero(counts == count)[:, 0]
+        if count:
+            for chunk in rows.split(max(step // count, 1)):
+                result[chunk] = _enumerate_at(module, gap[chunk], j, x[chunk], count)
+        elif module.takes_any_order:
+            for members, those in _by_members(module, gap[rows].isnan(), 1):
+                log_p = [
+                    member.log_prob_at(gap[rows[those]], j, x[rows[those]]) for member in members
+                ]
+                result[rows[those]] = torch.stack(log_p).logsumexp(dim=0) - math.log(len(log_p))
+        else:
+            for part in completions(module, z[rows], N_PREDICTION_PARTICLES):
+                result[rows[part.rows]] = _average_at(module, part, j, x[rows[part.rows]], step)
+    return result
+
+
+def _enumerate_at(module, gap, j, x, count):
+    """Log-densities for rows whose other missing cells have so many outcomes."""
+    filled, log_known = _outcomes_of(module, gap, count)
+    n, m = x.shape
+    log_p = [
+        member.log_prob_at(filled.flatten(0, 1), j, x.repeat_interleave(count, dim=0))
+        for member in module.members
+    ]
+    log_p = torch.stack(log_p).logsumexp(dim=0) - math.log(len(log_p))
+    return log_p.reshape(n, count, m).logsumexp(dim=1) - log_known
+
+
+def _average_at(module, part, j, x, step):
+    """Average the distributions of a column given chosen completions, each under the member that drew it."""
+    n_chosen = min(max(N_TRIALS // x.shape[1], MIN_CHOSEN), MAX_CHOSEN)
+    filled, by = _chosen(part, j, len(module.members), n_chosen)
+    p = torch.zeros_like(x)
+    for k, member in enumerate(module.members):
+        for pairs in torch.nonzero(by == k).split(step):
+            rows, which = pairs.T
+            log_p = member.log_prob_at(filled[rows, which], j, x[rows])
+            p.index_add_(0, rows, log_p.softmax(dim=1).nan_to_num(0.0))
+    return (p / n_chosen).log() + part.log_marginal()[:, None]
+
+
+def _chosen(part, j, n_members, n_chosen):
+    """Completions by systematic resampling, of shape (n, n_chosen, d), and the members that drew them.
+
+    They stand in the order of a missing column, so that those chosen spread over its range as its quantiles do.
+    """
+    n, m, d = part.z.shape
+    by = torch.arange(m, device=part.z.device) // (m // n_members)
+    is_missing = (part.z != part.z[:, :1]).any(dim=1).double()
+    is_missing[:, j] = 0
+    first = is_missing.argmax(dim=1)[:, None, None].expand(n, m, 1)
+    order = part.z.gather(2, first)[..., 0].argsort(dim=1, stable=True)
+    order = order.gather(1, by[order].argsort(dim=1, stable=True))
+    weight = part.log_weight.gather(1, order).softmax(dim=1).nan_to_num(1 / m)  # of impossible rows
+    bounds = weight.cumsum(dim=1)
+    points = (torch.arange(n_chosen, device=by.device) + 0.5) / n_chosen * bounds[:, -1:]
+    chosen = order.gather(1, torch.searchsorted(bounds, points).clamp_max(m - 1))
+    return part.z.gather(1, chosen[..., None].expand(n, n_chosen, d)), by[chosen]
 
 
 @torch.no_grad()
@@ -270,8 +379,7 @@ def log_marginal_features(module, z):
         total, log_weight = part.log_marginal(), part.log_weight
         possible = total > -torch.inf
         weight = torch.where(possible[:, None], log_weight.softmax(dim=1), 1 / log_weight.shape[1])
-        shares = module.log_prob_features(part.z.flatten(0, 1)).reshape(part.z.shape)
-        shares = torch.where(weight[..., None] > 0, weight[..., None] * shares, 0).sum(dim=1)
+        shares = torch.where(weight[..., None] > 0, weight[..., None] * part.shares, 0).sum(dim=1)
         shares = torch.where(observed, shares, 0)
         rest = torch.where(possible, total - shares.sum(dim=1), 0)
         rest = (rest / observed.sum(dim=1))[:, None]

@@ -5,6 +5,12 @@ from torch import nn
 from torch.nn import functional as F
 
 
+def tame(features):
+    """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
+    size = features.abs().clamp_min(100)
+    return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
+
+
 class MaskedLinear(nn.Linear):
     """A linear layer with some connections removed for good.
 
@@ -38,10 +44,14 @@ class MaskedLinear(nn.Linear):
         if self.weight.numel():
             super().reset_parameters()
 
+    def masked_weight(self, rows=slice(None)):
+        """Weights of the connections that there are, of all rows or of some."""
+        return self.weight[rows] * self.mask[rows]
+
     def forward(self, x, rows=slice(None)):
         """Apply the layer, or some rows of it."""
         bias = None if self.bias is None else self.bias[rows]
-        return F.linear(x, self.weight[rows] * self.mask[rows], bias)
+        return F.linear(x, self.masked_weight(rows), bias)
 
 
 class LinearPath(MaskedLinear):
@@ -60,9 +70,9 @@ class LinearPath(MaskedLinear):
         self.register_buffer("start", torch.zeros_like(self.weight))
         torch.nn.init.zeros_(self.weight)
 
-    def forward(self, x, rows=slice(None)):
-        """Apply the layer, or some rows of it."""
-        return F.linear(x, self.start[rows] + self.weight[rows] * self.mask[rows])
+    def masked_weight(self, rows=slice(None)):
+        """What it does with its inputs: the start, and the change of the connections that there are."""
+        return self.start[rows] + super().masked_weight(rows)
 
     def size(self, rows):
         """Sum of the absolute changes in some rows."""

@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.ancestral import FARTHEST, AncestralSampling
+from sklearn_dgm.nn.branches import Branches
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
 from sklearn_dgm.nn.heads import EMBEDDING_SIZE, CategoricalHead, EmbeddedHead, MixtureHead
-from sklearn_dgm.nn.layers import LinearPath, MaskedLinear
+from sklearn_dgm.nn.layers import LinearPath, MaskedLinear, tame
 from sklearn_dgm.nn.masks import connections, hidden_labels, steps_until_seen, topological_order
 from sklearn_dgm.nn.randomness import dropout
 
@@ -91,12 +92,6 @@ class Variable(NamedTuple):
         if not self.has_indicators or self.n_levels == 2:
             return 1
         return EMBEDDING_SIZE if self.is_embedded else self.n_levels
-
-
-def tame(features):
-    """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
-    size = features.abs().clamp_min(100)
-    return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
 
 
 def _ends(support):
@@ -322,6 +317,16 @@ class MADE(AncestralSampling, nn.Module):
         if len(self.sparse_rows) == len(self.linear_rows):
             self.sparse_rows = slice(None)  # which copies nothing
 
+    @property
+    def places(self):
+        """For each column with a conditional its head, its place there, and the slice of its parameters."""
+        places = {}
+        for head, columns, rows in zip(self.heads, self.head_columns, self.head_rows, strict=True):
+            for i, j in enumerate(columns):
+                start = rows.start + i * head.n_params
+                places[j] = head, i, slice(start, start + head.n_params)
+        return places
+
     def members_given(self, missing):
         """Itself, whatever is missing; see :class:`~sklearn_dgm.nn.mixture.Mixture`."""
         return [self]
@@ -387,6 +392,29 @@ class MADE(AncestralSampling, nn.Module):
         level = torch.from_numpy(np.concatenate([np.arange(n) for n in n_levels]))
         return (codes[:, position] == level.to(codes)).to(codes.dtype)
 
+    def features_of(self, j, z):
+        """Features that a single column makes, as :meth:`features` has them, and how far it is along its pieces.
+
+        Parameters
+        ----------
+        j : int
+            The column.
+        z : Tensor of shape (n,)
+            Encoded values.
+
+        Returns
+        -------
+        features : Tensor of shape (n, n_features)
+            In standard units, or one-hot.
+        along : Tensor of shape (n, n_pieces) or None
+            None for categories.
+        """
+        if self.variables[j].has_indicators:
+            return self._of_categories(z[:, None], [j]), None
+        i = self.first_feature[j]
+        x = ((z - self.location[i]) / self.scale[i])[:, None]
+        return x, self._along_pieces(x, self.pieces[j])
+
     def inputs(self, features, tamed):
         """What the first hidden layer sees: bounded numbers, categories, pieces, and residuals.
 
@@ -410,6 +438,11 @@ class MADE(AncestralSampling, nn.Module):
     def _residuals(self, tamed, which=slice(None)):
         """What regressions leave of numbers, bounded."""
         residuals = F.linear(tamed, self.residual_weight[which], self.residual_bias[which])
+        return self.bounded_residuals(residuals)
+
+    @staticmethod
+    def bounded_residuals(residuals):
+        """Residuals as the hidden units see them."""
         return RESIDUAL_WEIGHT * torch.asinh(residuals)
 
     def _along_pieces(self, x, which=slice(None)):
@@ -492,6 +525,29 @@ class MADE(AncestralSampling, nn.Module):
         """The loss of each row, which is what training needs."""
         return self.loss(z)
 
+    @torch.no_grad()
+    def complete(self, z, numbers):
+        """Several completions of each row; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`.
+
+        Where all rows lack the same cells, what completions share is computed once.
+        """
+        missing = z.isnan()
+        if missing[0].all() or not (missing == missing[0]).all():
+            return super().complete(z, numbers)
+        branches = Branches(self, z, missing[0].cpu().numpy(), numbers.shape[-2])
+        branches.draw(numbers)
+        return branches.z, branches.shares
+
+    @torch.no_grad()
+    def log_prob_at(self, z, j, x):
+        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`."""
+        varying = np.arange(z.shape[1]) == j
+        missing = z.isnan()
+        branches = Branches(self, z.nan_to_num(0.0), varying, x.shape[1])
+        branches.enter(x[..., None])
+        missing[:, j] = False
+        return branches.shares.masked_fill(missing[:, None], 0).sum(dim=2)
+
     def visit(self, z):
         """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`.
 
@@ -506,13 +562,6 @@ class MADE(AncestralSampling, nn.Module):
             np.searchsorted(steps[labels], np.arange(len(steps) + 1), "right")
             for labels in self.hidden_labels
         ]
-        place = {
-            j: (head, rows.start + i * head.n_params, i)
-            for head, columns, rows in zip(
-                self.heads, self.head_columns, self.head_rows, strict=True
-            )
-            for i, j in enumerate(columns)
-        }
         for t, j in enumerate(topological_order(self.adjacency)):
             source = inputs
             for layer, h, end in zip(self.hidden, hidden, ready, strict=True):
@@ -521,9 +570,9 @@ class MADE(AncestralSampling, nn.Module):
                     h[:, units] = self.activation(layer(source, units))
                 source = h
             conditional = None
-            if j in place:
-                head, start, i = place[j]
-                params = self._params_of(slice(start, start + head.n_params), source, features)
+            if j in self.places:
+                head, i, rows = self.places[j]
+                params = self._params_of(rows, source, features)
                 conditional = Conditional(head, i, params)
             yield j, conditional
             self._write_features(j, features, inputs, z[:, j])
@@ -538,18 +587,14 @@ class MADE(AncestralSampling, nn.Module):
 
     def _write_features(self, j, features, inputs, z):
         """Enter a column that is known now, for the linear path and for the hidden units."""
-        start, variable = self.first_feature[j], self.variables[j]
-        block = slice(start, start + variable.n_features)
-        if variable.has_indicators:
-            features[:, block] = self._of_categories(z[:, None], [j])
-        else:
-            x = ((z - self.location[start]) / self.scale[start])[:, None]
-            features[:, block] = x
+        start = self.first_feature[j]
+        block = slice(start, start + self.variables[j].n_features)
+        own, along = self.features_of(j, z)
+        if along is not None:
             first = len(self.feature_label) + self.pieces[j].start
-            pieces = slice(first, first + self.pieces[j].stop - self.pieces[j].start)
-            inputs[:, pieces] = self._along_pieces(x, self.pieces[j])
-        inputs[:, block] = torch.asinh(features[:, block])
-        features[:, block] = tame(features[:, block])
+            inputs[:, first : first + along.shape[1]] = along
+        inputs[:, block] = torch.asinh(own)
+        features[:, block] = tame(own)
         if j in self.residual_of:
             k = self.residual_of[j]
             residual = self._residuals(features, slice(k, k + 1))
