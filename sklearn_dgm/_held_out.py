@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
+from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._members import as_taken, fit_density, measures_of
 from sklearn_dgm.base import is_density, unwrapped
 from sklearn_dgm.columns import is_frame
@@ -57,15 +58,18 @@ def check_densities(estimators):
             raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")
 
 
-def fit_densities(estimators, X, numbers, schemas=None, sample_weight=None, n_jobs=None):
+def fit_densities(
+    estimators, X, numbers, schemas=None, sample_weight=None, n_jobs=None, task=UNTOLD
+):
     """Fit named densities side by side, and check that they are on one measure; see `held_out_log_densities`."""
     schemas = schemas or {}
-    fitted = Parallel(n_jobs=n_jobs)(
-        delayed(fit_density)(
-            density, as_taken(density, X, numbers), sample_weight, schemas.get(name)
+    with task.side_by_side("fit", [name for name, _ in estimators], X) as parts:
+        fitted = Parallel(n_jobs=n_jobs)(
+            delayed(fit_density)(
+                density, as_taken(density, X, numbers), sample_weight, schemas.get(name), part
+            )
+            for (name, density), part in zip(estimators, parts, strict=True)
         )
-        for name, density in estimators
-    )
     _check_same_measure([name for name, _ in estimators], list(map(measures_of, fitted)), X)
     return fitted
 
@@ -100,7 +104,7 @@ def folds_of(cv, X, rng):
 
 
 def held_out_log_densities(
-    estimators, X, numbers, folds, schemas=None, sample_weight=None, n_jobs=None
+    estimators, X, numbers, folds, schemas=None, sample_weight=None, n_jobs=None, task=UNTOLD
 ):
     """What densities say of rows that they were not fitted to.
 
@@ -120,6 +124,8 @@ def held_out_log_densities(
         Weights for those that take such.
     n_jobs : int, default=None
         Number of fits at the same time.
+    task : FitTask, default=UNTOLD
+        The fit that this is a part of.
 
     Returns
     -------
@@ -127,13 +133,14 @@ def held_out_log_densities(
         Log-densities, each by a fit without the fold of the row.
     """
     schemas = schemas or {}
-    found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_and_score)(
-            density, as_taken(density, X, numbers), fold, sample_weight, schemas.get(name)
+    fits = [(fold, name, density) for fold in folds for name, density in estimators]
+    with task.side_by_side("hold out", [name for _, name, _ in fits], X) as parts:
+        found = Parallel(n_jobs=n_jobs)(
+            delayed(_fit_and_score)(
+                density, as_taken(density, X, numbers), fold, sample_weight, schemas.get(name), part
+            )
+            for (fold, name, density), part in zip(fits, parts, strict=True)
         )
-        for fold in folds
-        for name, density in estimators
-    )
     names = [name for name, _ in estimators]
     log_density = np.empty((X.shape[0], len(names)))
     for i, (_, test) in enumerate(folds):
@@ -146,10 +153,10 @@ def held_out_log_densities(
     return log_density
 
 
-def _fit_and_score(density, X, fold, sample_weight, schema):
+def _fit_and_score(density, X, fold, sample_weight, schema, task):
     train, test = fold
     weight = None if sample_weight is None else sample_weight[train]
-    fitted = fit_density(clone(density), _safe_indexing(X, train), weight, schema)
+    fitted = fit_density(clone(density), _safe_indexing(X, train), weight, schema, task)
     return fitted.score_samples(_safe_indexing(X, test)), measures_of(fitted)
 
 

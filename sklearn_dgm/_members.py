@@ -7,6 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
+from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm.base import (
     BaseDensity,
@@ -142,8 +143,8 @@ def takes_weights(estimator):
     return takes and (inside is None or takes_weights(last_step(inside)))
 
 
-def fit_density(density, X, sample_weight=None, schema=None):
-    """Fit a density, with the weights if it takes such, and under a schema if there is one."""
+def fit_density(density, X, sample_weight=None, schema=None, task=UNTOLD):
+    """Fit a density as a task, with the weights if it takes such, and under a schema if there is one."""
     given = {}
     if sample_weight is not None and takes_weights(density):
         given["sample_weight"] = sample_weight
@@ -151,7 +152,7 @@ def fit_density(density, X, sample_weight=None, schema=None):
         given["schema"] = schema
     if get_config()["enable_metadata_routing"] and not isinstance(density, FrozenEstimator):
         _ask_for(density, given)
-    return density.fit(X, None, **given)  # a frozen one insists on y
+    return task.fit(density, X, **given)
 
 
 def _ask_for(density, names):

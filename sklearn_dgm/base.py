@@ -17,6 +17,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm.columns import ColumnSchema, is_frame
 
 
@@ -322,7 +323,7 @@ def worst_score_kind(densities):
     return max(kinds, key=("exact", "lower bound", "estimate").index)
 
 
-class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of all densities.
 
     It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
@@ -452,7 +453,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
             If a parameter is invalid, a value is infinite (or missing where the density takes no missing cells), or the
             weights are negative or all zero.
         """
-        return self._fit_or_restore(X, sample_weight, schema)
+        with fit_task(self, X, y, sample_weight):
+            return self._fit_or_restore(X, sample_weight, schema)
 
     def learn_schema(self, X, sample_weight=None):
         """What `fit` would learn of the columns, for densities of several parts of these rows.

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
 from sklearn_dgm._held_out import (
     check_densities,
@@ -67,7 +68,7 @@ def _all_can_sample(ensemble):
     return all(hasattr(last_step(density), "sample") for density in densities)
 
 
-class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
+class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _BaseComposition):
     """Mixture of different densities, weighted by what they say of held-out rows.
 
     The density of a row is the weighted mean of its densities under the members, such as a kernel density, a histogram
@@ -225,9 +226,13 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
             If a parameter is invalid, an estimator is a pipeline, the members are on different measures, `cv` does not hold
             out each row once, a member cannot be fitted to X, or `schema` is not what `learn_schema` gives.
         """
-        with restored_on_failure(self):
+        is_stacked = isinstance(self.weights, str) and self.weights == "stacking"
+        with (
+            fit_task(self, X, y, sample_weight, n_subtasks=1 + is_stacked) as task,
+            restored_on_failure(self),
+        ):
             X, sample_weight = self._checked(X, sample_weight)
-            self._fit(X, sample_weight, schema)
+            self._fit(X, sample_weight, schema, task)
         return self
 
     def learn_schema(self, X, sample_weight=None):
@@ -269,7 +274,7 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         X = validate_table(self, X, reset=True)
         return X, None if sample_weight is None else check_weights(X, sample_weight)
 
-    def _fit(self, X, sample_weight, schema):
+    def _fit(self, X, sample_weight, schema, task):
         names, densities, given = self._checked_members()
         rng = check_generator(self.random_state)
         named = [(name, seeded(d, rng)) for name, d in zip(names, densities, strict=True)]
@@ -287,14 +292,14 @@ class EnsembleDensity(DensityMixin, MetaEstimatorMixin, _BaseComposition):
         self._template = template_of(X)
         if given is None:
             log_density = held_out_log_densities(
-                named, X, self._numbers, folds, schemas, sample_weight, self.n_jobs
+                named, X, self._numbers, folds, schemas, sample_weight, self.n_jobs, task
             )
             given = _stacking_weights(log_density, sample_weight)
             self.cv_log_likelihood_ = np.average(log_density, axis=0, weights=sample_weight)
         elif hasattr(self, "cv_log_likelihood_"):
             del self.cv_log_likelihood_
         self.estimators_ = fit_densities(
-            named, X, self._numbers, schemas, sample_weight, self.n_jobs
+            named, X, self._numbers, schemas, sample_weight, self.n_jobs, task
         )
         by_name = dict(zip(names, self.estimators_, strict=True))
         self.named_estimators_ = Bunch(**{n: by_name.get(n, "drop") for n, _ in self.estimators})

@@ -13,10 +13,17 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm.base import check_count, check_generator, unwrapped, validate_table
 
 
-class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):
+class DensityImputer(
+    CallbackSupportMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    MetaEstimatorMixin,
+    BaseEstimator,
+):
     """Fill in missing cells with draws from a density, or with what it expects.
 
     It stands where :class:`sklearn.impute.IterativeImputer` stands, and also takes tables of numbers, counts, categories
@@ -111,13 +118,16 @@ class DensityImputer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin,
                 f"estimator should be a density that has conditional_sample, such as AutoregressiveDensity; {name} has "
                 "none."
             )
-        fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
-        schema = getattr(unwrapped(fitted), "schema_", None)
-        for column in schema.columns_ if schema else []:
-            if column.empty:
-                raise ValueError(f"{column.where} has no observed value to impute from; drop it.")
-        validate_table(self, X, reset=True)
-        self.estimator_ = fitted
+        with fit_task(self, X, y, n_subtasks=1) as task:
+            fitted = task.subtask("fit density").fit(clone(self.estimator), X)
+            schema = getattr(unwrapped(fitted), "schema_", None)
+            for column in schema.columns_ if schema else []:
+                if column.empty:
+                    raise ValueError(
+                        f"{column.where} has no observed value to impute from; drop it."
+                    )
+            validate_table(self, X, reset=True)
+            self.estimator_ = fitted
         return self
 
     def transform(self, X):

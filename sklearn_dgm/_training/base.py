@@ -36,17 +36,6 @@ from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.randomness import drawing_from
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn before 1.9
-
-    class CallbackSupportMixin:
-        """Stands in where scikit-learn has no callbacks."""
-
-        def _init_callback_context(self, **kwargs):
-            return None
-
-
 # What a net is made with and its estimator decides, so that `net_params` may not.
 OWN_NET_PARAMS = {
     "module",
@@ -66,7 +55,7 @@ ROWS_AT_ONCE, SCORED_AT_ONCE = 8192, 1024
 NUMBERS_AT_ONCE = 2**24
 
 
-class BaseNeuralDensity(CallbackSupportMixin, BaseDensity):
+class BaseNeuralDensity(BaseDensity):
     """Base class of densities whose module is trained through skorch.
 
     A family writes `_builder(Z, sample_weight)`, which returns a function that builds a module. A module offers

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
+from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.bayes_net._axes import axes_of
@@ -111,7 +112,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         ConvergenceWarning
             If the likelihood still changed after `max_iter` steps.
         """
-        with restored_on_failure(self):
+        with fit_task(self, X, y, sample_weight), restored_on_failure(self):
             self._learn(X, y, None, sample_weight, is_first=True)
         return self
 

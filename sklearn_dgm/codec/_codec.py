@@ -12,6 +12,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
@@ -37,7 +38,7 @@ AUTO = "auto"
 MANY_ROWS = 50
 
 
-class DensityCodec(MetaEstimatorMixin, BaseEstimator):
+class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     """Compress tables without loss, with the probabilities of a density.
 
     An entropy coder spends ``-log2 p(x)`` bits on a row, so that a density of high likelihood is a good compressor, and
@@ -152,15 +153,16 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
                 f"estimator should be a density that factorises over the columns: AutoregressiveDensity, "
                 f"BayesianNetworkDensity or HistogramDensity; {name} does not."
             )
-        fitted = clone(self.estimator).fit(X, None)  # a frozen one insists on y
-        columns = unwrapped(fitted).schema_.columns_
-        stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
-        cells = [
-            choose_cells(column, _plain(r), resolution, len(columns))
-            for column, r, resolution in zip(columns, raw, stated, strict=True)
-        ]
-        self.estimator_, self._stated, self._fitted_cells = fitted, stated, cells
-        self.resolution_ = np.array([of_column.width for of_column in cells])
+        with fit_task(self, X, y, n_subtasks=1) as task:
+            fitted = task.subtask("fit density").fit(clone(self.estimator), X)
+            columns = unwrapped(fitted).schema_.columns_
+            stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
+            cells = [
+                choose_cells(column, _plain(r), resolution, len(columns))
+                for column, r, resolution in zip(columns, raw, stated, strict=True)
+            ]
+            self.estimator_, self._stated, self._fitted_cells = fitted, stated, cells
+            self.resolution_ = np.array([of_column.width for of_column in cells])
         return self
 
     def encode(self, X):

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm._members import learn_schema, learns_columns, measures_of
 from sklearn_dgm._ties import Grid
@@ -97,7 +98,7 @@ def _can_condition(density):
     return hasattr(density._density, "conditional_sample") and is_whole and is_apart
 
 
-class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
+class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, BaseEstimator):
     """Density of rows by a density of transformed rows, and by how much the transformation stretches space.
 
     A :class:`~sklearn.pipeline.Pipeline` of a scaler and a density reports the density of the scaled rows, which is the
@@ -226,9 +227,12 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
             are no whole numbers and the density takes none, if `schema` is not what `learn_schema` gives, and for what
             the density and the transformers raise it.
         """
-        with restored_on_failure(self):
+        with (
+            fit_task(self, X, y, sample_weight, n_subtasks=1) as task,
+            restored_on_failure(self),
+        ):
             X, sample_weight = self._start_fit(X, sample_weight)
-            self._learn(X, sample_weight, schema)
+            self._learn(X, sample_weight, schema, task.subtask("fit density"))
         return self
 
     def learn_schema(self, X, sample_weight=None):
@@ -316,7 +320,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         last = getattr(self, "estimator_", None)
         return getattr(density, "warm_start", False) and type(last) is type(self.estimator)
 
-    def _learn(self, X, sample_weight, schema):
+    def _learn(self, X, sample_weight, schema, task):
         estimator = clone(self.estimator)
         if self._continues():
             estimator = copy(self.estimator_).set_params(**estimator.get_params(deep=False))
@@ -330,7 +334,7 @@ class TransformedDensity(DensityMixin, MetaEstimatorMixin, BaseEstimator):
         self._grids = all_grids(X, schema.columns.columns_) if schema.columns.detect_ties else {}
         transformer, outer = schema.transformer, schema.bijection
         Z = spread_over_cells(X, schema.grids, outer)
-        estimator = fit_with(estimator, Z, sample_weight, schema.of_density)
+        estimator = fit_with(estimator, Z, sample_weight, schema.of_density, task)
         steps, self._density = split_steps(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
         self._bijection = Chain([outer, inner])

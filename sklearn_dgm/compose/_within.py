@@ -7,6 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm.base import last_step, unwrapped
 
 
@@ -44,17 +45,17 @@ def weighted_rows(estimator, sample_weight):
     return np.repeat(np.arange(len(sample_weight)), sample_weight.astype(np.intp)), None
 
 
-def fit_with(estimator, X, sample_weight, schema=None):
-    """Fit an estimator, with weights and the schema wherever something within it takes them."""
+def fit_with(estimator, X, sample_weight, schema=None, task=UNTOLD):
+    """Fit an estimator as a task, with weights and the schema wherever something within it takes them."""
     given = {"sample_weight": sample_weight, "schema": schema}
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
-        return estimator.fit(X, None)  # a frozen one insists on y
+        return task.fit(estimator, X)
     with config_context(enable_metadata_routing=True):
         for name in list(given):
             if not any([_asks_for(part, name) for part in _parts(estimator)]):
                 del given[name]
-        return estimator.fit(X, None, **given)
+        return task.fit(estimator, X, **given)
 
 
 def _parts(estimator):

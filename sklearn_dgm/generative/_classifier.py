@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm._members import (
@@ -49,7 +50,7 @@ def _samples(self):
     return hasattr(unwrapped(self.estimator), "sample")
 
 
-class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
+class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
     """Classify by Bayes' rule, with one density for each class.
 
     ``p(y | x)`` is proportional to ``p(y) p(x | y)``, where p(x | y) is any density, fitted to the rows of its class. It is
@@ -210,11 +211,14 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         ConvergenceWarning
             If the likelihood still changed after `max_iter` steps.
         """
-        with restored_on_failure(self):
-            self._learn(X, y, sample_weight)
+        with (
+            fit_task(self, X, y, sample_weight, n_subtasks=None) as task,
+            restored_on_failure(self),
+        ):
+            self._learn(X, y, sample_weight, task)
         return self
 
-    def _learn(self, X, y, sample_weight):
+    def _learn(self, X, y, sample_weight, task):
         check_density(self.estimator)
         X = validated(self, X, reset=True)
         y = column_or_1d(as_labels(y), warn=True)
@@ -242,10 +246,10 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         X, place, weight = _safe_indexing(X, rows), place[rows], weight[rows]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
         self.estimators_ = [clone(self.estimator) for _ in self.classes_]
-        self._fit_classes(X, of_class)
+        self._fit_classes(X, of_class, task)
         self.n_iter_, self.log_likelihoods_ = 1, np.empty(0)
         if (place < 0).any():
-            self._maximise(X, of_class, weight)
+            self._maximise(X, of_class, weight, task)
         self.score_kind_ = worst_score_kind(self.estimators_)
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
@@ -263,14 +267,17 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{advice}."
             )
 
-    def _fit_classes(self, X, of_class, quietly=False):
+    def _fit_classes(self, X, of_class, task, quietly=False):
         """Fit densities and priors, given how much each row belongs to each class."""
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_to_class)(estimator, X, weight, label, self.schema_, quietly)
-            for estimator, weight, label in zip(
-                self.estimators_, of_class.T, self.classes_.tolist(), strict=True
+        labels = self.classes_.tolist()
+        names = [f"fit class {label!r}" for label in labels]
+        with task.side_by_side("fit classes", names, X) as parts:
+            self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+                delayed(fit_to_class)(estimator, X, weight, label, self.schema_, part, quietly)
+                for estimator, weight, label, part in zip(
+                    self.estimators_, of_class.T, labels, parts, strict=True
+                )
             )
-        )
         self.class_count_ = of_class.sum(axis=0)
         given = self._given_priors()
         self.class_prior_ = self.class_count_ / self.class_count_.sum() if given is None else given
@@ -299,7 +306,7 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
 
-    def _maximise(self, X, of_class, weight):
+    def _maximise(self, X, of_class, weight, task):
         """Expectation and maximisation, which fills in how much unlabelled rows belong to each class."""
         labelled = of_class.any(axis=1)
         before, in_steps = self._warm_start()
@@ -311,7 +318,8 @@ class GenerativeClassifier(BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
         def learn(of_unlabelled):
             is_part = of_unlabelled > LEAST_SHARE * weight[~labelled, None]
             of_class[~labelled] = np.where(is_part, of_unlabelled, 0.0)
-            self._fit_classes(X, of_class, quietly=any("max_epochs" in name for name in in_steps))
+            quietly = any("max_epochs" in name for name in in_steps)
+            self._fit_classes(X, of_class, task, quietly)
 
         for estimator in self.estimators_:
             estimator.set_params(**in_steps)

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
+from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
 from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
 from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
@@ -23,7 +24,9 @@ from sklearn_dgm.columns import stacked
 from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
 
 
-class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstimator):
+class GenerativeOverSampler(
+    CallbackSupportMixin, OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Over-sample rare classes with new rows, drawn from a density of each.
 
     It stands where :class:`imblearn.over_sampling.SMOTENC` stands, in a :class:`imblearn.pipeline.Pipeline`, say, and needs
@@ -127,7 +130,7 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
         ValueError
             If there is only one class, or `sampling_strategy` does not fit the classes.
         """
-        with restored_on_failure(self):
+        with fit_task(self, X, y), restored_on_failure(self):
             self._count(X, y)
         return self
 
@@ -159,8 +162,8 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
             If there is only one class, `sampling_strategy` does not fit the classes, or the density cannot be fitted to a
             class.
         """
-        with restored_on_failure(self):
-            return self._fit_resample(X, y)
+        with fit_task(self, X, y, n_subtasks=None) as task, restored_on_failure(self):
+            return self._fit_resample(X, y, task)
 
     def _count(self, X, y):
         """Learn the columns and how many rows to add; returns the table, and the label of each row."""
@@ -176,7 +179,7 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
         self.sampling_strategy_ = {np.asarray(label).item(): int(n) for label, n in new.items()}
         return X, np.asarray(labels)
 
-    def _fit_resample(self, X, y):
+    def _fit_resample(self, X, y, task):
         is_list = isinstance(X, list)
         X, labels = self._count(X, y)
         rows = as_taken(self.estimator, X, self._numbers)
@@ -185,8 +188,9 @@ class GenerativeOverSampler(OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstima
         for label, count in self.sampling_strategy_.items():
             if count > 0:
                 of_class = labels == label
+                part = task.subtask(f"fit class {label!r}")
                 density = fit_to_class(
-                    clone(self.estimator), rows, 1.0 * of_class, label, self.schema_
+                    clone(self.estimator), rows, 1.0 * of_class, label, self.schema_, part
                 )
                 self.estimators_[label] = density
                 drawn.append(draw_table(density, int(count), rng, self._numbers, template_of(X)))

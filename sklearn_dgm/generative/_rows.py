@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
+from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._members import fit_density, takes_weights
 from sklearn_dgm.base import is_density, takes_tables, unwrapped, validate_table
 
@@ -73,7 +74,7 @@ def validated(owner, X, *, reset):
     return validate_table(owner, X, reset=reset, dtype=dtype)
 
 
-def fit_to_class(estimator, X, weight, label, schema, quietly=False):
+def fit_to_class(estimator, X, weight, label, schema, task=UNTOLD, quietly=False):
     """Fit the density of one class to the rows that have weight in it.
 
     Parameters
@@ -88,6 +89,8 @@ def fit_to_class(estimator, X, weight, label, schema, quietly=False):
         The class, for errors.
     schema : object or None
         What the density is told of the columns.
+    task : FitTask, default=UNTOLD
+        The fit that this is a part of.
     quietly : bool, default=False
         Whether not to warn of a training that was not to the end.
 
@@ -111,7 +114,7 @@ def fit_to_class(estimator, X, weight, label, schema, quietly=False):
         if quietly:
             warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            return fit_density(estimator, _safe_indexing(X, rows), weight, schema)
+            return fit_density(estimator, _safe_indexing(X, rows), weight, schema, task)
         except ValueError as error:
             raise ValueError(
                 f"the density of class {label!r} cannot be fitted to its {n_rows} row(s): {error}"
