@@ -18,6 +18,8 @@ FAR = 4.0
 FARTHEST = 1e8
 # So many of the nearest rows do not count, at most this share of all.
 N_LEFT_OUT, MAX_SHARE_LEFT_OUT = 2, 0.1
+# Fitted rows that tell what is usual.
+ENOUGH_FOR_MEAN = 256
 # More rows are drawn from, so that time is linear in them.
 MOST_ROWS = 10_000
 # Kernels of a single column, each for as many of the rows.
@@ -28,7 +30,7 @@ BLOCK_BYTES = 2**25
 class TableKernelDensity(BaseEstimator):
     """Gaussian kernels with Scott's bandwidth on the standardised columns of a table.
 
-    A category is one indicator, a gap the middle of its column. The scores are log-densities of these numbers, for
+    A category is one indicator. A gap counts for as much as a usual cell; those of fitted rows are filled from other rows. The scores are log-densities of these numbers, for
     comparison with each other alone. A row is scored without the fitted rows that are nearest to it, so that a few odd ones
     that are alike do not vouch for each other, and a fitted row without itself, so that it looks no more usual than a new
     one.
@@ -55,10 +57,13 @@ class TableKernelDensity(BaseEstimator):
     def fit(self, X, y=None, sample_weight=None):
         """Keep the rows, and find the scales and the covariance of their columns."""
         points, weight = fit_columns(self, X, sample_weight)
+        rng = check_generator(self.random_state)
         if len(points) > MOST_ROWS:
-            kept = check_generator(self.random_state).permutation(len(points))[:MOST_ROWS]
+            kept = rng.permutation(len(points))[:MOST_ROWS]
             points, weight = points[kept], weight[kept] / weight[kept].sum()
-        self.points_, self.weight_ = points, weight
+        self.points_, self.weight_ = _filled(points, self.owner_, rng), weight
+        # Fitted rows as they were, and as they are filled.
+        self._own = {key: i for kept in (self.points_, points) for i, key in enumerate(_keys(kept))}
         n_columns = self.points_.shape[1]
         self.bandwidth_ = scott_factor(self.weight_, n_columns)
         self.covariance_ = np.eye(n_columns)
@@ -68,30 +73,44 @@ class TableKernelDensity(BaseEstimator):
             scaled = near * np.sqrt(self.weight_ * len(near))[:, None]
             shrunk = ledoit_wolf(scaled, assume_centered=True)[0]
             self.covariance_ = shrunk + 1e-6 * np.eye(n_columns)
-        self._own = {point.tobytes(): i for i, point in enumerate(self.points_)}
         return self
 
     def score_samples(self, X):
-        """Log-density of each row."""
+        """Log-density of each row; a gap counts for as much as a usual cell."""
         check_is_fitted(self)
         rows = numbers_of(self, X)
         log_density = np.empty(len(rows))
-        for block, exponent in self._exponents(rows):
-            log_density[block] = log_mean(exponent, self.weight_)
-        factor = self._factor(np.arange(rows.shape[1]))
-        return log_density + np.sum(log_norms(factor))
+        for alike, columns in self._patterns(rows):
+            log_norm, of_gaps = np.sum(log_norms(self._factor(columns))), self._usual_gaps(columns)
+            for block, exponent in self._exponents(rows, alike, columns):
+                log_density[block] = log_mean(exponent, self.weight_) + log_norm + of_gaps
+        return log_density
 
     def score_features(self, X):
         """Share of each column: its log-density given those before it, and given those behind it, on average."""
         check_is_fitted(self)
         rows = numbers_of(self, X)
-        order = np.arange(rows.shape[1])
         shares = np.zeros((len(rows), self.n_features_in_))
-        for block, exponent in self._exponents(rows):
-            start = np.where(np.isneginf(exponent), -np.inf, 0.0)
-            for columns in (order, order[::-1]):
-                shares[block] += self._shares(rows[block], start.copy(), columns) / 2
+        for alike, columns in self._patterns(rows):
+            gaps = np.setdiff1d(self.owner_, self.owner_[columns])
+            shares[np.ix_(alike, gaps)] = self._usual_gaps(columns) / max(1, len(gaps))
+            for block, exponent in self._exponents(rows, alike, columns):
+                start = np.where(np.isneginf(exponent), -np.inf, 0.0)
+                for order in (columns, columns[::-1]):
+                    shares[block] += self._shares(rows[block], start.copy(), order) / 2
         return like_frame(shares, X)
+
+    def _usual_gaps(self, columns):
+        """What all but these columns add to the log-density of a fitted row, on average."""
+        every = np.arange(self.points_.shape[1])
+        if len(columns) == len(every):
+            return 0.0
+        some, means = np.arange(min(ENOUGH_FOR_MEAN, len(self.points_))), []
+        for order in (every, columns):
+            (_, exponent), *_ = self._exponents(self.points_, some, order)
+            log_norm = np.sum(log_norms(self._factor(order)))
+            means.append(np.mean(log_mean(exponent, self.weight_)) + log_norm)
+        return means[0] - means[1]
 
     def _shares(self, rows, exponent, order):
         """Shares in a product of conditionals, the columns in this order."""
@@ -105,24 +124,33 @@ class TableKernelDensity(BaseEstimator):
             before = so_far
         return shares
 
-    def _exponents(self, rows):
-        """Exponents of the kernels, a block of rows at a time; minus infinity where one is left out."""
-        factor = self._factor(np.arange(rows.shape[1]))
-        own = np.array([self._own.get(row.tobytes(), -1) for row in rows])
-        rows, points = whitened(factor, rows), whitened(factor, self.points_)
-        squares, n_points = np.sum(points**2, axis=1), len(points)
-        n_left_out = min(N_LEFT_OUT, int(MAX_SHARE_LEFT_OUT * n_points))
-        for block in gen_batches(len(rows), max(1, BLOCK_BYTES // (8 * n_points))):
-            part = rows[block]
-            exponent = np.sum(part**2, axis=1)[:, None] + squares - 2 * part @ points.T
-            exponent = -0.5 * np.maximum(exponent, 0, out=exponent)
-            if n_points > 1:
-                known = np.flatnonzero(own[block] >= 0)
-                exponent[known, own[block][known]] = -np.inf
-            if n_left_out:
-                nearest = np.argpartition(exponent, -n_left_out, axis=1)[:, -n_left_out:]
-                np.put_along_axis(exponent, nearest, -np.inf, axis=1)
+    def _patterns(self, rows):
+        """Indices of rows that have the same gaps, and the columns that they have."""
+        patterns, pattern = np.unique(~np.isnan(rows), axis=0, return_inverse=True)
+        for i, columns in enumerate(map(np.flatnonzero, patterns)):
+            yield np.flatnonzero(pattern.ravel() == i), columns
+
+    def _exponents(self, rows, alike, columns):
+        """Exponents of the kernels in some columns, a block of rows at a time; minus infinity where one is left out."""
+        factor = self._factor(columns)
+        points = whitened(factor, self.points_[:, columns])
+        own = np.array([self._own.get(key, -1) for key in _keys(rows[alike])])
+        for batch in gen_batches(len(alike), max(1, BLOCK_BYTES // (8 * len(points)))):
+            block = alike[batch]
+            exponent = _log_kernels(whitened(factor, rows[np.ix_(block, columns)]), points)
+            self._leave_out(exponent, own[batch])
             yield block, exponent
+
+    def _leave_out(self, exponent, own):
+        """Let neither a row itself nor those that are nearest to it vouch for it."""
+        n_points = len(self.points_)
+        if n_points > 1:
+            known = np.flatnonzero(own >= 0)
+            exponent[known, own[known]] = -np.inf
+        n_left_out = min(N_LEFT_OUT, int(MAX_SHARE_LEFT_OUT * n_points))
+        if n_left_out:
+            nearest = np.argpartition(exponent, -n_left_out, axis=1)[:, -n_left_out:]
+            np.put_along_axis(exponent, nearest, -np.inf, axis=1)
 
     def _factor(self, order):
         return np.linalg.cholesky(self.covariance_[np.ix_(order, order)]) * self.bandwidth_
@@ -140,9 +168,11 @@ class ColumnKernelDensity(BaseEstimator):
     def fit(self, X, y=None, sample_weight=None):
         """Keep what there is in each column, of many values some hundred quantiles."""
         values, weight = fit_columns(self, X, sample_weight)
-        self.kernels_ = [
-            _kernels_of(values[:, self.owner_ == j], weight) for j in range(self.n_features_in_)
-        ]
+        blocks = [values[:, self.owner_ == j] for j in range(self.n_features_in_)]
+        self.kernels_ = [_kernels_of(block, weight) for block in blocks]
+        self.usual_shares_ = np.zeros(self.n_features_in_)
+        for j, (points, share, _) in enumerate(self.kernels_):
+            self.usual_shares_[j] = share @ self._log_density(j, points)
         return self
 
     def score_samples(self, X):
@@ -154,13 +184,19 @@ class ColumnKernelDensity(BaseEstimator):
         check_is_fitted(self)
         rows = numbers_of(self, X)
         shares = np.empty((len(rows), self.n_features_in_))
-        for j, (points, weight, bandwidth) in enumerate(self.kernels_):
+        for j, usual in enumerate(self.usual_shares_):
             cells = rows[:, self.owner_ == j]
-            for block in gen_batches(len(rows), max(1, BLOCK_BYTES // (8 * points.size))):
-                squares = np.sum((cells[block, None] - points) ** 2, axis=2)
-                shares[block, j] = log_mean(-0.5 * squares / bandwidth**2, weight)
-            shares[:, j] -= points.shape[1] * np.log(bandwidth * np.sqrt(2 * np.pi))
+            gaps = np.isnan(cells[:, 0])
+            shares[:, j] = np.where(gaps, usual, self._log_density(j, np.nan_to_num(cells)))
         return like_frame(shares, X)
+
+    def _log_density(self, j, cells):
+        points, weight, bandwidth = self.kernels_[j]
+        log_density = np.empty(len(cells))
+        for block in gen_batches(len(cells), max(1, BLOCK_BYTES // (8 * points.size))):
+            squares = np.sum((cells[block, None] - points) ** 2, axis=2)
+            log_density[block] = log_mean(-0.5 * squares / bandwidth**2, weight)
+        return log_density - points.shape[1] * np.log(bandwidth * np.sqrt(2 * np.pi))
 
     def __sklearn_tags__(self):
         return with_all_tables(super().__sklearn_tags__())
@@ -168,6 +204,10 @@ class ColumnKernelDensity(BaseEstimator):
 
 def _kernels_of(values, weight):
     """Centres of the kernels of a column, their weights, and the bandwidth."""
+    observed = ~np.isnan(values[:, 0])
+    if not observed.any():
+        return np.zeros((1, values.shape[1])), np.ones(1), 1.0
+    values, weight = values[observed], weight[observed] / weight[observed].sum()
     bandwidth = scott_factor(weight, values.shape[1])
     points, group = np.unique(values, axis=0, return_inverse=True)
     shares = np.bincount(group.ravel(), weight, minlength=len(points))
@@ -244,7 +284,31 @@ def _location_and_scale(values):
 def _standardised(estimator, values):
     with np.errstate(over="ignore"):
         z = (values - estimator.location_) / estimator.scale_
-    return np.clip(np.nan_to_num(z, nan=0.0), -FARTHEST, FARTHEST) + 0.0  # no zero has a sign
+    return np.clip(z, -FARTHEST, FARTHEST) + 0.0  # no zero has a sign
+
+
+def _filled(values, owner, rng):
+    """Gaps filled with what other rows have there."""
+    values = values.copy()
+    for column in np.unique(owner):
+        of_column = np.flatnonzero(owner == column)
+        gap = np.isnan(values[:, of_column[0]])
+        if gap.all():
+            values[:, of_column] = 0.0
+        elif gap.any():
+            donors = rng.choice(np.flatnonzero(~gap), gap.sum())
+            values[np.ix_(gap, of_column)] = values[np.ix_(donors, of_column)]
+    return values
+
+
+def _keys(rows):
+    """What tells rows apart, whatever the bits of NaN."""
+    return [row.tobytes() for row in np.nan_to_num(rows, nan=2 * FARTHEST)]
+
+
+def _log_kernels(rows, points):
+    squares = np.sum(rows**2, axis=1)[:, None] + np.sum(points**2, axis=1) - 2 * rows @ points.T
+    return -0.5 * np.maximum(squares, 0, out=squares)
 
 
 def scott_factor(weight, n_columns):
