@@ -33,7 +33,7 @@ from sklearn_dgm import (
     OutlierDisplay,
     TransformedDensity,
 )
-from sklearn_dgm.outlier import continuous_columns, with_noise
+from sklearn_dgm.outlier._smoothing import amount_of_noise, continuous_columns, with_noise
 
 QUICK = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "random_state": 0}
 
@@ -353,8 +353,8 @@ class TestSmoothing:
             TransformedDensity(StandardScaler(), density),
             EnsembleDensity([("kernel", KernelDensity()), ("ours", density)]),
         ):
-            assert detector(outer)._smoothing() == 0.25
-        assert detector(EnsembleDensity([("kernel", KernelDensity())]))._smoothing() == 0
+            assert amount_of_noise(outer, "auto") == 0.25
+        assert amount_of_noise(EnsembleDensity([("kernel", KernelDensity())]), "auto") == 0
 
     def test_columns_that_are_declared_are_left_as_they_are(self):
         rng = np.random.default_rng(0)
