@@ -167,7 +167,6 @@ def test_what_rows_speak_for():
     column = schema_of(pd.DataFrame({"a": [3.0, 4.0] * 50, "b": positive[:100]})).columns_[0]
     assert (column.lower, column.upper) == (3, 4)
     assert limits([-3, 4, 1]) == (-np.inf, np.inf)
-    assert limits([5, 5, 5]) == (0, np.inf)
     assert limits([3, np.nan, 4, np.nan] * 30) == (3, 4)
     dates = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=60)})
     assert limits(dates) == (-np.inf, np.inf)
