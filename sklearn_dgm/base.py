@@ -355,8 +355,8 @@ class BaseDensity(DensityMixin, BaseEstimator, metaclass=ABCMeta):
     Notes
     -----
     **Writing a density.** A family writes hooks over `Z`, the encoded float64 matrix: standardised values in continuous
-    columns, counts from the smallest value in integer columns, codes 0, 1, ... in categorical ones (-1 for a category
-    that `fit` has not seen; `self.schema_.columns_` tells which column is what).
+    columns, counts from the smallest value in integer columns (from the median, if that value is far out), codes 0, 1, ...
+    in categorical ones (-1 for a category that `fit` has not seen; `self.schema_.columns_` tells which column is what).
 
     - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore. Rows of weight 0 are gone by then;
       `sample_weight` is None or an array of shape (n_samples,).

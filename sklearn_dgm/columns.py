@@ -24,6 +24,7 @@ from sklearn_dgm._column import (
     as_float,
     codes,
     distinct,
+    first_or_median,
     location_and_scale,
     share_of_new,
 )
@@ -36,6 +37,7 @@ from sklearn_dgm._frames import (
     stacked,
     template_of,
 )
+from sklearn_dgm._names import by_position, positions_of
 from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties
 
 __all__ = [
@@ -103,43 +105,10 @@ def _warn_of_mixture(raw):
 
 
 def _feature_mask(features, labels, kind):
-    """Boolean mask of the columns that are named as of a kind by label, by index or by mask."""
-    parameter = f"{kind}_features"
+    """Boolean mask of the columns that are named as of a kind."""
     mask = np.zeros(len(labels), dtype=bool)
-    if features is None:
-        return mask
-    features = np.atleast_1d(np.asarray(features))
-    if features.dtype.kind == "b":
-        if features.shape != mask.shape:
-            raise ValueError(
-                f"{parameter} is a mask of {features.size} entries, but X has {len(labels)} columns."
-            )
-        return features
-    by_label = {label: j for j, label in enumerate(labels)}
-    for feature in features.tolist():
-        if isinstance(feature, str):
-            if feature not in by_label:
-                raise ValueError(
-                    f"{parameter} names {feature!r}, which is not a column of X: {labels}."
-                )
-            mask[by_label[feature]] = True
-        else:
-            if not (isinstance(feature, int) and 0 <= feature < len(labels)):
-                raise ValueError(
-                    f"{parameter} holds {feature!r}; expected column names or indices from 0 to "
-                    f"{len(labels) - 1}."
-                )
-            mask[feature] = True
+    mask[positions_of(features, labels, f"{kind}_features")] = True
     return mask
-
-
-def _position_of(label, labels, parameter):
-    """Position of a column that is named by label or by index."""
-    if label in labels:
-        return labels.index(label)
-    if isinstance(label, int | np.integer) and 0 <= label < len(labels):
-        return int(label)
-    raise ValueError(f"{parameter} names {label!r}, which is not a column of X: {labels}.")
 
 
 def _is_from_dtype(features):
@@ -150,14 +119,15 @@ class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
     Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
-    their smallest value and continuous and mixed columns are standardised, or all of these keep their units. Rounded
+    their smallest value (from their median, if that value is far out) and continuous and mixed columns are standardised (by
+    what most of their values are, if a few far out would set the scale), or all of these keep their units. Rounded
     columns become the numbers of the cells of their grid. Times are taken as continuous. A missing cell is NaN.
 
     Parameters
     ----------
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold categories: by dtype (strings, booleans, categories and other objects), or by name, index or
-        boolean mask, or none of them.
+        boolean mask, or none of them. Where an integer is the label of one column and the position of another, it is refused.
     integer_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold whole numbers and get a probability mass rather than a density: by dtype, or by name, index or
         boolean mask, or none of them (integers are then treated as continuous).
@@ -307,14 +277,12 @@ class ColumnSchema:
         return kinds, set(chosen)
 
     def _chosen_kinds(self, labels):
-        chosen = {}
-        for label, kind in (self.column_kinds or {}).items():
-            j = _position_of(label, labels, "column_kinds")
+        chosen = by_position(self.column_kinds or {}, labels, "column_kinds")
+        for j, kind in chosen.items():
             if kind not in KINDS:
                 raise ValueError(
-                    f"column_kinds says {kind!r} of column {label!r}; expected one of {KINDS}."
+                    f"column_kinds says {kind!r} of column {labels[j]!r}; expected one of {KINDS}."
                 )
-            chosen[j] = kind
         return chosen
 
     def _fit_column(self, raw, kind, weight):
@@ -357,7 +325,7 @@ class ColumnSchema:
         if not self.standardize:
             location, scale = 0.0, 1.0
         elif kind == INTEGER:
-            location, scale = low, 1.0
+            location, scale = first_or_median(counted, w), 1.0
         else:
             location, scale = location_and_scale(counted, w)
         with np.errstate(over="ignore"):

@@ -279,7 +279,8 @@ class NumberAxis:
     def _log_beyond(self, tail, distance):
         share, reach = tail
         if not self.whole:
-            return math.log(share / reach) - distance / reach
+            with np.errstate(over="ignore"):  # so far out, nothing is possible
+                return math.log(share / reach) - distance / reach
         # Geometric: of the steps beyond the last number, half of one is up to the edge.
         ratio = reach / (1 + reach)
         return math.log(share * (1 - ratio)) + (distance - 0.5) * math.log(ratio)
@@ -340,8 +341,9 @@ class NumberAxis:
             if self.whole
             else np.clip(z, low, _below(high))
         )
-        z[below] = self.edges[0] - self._beyond(self._lower, uniforms[below])
-        z[above] = self.edges[-1] + self._beyond(self._upper, 1 - uniforms[above])
+        with np.errstate(over="ignore"):
+            z[below] = self.edges[0] - self._beyond(self._lower, uniforms[below])
+            z[above] = self.edges[-1] + self._beyond(self._upper, 1 - uniforms[above])
         if len(self.atoms):
             is_atom = codes < len(self.atoms)
             z[is_atom] = self.atoms[codes[is_atom]]
@@ -368,7 +370,7 @@ def _pieces(edges, z, weight, whole):
     inner = inner[(inner > edges[0]) & (inner < edges[1])]
     counts = np.bincount(np.searchsorted(inner, z, side="right"), weight, len(inner) + 1)
     widths = np.diff(np.concatenate([edges[:1], inner, edges[1:]]))
-    shares = (counts + PIECE_ROWS * widths / widths.sum()) / (counts.sum() + PIECE_ROWS)
+    shares = (counts + PIECE_ROWS * (widths / widths.sum())) / (counts.sum() + PIECE_ROWS)
     return np.append(edges[0], inner), shares
 
 
@@ -381,7 +383,8 @@ def _tail(beyond, weight, width):
     # In a single bin, the two shares are less than one together.
     share = (weight[beyond > 0].sum() + 1) / (total + 3)
     distance, weight = beyond[beyond > -width] + width, weight[beyond > -width]
-    return float(share), float((weight @ distance + width) / (weight.sum() + 1))
+    weight = weight / (weight.sum() + 1)  # before the sum, which might overflow
+    return float(share), float(weight @ distance + width * (1 - weight.sum()))
 
 
 def _below(x):

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._frames import fill, raw_columns, template_of
+from sklearn_dgm._names import by_position
 from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
     RowCoder,
@@ -300,11 +301,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
             takes = (c.kind not in (CATEGORICAL, INTEGER) for c in columns)
             return [stated if takes_it else AUTO for takes_it in takes]
         labels, found = [column.label for column in columns], [AUTO] * len(columns)
-        for key, value in stated.items():
-            is_index = isinstance(key, int) and 0 <= key < len(labels)
-            if key not in labels and not is_index:
-                raise ValueError(f"resolution names {key!r}, which is not a column of X: {labels}.")
-            j = labels.index(key) if key in labels else key
+        for j, value in by_position(stated, labels, "resolution").items():
             if value == AUTO:
                 continue
             if not isinstance(value, Real) or not 0 < value < math.inf:
