@@ -20,6 +20,62 @@ def is_frame(X):
     return nw.dependencies.is_into_dataframe(X)
 
 
+def check_container(X):
+    """Refuse what can be no table, in one line that does not hold the data.
+
+    Parameters
+    ----------
+    X : object
+        What a user hands in.
+
+    Raises
+    ------
+    TypeError
+        If it is a table of a library other than pandas and polars, a lazy one, or made of dicts.
+    ValueError
+        If it has not two dimensions.
+    """
+    what = f"X is a {type(X).__module__.split('.')[0]}.{type(X).__name__}"
+    of_narwhals = type(X).__module__.startswith("narwhals")
+    if of_narwhals and hasattr(X, "to_native"):
+        raise TypeError(f"{what}; pass the table that it wraps, X.to_native().")
+    if hasattr(X, "collect") and hasattr(type(X), "columns"):  # of which asking might be costly
+        raise TypeError(f"{what}, which holds no rows yet; pass X.collect().")
+    is_known = nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)
+    if not is_known and (is_frame(X) or (hasattr(X, "to_pandas") and hasattr(type(X), "columns"))):
+        raise TypeError(
+            f"{what}, of which columns cannot be read; pass a DataFrame of pandas or polars, such as X.to_pandas()."
+        )
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    if isinstance(first, dict):
+        held = "a dict" if first is X else f"a {type(X).__name__} of dicts"
+        raise TypeError(f"X is {held}; make a DataFrame of it, such as pandas.DataFrame(X).")
+    _check_dimensions(X, first)
+
+
+def _check_dimensions(X, first):
+    if isinstance(X, list | tuple):
+        n_dimensions = 1 if X and (isinstance(first, str) or np.isscalar(first)) else 2
+    elif hasattr(X, "shape"):
+        n_dimensions = len(X.shape)
+    elif hasattr(X, "to_pandas"):  # a column of Arrow
+        n_dimensions = 1
+    elif X is None or isinstance(X, str) or not (hasattr(X, "__len__") or hasattr(X, "__array__")):
+        n_dimensions = 0
+    else:
+        n_dimensions = 2
+    if n_dimensions == 0:
+        raise ValueError(
+            f"Expected 2D array, got scalar array instead (a {type(X).__name__}). Reshape your data: rows are lists of values."
+        )
+    if n_dimensions == 1:
+        one_column = "X.to_frame()" if hasattr(X, "to_frame") else "numpy.reshape(X, (-1, 1))"
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead ({len(X)} values). Reshape your data: {one_column} if they are one "
+            "column, numpy.reshape(X, (1, -1)) if they are one row."
+        )
+
+
 def like_frame(values, X):
     """Put one number for each cell of X into a DataFrame, if X is one.
 
@@ -264,6 +320,12 @@ def _with_times(raw):
 
 def _of_series(series, label):
     native_dtype = series.to_native().dtype
+    if _is_dictionary(native_dtype):  # a category to Arrow, but not to pandas
+        categories = series.to_native().array.__arrow_array__().to_pandas()
+        if not categories.cat.ordered:  # they stand in the order of the rows
+            in_order = categories.cat.categories.sort_values()
+            categories = categories.cat.reorder_categories(in_order)
+        series = nw.from_native(categories, series_only=True)
     if getattr(native_dtype, "tz", None) is not None:  # narwhals does not know all names of zones
         utc = series.to_native().dt.tz_convert(None)
         series = nw.from_native(utc, series_only=True)
@@ -277,6 +339,20 @@ def _of_series(series, label):
     if series.dtype == nw.Object or series.dtype.is_float():  # where NaN need not be null
         values, observed = _observed(values, observed)
     return RawColumn(label, values, observed, series.dtype, native_dtype, _declared(series))
+
+
+def _is_dictionary(dtype):
+    """Whether a dtype of pandas is one of Arrow's dictionaries."""
+    return str(dtype).startswith("dictionary<") and hasattr(dtype, "pyarrow_dtype")
+
+
+def _as_dictionary(values, missing, dtype):
+    """An array of pandas that has one of Arrow's dictionaries, which `astype` makes of strings only."""
+    import pyarrow
+
+    array = pyarrow.array(values, mask=missing, from_pandas=True)
+    encoded = array.cast(dtype.pyarrow_dtype.value_type).dictionary_encode()
+    return dtype.construct_array_type()(encoded.cast(dtype.pyarrow_dtype))
 
 
 def _declared(series):
@@ -413,6 +489,8 @@ def _with_ticks(values, missing, dtype):
     """Times as whole numbers, which frames take as UTC in every time zone, and as days if they have 32 bits."""
     if values.dtype.kind not in "mM":
         return values, missing
+    if str(dtype).startswith("date64"):
+        values = values.astype("M8[ms]")
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return values.astype(object), missing
     return values.astype(np.int32 if values.dtype == "M8[D]" else np.int64), missing
@@ -445,10 +523,15 @@ def _fill_polars(template, decoded, dtypes, fit_into):
 
 
 def _fill_pandas(template, decoded, dtypes, fit_into):
-    arrays = {j: fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
+    arrays = {
+        j: _as_dictionary(values, missing, dtypes[j])
+        if _is_dictionary(dtypes[j])
+        else fit_into(values, dtypes[j])
+        for j, (values, missing) in enumerate(decoded)
+    }
     frame = type(template)(arrays).astype({j: d for j, d in dtypes.items() if d is not None})
     for j, (_, missing) in enumerate(decoded):
-        if missing is not None:
+        if missing is not None and not _is_dictionary(dtypes[j]):
             _check_holds_missing(dtypes[j], template.columns[j])
             frame[j] = frame[j].mask(missing)
     frame.columns = template.columns

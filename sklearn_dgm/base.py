@@ -17,7 +17,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from sklearn_dgm.columns import ColumnSchema, is_frame
+from sklearn_dgm.columns import ColumnSchema, check_container, is_frame
 
 
 def check_generator(random_state):
@@ -201,7 +201,10 @@ def validate_table(estimator, X, *, reset, dtype=None):
     ------
     ValueError
         If X has no rows or no columns, or not those of `fit`.
+    TypeError
+        If X is a table that cannot be read, such as one of Arrow, a lazy one, or a list of dicts.
     """
+    check_container(X)
     if is_frame(X):
         for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
             if size == 0:

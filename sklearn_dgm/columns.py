@@ -30,6 +30,7 @@ from sklearn_dgm._column import (
 )
 from sklearn_dgm._frames import (
     Clock,
+    check_container,
     fill,
     is_frame,
     like_frame,
@@ -49,6 +50,7 @@ __all__ = [
     "ROUNDED",
     "Column",
     "ColumnSchema",
+    "check_container",
     "is_frame",
     "like_frame",
     "stacked",

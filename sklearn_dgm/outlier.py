@@ -46,7 +46,12 @@ def _has_shares(detector):
         raise AttributeError(
             "Columns have shares of a log-density only: set score_type='log_density'."
         )
-    return hasattr(unwrapped(getattr(detector, "estimator_", detector.estimator)), "score_features")
+    density = unwrapped(getattr(detector, "estimator_", detector.estimator))
+    if not hasattr(density, "score_features"):
+        raise AttributeError(
+            f"{type(density).__name__} has no score by column (score_features), so that columns have no shares to explain."
+        )
+    return True
 
 
 # In units of the bandwidth of Scott's rule, chosen on tables that are in no benchmark.

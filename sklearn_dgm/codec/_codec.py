@@ -31,7 +31,7 @@ from sklearn_dgm.codec._cells import (
     find_cells,
 )
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, is_frame
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, check_container, is_frame
 
 AUTO = "auto"
 # From so many rows on it is worth looking for a coarser grid than that of floats.
@@ -371,6 +371,7 @@ class DensityCodec(MetaEstimatorMixin, BaseEstimator):
         return fingerprint_of([*of_schema, *of_cells, *factors.parameters()])
 
     def _checked(self, X, reset=False):
+        check_container(X)
         if not is_frame(X) and not hasattr(X, "dtype"):
             as_is = np.asarray(X)
             X = np.asarray(X, dtype=object) if as_is.dtype.kind in "US" else as_is

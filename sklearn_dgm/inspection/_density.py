@@ -11,7 +11,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._names import Position, position_of
 from sklearn_dgm.base import check_generator, draw_rows, is_density, last_step, unwrapped
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, ColumnSchema, is_frame, like_frame
+from sklearn_dgm.columns import (
+    CATEGORICAL,
+    CONTINUOUS,
+    INTEGER,
+    ColumnSchema,
+    check_container,
+    is_frame,
+    like_frame,
+)
 
 # More columns than that make a corner grid that nobody can read.
 MAX_COLUMNS = 10
@@ -28,6 +36,7 @@ ROWS_STYLE = {"color": ROWS_COLOR, "alpha": 0.4}
 
 def _as_last_step_sees(estimator, X):
     """Rows after the transformers of pipelines, and the names of their columns (None if they have none)."""
+    check_container(X)
     estimator = unwrapped(estimator)
     names = [str(label) for label in X.columns] if is_frame(X) else None
     if not isinstance(estimator, Pipeline):
