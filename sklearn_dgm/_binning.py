@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
+from sklearn_dgm._names import by_position
 
 NUMPY_RULES = {"auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt"}
 RULES = NUMPY_RULES | {"blocks", "knuth", "quantiles"}
@@ -32,7 +33,7 @@ def _range_of(low, high):
     if low == high:
         half = 0.5 if abs(low) < 1e15 else abs(low) * 1e-3
         low, high = low - half, high + half
-    if not math.isfinite(high - low):
+    if not math.isfinite(float(high) - float(low)):
         raise ValueError("the values span more than float64 can hold; rescale them")
     return low, high
 
@@ -168,9 +169,11 @@ def _check_number_of_bins(x, low, high, rule):
     """The rule of Freedman and Diaconis knows no bound, if one value lies far from all others."""
     if rule in ("auto", "fd"):
         width = 2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / np.cbrt(len(x))
-        if width > 0 and (high - low) / width > MAX_RULE_BINS:
+        with np.errstate(over="ignore"):
+            n_bins = (high - low) / width if width > 0 else 0
+        if n_bins > MAX_RULE_BINS:
             raise ValueError(
-                f"bins={rule!r} asks for {(high - low) / width:.2g} bins, because of values far from the others; use "
+                f"bins={rule!r} asks for {n_bins:.2g} bins, because of values far from the others; use "
                 "'blocks', or edges"
             )
 
@@ -200,21 +203,13 @@ def bins_by_column(bins, labels, takes, default):
         If there are too many or too few entries, or one is of no column.
     """
     if isinstance(bins, dict):
-        given = {_position_of(key, labels): of_column for key, of_column in bins.items()}
+        given = by_position(bins, labels, "bins")
         return [given.get(j, default if takes_it else None) for j, takes_it in enumerate(takes)]
     if isinstance(bins, list | tuple) and len(bins) == len(labels):
         return list(bins)
     if isinstance(bins, list | tuple) and not all(isinstance(b, Real) for b in bins):
         raise ValueError(f"bins has {len(bins)} entries, but X has {len(labels)} columns.")
     return [bins if takes_it else None for takes_it in takes]
-
-
-def _position_of(key, labels):
-    if key in labels:
-        return labels.index(key)
-    if isinstance(key, Integral) and 0 <= key < len(labels):
-        return int(key)
-    raise ValueError(f"bins names {key!r}, which is not a column of X.")
 
 
 def bin_edges(x, low, high, bins, sample_weight=None):

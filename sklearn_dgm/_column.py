@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_dgm._bulk import FAR_OUT, bulk_of
 from sklearn_dgm._frames import Clock
 from sklearn_dgm._objects import Maker
 from sklearn_dgm._ties import Grid
@@ -14,6 +15,8 @@ CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"
 # What a category that was not fitted is at most likely to be.
 MAX_UNKNOWN_SHARE = 0.5
+# Whole numbers that far from 0 can be told apart in float32, and a good deal more of them.
+MAX_WHOLE = 2.0**22
 
 
 class Support(NamedTuple):
@@ -307,7 +310,22 @@ def share_of_new(code, weight):
 
 
 def location_and_scale(x, sample_weight):
-    """Mean and standard deviation, safe against overflow and underflow; constants keep their size as scale."""
+    """Mean and standard deviation, or those of the bulk where a few values far out would set them.
+
+    Safe against overflow and underflow. Of a constant the scale is its size.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Finite numbers.
+    sample_weight : ndarray of shape (n,)
+        Their weights.
+
+    Returns
+    -------
+    location, scale : float
+        The scale is positive.
+    """
     unit = np.abs(x).max()
     if unit == 0:
         return 0.0, 1.0
@@ -317,6 +335,16 @@ def location_and_scale(x, sample_weight):
     total = sample_weight.sum()
     location = (u * sample_weight).sum() / total
     scale = np.sqrt(((u - location) ** 2 * sample_weight).sum() / total)
-    if scale <= 10 * np.finfo(np.float64).eps:
+    median, bulk = bulk_of(u, sample_weight)
+    if 0 < FAR_OUT * bulk < scale:
+        location, scale = median, bulk
+    elif scale <= 10 * np.finfo(np.float64).eps:
         scale = 1.0
     return float(location * unit), float(scale * unit)
+
+
+def first_or_median(x, sample_weight):
+    """Where whole numbers are counted from: the smallest of them, or their median, if that one is far out."""
+    low, (median, spread) = x.min(), bulk_of(x, sample_weight)
+    is_far_out = median - low > max(MAX_WHOLE, FAR_OUT * spread) and spread > 0
+    return float(median if is_far_out else low)

@@ -5,16 +5,18 @@
 
 import copy
 import functools
+from dataclasses import replace
 
 import narwhals as nw
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._frames import fill, is_frame, raw_columns
+from sklearn_dgm._names import position_of
 from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._quadrature import integrate
 from sklearn_dgm.base import BaseDensity, check_count, check_generator
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, _position_of
+from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
 
 # Completions of a row, for a few draws and for the distribution of a number.
 N_PARTICLES, N_PREDICTION_PARTICLES = 128, 512
@@ -238,7 +240,7 @@ class ConditionalMixin:
         (array([False,  True]), array([1, 0]))
         """
         check_is_fitted(self)
-        j = _position_of(column, [c.label for c in self.schema_.columns_], "column")
+        j = position_of(column, [c.label for c in self.schema_.columns_], "column")
         Z = self._encode_without(X, j)
         described = self.schema_.columns_[j]
         outcomes = _outcomes(described)
@@ -351,15 +353,20 @@ class ConditionalMixin:
         labels = [c.label for c in self.schema_.columns_]
         if (
             isinstance(columns, str)
-            or np.ndim(columns) != 1
+            or not hasattr(columns, "__len__")
             or len(columns) == 0
             or any(isinstance(column, bool | np.bool_) for column in columns)
         ):
             raise ValueError(f"columns should be a list of names or indices, got {columns!r}.")
-        positions = [_position_of(label, labels, "columns") for label in columns]
+        positions = [position_of(label, labels, "columns") for label in columns]
         if len(set(positions)) < len(positions):
             raise ValueError(f"columns names a column twice: {list(columns)}.")
-        return _MarginalDensity._of(self, positions)
+        part = _MarginalDensity._of(self, positions)
+        if not is_frame(self.schema_._template):  # columns of an array go by their positions in it
+            part.schema_.columns_ = [
+                replace(column, label=k) for k, column in enumerate(part.schema_.columns_)
+            ]
+        return part
 
 
 def _expected(column, z, weight):

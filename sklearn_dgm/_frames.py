@@ -32,6 +32,62 @@ def is_frame(X):
     return nw.dependencies.is_into_dataframe(X)
 
 
+def check_container(X):
+    """Refuse what can be no table, in one line that does not hold the data.
+
+    Parameters
+    ----------
+    X : object
+        What a user hands in.
+
+    Raises
+    ------
+    TypeError
+        If it is a table of a library other than pandas and polars, a lazy one, or made of dicts.
+    ValueError
+        If it has not two dimensions.
+    """
+    what = f"X is a {type(X).__module__.split('.')[0]}.{type(X).__name__}"
+    of_narwhals = type(X).__module__.startswith("narwhals")
+    if of_narwhals and hasattr(X, "to_native"):
+        raise TypeError(f"{what}; pass the table that it wraps, X.to_native().")
+    if hasattr(X, "collect") and hasattr(type(X), "columns"):  # of which asking might be costly
+        raise TypeError(f"{what}, which holds no rows yet; pass X.collect().")
+    is_known = nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)
+    if not is_known and (is_frame(X) or (hasattr(X, "to_pandas") and hasattr(type(X), "columns"))):
+        raise TypeError(
+            f"{what}, of which columns cannot be read; pass a DataFrame of pandas or polars, such as X.to_pandas()."
+        )
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    if isinstance(first, dict):
+        held = "a dict" if first is X else f"a {type(X).__name__} of dicts"
+        raise TypeError(f"X is {held}; make a DataFrame of it, such as pandas.DataFrame(X).")
+    _check_dimensions(X, first)
+
+
+def _check_dimensions(X, first):
+    if isinstance(X, list | tuple):
+        n_dimensions = 1 if X and (isinstance(first, str) or np.isscalar(first)) else 2
+    elif hasattr(X, "shape"):
+        n_dimensions = len(X.shape)
+    elif hasattr(X, "to_pandas"):  # a column of Arrow
+        n_dimensions = 1
+    elif X is None or isinstance(X, str) or not (hasattr(X, "__len__") or hasattr(X, "__array__")):
+        n_dimensions = 0
+    else:
+        n_dimensions = 2
+    if n_dimensions == 0:
+        raise ValueError(
+            f"Expected 2D array, got scalar array instead (a {type(X).__name__}). Reshape your data: rows are lists of values."
+        )
+    if n_dimensions == 1:
+        one_column = "X.to_frame()" if hasattr(X, "to_frame") else "numpy.reshape(X, (-1, 1))"
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead ({len(X)} values). Reshape your data: {one_column} if they are one "
+            "column, numpy.reshape(X, (1, -1)) if they are one row."
+        )
+
+
 def like_frame(values, X):
     """Put one number for each cell of X into a DataFrame, if X is one.
 
@@ -306,7 +362,11 @@ def _with_content(raw):
 
 def _of_series(series, label):
     native = series.to_native()
-    native_dtype, declared = native.dtype, _declared(series)
+    native_dtype = native.dtype
+    if _is_dictionary(native_dtype):  # a category to Arrow, but not to pandas
+        native = _as_categorical(native)
+        series = nw.from_native(native, series_only=True)
+    declared = _declared(series)
     dtype = None if declared is None else series.dtype
     native = native if declared is None else _with_plain_dtype(native)
     zone = getattr(native.dtype, "tz", None) or getattr(native.dtype, "time_zone", None)
@@ -333,6 +393,29 @@ def _with_plain_dtype(native):
     dtype = native.dtype
     plain = _plain_dtype(dtype)
     return native if plain is dtype else native.astype(plain)
+
+
+def _is_dictionary(dtype):
+    """Whether a dtype of pandas is one of Arrow's dictionaries."""
+    return str(dtype).startswith("dictionary<") and hasattr(dtype, "pyarrow_dtype")
+
+
+def _as_categorical(native):
+    """A series of one of Arrow's dictionaries as pandas has categories."""
+    categories = native.array.__arrow_array__().to_pandas()
+    if categories.cat.ordered:
+        return categories
+    # They stand in the order of the rows.
+    return categories.cat.reorder_categories(categories.cat.categories.sort_values())
+
+
+def _as_dictionary(values, missing, dtype):
+    """An array of pandas that has one of Arrow's dictionaries, which `astype` makes of strings only."""
+    import pyarrow
+
+    array = pyarrow.array(values, mask=missing, from_pandas=True)
+    encoded = array.cast(dtype.pyarrow_dtype.value_type).dictionary_encode()
+    return dtype.construct_array_type()(encoded.cast(dtype.pyarrow_dtype))
 
 
 def _declared(series):
@@ -503,6 +586,8 @@ def _with_ticks(values, missing, dtype):
     if isinstance(dtype, np.dtype):
         return values if dtype.kind == "O" else values.astype(dtype), missing
     unit = getattr(dtype, "unit", None) or getattr(dtype, "time_unit", None)  # pandas, polars
+    if str(dtype).startswith("date64"):
+        unit = "ms"
     if unit is not None:
         values = values.astype(f"{values.dtype.kind}8[{unit}]")
     return values.astype(np.int32 if values.dtype == "M8[D]" else np.int64), missing
@@ -542,7 +627,12 @@ def _fill_polars(template, decoded, dtypes, fit_into):
 
 
 def _fill_pandas(template, decoded, dtypes, fit_into):
-    arrays = {j: fit_into(values, dtypes[j]) for j, (values, _) in enumerate(decoded)}
+    arrays = {
+        j: _as_dictionary(values, missing, dtypes[j])
+        if _is_dictionary(dtypes[j])
+        else fit_into(values, dtypes[j])
+        for j, (values, missing) in enumerate(decoded)
+    }
     for j, array in arrays.items():
         is_object = isinstance(dtypes[j], np.dtype) and dtypes[j].kind == "O"
         if is_object and array.dtype.kind == "O":  # for which pandas would look for a better dtype
@@ -553,7 +643,7 @@ def _fill_pandas(template, decoded, dtypes, fit_into):
     # Whole numbers that became times become categories.
     frame = frame.astype({j: of for j, of in dtypes_of_all.items() if of is not plain[j]})
     for j, (_, missing) in enumerate(decoded):
-        if missing is not None:
+        if missing is not None and not _is_dictionary(dtypes[j]):
             _check_holds_missing(dtypes[j], template.columns[j])
             frame[j] = frame[j].mask(missing)
     frame.columns = template.columns

@@ -54,6 +54,11 @@ class ColumnPrediction:
         self.probabilities = probabilities
         self.effective_sample_size = effective_sample_size
 
+    def __repr__(self):
+        n_rows, n_values = self.probabilities.shape
+        held = "categories" if self.categories is not None else "values"
+        return f"ColumnPrediction of {self._column.where}: {n_rows} rows, {n_values} {held}"
+
     @property
     def values(self):
         """The values, in the units of the table."""

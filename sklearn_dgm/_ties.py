@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_dgm._bulk import FAR_OUT, bulk_of
+
 # With fewer rows nothing is concluded from ties; with more, so many of them are looked at.
 MIN_ROWS, MAX_ROWS = 50, 50_000
 # A rounded column repeats its values in more than this share of its rows, ...
@@ -170,11 +172,12 @@ def find_grid(values, counts):
     grid : Grid or None
         None if there is none.
     """
+    near, counts_near = _without_far_out(values, counts)
     # A few values off the grid, such as means among readings, would make it all too fine.
-    order = np.argsort(-counts, kind="stable")
-    most = np.cumsum(counts[order]) <= (1 - MAX_OFF_GRID) * counts.sum()
+    order = np.argsort(-counts_near, kind="stable")
+    most = np.cumsum(counts_near[order]) <= (1 - MAX_OFF_GRID) * counts.sum()
     best, most_occupied = None, 0.0
-    for some in (values, np.sort(values[order[most]])):
+    for some in (near, np.sort(near[order[most]])):
         for noise in NOISES:
             grid = _grid_through(some, noise, values, counts)
             if grid is not None:
@@ -186,8 +189,19 @@ def find_grid(values, counts):
     return best
 
 
+def _without_far_out(values, counts):
+    """Values that are not far out, by which noise is measured, and their counts; all of them, if more than a few are."""
+    unit = np.abs(values).max(initial=1.0)  # or differences might overflow
+    u = values / unit
+    median, spread = bulk_of(u, counts)
+    near = np.abs(u - median) <= FAR_OUT * spread
+    if spread == 0 or counts[~near].sum() > MAX_OFF_GRID * counts.sum():
+        return values, counts
+    return values[near], counts[near]
+
+
 def _grid_through(some, relative, values, counts):
-    """The coarsest grid that has some of the values, or None; it begins with the lowest of them all."""
+    """The coarsest grid that has some of the values, or None; it begins with the lowest of them all, unless far out."""
     if len(some) < 2:
         return None
     noise = relative * np.abs(some).max()
@@ -196,7 +210,9 @@ def _grid_through(some, relative, values, counts):
         return None
     decimals = _decimals(some, step, noise)
     grid = Grid(float(some[0]), step if decimals is None else round(step, decimals), decimals, some)
-    grid = grid._replace(low=float(grid.values(grid.cells(values[:1]))[0]))
+    first = grid.cells(values[:1])
+    if first[0] > -MAX_CELLS:  # or float32 could not tell cells apart
+        grid = grid._replace(low=float(grid.values(first)[0]))
     return grid._replace(known=_most_frequent(grid.cells(values), values, counts))
 
 

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm.columns import ColumnSchema, is_frame
+from sklearn_dgm.columns import ColumnSchema, check_container, is_frame
 
 
 def check_generator(random_state):
@@ -202,7 +202,10 @@ def validate_table(estimator, X, *, reset, dtype=None):
     ------
     ValueError
         If X has no rows or no columns, or not those of `fit`.
+    TypeError
+        If X is a table that cannot be read, such as one of Arrow, a lazy one, or a list of dicts.
     """
+    check_container(X)
     if is_frame(X):
         for size, what in zip(X.shape, ("sample(s)", "feature(s)"), strict=True):
             if size == 0:
@@ -356,8 +359,8 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
     Notes
     -----
     **Writing a density.** A family writes hooks over `Z`, the encoded float64 matrix: standardised values in continuous
-    columns, counts from the smallest value in integer columns, codes 0, 1, ... in categorical ones (-1 for a category
-    that `fit` has not seen; `self.schema_.columns_` tells which column is what).
+    columns, counts from the smallest value in integer columns (from the median, if that value is far out), codes 0, 1, ...
+    in categorical ones (-1 for a category that `fit` has not seen; `self.schema_.columns_` tells which column is what).
 
     - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore. Rows of weight 0 are gone by then;
       `sample_weight` is None or an array of shape (n_samples,).

@@ -21,12 +21,14 @@ from sklearn_dgm._column import (
     as_float,
     codes,
     distinct,
+    first_or_median,
     location_and_scale,
     share_of_new,
 )
 from sklearn_dgm._dtypes import check_content, kind_by_dtype, warn_of_categories
 from sklearn_dgm._frames import (
     Clock,
+    check_container,
     fill,
     is_frame,
     like_frame,
@@ -34,6 +36,7 @@ from sklearn_dgm._frames import (
     stacked,
     template_of,
 )
+from sklearn_dgm._names import by_position, positions_of
 from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties, has_ties
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "ROUNDED",
     "Column",
     "ColumnSchema",
+    "check_container",
     "is_frame",
     "like_frame",
     "stacked",
@@ -60,43 +64,10 @@ FIRST_PRINTED, LAST_PRINTED = 15, 5
 
 
 def _feature_mask(features, labels, kind):
-    """Boolean mask of the columns that are named as of a kind by label, by index or by mask."""
-    parameter = f"{kind}_features"
+    """Boolean mask of the columns that are named as of a kind."""
     mask = np.zeros(len(labels), dtype=bool)
-    if features is None:
-        return mask
-    features = np.atleast_1d(np.asarray(features))
-    if features.dtype.kind == "b":
-        if features.shape != mask.shape:
-            raise ValueError(
-                f"{parameter} is a mask of {features.size} entries, but X has {len(labels)} columns."
-            )
-        return features
-    by_label = {label: j for j, label in enumerate(labels)}
-    for feature in features.tolist():
-        if isinstance(feature, str):
-            if feature not in by_label:
-                raise ValueError(
-                    f"{parameter} names {feature!r}, which is not a column of X: {labels}."
-                )
-            mask[by_label[feature]] = True
-        else:
-            if not (isinstance(feature, int) and 0 <= feature < len(labels)):
-                raise ValueError(
-                    f"{parameter} holds {feature!r}; expected column names or indices from 0 to "
-                    f"{len(labels) - 1}."
-                )
-            mask[feature] = True
+    mask[positions_of(features, labels, f"{kind}_features")] = True
     return mask
-
-
-def _position_of(label, labels, parameter):
-    """Position of a column that is named by label or by index."""
-    if label in labels:
-        return labels.index(label)
-    if isinstance(label, int | np.integer) and 0 <= label < len(labels):
-        return int(label)
-    raise ValueError(f"{parameter} names {label!r}, which is not a column of X: {labels}.")
 
 
 def _is_from_dtype(features):
@@ -107,8 +78,9 @@ class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
     Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
-    their smallest value, in steps of one, or from the first to the second of two values, and continuous and mixed columns
-    are standardised, or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
+    their smallest value (from their median, if that value is far out), in steps of one, or from the first to the second of
+    two values, and continuous and mixed columns are standardised (by what most of their values are, if a few far out would
+    set the scale), or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
     are taken as continuous. A missing cell is NaN.
 
     With `detect_ties`, numbers or times that are the same in all fitted rows make a column categorical, with this value as its
@@ -119,7 +91,7 @@ class ColumnSchema:
     ----------
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold categories: by dtype (strings, booleans, categories and other objects), or by name, index or
-        boolean mask, or none of them.
+        boolean mask, or none of them. Where an integer is the label of one column and the position of another, it is refused.
     integer_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold whole numbers and get a probability mass rather than a density: by dtype, or by name, index or
         boolean mask, or none of them (integers are then treated as continuous).
@@ -311,14 +283,12 @@ class ColumnSchema:
         return kinds, set(chosen)
 
     def _chosen_kinds(self, labels):
-        chosen = {}
-        for label, kind in (self.column_kinds or {}).items():
-            j = _position_of(label, labels, "column_kinds")
+        chosen = by_position(self.column_kinds or {}, labels, "column_kinds")
+        for j, kind in chosen.items():
             if kind not in KINDS:
                 raise ValueError(
-                    f"column_kinds says {kind!r} of column {label!r}; expected one of {KINDS}."
+                    f"column_kinds says {kind!r} of column {labels[j]!r}; expected one of {KINDS}."
                 )
-            chosen[j] = kind
         return chosen
 
     def _fit_column(self, raw, kind, weight):
@@ -365,7 +335,8 @@ class ColumnSchema:
             location, scale = 0.0, 1.0
         elif kind == INTEGER:
             is_two = low < high and ((counted == low) | (counted == high)).all()
-            location, scale = low, high - low if is_two else 1.0
+            location = low if is_two else first_or_median(counted, w)
+            scale = high - low if is_two else 1.0
         else:
             location, scale = location_and_scale(counted, w)
         with np.errstate(over="ignore"):
@@ -412,8 +383,9 @@ class ColumnSchema:
         """Find out where the values of numeric columns can lie."""
         labels = [column.label for column in self.columns_]
         given = [self.bounds if isinstance(self.bounds, str) else None] * len(labels)
-        for label, pair in (self.bounds if isinstance(self.bounds, dict) else {}).items():
-            given[_position_of(label, labels, "bounds")] = pair
+        if isinstance(self.bounds, dict):
+            for j, pair in by_position(self.bounds, labels, "bounds").items():
+                given[j] = pair
         for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True)):
             counted = (weight > 0) & ~np.isnan(x)
             self.columns_[j] = bounded(

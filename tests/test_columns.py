@@ -99,7 +99,7 @@ def test_kinds_by_parameter(parameters, kinds):
     ("parameters", "message"),
     [
         ({"categorical_features": ["typo"]}, "categorical_features names 'typo'"),
-        ({"integer_features": [7]}, "integer_features holds 7"),
+        ({"integer_features": [7]}, "integer_features names 7, which is not a column of X"),
         ({"integer_features": [True]}, "mask of 1 entries"),
         ({"categorical_features": ["x"], "integer_features": ["x"]}, "'x' is named both"),
         ({"integer_features": ["half"]}, "'half' is an integer column, but holds 0.5 in row 1"),
@@ -243,7 +243,7 @@ def test_round_trip_of_categories_and_integers(rows):
     schema = ColumnSchema(categorical_features=["thing", "flag"]).fit(frame)
     Z, _ = schema.encode(frame)
     assert (Z.astype(int) == Z).all()
-    assert (Z >= 0).all()
+    assert (Z[:, :2] >= 0).all()
     back = schema.decode(Z)
     assert back["n"].tolist() == frame["n"].tolist()
     assert back["flag"].tolist() == frame["flag"].tolist()

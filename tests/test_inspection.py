@@ -399,8 +399,8 @@ def test_a_density_is_found_inside(X, wrap, density):
     ("parameters", "message"),
     [
         ({"features": ["x9"]}, "'x9', which is not a column"),
-        ({"features": [4]}, "holds 4; expected column names or indices from 0 to 3"),
-        ({"features": [-1]}, "holds -1"),
+        ({"features": [4]}, "names 4, which is not a column of X"),
+        ({"features": [-1]}, "names -1, which is not a column"),
         ({"features": [0, "x0"]}, "each of them once"),
         ({"features": []}, "should name columns"),
         ({"feature_names": ["a"]}, "feature_names has 1 entries, but there are 4"),

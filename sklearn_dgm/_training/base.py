@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import GradientNormClipping
 from skorch.helper import predefined_split
 
+from sklearn_dgm._bulk import REACH
 from sklearn_dgm._training.callbacks import Monitor
 from sklearn_dgm._training.chained_equations import complete
 from sklearn_dgm._training.net import (
@@ -168,6 +169,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         alone = device.type != "cpu" or getattr(self, "_skl_callbacks", [])
         n_threads = 1 if alone else torch.get_num_threads()
         rng = check_generator(self.random_state)
+        Z = Z.clip(-REACH, REACH)  # of the training alone; scores are of values as they are
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         with reproducible(rng, device):
             if self._continues():

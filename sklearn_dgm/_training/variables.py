@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_dgm._bulk import REACH, bulk_of, quantiles
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
 from sklearn_dgm.nn.made import MAX_FEW_LEVELS, Variable
 
@@ -15,21 +16,14 @@ MIN_ATOM_SHARE, MIN_ATOM_ROWS = 0.02, 10
 MIN_EXCESS, MIN_SIGMAS, PRIMES = 0.5, 4.0, (2, 3, 5, 7)
 
 
-def _quantiles(z, sample_weight, shares):
-    order = np.argsort(z)
-    share = np.cumsum(sample_weight[order])
-    return z[order[np.searchsorted(share, share[-1] * np.asarray(shares))]]
-
-
 def _location_and_scale(z, sample_weight):
-    """Mean and standard deviation, or median and interquartile range where few rows far out would set these."""
+    """Mean and standard deviation, or median and spread of the bulk where few rows far out would set these."""
     location = np.average(z, weights=sample_weight)
     scale = np.sqrt(np.average((z - location) ** 2, weights=sample_weight))
-    low, median, high = _quantiles(z, sample_weight, [0.25, 0.5, 0.75])
-    bulk = (high - low) / 1.349  # of a normal distribution, the standard deviation
+    median, bulk = bulk_of(z, sample_weight)
     if 0 < 10 * bulk < scale:
-        # Training in float32 cannot tell the values of a bulk apart that is much smaller still.
-        location, scale = median, max(bulk, 1e-6 * scale)
+        # Training in float32 cannot tell the values of a bulk apart that is much smaller than its distance from 0.
+        location, scale = median, max(bulk, 1e-6 * abs(median))
     return float(location), float(scale)
 
 
@@ -94,7 +88,7 @@ def has_few_values(column):
 def _variable(column, z, sample_weight, extremes, n_pieces):
     """What the network must know of a column."""
     observed = ~np.isnan(z)
-    z, sample_weight = z[observed], sample_weight[observed]
+    z, sample_weight = z[observed].clip(-REACH, REACH), sample_weight[observed]
     n_levels = _n_levels(column)
     if column.kind == CATEGORICAL:
         return Variable(n_levels, whole=False, unknown_share=column.unknown_share)
@@ -111,7 +105,7 @@ def _variable(column, z, sample_weight, extremes, n_pieces):
             grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
     elif scale < 1e-8:
         scale = 1.0  # constant, but for rows with hardly any weight
-    knots = _quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
+    knots = quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
     knots = (knots - location) / scale
     knots = knots[np.append(np.diff(knots) > 1e-6, True)]
     seen = np.append(z, extremes)

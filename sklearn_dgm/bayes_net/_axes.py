@@ -328,7 +328,7 @@ class NumberAxis:
         counts = np.bincount(piece, weight, len(lower))
         in_bin = np.add.reduceat(counts, first_pieces)[self._bin_of_piece]
         of_bin = np.diff(edges)[self._bin_of_piece]
-        self._shares = (counts + PIECE_ROWS * self._widths / of_bin) / (in_bin + PIECE_ROWS)
+        self._shares = (counts + PIECE_ROWS * (self._widths / of_bin)) / (in_bin + PIECE_ROWS)
         bins = self._bin_of_piece[piece]
         first, last = bins == 0, bins == len(edges) - 2
         self._lower = _tail(edges[0] - z[first], weight[first], self._widths[0])
@@ -382,7 +382,8 @@ class NumberAxis:
             log_share = np.log(tail.share / tail.mass)
         log_share = np.where(distance > tail.room, -np.inf, log_share)
         if not self.whole:
-            return log_share - math.log(tail.reach) - distance / tail.reach
+            with np.errstate(over="ignore"):  # so far out, nothing is possible
+                return log_share - math.log(tail.reach) - distance / tail.reach
         # Geometric: of the steps beyond the last number, half of one is up to the edge.
         ratio = tail.reach / (1 + tail.reach)
         return log_share + math.log(1 - ratio) + (distance - 0.5) * math.log(ratio)
@@ -443,8 +444,9 @@ class NumberAxis:
             if self.whole
             else np.clip(z, low, _below(high))
         )
-        z[below] = self.edges[0] - self._beyond(self._lower, uniforms[below])
-        z[above] = self.edges[-1] + self._beyond(self._upper, 1 - uniforms[above])
+        with np.errstate(over="ignore"):
+            z[below] = self.edges[0] - self._beyond(self._lower, uniforms[below])
+            z[above] = self.edges[-1] + self._beyond(self._upper, 1 - uniforms[above])
         if len(self.atoms):
             is_atom = codes < len(self.atoms)
             z[is_atom] = self.atoms[codes[is_atom]]
@@ -528,7 +530,8 @@ def _tail(beyond, weight, width):
     share = (weight[beyond > 0].sum() + 1) / (total + 3)
     in_piece = beyond > -width
     distance, weight = beyond[in_piece] + width, weight[in_piece]
-    return Tail(float(share), float((weight @ distance + width) / (weight.sum() + 1)))
+    weight = weight / (weight.sum() + 1)  # before the sum, which might overflow
+    return Tail(float(share), float(weight @ distance + width * (1 - weight.sum())))
 
 
 def _below(x):

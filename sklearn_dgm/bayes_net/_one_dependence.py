@@ -29,6 +29,7 @@ from sklearn_dgm.bayes_net._pairs import (
     starts_of,
 )
 from sklearn_dgm.bayes_net._tables import choose, smoothed
+from sklearn_dgm.columns import check_container
 
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
 # Friedman, Geiger and Goldszmidt.
@@ -161,6 +162,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         return self
 
     def _learn(self, X, y, classes, sample_weight, *, is_first):
+        check_container(X)
         y = column_or_1d(as_labels(y), warn=True)
         check_consistent_length(X, y)
         Z, weight = self._start_fit(X, sample_weight, reset=is_first)

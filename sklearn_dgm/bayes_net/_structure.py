@@ -5,7 +5,6 @@ The search is hill climbing with a tabu list (Bouckaert, "Bayesian Belief Networ
 """
 
 from collections import deque
-from numbers import Integral
 
 import networkx as nx
 import numpy as np
@@ -13,16 +12,16 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.special import xlogy
 
+from sklearn_dgm._names import Position, position_of
+
 # Mixed-radix keys of rows may have so many values before they are renumbered.
 MAX_KEYS = 2**16
-# Labels that an error message lists.
-MAX_SHOWN = 20
 
 
 def adjacency_of(structure, labels):
     """Adjacency matrix of a graph that is given in one of several forms.
 
-    A node is a column's label or its index; a label comes first where both fit.
+    A node is a column's label or its position.
 
     Parameters
     ----------
@@ -44,15 +43,14 @@ def adjacency_of(structure, labels):
     ValueError
         If the structure has none of these forms, names an unknown column, or has a cycle.
     """
-    index = {label: i for i, label in enumerate(labels)}
+    labels = list(labels)
     if isinstance(structure, nx.Graph):
         if not structure.is_directed():
             raise ValueError("structure should be a networkx.DiGraph, got an undirected graph.")
-        for node in structure:
-            _locate(node, index)
-        structure = structure.edges()
+        located = dict(zip(structure, _locate(structure, labels), strict=True))
+        structure = [(located[parent], located[child]) for parent, child in structure.edges()]
     if hasattr(structure, "shape"):
-        adjacency = _from_matrix(structure, index)
+        adjacency = _from_matrix(structure, labels)
     else:
         try:
             edges = list(structure)
@@ -63,25 +61,25 @@ def adjacency_of(structure, labels):
             ) from None
         is_square = all(isinstance(e, list | tuple) and len(e) == len(edges) for e in edges)
         is_matrix = is_square and len(edges) > 2
-        adjacency = (_from_matrix if is_matrix else _from_edges)(edges, index)
-    _check_acyclic(adjacency, list(index))
+        adjacency = (_from_matrix if is_matrix else _from_edges)(edges, labels)
+    _check_acyclic(adjacency, labels)
     return adjacency
 
 
-def _from_edges(edges, index):
-    adjacency = np.zeros((len(index), len(index)), dtype=bool)
+def _from_edges(edges, labels):
+    adjacency = np.zeros((len(labels), len(labels)), dtype=bool)
     for edge in edges:
         if not isinstance(edge, tuple | list | np.ndarray) or len(edge) != 2:
             raise ValueError(
                 f"The edges of structure should be pairs of a parent and a child, got {edge!r}."
             )
-        parent, child = (_locate(node, index) for node in edge)
+        parent, child = (position_of(node, labels, "structure") for node in edge)
         adjacency[parent, child] = True
     return adjacency
 
 
-def _from_matrix(matrix, index):
-    d = len(index)
+def _from_matrix(matrix, labels):
+    d = len(labels)
     rows = columns = range(d)
     if np.shape(matrix) != (d, d):
         raise ValueError(
@@ -90,7 +88,7 @@ def _from_matrix(matrix, index):
         )
     if hasattr(matrix, "index") and hasattr(matrix, "columns"):
         axes = matrix.index, matrix.columns
-        rows, columns = ([_locate(label, index) for label in axis] for axis in axes)
+        rows, columns = (_locate(axis, labels) for axis in axes)
         if min(len(set(rows)), len(set(columns))) < d:
             raise ValueError("structure has two rows or two columns with the same label.")
     values = matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
@@ -105,18 +103,12 @@ def _from_matrix(matrix, index):
     return adjacency
 
 
-def _locate(node, index):
-    """Index of the column that a node stands for."""
-    try:
-        if node in index:
-            return index[node]
-    except TypeError:  # it has no hash
-        pass
-    if isinstance(node, Integral) and 0 <= node < len(index):
-        return int(node)
-    shown = ", ".join(repr(label) for label in list(index)[:MAX_SHOWN])
-    more = ", ..." if len(index) > MAX_SHOWN else ""
-    raise ValueError(f"structure names {node!r}, but the columns are {shown}{more}.")
+def _locate(nodes, labels):
+    """Positions of the columns that nodes stand for."""
+    nodes = list(nodes)
+    if len(nodes) == len(labels) and set(nodes) == set(labels):  # nothing but labels can be meant
+        return [Position(labels.index(node)) for node in nodes]
+    return [Position(position_of(node, labels, "structure")) for node in nodes]
 
 
 def _check_acyclic(adjacency, labels):

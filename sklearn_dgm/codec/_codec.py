@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._dtypes import check_content
 from sklearn_dgm._frames import fill, raw_columns, template_of
+from sklearn_dgm._names import by_position
 from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
     RowCoder,
@@ -33,7 +34,7 @@ from sklearn_dgm.codec._cells import (
     find_cells,
 )
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, is_frame
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, check_container, is_frame
 
 AUTO = "auto"
 # From so many rows on it is worth looking for a coarser grid than that of floats.
@@ -313,11 +314,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             takes = (c.kind not in (CATEGORICAL, INTEGER) for c in columns)
             return [stated if takes_it else AUTO for takes_it in takes]
         labels, found = [column.label for column in columns], [AUTO] * len(columns)
-        for key, value in stated.items():
-            is_index = isinstance(key, int) and 0 <= key < len(labels)
-            if key not in labels and not is_index:
-                raise ValueError(f"resolution names {key!r}, which is not a column of X: {labels}.")
-            j = labels.index(key) if key in labels else key
+        for j, value in by_position(stated, labels, "resolution").items():
             if value == AUTO:
                 continue
             if not isinstance(value, Real) or not 0 < value < math.inf:
@@ -398,6 +395,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return fingerprint_of([*of_schema, *of_cells, *factors.parameters()])
 
     def _checked(self, X, reset=False):
+        check_container(X)
         if not is_frame(X) and not hasattr(X, "dtype"):
             as_is = np.asarray(X)
             X = np.asarray(X, dtype=object) if as_is.dtype.kind in "US" else as_is

@@ -29,6 +29,12 @@ DERIVATIVES = {
 }
 # A component has no variance if it has less than this share of the first one's.
 NO_VARIANCE = 1e-14
+NO_JACOBIAN = (
+    "No Jacobian of {} is known. A transformer that loses information (that bins, selects or encodes columns) has none, and "
+    "gives no density of X: let columns of categories, which have a probability and no density to transform, pass as they are "
+    "('passthrough' in a ColumnTransformer). Register the Jacobian of one that can be inverted with "
+    "sklearn_dgm.log_abs_det_jacobian.register."
+)
 
 
 @functools.singledispatch
@@ -90,11 +96,13 @@ def log_abs_det_jacobian(transformer, X):
     >>> log_abs_det_jacobian(Cube(), [[1.0, 2.0]]).round(2)
     array([[1.1 , 2.48]])
     """
-    raise TypeError(
-        f"No Jacobian of {type(transformer).__name__} is known. A transformer that loses information (that bins, selects "
-        "or encodes columns) has none, and gives no density of X; register that of one that can be inverted with "
-        "sklearn_dgm.log_abs_det_jacobian.register."
-    )
+    raise TypeError(NO_JACOBIAN.format(type(transformer).__name__))
+
+
+def has_jacobian(transformer):
+    """Whether the registry knows the class of a transformer, or a base class of it."""
+    dispatch = log_abs_det_jacobian.dispatch
+    return dispatch(type(transformer)) is not dispatch(object)
 
 
 def numbers_of(X):

@@ -45,7 +45,13 @@ from sklearn_dgm.compose._grids import (
     spread_over_cells,
 )
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
-from sklearn_dgm.compose._within import fit_with, leaves_of, split_steps, weighted_rows
+from sklearn_dgm.compose._within import (
+    fit_with,
+    leaves_of,
+    naming_what_has_no_jacobian,
+    split_steps,
+    weighted_rows,
+)
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
@@ -232,7 +238,8 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             restored_on_failure(self),
         ):
             X, sample_weight = self._start_fit(X, sample_weight)
-            self._learn(X, sample_weight, schema, task.subtask("fit density"))
+            with self._naming_what_has_no_jacobian():
+                self._learn(X, sample_weight, schema, task.subtask("fit density"))
         return self
 
     def learn_schema(self, X, sample_weight=None):
@@ -264,7 +271,8 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         X, sample_weight = template._start_fit(X, sample_weight)
         if not learns_columns(self.estimator):
             return None
-        transformation = template._fit_transformer(X, sample_weight)
+        with self._naming_what_has_no_jacobian():
+            transformation = template._fit_transformer(X, sample_weight)
         Z = spread_over_cells(X, transformation.grids, transformation.bijection)
         of_density = learn_schema(self.estimator, Z, sample_weight)
         return None if of_density is None else replace(transformation, of_density=of_density)
@@ -278,6 +286,9 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             return X, None
         rows, sample_weight = weighted_rows(self.estimator, check_weights(X, sample_weight))
         return _safe_indexing(X, rows), sample_weight
+
+    def _naming_what_has_no_jacobian(self):
+        return naming_what_has_no_jacobian([self.transformer, *split_steps(self.estimator)[0]])
 
     def _unfitted_schema(self):
         return ColumnSchema(

@@ -1,5 +1,7 @@
 """Estimators within estimators: what stands before a density, and fits in which weights reach all that take them."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer
@@ -9,6 +11,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm.base import last_step, unwrapped
+from sklearn_dgm.compose._jacobians import NO_JACOBIAN, has_jacobian
 
 
 def split_steps(estimator):
@@ -30,6 +33,18 @@ def leaves_of(transformer):
         steps = [step for _, step, *_ in transformer.transformers] + [transformer.remainder]
         return [leaf for step in steps for leaf in leaves_of(step)]
     return [] if transformer is None or isinstance(transformer, str) else [transformer]
+
+
+@contextmanager
+def naming_what_has_no_jacobian(transformers):
+    """Raise that a transformer has no Jacobian in place of what comes of it, such as strings that are no numbers."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        for leaf in (leaf for transformer in transformers for leaf in leaves_of(transformer)):
+            if not has_jacobian(leaf):
+                raise TypeError(NO_JACOBIAN.format(type(leaf).__name__)) from error
+        raise
 
 
 def weighted_rows(estimator, sample_weight):

@@ -6,6 +6,7 @@ from sklearn.utils import check_array
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._names import Position
 from sklearn_dgm.base import check_count, check_generator, draw_rows, is_density, last_step
 from sklearn_dgm.columns import CATEGORICAL
 from sklearn_dgm.inspection._density import (
@@ -59,7 +60,7 @@ def _given_others(density, schema, X, features, rng):
     found = []
     for j in features:
         column = schema.columns_[j]
-        prediction = density.predict_column(X, column.label)
+        prediction = density.predict_column(X, Position(j))
         if column.kind == CATEGORICAL:
             of_values = np.arange(len(column.categories))
         else:
@@ -212,7 +213,7 @@ class CalibrationDisplay:
         X, names = _as_last_step_sees(estimator, X)
         X, schema = _checked_rows(density, X)
         names = _resolved_names(feature_names, names, len(schema.columns_))
-        features = _feature_indices(features, names)
+        features = _feature_indices(features, names, schema)
         rng = check_generator(random_state)
         if given == "before":
             transforms = _given_before(density, X, features)

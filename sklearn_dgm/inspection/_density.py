@@ -9,8 +9,17 @@ from sklearn.utils import check_array
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_dgm._names import Position, position_of
 from sklearn_dgm.base import check_generator, draw_rows, is_density, last_step, unwrapped
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, ColumnSchema, is_frame, like_frame
+from sklearn_dgm.columns import (
+    CATEGORICAL,
+    CONTINUOUS,
+    INTEGER,
+    ColumnSchema,
+    check_container,
+    is_frame,
+    like_frame,
+)
 
 # More columns than that make a corner grid that nobody can read.
 MAX_COLUMNS = 10
@@ -27,6 +36,7 @@ ROWS_STYLE = {"color": ROWS_COLOR, "alpha": 0.4}
 
 def _as_last_step_sees(estimator, X):
     """Rows after the transformers of pipelines, and the names of their columns (None if they have none)."""
+    check_container(X)
     estimator = unwrapped(estimator)
     names = [str(label) for label in X.columns] if is_frame(X) else None
     if not isinstance(estimator, Pipeline):
@@ -77,25 +87,22 @@ def _shown_column(column, name, x):
     return replace(column, label=name, low=float(x.min()), high=float(x.max()))
 
 
-def _feature_indices(features, names):
-    """Indices of the columns that `features` names, not too many for one picture."""
-    if isinstance(features, str | Integral):
+def _feature_indices(features, names, schema):
+    """Indices of the columns that `features` names, not too many for one picture.
+
+    They go by the names that the picture shows or by their labels in the table.
+    """
+    labels = [column.label for column in schema.columns_]
+    if features is None:
+        features = [Position(j) for j in range(len(names))]
+    elif isinstance(features, str | Integral) or (
+        isinstance(features, tuple) and features in labels
+    ):
         features = [features]
-    indices = []
-    for feature in range(len(names)) if features is None else features:
-        if isinstance(feature, str):
-            if feature not in names:
-                raise ValueError(
-                    f"features names {feature!r}, which is not a column of X: {names}."
-                )
-            indices.append(names.index(feature))
-        elif isinstance(feature, Integral) and 0 <= feature < len(names):
-            indices.append(int(feature))
-        else:
-            raise ValueError(
-                f"features holds {feature!r}; expected column names or indices from 0 to "
-                f"{len(names) - 1}."
-            )
+    indices = [
+        position_of(feature, names if isinstance(feature, str) else labels, "features")
+        for feature in features
+    ]
     if not indices or len(set(indices)) < len(indices):
         raise ValueError(f"features should name columns, each of them once, got {features!r}.")
     if len(indices) > MAX_COLUMNS:
@@ -386,7 +393,7 @@ class DensityDisplay:
         X, names = _as_last_step_sees(estimator, X)
         X, schema = _checked_rows(density, X)
         names = _resolved_names(feature_names, names, len(schema.columns_))
-        features = _feature_indices(features, names)
+        features = _feature_indices(features, names, schema)
         rows = _values(schema, X)[:, features]
         columns = [
             _shown_column(schema.columns_[j], names[j], x)

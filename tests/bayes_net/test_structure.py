@@ -69,8 +69,12 @@ def test_columns_that_a_graph_leaves_out_stand_alone():
     assert np.argwhere(adjacency_of(graph, NAMES)).tolist() == [[2, 0]]
 
 
-def test_labels_come_before_indices():
-    assert np.argwhere(adjacency_of([(2, 0)], [2, 0, 1])).tolist() == [[0, 1]]
+def test_labels_that_are_positions_of_others():
+    with pytest.raises(
+        ValueError, match="structure names 2, which is the label .* position 0, but"
+    ):
+        adjacency_of([(2, 0)], [2, 0, 1])
+    assert np.argwhere(adjacency_of([(7, 1)], [7, 8, 9])).tolist() == [[0, 1]]
 
 
 def test_two_lists_of_two_are_edges():
@@ -81,10 +85,13 @@ def test_two_lists_of_two_are_edges():
 @pytest.mark.parametrize(
     ("structure", "message"),
     [
-        ([("a", "x")], "structure names 'x', but the columns are 'a', 'b', 'c'."),
-        ([("a", 3)], "structure names 3, but the columns"),
-        ([(-1, "a")], "structure names -1, but the columns"),
-        ([("a", ["b"])], r"structure names \['b'\], but the columns"),
+        (
+            [("a", "x")],
+            "structure names 'x', which is not a column of X; its columns are 'a', 'b', 'c'.",
+        ),
+        ([("a", 3)], "structure names 3, which is not a column"),
+        ([(-1, "a")], "structure names -1, which is not a column"),
+        ([("a", ["b"])], r"structure names \['b'\], which is not a column"),
         (nx.DiGraph([("a", "x")]), "structure names 'x'"),
         (pd.DataFrame(V_STRUCTURE, columns=["a", "b", "x"]), "structure names 'x'"),
         (pd.DataFrame(V_STRUCTURE, index=["a", 0, "b"]), "two rows or two columns with the same"),

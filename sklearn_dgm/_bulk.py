@@ -1,0 +1,57 @@
+"""Where most values of a column lie, whatever a few of them are."""
+
+import numpy as np
+from scipy.special import ndtri
+
+# Shares of the weight that may lie beyond the bulk on either side.
+TAILS = np.array([0.25, 0.1, 0.05, 0.01])
+# So many spreads of the bulk from its median, a value is no part of any distribution that is worth a unit of its own.
+FAR_OUT = 1e3
+# Encoded values further out than this are trained on as if they stood here; beyond, squares overflow in float32.
+REACH = 1e15
+
+
+def quantiles(x, sample_weight, shares):
+    """The smallest values at or below which so much of the weight is.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Numbers.
+    sample_weight : ndarray of shape (n,)
+        Their weights.
+    shares : array-like of shape (n_shares,)
+        Between 0 and 1.
+
+    Returns
+    -------
+    quantiles : ndarray of shape (n_shares,)
+        Some of the numbers.
+    """
+    order = np.argsort(x)
+    share = np.cumsum(sample_weight[order])
+    return x[order[np.searchsorted(share, share[-1] * np.asarray(shares))]]
+
+
+def bulk_of(x, sample_weight):
+    """Median and spread of numbers.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Numbers.
+    sample_weight : ndarray of shape (n,)
+        Their weights.
+
+    Returns
+    -------
+    median : float
+        The median.
+    spread : float
+        The standard deviation of a normal distribution that has the same quartiles, or, where most numbers are the same,
+        the first quantiles further out that differ. It is 0 if all but a hundredth on each side are the same.
+    """
+    found = quantiles(x, sample_weight, [0.5, *TAILS, *(1 - TAILS)])
+    low, high = np.split(found[1:], 2)
+    spread = high / (-2 * ndtri(TAILS)) - low / (-2 * ndtri(TAILS))
+    return found[0], spread[np.argmax(high > low)]
