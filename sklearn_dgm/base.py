@@ -372,9 +372,10 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
     exact. With `_takes_missing = True` Z holds NaN where a cell is missing, and `_log_density` is that of the other
     cells, the marginal. With `_detect_ties = True` there are rounded columns too, of which Z has the number of the cell
     on a grid (0, 1, ...; the density of a cell is its probability), and mixed ones, whose `encoded_atoms` have
-    probabilities rather than densities. A density may have a parameter `handle_unknown`, and gives unknown categories
-    the `unknown_share` of their column then; or a parameter `bounds`, and keeps what it draws and scores to the `support`
-    of each column. After that run
+    probabilities rather than densities; and numbers or times that are all the same are a categorical column of one
+    category: its score is 0 there and `-inf` elsewhere, unless `handle_unknown` gives new values a share. A density may have
+    a parameter `handle_unknown`, and gives unknown categories the `unknown_share` of their column then; or a parameter
+    `bounds`, and keeps what it draws and scores to the `support` of each column. After that run
     :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
 
     Examples

@@ -89,6 +89,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         "random_state": ["random_state"],
     }
 
+    # Steps that an epoch takes on a small table.
+    _n_steps = 20
     # Parameters on which the shape of the module depends; a warm start cannot change them.
     _shape_params = ("categorical_features", "integer_features", "column_kinds")
 
@@ -335,8 +337,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             raise ValueError(f"net_params may not hold {name!r}, which the estimator sets itself.")
         batch_size = self.batch_size
         if batch_size == "auto":
-            # A score of steps an epoch on small tables, batches that fill the processor on large ones.
-            batch_size = int(np.clip(n_train // 20, 32, 512))
+            # So many steps an epoch on small tables, batches that fill the processor on large ones.
+            batch_size = int(np.clip(n_train // self._n_steps, 32, 512))
         params = {
             "optimizer": torch.optim.AdamW,
             "optimizer__fused": True,

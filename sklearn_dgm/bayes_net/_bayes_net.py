@@ -75,7 +75,8 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         Dirichlet pseudo-count of each distribution in a table, spread evenly over its cells.
     hidden_layer_sizes, activation, n_components, dropout, max_epochs, lr, batch_size, weight_decay, early_stopping, \
 validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
-        The network and its training; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+        The network and its training; see :class:`~sklearn_dgm.AutoregressiveDensity`. As a conditional has few parents here,
+        layers are narrower, training is shorter and dropout is not tried out; "auto" batches are a fifth of the rows.
     warm_start : bool, default=False
         Whether `fit` continues to train the network of the previous fit, with its schema, graph and tables.
     random_state : int, RandomState instance or None, default=None
@@ -163,6 +164,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
     _marginal_score_kind = "exact"
+    _n_steps = 5
     _shape_params = (
         *MaskedNetworkDensity._shape_params,
         "max_parents",
@@ -179,17 +181,17 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         conditional="auto",
         bins="quantiles",
         alpha=0.5,
-        hidden_layer_sizes=(256, 256),
+        hidden_layer_sizes=(128, 128),
         activation="relu",
         n_components=8,
-        dropout="auto",
+        dropout=0.2,
         max_epochs=500,
-        lr=3e-3,
+        lr=5e-3,
         batch_size="auto",
         weight_decay=1e-2,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=8,
         device="auto",
         warm_start=False,
         verbose=0,

@@ -132,7 +132,8 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         """Count further rows.
 
         The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. A category
-        that comes later is an unknown one: its cell is not counted. A category dtype brings all of them. Unlabelled
+        that comes later is an unknown one: its cell is not counted; so is another number in a column that has one value alone
+        in the first rows. A category dtype brings all of them. Unlabelled
         rows count by how probable each class is for them after the labelled ones of the call are counted; those of the
         first call as in :meth:`fit`.
 
