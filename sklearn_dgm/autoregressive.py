@@ -59,9 +59,9 @@ default="random"
     n_components : int, default=8
         Components of each mixture.
     dropout : float or "auto", default="auto"
-        Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.2 without categorical
-        columns or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order, and the validation rows
-        choose.
+        Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.2 without columns of
+        categories or few whole numbers, or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order, and
+        the validation rows choose.
     max_epochs : int, default=500
         Passes over the rows at most, for each order; of more than 65,536 rows a pass takes so many at random.
     lr : float, default=3e-3
@@ -80,9 +80,9 @@ default="random"
     device : str or torch.device, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", ...; "auto" takes a CUDA device if there is one.
     warm_start : bool, default=False
-        Whether `fit` continues from the weights of the previous fit, with its schema and column order; a parameter that
-        would change the network is then refused. A fit interrupted by Ctrl-C keeps the best weights so far; without
-        `warm_start` the estimator is as it was before.
+        Whether `fit` continues from the weights of the previous fit, with its schema and column order; rows that validated
+        then validate again. A parameter that would change the network is refused. A fit interrupted by Ctrl-C keeps the
+        best weights so far; without `warm_start` the estimator is as it was before.
     verbose : int, default=0
         Whether to print a line an epoch.
     callbacks : list of skorch callbacks, default=None
@@ -144,7 +144,13 @@ default="random"
     -----
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
     categorical ones. Unlike `KernelDensity`, integer dtypes are taken as counts; pass ``integer_features=None`` for a
-    density over them.
+    density over them. A column of
+    two whole numbers, or of two floats, has just these, and is the same as one of two categories, whatever its dtype; at most
+    five consecutive whole numbers are nearly so.
+
+    What a network knows before its training (scales, covariances, trees, a first completion of gaps) it has from its
+    training rows, so that rows of validation are to it as new ones are. They say which of two starts is better for columns
+    of two values or of a few whole numbers: a tree, or a regression on all parents.
 
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their

@@ -129,6 +129,9 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     trouble. :meth:`conditional_sample` and :meth:`predict_column` answer in any case, by weighted draws where there is no
     exact answer. A missing category is taken for one of the known ones.
 
+    Where rows validate a network, a graph is learnt from the others, or it would seem to fit them: on noise any graph does.
+    Tables are of all rows in the end.
+
     The graph says what is independent of what, not what causes what.
 
     References

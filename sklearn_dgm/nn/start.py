@@ -7,6 +7,7 @@ from the better of the last two. Before its first gradient step the network IS t
 it misses.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -240,14 +241,19 @@ class Regression:
 
     def __init__(self, module, moments):
         self.module, self.moments = module, moments
-        adjacency, self._label = module.adjacency, module.feature_label[moments.used]
-        d = len(adjacency)
-        self._factor = None
-        if adjacency.sum() == d * (d - 1) // 2:
-            # All columns but the last are parents of the next: one factor serves for all.
-            self._order = np.argsort(adjacency.sum(axis=0)[self._label], kind="stable")
-            ordered = moments.covariance[np.ix_(self._order, self._order)]
-            self._factor = np.linalg.cholesky(ordered)
+        self._label = module.feature_label[moments.used]
+
+    @cached_property
+    def _factor(self):
+        """Features in the order of a complete graph, and the factor of their covariance; None in other graphs.
+
+        The parents of a column are the first ones then, so that one factor serves for all columns.
+        """
+        adjacency = self.module.adjacency
+        if adjacency.sum() < len(adjacency) * (len(adjacency) - 1) // 2:
+            return None
+        order = np.argsort(adjacency.sum(axis=0)[self._label], kind="stable")
+        return order, np.linalg.cholesky(self.moments.covariance[np.ix_(order, order)])
 
     def of_column(self, j):
         """Regress the number that a column holds, in the units of its features.
@@ -289,10 +295,11 @@ class Regression:
             parents = np.flatnonzero(is_parent)
             covariance = self.moments.covariance[np.ix_(parents, parents)]
             return parents, np.linalg.solve(covariance, covariances[parents])
-        parents = self._order[: is_parent.sum()]
+        order, factor = self._factor
+        parents = order[: is_parent.sum()]
         if not len(parents):
             return parents, np.zeros(0)
-        leading = self._factor[: len(parents), : len(parents)]
+        leading = factor[: len(parents), : len(parents)]
         return parents, linalg.cho_solve((leading, True), covariances[parents], check_finite=False)
 
 

@@ -12,12 +12,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sklearn_dgm.nn.made import MADE, RESIDUAL_WEIGHT, Variable
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.start import moments, shrunk_covariance, start_from
+from sklearn_dgm.nn.start import better_regressed, moments, shrunk_covariance, start_from
 
 NUMBER = Variable(None, False)
 
 
-def started(variables, Z, order=None, weight=None, n_components=8, base="gaussian"):
+def started(variables, Z, order=None, weight=None, n_components=8, base="gaussian", regressed=()):
     """A network that starts from some rows."""
     torch.manual_seed(0)
     order = range(len(variables)) if order is None else order
@@ -25,7 +25,8 @@ def started(variables, Z, order=None, weight=None, n_components=8, base="gaussia
     # What the hidden units add is small, and zero here.
     torch.nn.init.zeros_(module.out.weight)
     weight = np.ones(len(Z)) if weight is None else weight
-    start_from(module, moments(module, torch.from_numpy(np.asarray(Z, dtype=float)), weight))
+    rows = torch.from_numpy(np.asarray(Z, dtype=float))
+    start_from(module, moments(module, rows, weight), regressed)
     return module.double().eval()
 
 
@@ -271,3 +272,100 @@ def test_atoms_start_from_their_shares(whole):
         # Whole numbers have some more, from the mixture that all the others come from.
         expected = pytest.approx(share, abs=0.01 if whole else 2e-3)
         assert np.exp(scores(module, [[atom, 0.0]])[0, 0]) == expected
+
+
+def ratio_of_normals(features, code, shares):
+    """Log-probabilities of the codes of rows: their shares, by how the regression changes the normal of the code."""
+    F = np.column_stack([features, code]).astype(float)
+    mean, std = F.mean(axis=0), F.std(axis=0)
+    covariance, _ = ledoit_wolf((F - mean) / std, assume_centered=True)
+    covariance *= np.outer(std, std)
+    slopes = np.linalg.solve(covariance[:-1, :-1], covariance[:-1, -1])
+    expected = mean[-1] + (F - mean)[:, :-1] @ slopes
+    spread = np.sqrt(covariance[-1, -1] - covariance[-1, :-1] @ slopes)
+    k = np.arange(len(shares))
+    weighed = shares * np.exp(
+        stats.norm.logpdf(k, expected[:, None], spread)
+        - stats.norm.logpdf(k, mean[-1], np.sqrt(covariance[-1, -1]))
+    )
+    return np.log(weighed / weighed.sum(axis=1, keepdims=True))[np.arange(len(F)), code]
+
+
+def test_two_values_may_start_from_their_regression_on_all_parents():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 3))
+    code = (x.sum(axis=1) + rng.normal(size=2000) > 0.5).astype(int)
+    variables = [NUMBER, NUMBER, NUMBER, Variable(2, False)]
+    Z = np.column_stack([x, code])
+    expected = ratio_of_normals(x, code, np.bincount(code) / 2000)
+    for order in ([0, 1, 2, 3], [2, 0, 1, 3]):
+        module = started(variables, Z, order, regressed=[3])
+        np.testing.assert_allclose(scores(module, Z)[:, 3], expected, atol=0.01)
+    peer = LinearDiscriminantAnalysis().fit(x, code).predict_log_proba(x)
+    assert abs(expected.mean() - peer[np.arange(2000), code].mean()) < 0.05
+    # A tree follows one of them.
+    assert scores(started(variables, Z), Z)[:, 3].mean() < expected.mean() - 0.1
+
+
+@pytest.mark.parametrize("n_levels", [3, 5])
+def test_a_few_whole_numbers_may_start_from_their_regression(n_levels):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 2))
+    code = (x.sum(axis=1) + rng.normal(size=3000) + n_levels / 2).round().clip(0, n_levels - 1)
+    Z = np.column_stack([x, code])
+    module = started([NUMBER, NUMBER, Variable(n_levels, True)], Z, regressed=[2])
+    code = code.astype(int)
+    expected = ratio_of_normals(x, code, np.bincount(code) / 3000)
+    # The indicators of a number have a shrinkage of their own.
+    assert np.abs(scores(module, Z)[:, 2] - expected).mean() < 0.05
+
+
+@pytest.mark.parametrize("whole_parent", [False, True])
+def test_a_few_whole_numbers_may_start_from_a_tree(whole_parent):
+    Z = draw_tree(5000, 4, np.random.default_rng(0))
+    variables = [Variable(4, whole_parent), *[Variable(4, True)] * 4]
+    found = scores(started(variables, Z), Z)
+    parents = best_tree(Z, range(5), 4)
+    for j in range(5):
+        expected = log_conditional(Z, j, parents[j])
+        assert np.abs(found[:, j] - expected).mean() < 0.02
+    # What lies beyond is as rare as half a row.
+    beyond = scores(started(variables, Z), np.array([[0, 4, 0, 0, 0], [0, -1, 0, 0, 0]]))
+    assert np.exp(beyond[:, 1]).max() < 1 / 500
+
+
+def test_rows_choose_the_better_of_two_starts():
+    rng = np.random.default_rng(0)
+    parents = rng.integers(0, 2, (1500, 6))
+    noisy = np.where(rng.random(1500) < 0.9, parents[:, 0], 1 - parents[:, 0])
+    graded = (parents.sum(axis=1) + rng.normal(size=1500) > 3).astype(int)
+    Z = np.column_stack([parents, noisy, graded]).astype(float)
+    variables = [Variable(2, False)] * 8
+
+    def build():
+        torch.manual_seed(0)
+        return MADE(variables, complete_adjacency(range(8)), (4,), "relu", 1, "gaussian")
+
+    start = moments(build(), torch.from_numpy(Z[:1000]), np.ones(1000))
+    held_out = torch.from_numpy(Z[1000:]).float()
+    held_out[::5, 2] = torch.nan
+    regressed = better_regressed(build, start, held_out, torch.ones(500))
+    assert 7 in regressed
+    # A column that is another one but for noise has the same in both: no row is worse off by much.
+    chosen, tree = build(), build()
+    start_from(chosen, start, regressed)
+    start_from(tree, start)
+    complete = Z[1000:]
+    gain = (scores(chosen.eval().double(), complete) - scores(tree.eval().double(), complete)).mean(
+        axis=0
+    )
+    assert gain[7] > 0.1
+    assert gain.min() > -0.05
+    # Of no weight are rows that would tell otherwise.
+    flipped = held_out.clone()
+    flipped[:, 7] = 1 - flipped[:, 7]
+    both = torch.cat([held_out, flipped])
+    assert (
+        better_regressed(build, start, both, torch.cat([torch.ones(500), torch.zeros(500)]))
+        == regressed
+    )
