@@ -183,6 +183,20 @@ default="random"
     True
     >>> density.sample(3, random_state=0).shape
     (3, 4)
+
+    Rows that are drawn have no missing cells. With a column that says where some are missing, these are drawn, too, and
+    together with the values:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> age = np.random.default_rng(0).integers(20, 80, 400)
+    >>> table = pd.DataFrame({"age": age, "wage": np.where(age < 65, 100.0 + age, np.nan)})
+    >>> table["has_wage"] = table["wage"].notna()
+    >>> density = AutoregressiveDensity(n_orders=2, max_epochs=20, random_state=0).fit(table)
+    >>> drawn = density.sample(1000, random_state=0)
+    >>> drawn["wage"] = drawn["wage"].where(drawn["has_wage"])
+    >>> bool(drawn.loc[drawn["age"] < 60, "wage"].isna().mean() < 0.1 < drawn.loc[drawn["age"] > 70, "wage"].isna().mean())
+    True
     """
 
     _parameter_constraints: dict = {
