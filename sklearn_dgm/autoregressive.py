@@ -192,7 +192,7 @@ default="random"
     >>> age = np.random.default_rng(0).integers(20, 80, 400)
     >>> table = pd.DataFrame({"age": age, "wage": np.where(age < 65, 100.0 + age, np.nan)})
     >>> table["has_wage"] = table["wage"].notna()
-    >>> density = AutoregressiveDensity(n_orders=2, max_epochs=20, random_state=0).fit(table)
+    >>> density = AutoregressiveDensity((16,), n_orders=1, max_epochs=10, random_state=0).fit(table)
     >>> drawn = density.sample(1000, random_state=0)
     >>> drawn["wage"] = drawn["wage"].where(drawn["has_wage"])
     >>> bool(drawn.loc[drawn["age"] < 60, "wage"].isna().mean() < 0.1 < drawn.loc[drawn["age"] > 70, "wage"].isna().mean())
