@@ -104,8 +104,8 @@ default="random"
     bounds : dict, "observed" or None, default=None
         Where numbers can lie, in draws and in the density, which is one in all between the bounds and 0 (a score of
         `-inf`) beyond. With None the fitted rows decide: integer and rounded columns of two values have just these; other
-        columns without a value below zero never have one (but for those that a scaler has put between a single 0 and a
-        1, and for points in time); and what lies beyond the range of other integer and rounded columns has at most the
+        columns without a value below zero never have one (but for points in time, and for floats with a single 0, where a
+        scaler may have put it); and what lies beyond the range of other integer and rounded columns has at most the
         probability that a new value had at the end of the fitted rows (by the count of those seen once). "observed" keeps
         all numbers between the smallest and the largest fitted value. A dict has pairs of a lower and an upper bound by
         column name or index, such as ``{"age": (0, 120)}``; both are possible values. None in a pair leaves a side to the
