@@ -89,19 +89,15 @@ def _learnt(column, x):
     if column.kind in (INTEGER, ROUNDED) and _has_two(column, x):
         return column.low, column.high
     is_time = column.clock is not None and column.clock.kind == "M"
-    if column.low < 0 or is_time or _is_min_max_scaled(column, x):
+    if column.low < 0 or is_time or _may_be_scaled(column, x):
         return -math.inf, math.inf
     return 0.0, math.inf
 
 
-def _is_min_max_scaled(column, x):
-    """Whether the zero is where a scaler has put the lowest of the values."""
-    if column.kind == ROUNDED and column.grid.decimals is not None:
-        return False
-    is_unit = (
-        column.low == 0 and math.isclose(column.high, 1) and column.kind in (CONTINUOUS, ROUNDED)
-    )
-    return is_unit and np.count_nonzero(x == 0) == 1
+def _may_be_scaled(column, x):
+    """Whether zero may be just where a scaler has put the lowest of the values."""
+    is_whole = column.kind == INTEGER or (column.grid and column.grid.decimals is not None)
+    return not is_whole and column.low == 0 and np.count_nonzero(x == 0) == 1
 
 
 def _pair(column, given, learnt):

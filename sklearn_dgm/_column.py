@@ -203,6 +203,13 @@ class Column:
         shares = shares / weight[~np.isnan(x)].sum()
         return replace(self, kind=MIXED, atoms=atoms, atom_shares=shares)
 
+    def _limits(self, text):
+        """The bounds, in words."""
+        if (self.lower, self.upper) == (self.low, self.high):
+            return ["none beyond"]
+        limits = [f"not below {text(self.lower)}"] if self.lower > -math.inf else []
+        return limits + ([f"not above {text(self.upper)}"] if self.upper < math.inf else [])
+
     def details(self):
         """What is worth knowing of the column, in a few words."""
         if self.empty:
@@ -224,6 +231,7 @@ class Column:
             details.append(
                 f"{len(self.atoms)} atom{'s'[: len(self.atoms) > 1]}: {', '.join(named)}"
             )
+        details += self._limits(text)
         if self.missing_share:
             details.append(f"{self.missing_share:.2g} missing")
         if self.unknown_share:

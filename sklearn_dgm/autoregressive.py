@@ -105,8 +105,8 @@ default="random"
     bounds : dict, "observed" or None, default=None
         Where numbers can lie, in draws and in the density, which is one in all between the bounds and 0 (a score of
         `-inf`) beyond. With None the fitted rows decide: integer and rounded columns of two values have just these; other
-        columns without a value below zero never have one (but for those that a scaler has put between a single 0 and a
-        1, and for points in time); and what lies beyond the range of other integer and rounded columns has at most the
+        columns without a value below zero never have one (but for points in time, and for floats with a single 0, where a
+        scaler may have put it); and what lies beyond the range of other integer and rounded columns has at most the
         probability that a new value had at the end of the fitted rows (by the count of those seen once). "observed" keeps
         all numbers between the smallest and the largest fitted value. A dict has pairs of a lower and an upper bound by
         column name or index, such as ``{"age": (0, 120)}``; both are possible values. None in a pair leaves a side to the
@@ -190,6 +190,20 @@ default="random"
     True
     >>> density.sample(3, random_state=0).shape
     (3, 4)
+
+    Rows that are drawn have no missing cells. With a column that says where some are missing, these are drawn, too, and
+    together with the values:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> age = np.random.default_rng(0).integers(20, 80, 400)
+    >>> table = pd.DataFrame({"age": age, "wage": np.where(age < 65, 100.0 + age, np.nan)})
+    >>> table["has_wage"] = table["wage"].notna()
+    >>> density = AutoregressiveDensity((16,), n_orders=1, max_epochs=10, random_state=0).fit(table)
+    >>> drawn = density.sample(1000, random_state=0)
+    >>> drawn["wage"] = drawn["wage"].where(drawn["has_wage"])
+    >>> bool(drawn.loc[drawn["age"] < 60, "wage"].isna().mean() < 0.1 < drawn.loc[drawn["age"] > 70, "wage"].isna().mean())
+    True
     """
 
     _parameter_constraints: dict = {

@@ -111,8 +111,8 @@ class ColumnSchema:
         fitted rows [1]_ (`Column.unknown_share`, which it is for the density to give).
     bounds : dict, "observed", None or False, default=False
         Where numbers can lie, for densities that keep to it. With None the fitted rows decide: integer and rounded
-        columns of two values have just these; other columns without a value below zero have none (but for those that a
-        scaler has put between a single 0 and a 1, and for points in time); and what lies beyond the smallest and the
+        columns of two values have just these; other columns without a value below zero have none (but for points in time,
+        and for floats with a single 0, where a scaler may have put it); and what lies beyond the smallest and the
         largest value of other integer and rounded columns has at most the probability that a new value had at the end of
         the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
         pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are

@@ -898,6 +898,7 @@ def test_unknown_categories_are_an_error_if_so_wished():
 @pytest.mark.parametrize("handle_unknown", ["impossible", "rare"])
 def test_warm_start_with_values_beyond_the_fitted_ones(handle_unknown):
     frame = mixed_frame(200)[["city", "count"]]
+    frame["count"] -= frame["count"].min() + 1
     density = quick(warm_start=True, handle_unknown=handle_unknown).fit(frame)
     later = frame.assign(count=frame["count"] + np.tile([-40, 40], 100))
     if handle_unknown == "rare":

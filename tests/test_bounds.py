@@ -160,9 +160,9 @@ def test_what_rows_speak_for():
     positive = rng.exponential(size=200)
     assert limits(positive) == (0, np.inf)
     assert limits(positive - 1) == (-np.inf, np.inf)
-    assert limits(np.append(positive, 0.0)) == (0, np.inf)
-    scaled = (positive - positive.min()) / np.ptp(positive)
-    assert limits(scaled) == (-np.inf, np.inf)  # where the zero is, the scaler said
+    assert limits(np.append(positive, [0.0, 0.0])) == (0, np.inf)
+    assert limits(positive - positive.min()) == (-np.inf, np.inf)  # where zero is, a scaler said
+    assert limits(positive.round(1) - positive.round(1).min()) == (0, np.inf)
     assert limits([3, 4, 4, 3]) == (3, 4)
     column = schema_of(pd.DataFrame({"a": [3.0, 4.0] * 50, "b": positive[:100]})).columns_[0]
     assert (column.lower, column.upper) == (3, 4)
@@ -286,3 +286,10 @@ def test_normal_scores_end_with_the_bounds():
     lowest = density.from_normal_scores(np.full((1, 2), -8.0))
     assert (lowest >= 0).all()
     assert (lowest < 1e-6).all()
+
+
+def test_a_warm_start_keeps_the_bounds():
+    X = np.random.default_rng(0).exponential(size=(100, 2))
+    density = AutoregressiveDensity(order="given", warm_start=True, **QUICK).fit(X)
+    with pytest.raises(ValueError, match="Row 0 is impossible .* beyond its bounds"):
+        density.fit(-X)

@@ -7,6 +7,20 @@ from torch.nn import functional as F
 
 # Steps of Newton's method that leave nothing but rounding, and where it takes over from the quantile function.
 N_NEWTON, LOWEST_LOG_P = 6, -500.0
+# Standard deviations from which on the first terms of a series are the normal distribution function.
+FAR_DOWN = -50.0
+
+
+def log_ndtr(u):
+    """Logarithm of the standard normal distribution function.
+
+    Far down, the derivative that torch has of it is wrong in single precision, or NaN.
+    """
+    far = u.clamp_max(FAR_DOWN)
+    inverse = far**-2
+    series = torch.log1p(-inverse * (1 - 3 * inverse * (1 - 5 * inverse)))
+    log_far = Gaussian.log_density(far) - torch.log(-far) + series
+    return torch.where(u > FAR_DOWN, torch.special.log_ndtr(u.clamp_min(FAR_DOWN)), log_far)
 
 
 class Component:
@@ -74,8 +88,8 @@ class Gaussian(Component):
         """Log-probability of the interval of some width around u, without cancellation in the tails."""
         u = -u.abs()
         wide = width.clamp_min(1e-3)
-        log_low = torch.special.log_ndtr(u - wide / 2)
-        log_high = torch.special.log_ndtr(u + wide / 2)
+        log_low = log_ndtr(u - wide / 2)
+        log_high = log_ndtr(u + wide / 2)
         log_mass = log_high + torch.log(-torch.expm1(log_low - log_high))
         # On a narrow interval the density is constant to within 1e-7, where a difference would cancel.
         narrow = Gaussian.log_density(u) + torch.log(width)
@@ -89,12 +103,12 @@ class Gaussian(Component):
     @staticmethod
     def below(u):
         """Probability below u, where torch's `ndtr` would lose its digits far down."""
-        return torch.exp(torch.special.log_ndtr(u))
+        return torch.exp(log_ndtr(u))
 
     @staticmethod
     def log_below(u):
         """Log-probability below u."""
-        return torch.special.log_ndtr(u)
+        return log_ndtr(u)
 
     @staticmethod
     def of_log(log_p):
@@ -105,8 +119,8 @@ class Gaussian(Component):
             return x
         far = -torch.sqrt(-2 * log_p.clamp_max(LOWEST_LOG_P))
         for _ in range(N_NEWTON):
-            excess = torch.special.log_ndtr(far) - log_p.clamp_max(LOWEST_LOG_P)
-            slope = torch.exp(Gaussian.log_density(far) - torch.special.log_ndtr(far))
+            excess = log_ndtr(far) - log_p.clamp_max(LOWEST_LOG_P)
+            slope = torch.exp(Gaussian.log_density(far) - log_ndtr(far))
             far = far - excess / slope
         return torch.where(is_far, far, x)
 
@@ -158,7 +172,7 @@ class Logistic(Component):
     @classmethod
     def of_normal(cls, normal):
         """The value as far up in the distribution as a number is in the standard normal one."""
-        return (torch.special.log_ndtr(normal) - torch.special.log_ndtr(-normal)) * cls.scale
+        return (log_ndtr(normal) - log_ndtr(-normal)) * cls.scale
 
 
 BASES = {"gaussian": Gaussian, "logistic": Logistic}
