@@ -5,6 +5,7 @@
 
 import copy
 import functools
+import time
 from dataclasses import replace
 
 import narwhals as nw
@@ -26,6 +27,8 @@ MAX_DRAWS_TOGETHER, PARTICLES_PER_DRAW = 64, 8
 MAX_LEVELS = N_PREDICTION_PARTICLES
 # Cells that are scored at once, and nodes of an integral over the whole range of a column.
 CELLS_AT_ONCE, N_OVERALL = 2**17, 32
+# Seconds between two lines of a long question, with `verbose`.
+SECONDS_A_LINE = 2.0
 
 
 class ConditionalMixin:
@@ -110,7 +113,8 @@ class ConditionalMixin:
         draws = np.empty((len(Z) * n_rounds, together, Z.shape[1]))
         ess = np.empty(len(Z) * n_rounds)
         n_particles = max(N_PARTICLES, PARTICLES_PER_DRAW * together)
-        for part in self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng):
+        parts = self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng)
+        for part in self._told(parts, len(ess)):
             weight = _normalised(part.log_weight, part.rows // n_rounds, Z)
             chosen = resample(weight, together, rng)
             draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
@@ -154,7 +158,7 @@ class ConditionalMixin:
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
-        for part in self._completions(Z, N_PARTICLES):
+        for part in self._told(self._completions(Z, N_PARTICLES), len(Z)):
             weight = _normalised(part.log_weight, part.rows, Z)
             for j, column in enumerate(self.schema_.columns_):
                 completed[part.rows, j] = _expected(column, part.z[..., j], weight)
@@ -196,7 +200,7 @@ class ConditionalMixin:
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
-        for part in self._completions(Z, N_PARTICLES):
+        for part in self._told(self._completions(Z, N_PARTICLES), len(Z)):
             _normalised(part.log_weight, part.rows, Z)  # which refuses impossible rows
             log_p = self._log_density(part.z.reshape(-1, Z.shape[1])).reshape(part.z.shape[:2])
             completed[part.rows] = part.z[np.arange(len(part.z)), log_p.argmax(axis=1)]
@@ -216,7 +220,8 @@ class ConditionalMixin:
         -------
         prediction : ColumnPrediction
             Of a categorical column, and of whole or rounded numbers of a range of at most 512, the probability of each
-            value: exact if the other cells are observed. Of other numbers 512 values and their weights: the nodes of a
+            value: exact if the other cells are observed, or categories with few joint outcomes (256); else the average of
+            its probabilities given each of some draws of them. Of other numbers 512 values and their weights: the nodes of a
             numerical integral where the column is not of whole numbers and the other cells are observed, else draws.
             Nothing is random.
 
@@ -246,13 +251,14 @@ class ConditionalMixin:
         outcomes = _outcomes(described)
         if outcomes is not None:
             n, k = len(Z), len(outcomes)
+            chunks = [(rows,) for rows in np.array_split(np.arange(n), -(-n * k // CELLS_AT_ONCE))]
             log_p = [
-                self._log_density_at(np.tile(outcomes, (len(rows), 1)), rows, j)
-                for rows in np.array_split(Z, -(-n * k // CELLS_AT_ONCE))
+                self._log_density_at(np.tile(outcomes, (len(rows), 1)), Z[rows], j)
+                for (rows,) in self._told(chunks, n)
             ]
             log_p = np.concatenate(log_p)
             return ColumnPrediction(described, outcomes, _normalised(log_p, np.arange(n), Z))
-        parts = list(self._values(Z, j))
+        parts = list(self._told(self._values(Z, j), len(Z)))
         values = np.zeros((len(Z), max(z.shape[1] for _, z, _, _ in parts)))
         weights, ess = np.zeros_like(values), np.empty(len(Z))
         for rows, z, log_weight, ess[rows] in parts:
@@ -260,6 +266,16 @@ class ConditionalMixin:
             values[rows] = np.pad(z, ((0, 0), (0, values.shape[1] - z.shape[1])), "edge")
             weights[rows, : z.shape[1]] = _normalised(log_weight, rows, Z)
         return ColumnPrediction(described, values, weights, ess)
+
+    def _told(self, parts, n_rows):
+        """Pass on parts, of which the first item are rows; with `verbose`, tell now and then how many are done."""
+        n_done, before = 0, time.monotonic()
+        for part in parts:
+            yield part
+            n_done += len(part[0])
+            if getattr(self, "verbose", 0) and time.monotonic() - before >= SECONDS_A_LINE:
+                print(f"{n_done} of {n_rows} rows are answered.")
+                before = time.monotonic()
 
     def _values(self, Z, j):
         """Values of a column, the logarithms of their weights, and what draws are worth, for parts of the rows."""

@@ -84,7 +84,7 @@ default="random"
         then validate again. A parameter that would change the network is refused. A fit interrupted by Ctrl-C keeps the
         best weights so far; without `warm_start` the estimator is as it was before.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line an epoch, and how far a long question (`predict_column`, `conditional_sample`, ...) is.
     callbacks : list of skorch callbacks, default=None
         Further callbacks for the skorch net; it gets copies.
     net_params : dict, default=None

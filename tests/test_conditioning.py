@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import stats
 
-from sklearn_dgm import AutoregressiveDensity, is_density
+from sklearn_dgm import AutoregressiveDensity, _conditioning, is_density
 from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._training.net import IncompleteRows, RowBatches
 from sklearn_dgm.nn import completion
@@ -593,6 +593,23 @@ class TestPredictColumn:
             gaussian_density.predict_column(gaussian_rows(2)[:, :2], 0)
         with pytest.raises(ValueError, match="feature names"):
             table_density.predict_column(small_table(2).drop(columns="A"), "B")
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_long_questions_tell_how_far_they_are(monkeypatch, capsys, mixed_density, verbose):
+    monkeypatch.setattr(_conditioning, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(mixed_density, "verbose", verbose)
+    frame, _ = with_holes(mixed_table(20, seed=5))
+    for ask in (
+        lambda: mixed_density.predict_column(frame, "city"),
+        lambda: mixed_density.predict_column(frame, "y"),
+        lambda: mixed_density.conditional_sample(frame, random_state=0),
+        lambda: mixed_density.conditional_mean(frame),
+        lambda: mixed_density.conditional_mode(frame),
+    ):
+        ask()
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-1:] == verbose * ["20 of 20 rows are answered."]
 
 
 def test_quantiles_of_weighted_values(mixed_density):

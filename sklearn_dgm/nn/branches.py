@@ -81,16 +81,13 @@ class Branches:
         self._hidden = [z.new_zeros(n, size) for size in sizes]
         self._tamed = self._hidden[-1][:, len(source) :]
 
-    def draw(self, numbers, how="draw"):
+    def draw(self, numbers):
         """Draw the columns that vary, each given all before it, and ask how well the others fit.
 
         Parameters
         ----------
         numbers : Tensor of shape (n_branches, d) or (n, n_branches, d)
-            What the cells are made of, for all rows or for each; see
-            :meth:`~sklearn_dgm.nn.ancestral.AncestralSampling.fill`.
-        how : {"draw", "from_normal_score"}
-            What the conditionals do with the numbers.
+            Float64 numbers between 0 and 1 that the cells are made of, for all rows or for each.
         """
         numbers = numbers.expand(self.z.shape).flatten(0, 1)
         steps, places = topological_order(self.module.adjacency), self.module.places
@@ -99,7 +96,7 @@ class Branches:
             head, place, rows = places[j]
             rows = np.arange(rows.start, rows.stop)
             params = self._params(rows) if self.depends[j] else self._shared_params(rows)
-            self._write(j, getattr(head, how)(params, place, numbers[:, j]))
+            self._write(j, head.draw(params, place, numbers[:, j]))
         self._score(self.depends & ~self.varying)
 
     def enter(self, values):

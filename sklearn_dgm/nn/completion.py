@@ -19,7 +19,7 @@ N_PARTICLES, MAX_PARTICLES, GROWTH, MIN_ESS = 128, 1024, 8, 8.0
 OUTCOMES_PER_PARTICLE = 2
 # Particles of what is missing beside a column whose values are all tried. So many of them stand for all, fewer where there
 # are many values.
-N_PREDICTION_PARTICLES, MIN_CHOSEN, MAX_CHOSEN, N_TRIALS = 1024, 12, 128, 4096
+N_PREDICTION_PARTICLES, MIN_CHOSEN, MAX_CHOSEN, N_TRIALS = 512, 8, 128, 2560
 # Particles of a network in training, which only have to tell how it goes.
 MADE_PARTICLES = 16
 # Proposals for a row in each pass of training.
