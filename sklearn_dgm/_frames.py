@@ -59,7 +59,7 @@ def check_container(X):
             f"{what}, of which columns cannot be read; pass a DataFrame of pandas or polars, such as X.to_pandas()."
         )
     first = X[0] if isinstance(X, list | tuple) and X else X
-    if isinstance(first, dict):
+    if isinstance(first, dict) and not hasattr(first, "shape"):  # as some sparse matrices are
         held = "a dict" if first is X else f"a {type(X).__name__} of dicts"
         raise TypeError(f"X is {held}; make a DataFrame of it, such as pandas.DataFrame(X).")
     _check_dimensions(X, first)
