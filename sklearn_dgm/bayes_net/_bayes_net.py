@@ -194,7 +194,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         weight_decay=1e-2,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=8,
+        n_iter_no_change=10,
         device="auto",
         warm_start=False,
         verbose=0,
