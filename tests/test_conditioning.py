@@ -16,6 +16,7 @@ from sklearn_dgm import AutoregressiveDensity, _conditioning, is_density
 from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._training.net import IncompleteRows, RowBatches
 from sklearn_dgm.nn import completion
+from sklearn_dgm.nn.heads import CategoricalHead, MixtureHead
 
 
 @pytest.fixture(autouse=True)
@@ -545,6 +546,32 @@ class TestPredictColumn:
             if with_atom:
                 at[found == 0] = np.array([0.05, 0.3, 0.5, 0.9])[found == 0]
             np.testing.assert_allclose(at, [0.05, 0.3, 0.5, 0.9], atol=0.02)
+
+    def test_whole_numbers_beside_a_missing_number(self, monkeypatch):
+        """Against quadrature; and the network must not see every value with every completion."""
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=400)
+        count = (100 + 30 * x + 5 * rng.normal(size=400)).round().astype(int)
+        frame = pd.DataFrame({"x": x, "count": count, "y": x + 0.5 * rng.normal(size=400)})
+        density = quick(n_orders=3).fit(frame)
+        rows, n_seen = frame.head(2).assign(x=np.nan), []
+        for head in (MixtureHead, CategoricalHead):
+
+            def log_prob(self, params, z, *args, original=head.log_prob):
+                n_seen.append(z.numel())
+                return original(self, params, z, *args)
+
+            monkeypatch.setattr(head, "log_prob", log_prob)
+        prediction = density.predict_column(rows, "count")
+        values = prediction.categories
+        assert len(values) > 100
+        assert sum(n_seen) < len(rows) * 3 * 40 * len(values)
+        grid = np.linspace(-5, 5, 81)
+        asked = pd.DataFrame({"x": np.tile(grid, len(values)), "count": values.repeat(len(grid))})
+        for y, found in zip(rows["y"], prediction.probabilities, strict=True):
+            p = np.exp(density.score_samples(asked.assign(y=y))).reshape(len(values), -1)
+            expected = np.trapezoid(p, grid, axis=1)
+            assert np.abs(found - expected / expected.sum()).sum() / 2 < 0.05
 
     def test_what_the_column_holds_is_not_even_read(self):
         frame = pd.DataFrame({"x": [0.1, 0.7, 1.9] * 40, "c": list("aab") * 40})
