@@ -1,6 +1,7 @@
 """One column: what is known of it, and its values as numbers and back."""
 
 from dataclasses import dataclass, replace
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"
 # What a category that was not fitted is at most likely to be.
 MAX_UNKNOWN_SHARE = 0.5
+# Beyond, float64 cannot tell integers apart.
+LARGEST_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,17 @@ class Column:
         return "; ".join(details)
 
 
+def numbers_of(values):
+    """Numbers as float64, in which an integer beyond 2**53 stays beyond: 2**53 + 1 alone would be rounded to it."""
+    x = np.asarray(values, dtype=np.float64)
+    if values.dtype.kind in "iuO":
+        at = np.flatnonzero(np.abs(x) == LARGEST_INTEGER)
+        exact = [isinstance(v, Number) and abs(v) > LARGEST_INTEGER for v in values[at].tolist()]
+        at = at[np.array(exact, dtype=bool)]
+        x[at] = np.nextafter(x[at], np.inf * x[at])
+    return x
+
+
 def as_float(raw, clock=None):
     """Float64 values of the observed cells of a numeric column, all of them finite."""
     kind = raw.values.dtype.kind
@@ -159,7 +173,7 @@ def as_float(raw, clock=None):
     if clock:
         return clock.numbers(raw.values) if len(raw.values) else np.empty(0)
     try:
-        x = np.asarray(raw.values, dtype=np.float64)
+        x = numbers_of(raw.values)
     except (TypeError, ValueError) as error:
         raise type(error)(
             f"could not convert {raw.where} to numbers: {error}; if it holds categories, let "

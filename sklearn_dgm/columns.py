@@ -17,6 +17,7 @@ from sklearn_dgm._column import (
     CATEGORICAL,
     CONTINUOUS,
     INTEGER,
+    LARGEST_INTEGER,
     MIXED,
     ROUNDED,
     Column,
@@ -25,6 +26,7 @@ from sklearn_dgm._column import (
     codes,
     distinct,
     location_and_scale,
+    numbers_of,
     share_of_new,
 )
 from sklearn_dgm._frames import (
@@ -55,8 +57,6 @@ __all__ = [
 KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)
 HANDLE_UNKNOWN = ("impossible", "error", "rare")
 
-# Above it float64 no longer tells neighbouring integers apart.
-LARGEST_INTEGER = 2**53
 # Longer tables are printed without their middle.
 FIRST_PRINTED, LAST_PRINTED = 15, 5
 
@@ -478,7 +478,8 @@ class ColumnSchema:
         return code
 
     def _encode_numbers(self, X):
-        X = X.astype(np.float64, copy=False)
+        whole = X.dtype.kind in "iu"
+        X = numbers_of(X.ravel()).reshape(X.shape) if whole else X.astype(np.float64, copy=False)
         with np.errstate(all="ignore"):
             finite = np.isfinite(X.sum())
         if not finite:
