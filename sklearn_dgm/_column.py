@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"
 # What a category that was not fitted is at most likely to be.
 MAX_UNKNOWN_SHARE = 0.5
+# Beyond, float64 cannot tell integers apart.
+LARGEST_INTEGER = 2**53
 # Whole numbers that far from 0 can be told apart in float32, and a good deal more of them.
 MAX_WHOLE = 2.0**22
 
@@ -239,12 +242,23 @@ class Column:
         return "; ".join(details)
 
 
+def numbers_of(values):
+    """Numbers as float64, in which an integer beyond 2**53 stays beyond: 2**53 + 1 alone would be rounded to it."""
+    x = np.asarray(values, dtype=np.float64)
+    if values.dtype.kind in "iuO":
+        at = np.flatnonzero(np.abs(x) == LARGEST_INTEGER)
+        exact = [isinstance(v, Number) and abs(v) > LARGEST_INTEGER for v in values[at].tolist()]
+        at = at[np.array(exact, dtype=bool)]
+        x[at] = np.nextafter(x[at], np.inf * x[at])
+    return x
+
+
 def as_float(raw, clock=None):
     """Float64 values of the observed cells of a numeric column, all of them finite."""
     if clock:
         return clock.numbers(raw.values) if len(raw.values) else np.empty(0)
     try:
-        x = np.asarray(raw.values, dtype=np.float64)
+        x = numbers_of(raw.values)
     except (TypeError, ValueError, OverflowError) as error:
         raise type(error)(
             f"could not convert {raw.where} to numbers: {error}; if it holds categories, let "

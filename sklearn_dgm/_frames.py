@@ -376,7 +376,9 @@ def _of_series(series, label):
     if series.dtype == nw.Decimal:
         series = series.cast(nw.Float64)
     null = series.is_null().to_numpy()
-    values = (series.drop_nulls() if null.any() else series).to_numpy()
+    present = series.drop_nulls() if null.any() else series
+    is_wide = series.dtype in (nw.Int128, nw.UInt128)  # for which NumPy has no dtype
+    values = np.array(present.to_list(), dtype=object) if is_wide else present.to_numpy()
     if series.dtype == nw.Date:  # or some give Python's dates
         values = values.astype("M8[D]")
     observed = ~null if null.any() else None
@@ -615,6 +617,9 @@ def _fill_polars(template, decoded, dtypes, fit_into):
         fit_into(values, dtype) if values.dtype.kind != "O" else values.tolist()
         for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
     ]
+    for j, dtype in enumerate(dtypes.values()):
+        if arrays[j].dtype.kind == "O" and dtype is not None and dtype.is_integer():
+            arrays[j] = arrays[j].tolist()  # integers of more bits than NumPy's
     frame = type(template)(
         dict(zip(template.columns, arrays, strict=True)), schema=dtypes, strict=False
     )

@@ -14,6 +14,7 @@ from sklearn_dgm._column import (
     CATEGORICAL,
     CONTINUOUS,
     INTEGER,
+    LARGEST_INTEGER,
     MIXED,
     ROUNDED,
     Column,
@@ -23,6 +24,7 @@ from sklearn_dgm._column import (
     distinct,
     first_or_median,
     location_and_scale,
+    numbers_of,
     share_of_new,
 )
 from sklearn_dgm._dtypes import check_content, kind_by_dtype, warn_of_categories
@@ -57,8 +59,6 @@ __all__ = [
 KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)
 HANDLE_UNKNOWN = ("impossible", "error", "rare")
 
-# Above it float64 no longer tells neighbouring integers apart.
-LARGEST_INTEGER = 2**53
 # Longer tables are printed without their middle.
 FIRST_PRINTED, LAST_PRINTED = 15, 5
 
@@ -522,7 +522,8 @@ class ColumnSchema:
         return code
 
     def _encode_numbers(self, X):
-        X = X.astype(np.float64, copy=False)
+        whole = X.dtype.kind in "iu"
+        X = numbers_of(X.ravel()).reshape(X.shape) if whole else X.astype(np.float64, copy=False)
         with np.errstate(all="ignore"):
             finite = np.isfinite(X.sum())
         if not finite:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.exceptions import DataConversionWarning
 
+from sklearn_dgm import HistogramDensity
 from sklearn_dgm.columns import ColumnSchema, like_frame
 
 
@@ -248,3 +249,37 @@ def test_round_trip_of_categories_and_integers(rows):
     assert back["n"].tolist() == frame["n"].tolist()
     assert back["flag"].tolist() == frame["flag"].tolist()
     assert [a == b for a, b in zip(back["thing"], frame["thing"], strict=True)]
+
+
+BEYOND = 2**53 + 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64", "UInt64", "int64[pyarrow]", object])
+def test_integers_are_compared_before_they_are_rounded(dtype, sign):
+    if sign < 0 and "u" in str(dtype).lower():
+        pytest.skip("no negative numbers")
+    for value, is_refused in ((2**53, False), (BEYOND, True), (BEYOND + 1, True)):
+        values = [sign * value, 0, 0]
+        tables = [pd.DataFrame({"a": pd.array(values, dtype=dtype)})]
+        if dtype in ("int64", "uint64", object):
+            tables.append(np.array(values, dtype=dtype)[:, None])
+        for X in tables:
+            schema = ColumnSchema(integer_features=[0])
+            if is_refused:
+                with pytest.raises(ValueError, match=r"column .* holds integers beyond 2\*\*53"):
+                    schema.fit(X)
+            else:
+                schema.fit(X)
+
+
+def test_an_integer_beyond_is_none_of_those_fitted():
+    density = HistogramDensity(bins=2).fit(np.array([[2**53], [1], [1]]))
+    X = np.array([[2**53], [BEYOND]])
+    for rows in (X, X.astype(np.uint64), X.astype(object)):
+        scores = density.score_samples(rows)
+        assert np.isfinite(scores[0])
+        assert scores[1] == -np.inf
+    wide = pl.DataFrame({"a": [BEYOND, 0, 0]}, schema={"a": pl.Int128})
+    with pytest.raises(ValueError, match=r"'a' holds integers beyond 2\*\*53"):
+        HistogramDensity().fit(wide)

@@ -33,6 +33,7 @@ from sklearn_dgm.codec._cells import (
     choose_cells,
     find_cells,
 )
+from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, check_container, is_frame
 
@@ -86,8 +87,10 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     infinity, an unknown category: rows that hold what the density has no probability for are stored as
     they are, at the price of some bytes for each cell. Where the density takes missing cells, which cells are missing
     costs what their share in each column says, and the other cells are coded as if the missing ones were in the middle of
-    what the density expects there. Every NaN is the same, and
-    NumPy's scalars in columns of objects come back as Python's.
+    what the density expects there. A missing cell comes back as it was missing: null or NaN in polars, None, NaN, NA or NaT
+    among objects. Every NaN is the same, and NumPy's scalars in columns of objects come back as Python's. `encode` makes the
+    table that would come back and compares it with the given one: what its dtype or float64 cannot keep, such as decimals of
+    more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names column and row.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
     versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its bytes,
@@ -184,7 +187,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the columns are not those of `fit`, or a value is no multiple of the resolution stated for it.
+            If the columns are not those of `fit`, a value is no multiple of the resolution stated for it, or a cell would not
+            come back as it is.
         TypeError
             If a row that the density does not know holds other objects than numbers and strings.
         """
@@ -201,19 +205,26 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         put_flags(missing, gaps, stack)
         put_flags(negative, signs, stack)
         specs = [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)]
+        stored = [others.tolist(), *self._packed(raw, others)] if len(others) else []
+        as_whole = np.flatnonzero(as_whole).tolist()
+        coded = cells, numbers, missing, negative, as_whole, known, stored
+        made = self._table(*coded, dtype=container)
+        markers = markers_beside(X, made)
+        check_same(X, self._table(*coded, dtype=container, markers=markers) if markers else made)
         header = {
             "rows": X.shape[0],
             "cells": specs if any(specs) else None,
             "missing": gaps,
             "negative": signs,
-            "integers": np.flatnonzero(as_whole).tolist(),
+            "integers": as_whole,
             "dtype": container,
+            "markers": markers,
         }
         stream = Stream(
             fingerprint=self._fingerprint(factors),
             checksum=_checksum(numbers, missing, negative),
             header={name: value for name, value in header.items() if value},
-            stored=[others.tolist(), *self._packed(raw, others)] if len(others) else [],
+            stored=stored,
             words=stack.words(),
         )
         return stream.to_bytes()
@@ -245,27 +256,41 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             )
         specs = header.get("cells", [None] * self.n_features_in_)
         cells = [cells_from(*pair) for pair in zip(self._fitted_cells, specs, strict=True)]
-        others, *packed = stream.stored or [[]]
         known = np.ones(header.get("rows", 0), dtype=bool)
-        known[others] = False
-        numbers, missing, negative = _decoded(stream, RowCoder(factors, cells), known.sum())
-        as_whole = header.get("integers", [])
+        known[stream.stored[0] if stream.stored else []] = False
+        decoded = _decoded(stream, RowCoder(factors, cells), known.sum())
+        return self._table(
+            cells,
+            *decoded,
+            header.get("integers", []),
+            known,
+            stream.stored,
+            dtype=header.get("dtype"),
+            markers=header.get("markers", []),
+        )
+
+    def _table(
+        self, cells, numbers, missing, negative, as_whole, known, stored, *, dtype, markers=()
+    ):
+        """The table that coded cells and rows that are stored apart stand for."""
+        template = self._density().schema_._template if dtype is None else np.dtype(dtype)
         made = [
             _column(
                 _values(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
                 missing[:, j],
                 known,
-                packed[j : j + 1],
+                stored[j + 1 : j + 2],
             )
             for j in range(len(cells))
         ]
-        template = np.dtype(header["dtype"]) if "dtype" in header else density.schema_._template
         if is_frame(template) or template.kind == "O":
-            columns = density.schema_.columns_
+            columns = self._density().schema_.columns_
             made = [
                 (column.as_fitted(values), gaps)
                 for column, (values, gaps) in zip(columns, made, strict=True)
             ]
+        for j, *of_column in markers:
+            made[j] = with_markers(*made[j], *of_column)
         return fill(template, [partial(_part, *column) for column in made], len(known), exact=True)
 
     def code_length(self, X):

@@ -300,9 +300,9 @@ def test_errors_name_the_column_and_the_parameter(x, bins, message):
 
 
 def test_a_dict_names_columns_by_label_or_by_index():
-    labels, takes = ["a", "b", 0], [True, False, True]
+    labels, takes = ["a", "b", 2], [True, False, True]
     assert bins_by_column({"a": 3, 1: 4}, labels, takes, 9) == [3, 4, 9]
-    assert bins_by_column({0: 5}, labels, takes, 9) == [9, None, 5]
+    assert bins_by_column({2: 5}, labels, takes, 9) == [9, None, 5]
     assert bins_by_column({}, labels, takes, 9) == [9, None, 9]
     assert bins_by_column("fd", labels, takes, 9) == ["fd", None, "fd"]
     assert bins_by_column([1.0, 2.0], labels, takes, 9) == [[1.0, 2.0], None, [1.0, 2.0]]
