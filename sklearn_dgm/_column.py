@@ -145,7 +145,8 @@ class Column:
         low, high = self.encoded(np.array([self.low, self.high])).tolist()
         if (low, high) == (lower, upper):
             return Support(lower, low, high, upper, 0.0)
-        if self.beyond_share < 1:
+        # A range that ends far out holds all there is, and its end is none that float32 could tell.
+        if self.beyond_share < 1 and max(-low, high) <= MAX_WHOLE:
             return Support(lower, low, high, upper, self.beyond_share)
         return Support(lower, lower, upper, upper, 0.0) if self.is_bounded else None
 

@@ -216,7 +216,7 @@ def test_explain_says_why_there_is_none():
     assert not hasattr(detector, "explain")
     with pytest.raises(AttributeError) as raised:
         detector.explain(numbers())
-    assert "TransformedDensity has no score by column" in str(raised.value.__cause__)
+    assert "TransformedDensity has no score_features" in str(raised.value.__cause__)
 
 
 def test_column_predictions_have_a_repr():
