@@ -17,6 +17,7 @@ from benchmarks import (
     codec,
     data,
     ensemble,
+    faster,
     flows,
     generative,
     impute,
@@ -29,6 +30,7 @@ from benchmarks import (
 from benchmarks.__main__ import main
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
+from sklearn_dgm import HistogramDensity
 
 
 def codes_of_four_columns():
@@ -428,3 +430,13 @@ def test_machine_is_described_without_names():
     assert set(results.describe_machine()) == {
         *("cores", "processor", "system", "threads", "versions")
     }
+
+
+def test_faster(monkeypatch, capsys):
+    tables = {"toy": np.random.default_rng(0).normal(size=(60, 2))}
+    monkeypatch.setattr(faster, "tables", lambda: tables)
+    monkeypatch.setattr(faster, "VARIANTS", {"counting": HistogramDensity()})
+    main(["faster", "--seeds", "0"])
+    head, _, line = capsys.readouterr().out.splitlines()
+    assert head.count("|") == line.count("|") == 4
+    assert line.startswith("| counting | ")
