@@ -372,7 +372,7 @@ class TestConditionalSample:
         monkeypatch.setattr(completion, "MIN_ESS", 0.0)
         _, ess = density.conditional_sample(row, random_state=0, return_ess=True)
         assert ess < 10
-        assert error < 0.4 < abs(density.conditional_mean(row)[0, 0] - best)
+        assert 2 * error < abs(density.conditional_mean(row)[0, 0] - best)
 
     def test_dtypes_are_those_of_fit(self):
         frame = mixed_table()

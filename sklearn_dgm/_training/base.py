@@ -182,8 +182,6 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
                 started, history = [], []
                 self._split_seed = int(rng.integers(2**63))
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
-            # A row without weight is none, neither of training nor of validation.
-            Z, weight = Z[weight > 0], weight[weight > 0]
             fraction = self.validation_fraction if self.early_stopping else None
             complete = self._complete if np.isnan(Z).any() else None
             parts = Parts(Z, weight, fraction, self._split_seed, device, complete)

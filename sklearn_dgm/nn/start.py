@@ -15,6 +15,7 @@ import torch
 from scipy import linalg, special
 
 from sklearn_dgm.nn.heads import EmbeddedHead, MixtureHead
+from sklearn_dgm.nn.made import MAX_LINEAR_FEATURES
 
 # Standard deviations beyond which a value does not count as part of the bulk.
 FAR_OUT = 10.0
@@ -206,7 +207,8 @@ def better_regressed(build, moments, z, weight):
     """
     module = build()
     both = [j for j in module.targets if has_both_starts(module.variables[j])]
-    if not both:
+    if not both or len(module.feature_label) > MAX_LINEAR_FEATURES:
+        # Where features are many, training does not get far from regressions on all of them.
         return frozenset()
     # An unknown category, or a number in the middle, stands in for a parent that is missing.
     variables = module.variables

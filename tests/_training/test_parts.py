@@ -8,7 +8,7 @@ from scipy import stats
 from skorch.callbacks import Callback
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
-from sklearn_dgm._training.net import Parts, shuffled
+from sklearn_dgm._training.net import Parts
 
 NO_STEP = {"lr": 1e-12, "max_epochs": 1, "dropout": 0.2, "hidden_layer_sizes": (4,)}
 
@@ -131,38 +131,15 @@ def test_a_column_that_only_rows_of_validation_know():
     assert np.isfinite(density.fit(X).score_samples(X)).all()
 
 
-def test_rows_without_weight_are_none():
-    X = table()
-    weight = np.random.default_rng(0).integers(0, 3, len(X))
-    density = AutoregressiveDensity(n_orders=2, random_state=0, **NO_STEP)
-    weighted = density.fit(X, sample_weight=weight).score_samples(X[:20])
-    kept = density.fit(X[weight > 0], sample_weight=weight[weight > 0]).score_samples(X[:20])
-    np.testing.assert_allclose(kept, weighted, rtol=1e-6)
-
-
-@pytest.mark.parametrize("kept", [slice(None), slice(None, None, -1), slice(20, None)])
-def test_training_that_is_continued_validates_on_the_rows_that_it_did(kept, trained_on):
+def test_training_that_is_continued_validates_on_the_rows_that_it_did(trained_on):
     X = noise("normal", 3)[0][:400]
     density = AutoregressiveDensity(
         order="given", warm_start=True, callbacks=[SeesRows()], **NO_STEP
     )
-    before, after = (trained_on(density.fit(rows), X)[0] for rows in (X, X[kept]))
-    has_stayed = np.isin(X[:, 0], X[kept, 0])
-    changed = np.sum((before != after) & has_stayed)
-    assert changed <= (0 if has_stayed.all() else 8)
-
-
-def test_shuffling_is_random_and_reproducible():
-    rng = np.random.default_rng(0)
-    Z = rng.integers(0, 2, (500, 3)).astype(float)
-    orders = [shuffled(Z, seed) for seed in range(200)]
-    assert all(np.array_equal(np.sort(order), np.arange(500)) for order in orders)
-    np.testing.assert_array_equal(shuffled(-0.0 * Z, 7), shuffled(0.0 * Z, 7))
-    # Each row is among the first fifty about as often, and with no other one.
-    first = np.zeros((200, 500))
-    for k, order in enumerate(orders):
-        first[k, order[:50]] = 1
-    assert stats.chisquare(first.sum(axis=0)).pvalue > 1e-4
-    together = np.corrcoef(first.T)[np.triu_indices(500, 1)]
-    assert together.mean() == pytest.approx(0, abs=0.01)
-    assert together.std() == pytest.approx(200**-0.5, rel=0.1)
+    (first,) = trained_on(density.fit(X[:380]), X[:380])
+    (second,) = trained_on(density.fit(X[:380]), X[:380])
+    assert (~first).sum() == 38
+    np.testing.assert_array_equal(second, first)
+    # Some more rows change the places of few.
+    (third,) = trained_on(density.fit(X), X)
+    assert np.sum(third[:380] != first) <= 8
