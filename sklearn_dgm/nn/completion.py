@@ -314,11 +314,7 @@ def _enumerate_at(module, gap, j, x, count):
     """Log-densities for rows whose other missing cells have so many outcomes."""
     filled, log_known = _outcomes_of(module, gap, count)
     n, m = x.shape
-    log_p = [
-        member.log_prob_at(filled.flatten(0, 1), j, x.repeat_interleave(count, dim=0))
-        for member in module.members
-    ]
-    log_p = torch.stack(log_p).logsumexp(dim=0) - math.log(len(log_p))
+    log_p = module.log_prob_at(filled.flatten(0, 1), j, x.repeat_interleave(count, dim=0))
     return log_p.reshape(n, count, m).logsumexp(dim=1) - log_known
 
 

@@ -57,6 +57,10 @@ class Mixture(nn.Module):
             return log_marginal(self, z)
         return self._mean(torch.stack([member.log_prob(z) for member in self.members]))
 
+    def log_prob_at(self, z, j, x):
+        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`."""
+        return self._mean(torch.stack([member.log_prob_at(z, j, x) for member in self.members]))
+
     def _mean(self, log_p):
         return torch.logsumexp(log_p, dim=0) - math.log(len(self.members))
 
