@@ -200,8 +200,8 @@ class DensityOutlierDetector(
     array([ 1, -1])
     >>> detector.p_values([[4, -4]]).round(2)
     array([0.01])
-    >>> detector.explain([[0, 4]]).argmin()
-    1
+    >>> detector.explain([[0, 4]])[0].round(0)
+    array([  0., -15.])
     """
 
     _parameter_constraints: dict = {
