@@ -104,7 +104,11 @@ class TestMembers:
     def test_bad_members(self, X):
         for estimator, error, message in (
             ([("a", StandardScaler())], TypeError, "'a' should be a density"),
-            ([("a", KernelDensity()), ("a", KernelDensity())], ValueError, "not unique"),
+            (
+                [("a", KernelDensity()), ("a", KernelDensity())],
+                ValueError,
+                "not unique|different names",
+            ),
             ([KernelDensity()], ValueError, "list of tuples"),
             ([("a", "drop")], ValueError, "at least one"),
             ([], ValueError, "at least one"),
@@ -173,8 +177,7 @@ def seed_of(density, detector):
 
 class TestKernels:
     @pytest.mark.parametrize("covariance", ["diagonal", "full"])
-    def test_against_kernels_of_scipy(self, X, covariance, monkeypatch):
-        monkeypatch.setattr(kernels, "N_LEFT_OUT", 0)
+    def test_against_kernels_of_scipy(self, X, covariance):
         new = X[:20] + 0.1
         density = TableKernelDensity(covariance).fit(X)
         scale = density.scale_
@@ -184,8 +187,7 @@ class TestKernels:
         np.testing.assert_allclose(density.score_samples(new), expected)
         assert density.bandwidth_ == pytest.approx(300 ** (-1 / 7))
 
-    def test_a_fitted_row_is_scored_by_the_others(self, X, monkeypatch):
-        monkeypatch.setattr(kernels, "N_LEFT_OUT", 0)
+    def test_a_fitted_row_is_scored_by_the_others(self, X):
         density = TableKernelDensity().fit(X)
         others = TableKernelDensity().fit(X)
         others.points_, others.weight_ = others.points_[1:], others.weight_[1:]
@@ -193,7 +195,7 @@ class TestKernels:
         np.testing.assert_allclose(density.score_samples(X[:1]), others.score_samples(X[:1]))
 
     def test_few_odd_rows_do_not_vouch_for_each_other(self, X):
-        odd = X.mean(axis=0) + [20, -20, 20]
+        odd = X.mean(axis=0) + np.array([20, -20, 20])
         scores = {}
         for n_odd in (0, 2):
             rows = np.vstack([X, odd + 0.01 * np.arange(n_odd)[:, None]])
@@ -307,12 +309,12 @@ class TestTrim:
         is_odd = X[:, 0] > 5
         density = KernelDensity(bandwidth=1.0)
         plain = DensityOutlierDetector(density, random_state=0).fit(X)
-        trimmed = DensityOutlierDetector(density, trim=0.15, random_state=0).fit(X)
+        trimmed = DensityOutlierDetector(density, trim=0.2, random_state=0).fit(X)
         new = [[9.0, 9.0]]
         assert plain.predict(new)[0] == 1
         assert trimmed.predict(new)[0] == -1
         assert trimmed.is_trimmed_[is_odd].all()
-        assert trimmed.is_trimmed_.sum() == pytest.approx(30, abs=1)
+        assert trimmed.is_trimmed_.sum() == pytest.approx(40, abs=1)
         kept = KernelDensity(bandwidth=1.0).fit(X[~trimmed.is_trimmed_])
         np.testing.assert_allclose(trimmed.score_samples(X), kept.score_samples(X))
         assert not hasattr(trimmed.set_params(trim=None).fit(X), "is_trimmed_")
