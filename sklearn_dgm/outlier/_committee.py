@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._held_out import folds_of
 from sklearn_dgm._members import as_taken, fit_density, schema_of_numbers, seeded
-from sklearn_dgm.base import check_generator, unwrapped
+from sklearn_dgm.base import check_generator, check_weights, unwrapped
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._kernels import ColumnKernelDensity, TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
@@ -63,6 +63,10 @@ class Committee(BaseEstimator):
     def fit(self, X, y=None, sample_weight=None, *, task=UNTOLD):
         """Fit each member, once without some folds of the rows and once to all."""
         rng = check_generator(self.random_state)
+        if sample_weight is not None:
+            sample_weight = check_weights(X, sample_weight)
+            kept = np.flatnonzero(sample_weight)
+            X, sample_weight = _safe_indexing(X, kept), sample_weight[kept]
         self._numbers = schema_of_numbers([density for _, density in self.estimators], X)
         members = [seeded(density, rng) for _, density in self.estimators]
         folds = folds_for_scale(X, rng)

@@ -320,8 +320,9 @@ class DensityOutlierDetector(
         return self
 
     def _fit(self, X, fit_params, task):
+        self._check_members()
         X = validate_table(self, X, reset=True)
-        self._check(X)
+        self._check_cells(X)
         fit_params = self._routed(fit_params)
         rng = check_generator(self.random_state)
         rows, typical, calibration = self._split(_num_samples(X), rng)
@@ -349,17 +350,19 @@ class DensityOutlierDetector(
                 rows = rows[:: -(-len(rows) // ENOUGH_FOR_MEANS)]
             self._mean_shares = mean_of_possible(self._shares(_safe_indexing(X, rows)))
 
-    def _check(self, X):
-        """Refuse what no density takes: its errors would name a row among those that it gets, not among those of X."""
+    def _check_members(self):
         if isinstance(self.estimator, list):
             check_pairs(self.estimator)
             self._validate_names([name for name, _ in self.estimator])
-        members = [density for _, density in self._members()]
-        if not members:
+        if not self._members():
             raise ValueError("estimator should hold at least one density that is not dropped.")
         for name, density in self._members():
             if not hasattr(density, "fit") or not hasattr(density, "score_samples"):
                 raise TypeError(f"{name!r} should be a density, got {density!r}.")
+
+    def _check_cells(self, X):
+        """Refuse what no density takes: its errors would name a row among those that it gets, not among those of X."""
+        members = [density for _, density in self._members()]
         if self.estimator is None or any(
             isinstance(inside, BaseDensity)
             for density in members
