@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_dgm.outlier._kernels as kernels
-from sklearn_dgm import BayesianNetworkDensity, DensityOutlierDetector
+from sklearn_dgm import BayesianNetworkDensity, DensityOutlierDetector, HistogramDensity
 from sklearn_dgm.outlier._committee import location_and_scale
 from sklearn_dgm.outlier._kernels import ColumnKernelDensity, TableKernelDensity
 
@@ -326,3 +326,37 @@ class TestTrim:
         X = np.random.default_rng(0).normal(size=(500, 2))
         unknown = DensityOutlierDetector(KernelDensity(), trim="auto", random_state=0).fit(X)
         assert unknown.is_trimmed_.mean() < 0.08
+
+
+class Listener:
+    """Count the tasks of which callbacks are told."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.begun, self.ended = [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append((context.estimator_name, context.task_name))
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append((context.estimator_name, context.task_name))
+
+    def teardown(self, estimator, context):
+        pass
+
+
+@pytest.mark.parametrize(
+    "estimator", [None, HistogramDensity(alpha=1), [("h", HistogramDensity(alpha=1))]]
+)
+def test_callbacks(estimator, X):
+    pytest.importorskip("sklearn.callback")
+    listener = Listener()
+    DensityOutlierDetector(estimator, random_state=0).set_callbacks(listener).fit(X)
+    assert sorted(listener.begun) == sorted(listener.ended)
+    assert ("DensityOutlierDetector", "fit") in listener.begun
+    told = {name for name, _ in listener.begun}
+    assert ("HistogramDensity" in told) == (estimator is not None)
