@@ -154,7 +154,13 @@ class OutlierDisplay:
             ax.annotate("and below", (edges[0], 1), xycoords=("data", "axes fraction"), va="top")
         ax.set(xlabel=self.xlabel, ylabel="rows")
         # Below the axes, where it covers neither bars nor threshold.
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
+        ax.legend(
+            handles=[*self.bars_, self.threshold_line_],
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.12),
+            ncols=3,
+            frameon=False,
+        )
         return self
 
     def _edges(self):
