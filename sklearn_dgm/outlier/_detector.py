@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._held_out import check_pairs, folds_of
+from sklearn_dgm._held_out import check_pairs
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
@@ -31,11 +31,11 @@ from sklearn_dgm.base import (
 from sklearn_dgm.columns import ColumnSchema, like_frame
 from sklearn_dgm.outlier._committee import (
     DEFAULT_WEIGHTS,
-    N_FOLDS,
     Committee,
     common_input_tags,
     default_members,
 )
+from sklearn_dgm.outlier._kernels import TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
 
 
@@ -127,9 +127,10 @@ class DensityOutlierDetector(
         of the column times ``n_samples ** (-1 / (n_features + 4))``; 0 is for none. "auto" is 0.25 where there is a density
         that looks for values which repeat, such as :class:`~sklearn_dgm.AutoregressiveDensity`, and 0 elsewhere.
     trim : "auto", float or None, default=None
-        Which rows of `fit` the density is not to learn from, since they may be outliers: the share of rows that have the
-        lowest scores when they are held out from a first fit, in five folds. "auto" is `contamination` where that is a
-        number, and else the rows below the lower fence of a box plot, at most a fifth.
+        Which rows of `fit` the density is not to learn from, since they may be outliers: the share of rows that are least
+        likely under a kernel density of the others, in which as many of the nearest rows do not count, so that outliers of
+        a kind do not vouch for each other. "auto" is `contamination` where that is a number, and else the rows below
+        the lower fence of a box plot, at most a fifth.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the choice of the rows that are kept, of the folds and of the noise, and of the members of a committee whose
         own is None; a density alone has its own.
@@ -178,8 +179,8 @@ class DensityOutlierDetector(
     rows that are nearest, so that a few outliers of a kind among the rows of `fit` do not hide each other.
 
     **Outliers among the rows of the fit.** A density that is flexible learns them, too, and takes new ones of their kind for
-    normal. `trim` fits it to the others, which is maximum trimmed likelihood [4]_ after one step. Where there are none, it
-    costs a little. The default committee rarely needs it.
+    normal. `trim` fits it to the others: a robust first estimate, and one step of maximum trimmed likelihood [4]_. Where there
+    are none, it costs a little, for rare rows are normal, too.
 
     **Smoothing.** A density that finds the grid on which numbers were recorded gives a low probability to a row that was
     recorded on another one, and this is not what an outlier is. With a little noise in the rows of the fit [3]_ it learns
@@ -330,7 +331,7 @@ class DensityOutlierDetector(
         for name in OF_SOME_FITS:
             vars(self).pop(name, None)
         if self.trim is not None and not isinstance(self.estimator, FrozenEstimator):
-            rows = self._trimmed(X, rows, params, rng, task)
+            rows = self._trimmed(X, rows, rng)
         self.estimator_ = self._fitted(X, rows, params, rng, task)
         if len(typical):
             log_density = self._log_density(_safe_indexing(X, typical))
@@ -395,20 +396,17 @@ class DensityOutlierDetector(
         noisy = noisy_for(self.estimator, part, self.smoothing, rng)
         return task.subtask("fit density").fit(clone(self.estimator), noisy, **params)
 
-    def _trimmed(self, X, rows, params, rng, task):
-        """The rows, but for those that fits to the others find odd."""
-        if len(rows) < 2 * N_FOLDS:
-            return rows
-        scores = np.empty(len(rows))
-        for train, test in folds_of(N_FOLDS, rows[:, None], rng):
-            fitted = self._fitted(X, rows[train], params, rng, task)
-            scores[test] = np.asarray(fitted.score_samples(_safe_indexing(X, rows[test])))
-        trim = self.contamination if self.trim == "auto" else self.trim
-        if trim == "auto":
-            threshold = max(lower_fence(scores), quantile_below(scores, 0.0))
-            threshold = min(threshold, quantile_below(scores, MOST_TRIMMED))
+    def _trimmed(self, X, rows, rng):
+        """The rows, but for those that few others are near to, whatever their own kind says."""
+        share = self.contamination if self.trim == "auto" else self.trim
+        is_known = share != "auto"
+        part = _safe_indexing(X, rows)
+        pilot = TableKernelDensity(n_left_out=share if is_known else MOST_TRIMMED, random_state=rng)
+        scores = pilot.fit(part).score_samples(part)
+        if is_known:
+            threshold = quantile_below(scores, share)
         else:
-            threshold = quantile_below(scores, trim)
+            threshold = min(lower_fence(scores), quantile_below(scores, MOST_TRIMMED))
         self.is_trimmed_ = np.zeros(_num_samples(X), dtype=bool)
         self.is_trimmed_[rows[scores < threshold]] = True
         return rows[scores >= threshold]

@@ -1,5 +1,7 @@
 """Kernel densities of tables of any kind, the members of the default committee."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator
@@ -38,9 +40,9 @@ class TableKernelDensity(BaseEstimator):
     covariance : {"diagonal", "full"}, default="diagonal"
         The form of the kernels: round in the standardised columns, or that of the rows as a whole, with their
         covariance as Ledoit and Wolf shrink it.
-    n_left_out : int, default=0
-        A row is scored without so many of the fitted rows, at most a tenth, that are nearest to it. A few outliers that are
-        alike then do not vouch for each other, as with the distance to the fifth neighbour.
+    n_left_out : int or float, default=0
+        A row is scored without so many of the fitted rows, at most a tenth, that are nearest to it; or without that share of
+        them. Outliers that are alike then do not vouch for each other, as with the distance to the fifth neighbour.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the filled gaps, and of the choice of rows where they are more than 10,000.
 
@@ -150,7 +152,10 @@ class TableKernelDensity(BaseEstimator):
         if n_points > 1:
             known = np.flatnonzero(own >= 0)
             exponent[known, own[known]] = -np.inf
-        n_left_out = min(self.n_left_out, int(MAX_SHARE_LEFT_OUT * n_points))
+        if isinstance(self.n_left_out, Integral):
+            n_left_out = min(self.n_left_out, int(MAX_SHARE_LEFT_OUT * n_points))
+        else:
+            n_left_out = min(int(np.ceil(self.n_left_out * n_points)), max(0, n_points - 2))
         if n_left_out:
             nearest = np.argpartition(exponent, -n_left_out, axis=1)[:, -n_left_out:]
             np.put_along_axis(exponent, nearest, -np.inf, axis=1)
