@@ -1,6 +1,7 @@
 """Log-likelihoods, in nats or in bits, of every density alike."""
 
 import numpy as np
+from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm.base import check_weights, is_density, last_step
@@ -195,6 +196,12 @@ def _log_density(estimator, X, metric):
         raise TypeError(f"{metric} needs a density, but {name} has no score_samples.")
     check_is_fitted(estimator)
     last = last_step(estimator)
+    if is_outlier_detector(last):
+        raise TypeError(
+            f"{metric} needs a density, and {type(last).__name__} is an outlier detector, whose scores are no likelihood of the "
+            "same unit for each candidate. Search with scoring=outlier_roc_auc where rows are labelled, with neg_mass_volume "
+            "where they are not, or over the density itself."
+        )
     if not is_density(last):
         inside = "" if last is estimator else f" with {type(last).__name__}"
         raise TypeError(

@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._held_out import check_pairs, folds_of
+from sklearn_dgm._held_out import check_pairs
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
@@ -29,7 +29,13 @@ from sklearn_dgm.base import (
     validate_table,
 )
 from sklearn_dgm.columns import ColumnSchema, like_frame
-from sklearn_dgm.outlier._committee import N_FOLDS, Committee, common_input_tags, default_members
+from sklearn_dgm.outlier._committee import (
+    DEFAULT_WEIGHTS,
+    Committee,
+    common_input_tags,
+    default_members,
+)
+from sklearn_dgm.outlier._kernels import TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
 
 
@@ -121,9 +127,10 @@ class DensityOutlierDetector(
         of the column times ``n_samples ** (-1 / (n_features + 4))``; 0 is for none. "auto" is 0.25 where there is a density
         that looks for values which repeat, such as :class:`~sklearn_dgm.AutoregressiveDensity`, and 0 elsewhere.
     trim : "auto", float or None, default=None
-        Which rows of `fit` the density is not to learn from, since they may be outliers: the share of rows that have the
-        lowest scores when they are held out from a first fit, in five folds. "auto" is `contamination` where that is a
-        number, and else the rows below the lower fence of a box plot, at most a fifth.
+        Which rows of `fit` the density is not to learn from, since they may be outliers: the share of rows that are least
+        likely under a kernel density of the others, in which as many of the nearest rows do not count, so that outliers of
+        a kind do not vouch for each other. "auto" is `contamination` where that is a number, and else the rows below
+        the lower fence of a box plot, at most a fifth.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the choice of the rows that are kept, of the folds and of the noise, and of the members of a committee whose
         own is None; a density alone has its own.
@@ -168,12 +175,12 @@ class DensityOutlierDetector(
     median and quartiles are those of rows held out from a fit of the member, so that one that overfits has no louder
     voice. The score of the committee is the mean of these, which is 0 for a usual row. So members may be of any units and on
     any measure, also behind a scaler. The default takes about a second on 1,000 rows and half a minute on 10,000, and was
-    chosen on tables that are in no benchmark. It scores a fitted row as if it had not been fitted, and no row by the two that
-    are nearest to it, so that a few outliers of a kind among the rows of `fit` do not hide each other.
+    chosen on tables that are in no benchmark. It scores a fitted row as if it had not been fitted. One of its members leaves out the four
+    rows that are nearest, so that a few outliers of a kind among the rows of `fit` do not hide each other.
 
     **Outliers among the rows of the fit.** A density that is flexible learns them, too, and takes new ones of their kind for
-    normal. `trim` fits it to the others, which is maximum trimmed likelihood [4]_ after one step. Where there are none, it
-    costs a little. The default committee rarely needs it.
+    normal. `trim` fits it to the others: a robust first estimate, and one step of maximum trimmed likelihood [4]_. Where there
+    are none, it costs a little, for rare rows are normal, too.
 
     **Smoothing.** A density that finds the grid on which numbers were recorded gives a low probability to a row that was
     recorded on another one, and this is not what an outlier is. With a little noise in the rows of the fit [3]_ it learns
@@ -200,8 +207,8 @@ class DensityOutlierDetector(
     array([ 1, -1])
     >>> detector.p_values([[4, -4]]).round(2)
     array([0.01])
-    >>> detector.explain([[0, 4]]).argmin()
-    1
+    >>> detector.explain([[0, 4]])[0].round(0)
+    array([  0., -15.])
     """
 
     _parameter_constraints: dict = {
@@ -314,8 +321,9 @@ class DensityOutlierDetector(
         return self
 
     def _fit(self, X, fit_params, task):
+        self._check_members()
         X = validate_table(self, X, reset=True)
-        self._check(X)
+        self._check_cells(X)
         fit_params = self._routed(fit_params)
         rng = check_generator(self.random_state)
         rows, typical, calibration = self._split(_num_samples(X), rng)
@@ -323,7 +331,7 @@ class DensityOutlierDetector(
         for name in OF_SOME_FITS:
             vars(self).pop(name, None)
         if self.trim is not None and not isinstance(self.estimator, FrozenEstimator):
-            rows = self._trimmed(X, rows, params, rng, task)
+            rows = self._trimmed(X, rows, rng)
         self.estimator_ = self._fitted(X, rows, params, rng, task)
         if len(typical):
             log_density = self._log_density(_safe_indexing(X, typical))
@@ -343,17 +351,19 @@ class DensityOutlierDetector(
                 rows = rows[:: -(-len(rows) // ENOUGH_FOR_MEANS)]
             self._mean_shares = mean_of_possible(self._shares(_safe_indexing(X, rows)))
 
-    def _check(self, X):
-        """Refuse what no density takes: its errors would name a row among those that it gets, not among those of X."""
+    def _check_members(self):
         if isinstance(self.estimator, list):
             check_pairs(self.estimator)
             self._validate_names([name for name, _ in self.estimator])
-        members = [density for _, density in self._members()]
-        if not members:
+        if not self._members():
             raise ValueError("estimator should hold at least one density that is not dropped.")
         for name, density in self._members():
             if not hasattr(density, "fit") or not hasattr(density, "score_samples"):
                 raise TypeError(f"{name!r} should be a density, got {density!r}.")
+
+    def _check_cells(self, X):
+        """Refuse what no density takes: its errors would name a row among those that it gets, not among those of X."""
+        members = [density for _, density in self._members()]
         if self.estimator is None or any(
             isinstance(inside, BaseDensity)
             for density in members
@@ -380,25 +390,23 @@ class DensityOutlierDetector(
         """The density, or the committee, fitted to some of the rows."""
         part, params = _safe_indexing(X, rows), _check_method_params(X, params, indices=rows)
         if self.estimator is None or isinstance(self.estimator, list):
-            committee = Committee(self._members(), self.smoothing, rng)
+            weights = DEFAULT_WEIGHTS if self.estimator is None else None
+            committee = Committee(self._members(), weights, self.smoothing, rng)
             return committee.fit(part, task=task, **params)
         noisy = noisy_for(self.estimator, part, self.smoothing, rng)
         return task.subtask("fit density").fit(clone(self.estimator), noisy, **params)
 
-    def _trimmed(self, X, rows, params, rng, task):
-        """The rows, but for those that fits to the others find odd."""
-        if len(rows) < 2 * N_FOLDS:
-            return rows
-        scores = np.empty(len(rows))
-        for train, test in folds_of(N_FOLDS, rows[:, None], rng):
-            fitted = self._fitted(X, rows[train], params, rng, task)
-            scores[test] = np.asarray(fitted.score_samples(_safe_indexing(X, rows[test])))
-        trim = self.contamination if self.trim == "auto" else self.trim
-        if trim == "auto":
-            threshold = max(lower_fence(scores), quantile_below(scores, 0.0))
-            threshold = min(threshold, quantile_below(scores, MOST_TRIMMED))
+    def _trimmed(self, X, rows, rng):
+        """The rows, but for those that few others are near to, whatever their own kind says."""
+        share = self.contamination if self.trim == "auto" else self.trim
+        is_known = share != "auto"
+        part = _safe_indexing(X, rows)
+        pilot = TableKernelDensity(n_left_out=share if is_known else MOST_TRIMMED, random_state=rng)
+        scores = pilot.fit(part).score_samples(part)
+        if is_known:
+            threshold = quantile_below(scores, share)
         else:
-            threshold = quantile_below(scores, trim)
+            threshold = min(lower_fence(scores), quantile_below(scores, MOST_TRIMMED))
         self.is_trimmed_ = np.zeros(_num_samples(X), dtype=bool)
         self.is_trimmed_[rows[scores < threshold]] = True
         return rows[scores >= threshold]
@@ -481,7 +489,7 @@ class DensityOutlierDetector(
         -------
         scores : ndarray of shape (n_samples, n_members)
             Log-densities less their median, over the distance of their quartiles, both of held-out rows of `fit`. The
-            score of the committee is their mean.
+            score of the committee is their mean; of the default one, neighbours, correlated and columns count for 0.4, 0.4 and 0.2.
         """
         check_is_fitted(self)
         return self.estimator_.score_members(validate_table(self, X, reset=False))

@@ -1,5 +1,7 @@
 """Kernel densities of tables of any kind, the members of the default committee."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator
@@ -16,8 +18,7 @@ WIDTH_OF_NINE_TENTHS = 3.29
 FAR = 4.0
 # Squares of larger numbers lose what tells rows apart, and overflow in the end.
 FARTHEST = 1e8
-# So many of the nearest rows do not count, at most this share of all.
-N_LEFT_OUT, MAX_SHARE_LEFT_OUT = 2, 0.1
+MAX_SHARE_LEFT_OUT = 0.1
 # Fitted rows that tell what is usual.
 ENOUGH_FOR_MEAN = 256
 # More rows are drawn from, so that time is linear in them.
@@ -30,18 +31,20 @@ BLOCK_BYTES = 2**25
 class TableKernelDensity(BaseEstimator):
     """Gaussian kernels with Scott's bandwidth on the standardised columns of a table.
 
-    A category is one indicator. A gap counts for as much as a usual cell; those of fitted rows are filled from other rows. The scores are log-densities of these numbers, for
-    comparison with each other alone. A row is scored without the fitted rows that are nearest to it, so that a few odd ones
-    that are alike do not vouch for each other, and a fitted row without itself, so that it looks no more usual than a new
-    one.
+    A category is one indicator. A gap counts for as much as a usual cell; those of fitted rows are filled from other rows.
+    The scores are log-densities of these numbers, for comparison with each other alone: a row that was fitted is scored
+    by the others, so that it looks no more usual than a new one.
 
     Parameters
     ----------
     covariance : {"diagonal", "full"}, default="diagonal"
         The form of the kernels: round in the standardised columns, or that of the rows as a whole, with their
         covariance as Ledoit and Wolf shrink it.
+    n_left_out : int or float, default=0
+        A row is scored without so many of the fitted rows, at most a tenth, that are nearest to it; or without that share of
+        them. Outliers that are alike then do not vouch for each other, as with the distance to the fifth neighbour.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of the choice of rows where they are more than 10,000.
+        Seed of the filled gaps, and of the choice of rows where they are more than 10,000.
 
     References
     ----------
@@ -50,8 +53,9 @@ class TableKernelDensity(BaseEstimator):
        Multivariate Analysis 88 (2004), https://doi.org/10.1016/S0047-259X(03)00096-4
     """
 
-    def __init__(self, covariance="diagonal", random_state=None):
+    def __init__(self, covariance="diagonal", n_left_out=0, random_state=None):
         self.covariance = covariance
+        self.n_left_out = n_left_out
         self.random_state = random_state
 
     def fit(self, X, y=None, sample_weight=None):
@@ -71,8 +75,9 @@ class TableKernelDensity(BaseEstimator):
             near = np.clip(self.points_, -FAR, FAR)
             near -= self.weight_ @ near
             scaled = near * np.sqrt(self.weight_ * len(near))[:, None]
-            shrunk = ledoit_wolf(scaled, assume_centered=True)[0]
-            self.covariance_ = shrunk + 1e-6 * np.eye(n_columns)
+            if len(scaled) > 1:
+                shrunk = ledoit_wolf(scaled, assume_centered=True)[0]
+                self.covariance_ = shrunk + 1e-6 * self.covariance_
         return self
 
     def score_samples(self, X):
@@ -147,7 +152,10 @@ class TableKernelDensity(BaseEstimator):
         if n_points > 1:
             known = np.flatnonzero(own >= 0)
             exponent[known, own[known]] = -np.inf
-        n_left_out = min(N_LEFT_OUT, int(MAX_SHARE_LEFT_OUT * n_points))
+        if isinstance(self.n_left_out, Integral):
+            n_left_out = min(self.n_left_out, int(MAX_SHARE_LEFT_OUT * n_points))
+        else:
+            n_left_out = min(int(np.ceil(self.n_left_out * n_points)), max(0, n_points - 2))
         if n_left_out:
             nearest = np.argpartition(exponent, -n_left_out, axis=1)[:, -n_left_out:]
             np.put_along_axis(exponent, nearest, -np.inf, axis=1)
