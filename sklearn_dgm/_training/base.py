@@ -428,7 +428,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
         def compute(start):
             with torch.no_grad():
-                z = torch.from_numpy(np.array(Z[start : start + step])).to(device)
+                z = torch.tensor(Z[start : start + step], device=device)  # which torch aligns
                 results[start] = function(z).cpu().numpy()
 
         with one_thread() if n_threads > 1 else nullcontext():
@@ -458,7 +458,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         module = self._module
         device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)
-        z = torch.from_numpy(np.array(Z)).to(device)
+        z = torch.tensor(Z, device=device)
         parts = completions(module, z, n_particles, generator)
         while True:
             with one_thread(), torch.no_grad():

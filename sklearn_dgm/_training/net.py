@@ -155,9 +155,7 @@ class Parts:
         if valid is None:
             return None
         weight = with_mean_one(self.weight[valid])
-        return tuple(
-            torch.from_numpy(array.astype(np.float32)) for array in (self.Z[valid], weight)
-        )
+        return tuple(torch.tensor(array, dtype=torch.float32) for array in (self.Z[valid], weight))
 
     def extremes(self):
         """Smallest and largest value of each column in all rows, of shape (2, d); how far out values lie is no secret."""
@@ -187,7 +185,8 @@ class Parts:
         return self._tensor(self.Z[index]), self._tensor(with_mean_one(self.weight[index]))
 
     def _tensor(self, array):
-        return torch.from_numpy(array.astype(np.float32)).to(self.device)
+        # In memory that torch aligns, for products round by alignment, too.
+        return torch.tensor(array, dtype=torch.float32, device=self.device)
 
 
 class RowBatches:

@@ -412,7 +412,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     def _completions(self, Z, n_particles, rng=None):
         """Weighted completions; those of rows whose marginals are exact are independent draws."""
         inference = self._inference()
-        z = torch.from_numpy(np.array(Z))
+        z = torch.tensor(Z)
         is_drawn = n_outcomes(self._module, z, n_particles).numpy() == 0
         is_drawn[is_drawn] = inference.is_exact(Z[is_drawn])
         (others,), (drawn,) = np.nonzero(~is_drawn), np.nonzero(is_drawn)
@@ -436,7 +436,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             numbers = rng.random((n * n_draws, 2 * d))
         rows, log_marginal = inference.draw(np.repeat(Z, n_draws, axis=0), numbers[:, :d])
         device = self._module_device()
-        z, u = (torch.from_numpy(x).to(device) for x in (rows, numbers[:, d:]))
+        z, u = (torch.tensor(x, device=device) for x in (rows, numbers[:, d:]))
         # Nothing observed descends from what is missing still.
         filled = self._module.members_given(None)[0].fill(z, u)[0]
         return filled.cpu().numpy().reshape(n, n_draws, d), log_marginal[::n_draws]
