@@ -73,7 +73,7 @@ def bounded(column, x, weight, given, *, rescales):
         column = replace(column, beyond_share=share_of_new(code, weight))
     if column.kind == INTEGER and rescales and _has_two(column, x) and (lower, upper) == learnt:
         # In units of their difference no whole number lies between the two.
-        column = replace(column, scale=column.high - column.low)
+        column = replace(column, location=column.low, scale=column.high - column.low)
     return column
 
 

@@ -78,8 +78,8 @@ class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
     Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
-    their smallest value (from their median, if that value is far out), in steps of one, or from the first to the second of
-    two values, and continuous and mixed columns are standardised (by what most of their values are, if a few far out would
+    their smallest value (from their median, if that value is far out), in steps of one, or, with bounds, from the first to
+    the second of two values, and continuous and mixed columns are standardised (by what most of their values are, if a few far out would
     set the scale), or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
     are taken as continuous. A missing cell is NaN.
 
@@ -334,9 +334,7 @@ class ColumnSchema:
         if not self.standardize:
             location, scale = 0.0, 1.0
         elif kind == INTEGER:
-            is_two = low < high and ((counted == low) | (counted == high)).all()
-            location = low if is_two else first_or_median(counted, w)
-            scale = high - low if is_two else 1.0
+            location, scale = first_or_median(counted, w), 1.0
         else:
             location, scale = location_and_scale(counted, w)
         with np.errstate(over="ignore"):
