@@ -613,13 +613,10 @@ def _missing_value(dtype, values):
 
 
 def _fill_polars(template, decoded, dtypes, fit_into):
-    arrays = [
+    arrays = [  # objects may be integers of more bits than NumPy's
         fit_into(values, dtype) if values.dtype.kind != "O" else values.tolist()
         for (values, _), dtype in zip(decoded, dtypes.values(), strict=True)
     ]
-    for j, dtype in enumerate(dtypes.values()):
-        if arrays[j].dtype.kind == "O" and dtype is not None and dtype.is_integer():
-            arrays[j] = arrays[j].tolist()  # integers of more bits than NumPy's
     frame = type(template)(
         dict(zip(template.columns, arrays, strict=True)), schema=dtypes, strict=False
     )

@@ -428,7 +428,7 @@ def test_pairs_are_counted_for_some_columns_at_a_time(classifier, monkeypatch):
 @pytest.mark.parametrize(
     ("fit", "share"),
     [
-        (lambda X, y: TAN().fit(X, y), 0.5),
+        (lambda X, y: TAN().fit(X, y), 0.6),
         (lambda X, y: AODE().fit(X, y), 1.5),
         (lambda X, y: BayesianNetworkDensity("chow-liu", conditional="table").fit(X), 0.5),
     ],
