@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 help:
 	@echo "make demo   install into $(VENV) and run the quickstart example"
 	@echo "make test   install into $(VENV) with the test extra, lint, run the tests"
-	@echo "make lint   check style and format"
+	@echo "make lint   check style, format and types"
 	@echo "make clean  remove $(VENV) and caches"
 
 $(BIN)/python:
@@ -31,9 +31,10 @@ demo: $(VENV)/.demo
 lint: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 test: lint
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_WORKERS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

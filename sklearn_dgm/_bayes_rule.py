@@ -2,8 +2,10 @@
 
 import warnings
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -16,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
+from sklearn_dgm._typing import MatrixLike
 
 
 class BayesRuleMixin(ClassifierMixin):
@@ -26,14 +29,14 @@ class BayesRuleMixin(ClassifierMixin):
     """
 
     @abstractmethod
-    def predict_joint_log_proba(self, X):
+    def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row together with each class, of shape (n_samples, n_classes)."""
 
     def _log_joint_but_for_a_factor(self, X):
         """The same, but for what all classes have in common."""
         return self.predict_joint_log_proba(X)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-probability of each class.
 
         Parameters
@@ -49,7 +52,7 @@ class BayesRuleMixin(ClassifierMixin):
         """
         return log_posterior(self._log_joint_but_for_a_factor(X), self._log_prior)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Probability of each class.
 
         Parameters
@@ -65,7 +68,7 @@ class BayesRuleMixin(ClassifierMixin):
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Most probable class of each row.
 
         Parameters
@@ -81,7 +84,7 @@ class BayesRuleMixin(ClassifierMixin):
         log_proba = self.predict_log_proba(X)
         return self.classes_[log_proba.argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy of the predictions.
 
         Parameters

@@ -392,7 +392,7 @@ class EdgeAxis:
     def __eq__(self, other):
         return isinstance(other, EdgeAxis) and np.array_equal(self.edges, other.edges)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 class LevelAxis:
@@ -432,4 +432,4 @@ class LevelAxis:
     def __eq__(self, other):
         return isinstance(other, LevelAxis) and vars(self) == vars(other)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]

@@ -7,6 +7,7 @@ import copy
 import functools
 import time
 from dataclasses import replace
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn_dgm._frames import fill, is_frame, raw_columns
 from sklearn_dgm._names import position_of
 from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._quadrature import integrate
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseDensity, check_count, check_generator
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
 
@@ -46,7 +48,14 @@ class ConditionalMixin:
     # Kind of the scores of marginals.
     _marginal_score_kind = "estimate"
 
-    def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
+    def conditional_sample(
+        self,
+        X: MatrixLike,
+        n_samples: int = 1,
+        random_state: RandomState = None,
+        *,
+        return_ess: bool = False,
+    ) -> MatrixLike:
         """Draw the missing cells of rows given their observed cells.
 
         Cells of a column that had no value in `fit` stay missing. Missing categories with few joint outcomes (256) are drawn from their exact distribution; others by sampling
@@ -122,7 +131,7 @@ class ConditionalMixin:
         draws = draws.reshape(len(Z), -1, Z.shape[1])[:, :n_samples]
         return draws, ess.reshape(len(Z), n_rounds).sum(axis=1)
 
-    def conditional_mean(self, X):
+    def conditional_mean(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells of rows with their expectation given the observed cells.
 
         Cells of a column that had no value in `fit` stay missing.
@@ -164,7 +173,7 @@ class ConditionalMixin:
                 completed[part.rows, j] = _expected(column, part.z[..., j], weight)
         return _with_given_cells(self.schema_, completed, X)
 
-    def conditional_mode(self, X):
+    def conditional_mode(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells of rows with the most probable of their completions.
 
         Cells of a column that had no value in `fit` stay missing.
@@ -206,7 +215,7 @@ class ConditionalMixin:
             completed[part.rows] = part.z[np.arange(len(part.z)), log_p.argmax(axis=1)]
         return _with_given_cells(self.schema_, completed, X)
 
-    def predict_column(self, X, column):
+    def predict_column(self, X: MatrixLike, column: Any) -> Any:
         """Distribution of one column given the other observed cells of each row.
 
         Parameters
@@ -256,8 +265,8 @@ class ConditionalMixin:
                 self._log_density_at(np.tile(outcomes, (len(rows), 1)), Z[rows], j)
                 for (rows,) in self._told(chunks, n)
             ]
-            log_p = np.concatenate(log_p)
-            return ColumnPrediction(described, outcomes, _normalised(log_p, np.arange(n), Z))
+            p = _normalised(np.concatenate(log_p), np.arange(n), Z)
+            return ColumnPrediction(described, outcomes, p)
         parts = list(self._told(self._values(Z, j), len(Z)))
         values = np.zeros((len(Z), max(z.shape[1] for _, z, _, _ in parts)))
         weights, ess = np.zeros_like(values), np.empty(len(Z))
@@ -335,7 +344,7 @@ class ConditionalMixin:
         part = _MarginalDensity._of(self, others)
         return part._embed(part.schema_.encode(part._validate(X, reset=False))[0])
 
-    def marginal(self, columns):
+    def marginal(self, columns: Any) -> Any:
         """Density of some of the columns.
 
         Parameters
@@ -514,7 +523,7 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
         """Refuse to fit: a marginal comes fitted."""
         raise TypeError("Fit the density that the marginal is of, and call its method marginal.")
 
-    _fit = fit
+    _fit = fit  # type: ignore[assignment]
 
     def _log_density(self, Z):
         return self.density._log_density(self._embed(Z))

@@ -1,10 +1,13 @@
 """The probability integral transform: rows to independent standard normals, and back."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_dgm._training.seeding import one_thread
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.columns import CONTINUOUS, like_frame
 
 
@@ -14,7 +17,7 @@ class NormalScoresMixin:
     Its methods are not called `transform`: what has a `transform` is a transformer to scikit-learn, for any table.
     """
 
-    def normal_scores(self, X):
+    def normal_scores(self, X: MatrixLike) -> MatrixLike:
         """Transform rows so that, if they come from the density, they become independent standard normals.
 
         Along the order of the columns, each value becomes the standard normal quantile of the probability below it,
@@ -60,7 +63,7 @@ class NormalScoresMixin:
             raise ValueError(f"{self.schema_.columns_[j].where}, row {row} is missing; fill it in.")
         return like_frame(self._in_chunks(member.normal_scores, Z), X)
 
-    def from_normal_scores(self, scores):
+    def from_normal_scores(self, scores: Any) -> MatrixLike:
         """Rows that have given normal scores; the inverse of :meth:`normal_scores`.
 
         Parameters

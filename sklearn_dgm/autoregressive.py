@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._conditioning import ConditionalMixin
 from sklearn_dgm._normal_scores import NormalScoresMixin
 from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
@@ -216,33 +218,33 @@ default="random"
 
     def __init__(
         self,
-        hidden_layer_sizes=(256, 256),
-        activation="relu",
+        hidden_layer_sizes: Any = (256, 256),
+        activation: Literal["relu", "tanh", "silu", "gelu"] = "relu",
         *,
-        order="random",
-        n_orders="auto",
-        conditional="logistic-mixture",
-        n_components=8,
-        dropout="auto",
-        max_epochs=500,
-        lr=3e-3,
-        batch_size="auto",
-        weight_decay=1e-2,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=20,
-        device="auto",
-        warm_start=False,
-        verbose=0,
-        callbacks=None,
-        net_params=None,
-        random_state=None,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
-        column_kinds=None,
-        handle_unknown="impossible",
-        bounds=None,
-    ):
+        order: Any = "random",
+        n_orders: Literal["auto"] | int = "auto",
+        conditional: Literal["logistic-mixture", "gaussian-mixture"] = "logistic-mixture",
+        n_components: int = 8,
+        dropout: Literal["auto"] | float = "auto",
+        max_epochs: int = 500,
+        lr: float = 3e-3,
+        batch_size: Literal["auto"] | int = "auto",
+        weight_decay: float = 1e-2,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 20,
+        device: Any = "auto",
+        warm_start: bool = False,
+        verbose: int = 0,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+        random_state: RandomState = None,
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+        column_kinds: dict[Any, Any] | None = None,
+        handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
+        bounds: Any = None,
+    ) -> None:
         super().__init__(
             categorical_features=categorical_features,
             integer_features=integer_features,
@@ -341,7 +343,7 @@ default="random"
 
         return self._in_chunks(of_rows, np.hstack([Z, z]), max(CELLS_AT_ONCE // z.shape[1], 1))
 
-    def score_features(self, X):
+    def score_features(self, X: MatrixLike) -> MatrixLike:
         """Log-density of each column given those before it in the order.
 
         Parameters

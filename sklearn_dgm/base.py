@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from copy import copy
 from inspect import signature
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, _fit_context, clone
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.columns import ColumnSchema, check_container, is_frame
 
 
@@ -130,7 +133,7 @@ def detects_ties(estimator):
     return any(getattr(density, "_detect_ties", False) for density in densities_within(estimator))
 
 
-def is_density(estimator):
+def is_density(estimator: Any) -> bool:
     """Tell whether an estimator's `score_samples` is a log-density that it can also sample from.
 
     Parameters
@@ -410,10 +413,10 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
     def __init__(
         self,
         *,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
-        column_kinds=None,
-    ):
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+        column_kinds: dict[Any, Any] | None = None,
+    ) -> None:
         self.categorical_features = categorical_features
         self.integer_features = integer_features
         self.column_kinds = column_kinds
@@ -431,7 +434,14 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
         """Encoded rows drawn from the model, of shape (n_samples, n_features)."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, schema=None):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Fit the density to rows.
 
         Parameters
@@ -461,7 +471,7 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
         with fit_task(self, X, y, sample_weight):
             return self._fit_or_restore(X, sample_weight, schema)
 
-    def learn_schema(self, X, sample_weight=None):
+    def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
         """What `fit` would learn of the columns, for densities of several parts of these rows.
 
         Parameters
@@ -522,7 +532,7 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
     def _validate(self, X, *, reset):
         return validate_table(self, X, reset=reset)
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row.
 
         Parameters
@@ -547,7 +557,7 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
         Z, log_det = self.schema_.encode(self._validate(X, reset=False))
         return self._log_density(Z) + log_det.sum(axis=-1)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Total log-likelihood of the rows.
 
         Parameters
@@ -566,12 +576,12 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
         """
         log_density = self.score_samples(X)
         if sample_weight is not None:
-            sample_weight = check_weights(X, sample_weight)
-            counted = sample_weight > 0  # 0 times -inf would be no number
-            log_density = sample_weight[counted] * log_density[counted]
+            weight = check_weights(X, sample_weight)
+            counted = weight > 0  # 0 times -inf would be no number
+            log_density = weight[counted] * log_density[counted]
         return float(np.sum(log_density))
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
         """Draw new rows.
 
         Parameters

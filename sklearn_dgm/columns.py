@@ -6,8 +6,10 @@ fitted on. A change of scale changes a density, so the logarithm of the Jacobian
 """
 
 import functools
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sklearn_dgm._bounds import bounded, check_bounds
 from sklearn_dgm._column import (
@@ -40,6 +42,7 @@ from sklearn_dgm._frames import (
 )
 from sklearn_dgm._names import by_position, positions_of
 from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties, has_ties
+from sklearn_dgm._typing import MatrixLike
 
 __all__ = [
     "CATEGORICAL",
@@ -176,16 +179,16 @@ class ColumnSchema:
 
     def __init__(
         self,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
         *,
-        standardize=True,
-        missing=False,
-        detect_ties=False,
-        column_kinds=None,
-        handle_unknown="impossible",
-        bounds=False,
-    ):
+        standardize: bool = True,
+        missing: bool = False,
+        detect_ties: bool = False,
+        column_kinds: dict[Any, Any] | None = None,
+        handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
+        bounds: Any = False,
+    ) -> None:
         self.categorical_features = categorical_features
         self.integer_features = integer_features
         self.standardize = standardize
@@ -195,7 +198,7 @@ class ColumnSchema:
         self.handle_unknown = handle_unknown
         self.bounds = bounds
 
-    def fit(self, X, sample_weight=None):
+    def fit(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn kinds, categories, ranges and scales.
 
         Parameters
@@ -390,7 +393,7 @@ class ColumnSchema:
                 column, x[counted], weight[counted], given[j], rescales=self.standardize
             )
 
-    def check_alike(self, schema, X):
+    def check_alike(self, schema: Any, X: MatrixLike) -> Any:
         """Make sure that a fitted schema can stand in for this one.
 
         Parameters
@@ -434,7 +437,7 @@ class ColumnSchema:
         scales = [1.0 if column.kind == INTEGER else column.scale for column in self.columns_]
         return -np.log(scales)
 
-    def encode(self, X):
+    def encode(self, X: MatrixLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Turn a table into a float64 matrix.
 
         Parameters
@@ -469,7 +472,7 @@ class ColumnSchema:
                     Z[np.isnan(Z[:, j]), j] = 0.0
         return Z, self._log_det(Z)
 
-    def check_known(self, Z, sample_weight=None):
+    def check_known(self, Z: Any, sample_weight: ArrayLike | None = None):
         """Make sure that rows to learn from have no category that this schema does not know.
 
         Parameters
@@ -484,7 +487,7 @@ class ColumnSchema:
         ValueError
             If one has; the message names the column and the row.
         """
-        counted = True if sample_weight is None else sample_weight > 0
+        counted = True if sample_weight is None else np.asarray(sample_weight) > 0
         for j in np.flatnonzero(self.kinds_ == CATEGORICAL):
             unknown = (Z[:, j] < 0) & counted
             if unknown.any():
@@ -557,7 +560,7 @@ class ColumnSchema:
             for column in self.columns_
         )
 
-    def decode(self, Z):
+    def decode(self, Z: Any) -> MatrixLike:
         """Turn a matrix of encoded rows back into a table like the fitted one.
 
         Parameters

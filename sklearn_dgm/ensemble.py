@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import DensityMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.utils import Bunch, _safe_indexing, get_tags
@@ -29,6 +30,7 @@ from sklearn_dgm._members import (
     schema_of_numbers,
     seeded,
 )
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
@@ -159,14 +161,22 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         "random_state": ["random_state", np.random.Generator],
     }
 
-    def __init__(self, estimators, *, weights="stacking", cv=5, n_jobs=None, random_state=None):
+    def __init__(
+        self,
+        estimators: list[Any],
+        *,
+        weights: Any = "stacking",
+        cv: Any = 5,
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimators = estimators
         self.weights = weights
         self.cv = cv
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[Any, Any]:
         """Parameters of the ensemble and of its members.
 
         Parameters
@@ -181,7 +191,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         """
         return self._get_params("estimators", deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of the ensemble, of members (``kernel__bandwidth=0.2``), or whole members (``kernel="drop"``).
 
         Parameters
@@ -198,7 +208,14 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None, *, schema=None):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Find the weights, and fit the members to all rows.
 
         Parameters
@@ -235,7 +252,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
             self._fit(X, sample_weight, schema, task)
         return self
 
-    def learn_schema(self, X, sample_weight=None):
+    def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
         """What the members would learn of the columns, for ensembles of several parts of these rows.
 
         Parameters
@@ -339,7 +356,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
             )
         return weights / weights.sum()
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row.
 
         Parameters
@@ -370,7 +387,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
     score = BaseDensity.score
 
     @available_if(_all_can_sample)
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
         """Draw new rows: how many from which member is drawn by the weights.
 
         Parameters

@@ -4,14 +4,17 @@ import copy
 import functools
 import math
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
 from sklearn_dgm._cell_tree import CellTree
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
 
@@ -217,12 +220,12 @@ class HistogramDensity(BaseDensity):
 
     def __init__(
         self,
-        bins=10,
+        bins: Any = 10,
         *,
-        alpha=0.0,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
-    ):
+        alpha: float = 0.0,
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+    ) -> None:
         super().__init__(
             categorical_features=categorical_features, integer_features=integer_features
         )
@@ -333,7 +336,9 @@ class HistogramDensity(BaseDensity):
         return self._grid.indices(self._keys)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Count further rows.
 
         The first call fixes the grid, so the continuous columns must have explicit edges. Integer columns have the
@@ -382,7 +387,7 @@ class HistogramDensity(BaseDensity):
             *_sum_by_key(np.concatenate([self._keys, keys]), np.concatenate([self.counts_, counts]))
         )
 
-    def merge(self, other):
+    def merge(self, other: Self) -> Any:
         """Histogram of the rows of two histograms over the same grid.
 
         Parameters

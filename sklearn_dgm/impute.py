@@ -1,5 +1,7 @@
 """Imputation by a density: missing cells are filled with what the density says of them, given the others."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -14,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_count, check_generator, unwrapped, validate_table
 
 
@@ -84,13 +87,19 @@ class DensityImputer(
         "random_state": ["random_state", np.random.Generator],
     }
 
-    def __init__(self, estimator, *, strategy="draw", random_state=None):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        strategy: Literal["draw", "mean", "mode"] = "draw",
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.strategy = strategy
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Fit the density to rows, the missing cells left out.
 
         Parameters
@@ -130,7 +139,7 @@ class DensityImputer(
             self.estimator_ = fitted
         return self
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells.
 
         Parameters
@@ -155,7 +164,7 @@ class DensityImputer(
             return density.conditional_mode(X)
         return density.conditional_sample(X, random_state=self.random_state)
 
-    def multiple_impute(self, X, n_imputations=5):
+    def multiple_impute(self, X: MatrixLike, n_imputations: int = 5) -> MatrixLike:
         """Fill in the missing cells several times, by independent draws whatever the strategy.
 
         Parameters

@@ -8,9 +8,11 @@ import warnings
 from abc import abstractmethod
 from contextlib import nullcontext, suppress
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -30,6 +32,7 @@ from sklearn_dgm._training.net import (
 )
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity, check_generator
 from sklearn_dgm.columns import MIXED
 from sklearn_dgm.nn.completion import completions
@@ -92,7 +95,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     # Steps that an epoch takes on a small table.
     _n_steps = 20
     # Parameters on which the shape of the module depends; a warm start cannot change them.
-    _shape_params = ("categorical_features", "integer_features", "column_kinds")
+    _shape_params: tuple[str, ...] = ("categorical_features", "integer_features", "column_kinds")
 
     def _settle(self, parts):
         """Learn what all members have in common, before any of them is built; of no rows that validate one."""
@@ -111,7 +114,14 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         return [None]
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, schema=None):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Fit the density to rows by maximum likelihood.
 
         Parameters

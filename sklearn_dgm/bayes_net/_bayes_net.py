@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.variables import variables_of
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
 from sklearn_dgm.bayes_net._export import to_pgmpy
@@ -178,35 +180,35 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
 
     def __init__(
         self,
-        structure="learn",
+        structure: Any = "learn",
         *,
-        max_parents=5,
-        conditional="auto",
-        bins="quantiles",
-        alpha=0.5,
-        hidden_layer_sizes=(128, 128),
-        activation="relu",
-        n_components=8,
-        dropout=0.2,
-        max_epochs=500,
-        lr=5e-3,
-        batch_size="auto",
-        weight_decay=1e-2,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        device="auto",
-        warm_start=False,
-        verbose=0,
-        callbacks=None,
-        net_params=None,
-        random_state=None,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
-        column_kinds=None,
-        handle_unknown="impossible",
-        bounds=None,
-    ):
+        max_parents: int = 5,
+        conditional: Literal["auto", "network", "table"] = "auto",
+        bins: Any = "quantiles",
+        alpha: float = 0.5,
+        hidden_layer_sizes: Any = (128, 128),
+        activation: Literal["relu", "tanh", "silu", "gelu"] = "relu",
+        n_components: int = 8,
+        dropout: Literal["auto"] | float = 0.2,
+        max_epochs: int = 500,
+        lr: float = 5e-3,
+        batch_size: Literal["auto"] | int = "auto",
+        weight_decay: float = 1e-2,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        device: Any = "auto",
+        warm_start: bool = False,
+        verbose: int = 0,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+        random_state: RandomState = None,
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+        column_kinds: dict[Any, Any] | None = None,
+        handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
+        bounds: Any = None,
+    ) -> None:
         super().__init__(
             categorical_features=categorical_features,
             integer_features=integer_features,
@@ -456,7 +458,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             result[rows[part.rows]] = logsumexp(weighed, axis=1)
         return result
 
-    def marginal(self, columns):
+    def marginal(self, columns: Any) -> Any:
         """Density of some of the columns; see :meth:`AutoregressiveDensity.marginal`.
 
         Parameters
@@ -484,7 +486,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             )
         return part
 
-    def score_features(self, X):
+    def score_features(self, X: MatrixLike) -> MatrixLike:
         """Log-density of each column given its parents.
 
         Parameters
@@ -524,7 +526,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             before = after
         return scores
 
-    def to_pgmpy(self):
+    def to_pgmpy(self) -> Any:
         """Hand the network over to pgmpy, for exact queries, reasoning about causes, and export.
 
         Returns

@@ -1,6 +1,7 @@
 """Classifiers that are densities: naive Bayes, with a tree, and with each column in turn as a parent of all others."""
 
 from numbers import Real
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -208,17 +209,17 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
     def __init__(
         self,
         *,
-        min_frequency=1,
-        bins="quantiles",
-        alpha=0.5,
-        max_iter=100,
-        tol=1e-4,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
-        column_kinds=None,
-        handle_unknown="impossible",
-        bounds=None,
-    ):
+        min_frequency: float = 1,
+        bins: Any = "quantiles",
+        alpha: float = 0.5,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+        column_kinds: dict[Any, Any] | None = None,
+        handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
+        bounds: Any = None,
+    ) -> None:
         super().__init__(
             bins=bins,
             alpha=alpha,

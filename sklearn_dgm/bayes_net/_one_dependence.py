@@ -8,8 +8,10 @@ import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
 from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.bayes_net._axes import axes_of
 from sklearn_dgm.bayes_net._pairs import (
@@ -39,7 +42,7 @@ NUMBERS_AT_ONCE = 2**22
 LOWEST = np.finfo(np.float64).min
 
 
-class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
+class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc]
     """Base class of classifiers in whose graphs a column has the class and at most one other column as parents.
 
     A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an array
@@ -68,16 +71,16 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
     def __init__(
         self,
         *,
-        bins="quantiles",
-        alpha=0.5,
-        max_iter=100,
-        tol=1e-4,
-        categorical_features="from_dtype",
-        integer_features="from_dtype",
-        column_kinds=None,
-        handle_unknown="impossible",
-        bounds=None,
-    ):
+        bins: Any = "quantiles",
+        alpha: float = 0.5,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+        column_kinds: dict[Any, Any] | None = None,
+        handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
+        bounds: Any = None,
+    ) -> None:
         super().__init__(
             categorical_features=categorical_features,
             integer_features=integer_features,
@@ -95,7 +98,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         """The other parent of each column in each graph, -1 for none, of shape (n_graphs, n_features)."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Count the cells of rows of each class.
 
         Parameters
@@ -128,7 +131,9 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self, X: MatrixLike, y: Any, classes: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Count further rows.
 
         The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. A category
@@ -357,7 +362,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         entries = self._starts[graph, j] + rows * self._strides[graph, j] + np.arange(n_levels[j])
         return self._log_tables[:, entries]
 
-    def predict_joint_log_proba(self, X):
+    def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row together with each class.
 
         Parameters
@@ -382,7 +387,9 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):
         # Neither a category that fit has not seen nor the place of a number within its cell says anything of the class.
         return self._log_joint(self._codes(self._encoded(X)[0])[0])
 
-    def sample(self, n_samples=1, y=None, random_state=None):
+    def sample(  # type: ignore[override]
+        self, n_samples: int = 1, y: Any = None, random_state: RandomState = None
+    ) -> MatrixLike:
         """Draw new rows.
 
         Parameters

@@ -5,8 +5,10 @@ import math
 import zlib
 from functools import partial
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -16,6 +18,7 @@ from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._dtypes import check_content
 from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm._names import by_position
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
     RowCoder,
@@ -123,12 +126,12 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         "resolution": [StrOptions({AUTO}), Interval(Real, 0, None, closed="neither"), dict],
     }
 
-    def __init__(self, estimator, *, resolution=AUTO):
+    def __init__(self, estimator: Any, *, resolution: Any = AUTO) -> None:
         self.estimator = estimator
         self.resolution = resolution
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Fit the density to rows; one that is frozen stays as it is.
 
         Parameters
@@ -171,7 +174,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             self.resolution_ = np.array([of_column.width for of_column in cells])
         return self
 
-    def encode(self, X):
+    def encode(self, X: MatrixLike) -> bytes:
         """Compress a table.
 
         Parameters
@@ -206,8 +209,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         put_flags(negative, signs, stack)
         specs = [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)]
         stored = [others.tolist(), *self._packed(raw, others)] if len(others) else []
-        as_whole = np.flatnonzero(as_whole).tolist()
-        coded = cells, numbers, missing, negative, as_whole, known, stored
+        integers = np.flatnonzero(as_whole).tolist()
+        coded = cells, numbers, missing, negative, integers, known, stored
         made = self._table(*coded, dtype=container)
         markers = markers_beside(X, made)
         check_same(X, self._table(*coded, dtype=container, markers=markers) if markers else made)
@@ -216,7 +219,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             "cells": specs if any(specs) else None,
             "missing": gaps,
             "negative": signs,
-            "integers": as_whole,
+            "integers": integers,
             "dtype": container,
             "markers": markers,
         }
@@ -229,7 +232,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         )
         return stream.to_bytes()
 
-    def decode(self, stream):
+    def decode(self, stream: Any) -> MatrixLike:
         """Decompress a table.
 
         Parameters
@@ -258,10 +261,12 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         cells = [cells_from(*pair) for pair in zip(self._fitted_cells, specs, strict=True)]
         known = np.ones(header.get("rows", 0), dtype=bool)
         known[stream.stored[0] if stream.stored else []] = False
-        decoded = _decoded(stream, RowCoder(factors, cells), known.sum())
+        numbers, missing, negative = _decoded(stream, RowCoder(factors, cells), known.sum())
         return self._table(
             cells,
-            *decoded,
+            numbers,
+            missing,
+            negative,
             header.get("integers", []),
             known,
             stream.stored,
@@ -293,7 +298,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             made[j] = with_markers(*made[j], *of_column)
         return fill(template, [partial(_part, *column) for column in made], len(known), exact=True)
 
-    def code_length(self, X):
+    def code_length(self, X: MatrixLike) -> NDArray[Any]:
         """What the density itself says that rows cost: ``-log2`` of the probability of their cells.
 
         Parameters

@@ -1,8 +1,10 @@
 """How much transformers stretch space: the registry of Jacobians, and those of scikit-learn's invertible transformers."""
 
 import functools
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import (
@@ -14,6 +16,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.utils import check_array
+
+from sklearn_dgm._typing import MatrixLike
 
 # Of the functions that people put into a FunctionTransformer.
 DERIVATIVES = {
@@ -38,7 +42,7 @@ NO_JACOBIAN = (
 
 
 @functools.singledispatch
-def log_abs_det_jacobian(transformer, X):
+def log_abs_det_jacobian(transformer: Any, X: MatrixLike) -> NDArray[Any]:
     """Log of how much a fitted transformer stretches space at each row: a registry that users can add to.
 
     It knows `StandardScaler`, `RobustScaler`, `MinMaxScaler`, `MaxAbsScaler`, `PowerTransformer`, `QuantileTransformer`,

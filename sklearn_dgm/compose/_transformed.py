@@ -2,9 +2,10 @@
 
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -17,6 +18,7 @@ from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm._members import learn_schema, learns_columns, measures_of
 from sklearn_dgm._ties import Grid
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
     check_count,
@@ -199,12 +201,19 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         "estimator": [HasMethods(["fit", "score_samples"])],
     }
 
-    def __init__(self, transformer, estimator):
+    def __init__(self, transformer: Any, estimator: Any) -> None:
         self.transformer = transformer
         self.estimator = estimator
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None, *, schema=None):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Fit the transformer to rows, and the density to what becomes of them.
 
         Parameters
@@ -242,7 +251,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
                 self._learn(X, sample_weight, schema, task.subtask("fit density"))
         return self
 
-    def learn_schema(self, X, sample_weight=None):
+    def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
         """What there is to know of the columns, for densities of several parts of these rows.
 
         Parameters
@@ -396,7 +405,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         log_det[_have_probability(self._density, Z)] = 0.0
         return Z, log_det, possible
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row.
 
         Parameters
@@ -420,7 +429,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         return self._of_possible(self._density.score_samples, Z, log_det.sum(axis=1), possible)
 
     @available_if(_takes_features)
-    def score_features(self, X):
+    def score_features(self, X: MatrixLike) -> MatrixLike:
         """Share of each column in the log-density, as the density has it.
 
         Only there if the density has `score_features`, and no transformer mixes columns.
@@ -454,7 +463,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     score = BaseDensity.score
 
     @available_if(_can_sample)
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
         """Draw new rows.
 
         Only there if the density has `sample`, and all transformers have an inverse.
@@ -506,7 +515,14 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         return [column[reached] for column in columns]
 
     @available_if(_can_condition)
-    def conditional_sample(self, X, n_samples=1, random_state=None, *, return_ess=False):
+    def conditional_sample(
+        self,
+        X: MatrixLike,
+        n_samples: int = 1,
+        random_state: RandomState = None,
+        *,
+        return_ess: bool = False,
+    ) -> MatrixLike:
         """Draw the missing cells of rows given their observed cells.
 
         Only there if the density has `conditional_sample`, and each column is transformed by itself, onto all numbers.

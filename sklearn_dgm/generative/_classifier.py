@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
 from sklearn.utils import _safe_indexing, check_array, get_tags
@@ -28,6 +30,7 @@ from sklearn_dgm._members import (
     schema_of_numbers,
     takes_weights,
 )
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     check_count,
     check_generator,
@@ -162,15 +165,15 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
 
     def __init__(
         self,
-        estimator,
-        priors=None,
+        estimator: Any,
+        priors: Any = None,
         *,
-        unlabelled_weight=1.0,
-        max_iter=20,
-        tol=1e-4,
-        n_jobs=None,
-        verbose=False,
-    ):
+        unlabelled_weight: float = 1.0,
+        max_iter: int = 20,
+        tol: float = 1e-4,
+        n_jobs: int | None = None,
+        verbose: int = False,
+    ) -> None:
         self.estimator = estimator
         self.priors = priors
         self.unlabelled_weight = unlabelled_weight
@@ -180,7 +183,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit a density to the rows of each class.
 
         Parameters
@@ -358,7 +361,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         of_class = [estimator.score_samples(X) for estimator in self.estimators_]
         return np.column_stack(of_class) + self._log_prior
 
-    def predict_joint_log_proba(self, X):
+    def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row together with each class.
 
         Parameters
@@ -375,7 +378,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         X = validated(self, X, reset=False)
         return self._log_joint(as_taken(self.estimator, X, self._numbers))
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row, whatever its class.
 
         Parameters
@@ -391,7 +394,9 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         return logsumexp(self.predict_joint_log_proba(X), axis=1)
 
     @available_if(_samples)
-    def sample(self, n_samples=1, y=None, random_state=None):
+    def sample(
+        self, n_samples: int = 1, y: Any = None, random_state: RandomState = None
+    ) -> MatrixLike:
         """Draw new rows.
 
         Parameters

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import (
@@ -19,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
 from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
 from sklearn_dgm.columns import stacked
 from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
@@ -100,13 +102,15 @@ class GenerativeOverSampler(
         "random_state": ["random_state", np.random.Generator],
     }
 
-    def __init__(self, estimator, *, sampling_strategy="auto", random_state=None):
+    def __init__(
+        self, estimator: Any, *, sampling_strategy: Any = "auto", random_state: RandomState = None
+    ) -> None:
         self.estimator = estimator
         self.sampling_strategy = sampling_strategy
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: MatrixLike, y: Any) -> Self:
         """Check rows, and count how many new ones there are to be.
 
         Parameters
@@ -135,7 +139,7 @@ class GenerativeOverSampler(
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: MatrixLike, y: Any) -> MatrixLike:
         """Fit densities, and add the rows that are drawn.
 
         Parameters

@@ -2,6 +2,7 @@
 
 import re
 from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -121,11 +122,13 @@ class BayesianNetworkDisplay:
     >>> plt.close("all")
     """
 
-    def __init__(self, graph):
+    def __init__(self, graph: Any) -> None:
         self.graph = graph
 
     @classmethod
-    def from_estimator(cls, estimator, *, min_strength=0.0, cmap=CMAP, ax=None):
+    def from_estimator(
+        cls, estimator: Any, *, min_strength: float = 0.0, cmap: str = CMAP, ax: Any = None
+    ) -> Self:
         """Draw the graph of a fitted Bayesian network.
 
         Parameters
@@ -159,7 +162,7 @@ class BayesianNetworkDisplay:
             )
         return cls(estimator.graph_).plot(ax=ax, min_strength=min_strength, cmap=cmap)
 
-    def plot(self, ax=None, *, min_strength=0.0, cmap=CMAP):
+    def plot(self, ax: Any = None, *, min_strength: float = 0.0, cmap: str = CMAP) -> Self:
         """Draw the graph.
 
         Parameters

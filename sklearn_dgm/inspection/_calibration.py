@@ -1,5 +1,7 @@
 """Picture of the probability integral transform: are values where a density says they are likely."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
 from scipy import stats
 from sklearn.utils import check_array
@@ -7,6 +9,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._names import Position
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_count, check_generator, draw_rows, is_density, last_step
 from sklearn_dgm.columns import CATEGORICAL
 from sklearn_dgm.inspection._density import (
@@ -145,7 +148,14 @@ class CalibrationDisplay:
     >>> plt.close("all")
     """
 
-    def __init__(self, *, transforms, feature_names, estimator_name=None, n_bins=10):
+    def __init__(
+        self,
+        *,
+        transforms: Any,
+        feature_names: list[Any],
+        estimator_name: str | None = None,
+        n_bins: int = 10,
+    ) -> None:
         self.transforms = transforms
         self.feature_names = feature_names
         self.estimator_name = estimator_name
@@ -154,17 +164,17 @@ class CalibrationDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: MatrixLike,
         *,
-        given=None,
-        features=None,
-        feature_names=None,
-        n_samples=None,
-        n_bins=10,
-        random_state=None,
-        ax=None,
-    ):
+        given: Literal["before", "others"] | None = None,
+        features: Any = None,
+        feature_names: Any = None,
+        n_samples: int | None = None,
+        n_bins: int = 10,
+        random_state: RandomState = None,
+        ax: Any = None,
+    ) -> Self:
         """Draw the calibration of a fitted density.
 
         Parameters
@@ -234,8 +244,14 @@ class CalibrationDisplay:
 
     @classmethod
     def from_predictions(
-        cls, transforms, *, feature_names=None, estimator_name=None, n_bins=10, ax=None
-    ):
+        cls,
+        transforms: Any,
+        *,
+        feature_names: Any = None,
+        estimator_name: str | None = None,
+        n_bins: int = 10,
+        ax: Any = None,
+    ) -> Self:
         """Draw transforms that were computed elsewhere.
 
         Parameters
@@ -273,7 +289,7 @@ class CalibrationDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture.
 
         Parameters
@@ -306,7 +322,9 @@ class CalibrationDisplay:
         if self.estimator_name and not isinstance(ax, plt.Axes):
             self.figure_.suptitle(self.estimator_name)
         self.axes_ = np.array(panels, dtype=object)
-        self.histograms_, self.bands_, self.pvalues_ = [], [], np.full(d, np.nan)
+        self.histograms_: list[Any] = []
+        self.bands_: list[Any] = []
+        self.pvalues_ = np.full(d, np.nan)
         for j in range(d):
             self._plot_panel(j)
             if j % PANELS_PER_ROW:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -10,6 +11,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._names import Position, position_of
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, draw_rows, is_density, last_step, unwrapped
 from sklearn_dgm.columns import (
     CATEGORICAL,
@@ -329,7 +331,16 @@ class DensityDisplay:
     >>> plt.close("all")
     """
 
-    def __init__(self, *, columns, rows, estimator_name, grid=None, density=None, sampled=None):
+    def __init__(
+        self,
+        *,
+        columns: Any,
+        rows: Any,
+        estimator_name: str,
+        grid: Any = None,
+        density: Any = None,
+        sampled: Any = None,
+    ) -> None:
         self.columns = columns
         self.rows = rows
         self.estimator_name = estimator_name
@@ -340,16 +351,16 @@ class DensityDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: MatrixLike,
         *,
-        features=None,
-        feature_names=None,
-        n_samples=None,
-        grid_resolution=100,
-        random_state=None,
-        ax=None,
-    ):
+        features: Any = None,
+        feature_names: Any = None,
+        n_samples: int | None = None,
+        grid_resolution: int = 100,
+        random_state: RandomState = None,
+        ax: Any = None,
+    ) -> Self:
         """Draw a fitted density over rows.
 
         Parameters
@@ -431,7 +442,7 @@ class DensityDisplay:
         ]
         return held, np.exp(density.score_samples(table)).reshape(shape)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the picture.
 
         Parameters

@@ -1,10 +1,13 @@
 """Picture of the scores of an outlier detector."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import last_step
 
 N_BINS = 40
@@ -62,14 +65,18 @@ class OutlierDisplay:
     >>> plt.close("all")
     """
 
-    def __init__(self, *, scores, threshold, labels=None, xlabel="score"):
+    def __init__(
+        self, *, scores: Any, threshold: float, labels: Any = None, xlabel: str = "score"
+    ) -> None:
         self.scores = scores
         self.threshold = threshold
         self.labels = labels
         self.xlabel = xlabel
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, y=None, ax=None):
+    def from_estimator(
+        cls, estimator: Any, X: MatrixLike, *, y: Any = None, ax: Any = None
+    ) -> Self:
         """Draw the scores that a detector gives to rows.
 
         Parameters
@@ -119,7 +126,7 @@ class OutlierDisplay:
             xlabel="log-density (nats)" if is_density else "score",
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the histograms and the threshold.
 
         Parameters

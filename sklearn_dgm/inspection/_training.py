@@ -1,5 +1,7 @@
 """Picture of the course of training."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.mixture import GaussianMixture
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -62,13 +64,13 @@ class TrainingDisplay:
     def __init__(
         self,
         *,
-        epochs,
-        train_log_likelihood,
-        valid_log_likelihood=None,
-        best_epoch=None,
-        xlabel="epoch",
-        ylabel="log-likelihood (nats per row)",
-    ):
+        epochs: Any,
+        train_log_likelihood: Any,
+        valid_log_likelihood: Any = None,
+        best_epoch: Any = None,
+        xlabel: str = "epoch",
+        ylabel: str = "log-likelihood (nats per row)",
+    ) -> None:
         self.epochs = epochs
         self.train_log_likelihood = train_log_likelihood
         self.valid_log_likelihood = valid_log_likelihood
@@ -77,7 +79,7 @@ class TrainingDisplay:
         self.ylabel = ylabel
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
         """Draw what a fitted estimator has recorded of its training.
 
         Parameters
@@ -136,7 +138,7 @@ class TrainingDisplay:
             data["best_epoch"] = best[0] if len(networks) == 1 else np.array(best)
         return data
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw the curves.
 
         Parameters

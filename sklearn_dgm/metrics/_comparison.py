@@ -1,6 +1,7 @@
 """Densities side by side, on the same held-out rows."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -9,6 +10,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
 from sklearn_dgm._members import check_cells, schema_of_numbers, seeded
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
 
@@ -22,7 +24,15 @@ CONSTRAINTS = {
 }
 
 
-def compare_densities(estimators, X, cv=5, *, baseline=None, n_jobs=None, random_state=None):
+def compare_densities(
+    estimators: dict[Any, Any] | list[Any],
+    X: MatrixLike,
+    cv: Any = 5,
+    *,
+    baseline: str | None = None,
+    n_jobs: int | None = None,
+    random_state: RandomState = None,
+) -> MatrixLike:
     """Held-out log-likelihoods of several densities, with the standard errors of their differences.
 
     Rows differ far more from each other than densities do on one row. So the standard error of a mean says little about

@@ -1,13 +1,24 @@
 """Log-likelihoods, in nats or in bits, of every density alike."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import check_weights, is_density, last_step
 
 
-def mean_log_likelihood(estimator, X, y=None, sample_weight=None, *, return_std_error=False):
+def mean_log_likelihood(
+    estimator: Any,
+    X: MatrixLike,
+    y: Any = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    return_std_error: bool = False,
+) -> float | tuple[float, float]:
     """Mean log-density per row: a scorer for any density.
 
     `KernelDensity.score` is a sum and `GaussianMixture.score` a mean; this is the mean of `score_samples` for all of
@@ -80,7 +91,14 @@ def mean_log_likelihood(estimator, X, y=None, sample_weight=None, *, return_std_
     return (mean, std_error) if return_std_error else mean
 
 
-def bits_per_dim(estimator, X, y=None, sample_weight=None, *, return_std_error=False):
+def bits_per_dim(
+    estimator: Any,
+    X: MatrixLike,
+    y: Any = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    return_std_error: bool = False,
+) -> float | tuple[float, float]:
     """Bits per row and column that a density needs to describe rows; lower is better.
 
     It is minus the mean log-density, over the number of columns and in bits [1]_. Where all columns are counted, it is the
@@ -138,7 +156,9 @@ def bits_per_dim(estimator, X, y=None, sample_weight=None, *, return_std_error=F
     return (mean, std_error) if return_std_error else mean
 
 
-def neg_bits_per_dim(estimator, X, y=None, sample_weight=None):
+def neg_bits_per_dim(
+    estimator: Any, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+) -> float:
     """Minus the bits per row and column: a scorer for any density.
 
     It can be handed to a search or to cross-validation as it is: ``scoring=neg_bits_per_dim``. All else is said of
@@ -170,7 +190,7 @@ def neg_bits_per_dim(estimator, X, y=None, sample_weight=None):
     >>> cross_val_score(KernelDensity(bandwidth=0.3), X, scoring=neg_bits_per_dim).shape
     (5,)
     """
-    return -bits_per_dim(estimator, X, sample_weight=sample_weight)
+    return -bits_per_dim(estimator, X, sample_weight=sample_weight)  # type: ignore[operator]
 
 
 def mean_and_std_error(values, sample_weight=None):

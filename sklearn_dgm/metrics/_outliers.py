@@ -1,17 +1,20 @@
 """Scorers for searches over outlier detectors, with labels and without."""
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame, like_frame
 
 MASSES = np.linspace(0.9, 0.999, 100)
 MIN_DRAWS = 20_000
 
 
-def outlier_roc_auc(estimator, X, y):
+def outlier_roc_auc(estimator: Any, X: MatrixLike, y: Any) -> float:
     """Area under the ROC curve of an outlier detector: a scorer for rows with labels.
 
     It can be handed to a search or to cross-validation as it is: ``scoring=outlier_roc_auc``. The scorer "roc_auc" of
@@ -61,7 +64,9 @@ def outlier_roc_auc(estimator, X, y):
     return float(roc_auc_score(is_outlier, rankdata(-scores)))
 
 
-def neg_mass_volume(estimator, X, y=None, *, random_state=0):
+def neg_mass_volume(
+    estimator: Any, X: MatrixLike, y: Any = None, *, random_state: RandomState = 0
+) -> float:
     """Minus the mean of the mass-volume curve, in nats, of an outlier detector: a scorer for rows without labels.
 
     A detector is good if few of the places that rows could be in score as high as the rows do. At each of the masses from

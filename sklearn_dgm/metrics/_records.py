@@ -1,10 +1,11 @@
 """Whether a model has memorised its training rows."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.metrics._tables import as_points
 
 
@@ -34,7 +35,9 @@ class NearestRecords(NamedTuple):
     holdout_copies: int | None
 
 
-def nearest_record_distances(train, sampled, holdout=None):
+def nearest_record_distances(
+    train: MatrixLike, sampled: MatrixLike, holdout: MatrixLike = None
+) -> Any:
     """Distances from sampled rows to the nearest real ones, which tell whether a model has memorised its training rows.
 
     A model that has learnt the distribution draws rows that are no nearer to its training rows than to others of the

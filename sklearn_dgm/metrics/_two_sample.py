@@ -1,7 +1,7 @@
 """Whether sampled rows come from the distribution that real ones come from."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, pairwise_distances, pairwis
 from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
 
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.metrics._tables import as_points
 
@@ -60,7 +61,14 @@ class ClassifierTwoSampleResult(NamedTuple):
     },
     prefer_skip_nested_validation=False,
 )
-def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_state=None):
+def classifier_two_sample_test(
+    real: MatrixLike,
+    sampled: MatrixLike,
+    *,
+    classifier: Any = None,
+    cv: Any = 2,
+    random_state: RandomState = None,
+) -> Any:
     """Let a classifier tell real rows from sampled ones [1]_; it cannot if they come from one distribution.
 
     Parameters
@@ -118,7 +126,7 @@ def classifier_two_sample_test(real, sampled, *, classifier=None, cv=2, random_s
     rng = check_generator(random_state)
     seeds = rng.integers(2**31, size=2).tolist()
     points = as_points({"real": real, "sampled": sampled}, missing=True)
-    if isinstance(cv, Integral):
+    if isinstance(cv, int | np.integer):
         for name, rows in zip(("real", "sampled"), points, strict=True):
             if len(rows) < cv:
                 raise ValueError(
@@ -170,7 +178,13 @@ PERMUTED = {
 
 
 @validate_params(PERMUTED, prefer_skip_nested_validation=False)
-def energy_distance(real, sampled, *, n_permutations=200, random_state=None):
+def energy_distance(
+    real: MatrixLike,
+    sampled: MatrixLike,
+    *,
+    n_permutations: int = 200,
+    random_state: RandomState = None,
+) -> Any:
     """Energy distance [1]_ between real and sampled rows, zero only for equal distributions.
 
     It is the square root of ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, as :func:`scipy.stats.energy_distance` has it for one
@@ -232,8 +246,13 @@ def energy_distance(real, sampled, *, n_permutations=200, random_state=None):
     prefer_skip_nested_validation=False,
 )
 def maximum_mean_discrepancy(
-    real, sampled, *, bandwidth="median", n_permutations=200, random_state=None
-):
+    real: MatrixLike,
+    sampled: MatrixLike,
+    *,
+    bandwidth: Literal["median"] | float = "median",
+    n_permutations: int = 200,
+    random_state: RandomState = None,
+) -> Any:
     """Unbiased estimate of the squared maximum mean discrepancy [1]_ between real and sampled rows.
 
     The kernel is ``exp(-|x - y|**2 / (2 * bandwidth**2))``, in standardised columns. The estimate is zero on average for

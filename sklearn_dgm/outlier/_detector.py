@@ -2,8 +2,10 @@
 
 import warnings
 from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, OutlierMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
@@ -19,6 +21,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._held_out import check_pairs
+from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
@@ -225,17 +228,17 @@ class DensityOutlierDetector(
 
     def __init__(
         self,
-        estimator=None,
-        contamination="auto",
+        estimator: Any = None,
+        contamination: Literal["auto"] | float = "auto",
         *,
-        calibration=None,
-        calibration_fraction=0.2,
-        alpha=0.05,
-        score_type="log_density",
-        smoothing="auto",
-        trim=None,
-        random_state=None,
-    ):
+        calibration: Literal["holdout"] | None = None,
+        calibration_fraction: float = 0.2,
+        alpha: float = 0.05,
+        score_type: Literal["log_density", "typicality"] = "log_density",
+        smoothing: Literal["auto"] | float = "auto",
+        trim: Literal["auto"] | float | None = None,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.contamination = contamination
         self.calibration = calibration
@@ -246,7 +249,7 @@ class DensityOutlierDetector(
         self.trim = trim
         self.random_state = random_state
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[Any, Any]:
         """Parameters of the detector and of its densities.
 
         Parameters
@@ -264,7 +267,7 @@ class DensityOutlierDetector(
             return self._get_params("estimator", deep=deep)
         return super().get_params(deep=deep)
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of the detector, of its density or of members, or whole members (``kernel="drop"``).
 
         Parameters
@@ -283,7 +286,7 @@ class DensityOutlierDetector(
         return super().set_params(**params)
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, **fit_params):
+    def fit(self, X: MatrixLike, y: Any = None, **fit_params: Any) -> Self:
         """Fit the density, and set the threshold.
 
         Parameters
@@ -453,7 +456,7 @@ class DensityOutlierDetector(
     def _log_density(self, X):
         return np.asarray(self.estimator_.score_samples(X))
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Score rows; the lower, the odder.
 
         Parameters
@@ -475,7 +478,7 @@ class DensityOutlierDetector(
         return -np.abs(log_density - self.mean_log_density_)
 
     @available_if(_is_committee)
-    def score_members(self, X):
+    def score_members(self, X: MatrixLike) -> NDArray[Any]:
         """Score rows by each member of the committee.
 
         Available where `estimator` is a list or None.
@@ -495,10 +498,10 @@ class DensityOutlierDetector(
         return self.estimator_.score_members(validate_table(self, X, reset=False))
 
     @available_if(_cannot_score)
-    def score(self, X, y=None):
+    def score(self, X: MatrixLike, y: Any = None):
         """Not available: the error says which scorers there are."""
 
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
         """Scores less the threshold; negative for outliers.
 
         Parameters
@@ -517,7 +520,7 @@ class DensityOutlierDetector(
             scores, self.offset_, out=np.zeros_like(scores), where=scores != self.offset_
         )
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Tell outliers from inliers.
 
         Parameters
@@ -533,7 +536,7 @@ class DensityOutlierDetector(
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     @available_if(_is_calibrated)
-    def p_values(self, X):
+    def p_values(self, X: MatrixLike) -> NDArray[np.float64]:
         """Conformal p-values: how rare a score as low as this is among rows like those of `fit`.
 
         Available with ``calibration="holdout"``.
@@ -553,7 +556,7 @@ class DensityOutlierDetector(
         return (1 + n_as_low) / (1 + len(self.calibration_scores_))
 
     @available_if(_has_shares)
-    def explain(self, X):
+    def explain(self, X: MatrixLike) -> MatrixLike:
         """Share of each column in the scores: the lowest are the odd cells.
 
         Available where the score is a log-density and the density, or each member of the committee, has `score_features`.
@@ -581,7 +584,7 @@ class DensityOutlierDetector(
     def _shares(self, X):
         return np.array(unwrapped(self.estimator_).score_features(X))
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """How metadata is passed on.
 
         Returns

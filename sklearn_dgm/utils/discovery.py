@@ -3,9 +3,10 @@
 from importlib import import_module
 from inspect import isabstract, isclass
 from pkgutil import walk_packages
+from typing import Any
 
 
-def all_estimators():
+def all_estimators() -> list[Any]:
     """List every public estimator of the package.
 
     Importing all of them imports torch.

@@ -7,6 +7,7 @@ distributions, sums and quadrature are the oracles, so none of them trusts the d
 
 import functools
 import warnings
+from typing import Any, Literal
 from unittest import SkipTest
 
 from sklearn_dgm.utils._density_checks import (
@@ -18,8 +19,12 @@ from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
 
 
 def check_density_estimator(
-    estimator, *, expected_failed_checks=None, on_skip="warn", on_fail="raise"
-):
+    estimator: Any,
+    *,
+    expected_failed_checks: dict[Any, Any] | None = None,
+    on_skip: Literal["warn"] | None = "warn",
+    on_fail: Literal["raise", "warn"] | None = "raise",
+) -> list[Any]:
     """Check that a density keeps the contract of this package.
 
     Parameters
@@ -64,7 +69,8 @@ def check_density_estimator(
     expected = _expected(estimator, expected_failed_checks)
     results = []
     for name, check in density_checks().items():
-        status, exception = "passed", None
+        status: str = "passed"
+        exception: Exception | None = None
         try:
             check(estimator)
         except SkipTest as skip:
@@ -88,7 +94,9 @@ def check_density_estimator(
     return results
 
 
-def parametrize_with_density_checks(estimators, *, expected_failed_checks=None):
+def parametrize_with_density_checks(
+    estimators: list[Any], *, expected_failed_checks: Any = None
+) -> Any:
     """Pytest decorator that runs every check on every estimator, as a test of its own.
 
     Parameters
@@ -140,7 +148,7 @@ def _expected(estimator, expected_failed_checks):
     return expected
 
 
-def density_checks():
+def density_checks() -> dict[Any, Any]:
     """All checks by name.
 
     Returns
