@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         mean_log_likelihood,
         nearest_record_distances,
         neg_bits_per_dim,
+        neg_mass_volume,
+        outlier_roc_auc,
     )
     from sklearn_dgm.outlier import DensityOutlierDetector
 
@@ -72,6 +74,8 @@ _HOMES = {
     "mean_log_likelihood": "metrics",
     "nearest_record_distances": "metrics",
     "neg_bits_per_dim": "metrics",
+    "neg_mass_volume": "metrics",
+    "outlier_roc_auc": "metrics",
 }
 
 __all__ = sorted(_HOMES)

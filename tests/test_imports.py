@@ -39,7 +39,7 @@ ALLOWED = {
     "_prediction": FLOOR,
     "_conditioning": {*FLOOR, "_frames", "_prediction", "_quadrature"},
     "impute": FLOOR,
-    "outlier": {*FLOOR, "_frames"},
+    "outlier": {*FLOOR, "_callbacks", "_frames", "_held_out", "_members", "outlier"},
     "_labels": FLOOR,
     "_bayes_rule": {*FLOOR, "_labels"},
     "generative": {*FLOOR, "_frames", "_members", "_labels", "_bayes_rule", "generative"},

@@ -33,7 +33,7 @@ from sklearn_dgm import (
     OutlierDisplay,
     TransformedDensity,
 )
-from sklearn_dgm.outlier import continuous_columns, with_noise
+from sklearn_dgm.outlier._smoothing import amount_of_noise, continuous_columns, with_noise
 
 QUICK = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "random_state": 0}
 
@@ -353,8 +353,8 @@ class TestSmoothing:
             TransformedDensity(StandardScaler(), density),
             EnsembleDensity([("kernel", KernelDensity()), ("ours", density)]),
         ):
-            assert detector(outer)._smoothing() == 0.25
-        assert detector(EnsembleDensity([("kernel", KernelDensity())]))._smoothing() == 0
+            assert amount_of_noise(outer, "auto") == 0.25
+        assert amount_of_noise(EnsembleDensity([("kernel", KernelDensity())]), "auto") == 0
 
     def test_columns_that_are_declared_are_left_as_they_are(self):
         rng = np.random.default_rng(0)
@@ -496,7 +496,7 @@ class TestDisplay:
         assert sum(bar.get_height() for bar in bars) == 300
         assert display.threshold_line_.get_xdata()[0] == fitted.offset_
         texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-        assert texts == ["rows (300)", "threshold: 10.0% below"]
+        assert texts == ["rows (300): 10.0% below", "threshold"]
         assert display.ax_.get_xlabel() == "log-density (nats)"
 
     def test_labels_and_rows_beyond_the_axis(self, X):
@@ -506,6 +506,12 @@ class TestDisplay:
         display = OutlierDisplay.from_estimator(fitted, far, y=y)
         outliers, inliers = display.bars_
         assert outliers[0].get_height() == 7  # impossible, but drawn
+        shares = [f"{(fitted.predict(far[y == k]) == -1).mean():.1%} below" for k in (-1, 1)]
+        texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert texts == [f"-1 (7): {shares[0]}", f"1 (300): {shares[1]}", "threshold"]
+        display.figure_.canvas.draw()
+        box = display.ax_.get_legend().get_window_extent()
+        assert box.y1 <= display.ax_.get_window_extent().y0  # it covers nothing
         assert sum(bar.get_height() for bar in inliers) == 300
         assert any("below" in text.get_text() for text in display.ax_.texts)
 

@@ -108,7 +108,10 @@ class OutlierDisplay:
         if y is not None:
             check_consistent_length(X, y)
             y = column_or_1d(y)
-        is_density = getattr(detector, "score_type", None) == "log_density"
+        # The scores of a committee have no unit.
+        is_density = getattr(detector, "score_type", None) == "log_density" and not hasattr(
+            detector, "score_members"
+        )
         return cls(
             scores=np.asarray(estimator.score_samples(X)),
             threshold=float(detector.offset_),
@@ -140,18 +143,24 @@ class OutlierDisplay:
         groups = [("rows", scores)]
         if self.labels is not None:
             groups = [(str(k), scores[self.labels == k]) for k in unique_labels(self.labels)]
-        self.bars_ = [
-            ax.hist(part, bins=edges, alpha=0.5, label=f"{label} ({len(part)})")[2]
-            for label, part in groups
-        ]
-        share = np.mean(self.scores < self.threshold)
+        self.bars_ = [ax.hist(part, bins=edges, alpha=0.5)[2] for _, part in groups]
+        for bars, (label, part) in zip(self.bars_, groups, strict=True):
+            share = np.mean(part < self.threshold)
+            bars.set_label(f"{label} ({len(part)}): {share:.1%} below")
         self.threshold_line_ = ax.axvline(
-            self.threshold, color="black", linestyle="--", label=f"threshold: {share:.1%} below"
+            self.threshold, color="black", linestyle="--", label="threshold"
         )
         if self.scores.min() < edges[0]:
             ax.annotate("and below", (edges[0], 1), xycoords=("data", "axes fraction"), va="top")
         ax.set(xlabel=self.xlabel, ylabel="rows")
-        ax.legend()
+        # Below the axes, where it covers neither bars nor threshold.
+        ax.legend(
+            handles=[*self.bars_, self.threshold_line_],
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.12),
+            ncols=3,
+            frameon=False,
+        )
         return self
 
     def _edges(self):

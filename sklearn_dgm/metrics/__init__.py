@@ -2,6 +2,7 @@
 
 from sklearn_dgm.metrics._comparison import compare_densities
 from sklearn_dgm.metrics._likelihood import bits_per_dim, mean_log_likelihood, neg_bits_per_dim
+from sklearn_dgm.metrics._outliers import neg_mass_volume, outlier_roc_auc
 from sklearn_dgm.metrics._records import nearest_record_distances
 from sklearn_dgm.metrics._two_sample import (
     classifier_two_sample_test,
@@ -18,4 +19,6 @@ __all__ = [
     "mean_log_likelihood",
     "nearest_record_distances",
     "neg_bits_per_dim",
+    "neg_mass_volume",
+    "outlier_roc_auc",
 ]

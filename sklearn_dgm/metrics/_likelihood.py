@@ -1,6 +1,7 @@
 """Log-likelihoods, in nats or in bits, of every density alike."""
 
 import numpy as np
+from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm.base import check_weights, is_density, last_step
@@ -196,8 +197,14 @@ def _log_density(estimator, X, metric):
     check_is_fitted(estimator)
     last = last_step(estimator)
     if not is_density(last):
+        advice = ""
+        if is_outlier_detector(last):
+            advice = (
+                " Score an outlier detector with outlier_roc_auc where rows are labelled and with neg_mass_volume where they are "
+                "not, or search over the density itself."
+            )
         inside = "" if last is estimator else f" with {type(last).__name__}"
         raise TypeError(
-            f"{metric} needs a density, which {name}{inside} is not: see sklearn_dgm.is_density."
+            f"{metric} needs a density, which {name}{inside} is not: see sklearn_dgm.is_density.{advice}"
         )
     return np.asarray(estimator.score_samples(X))
