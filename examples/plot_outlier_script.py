@@ -5,7 +5,7 @@ One line of an outlier script
 Many scripts look for odd rows in the same few lines: fit a detector, score the rows, put a threshold at a quantile,
 list the worst. Any estimator with `score_samples` will do, and a density is one. Here that line holds
 :class:`~sklearn.ensemble.IsolationForest`, :class:`~sklearn.neighbors.KernelDensity` and
-:class:`~sklearn_dgm.AutoregressiveDensity` in turn.
+:class:`~sklearn_dgm.DensityOutlierDetector` in turn.
 """
 
 # %%
@@ -27,7 +27,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_dgm import AutoregressiveDensity
+from sklearn_dgm import DensityOutlierDetector
 
 pictures = Path("pictures")
 pictures.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def split(seed):
 train, held_out = split(seed=0)
 
 detector = IsolationForest(random_state=0)
-detector = AutoregressiveDensity(n_orders=2, random_state=0)  # two column orders, for speed
+detector = DensityOutlierDetector(random_state=0)
 
 scores = detector.fit(X.iloc[train]).score_samples(X.iloc[train])
 threshold = np.quantile(scores, SHARE)
@@ -70,18 +70,16 @@ for row in worst:
 # %%
 # Why a row is odd
 # ----------------
-# A density can say more than that a row is odd: the score is a sum over columns. Here is where the worst row falls
-# short of the average row.
-typical = detector.score_features(X.iloc[train]).mean()
-shortfall = (typical - detector.score_features(X.iloc[worst[:1]])).iloc[0]
-print(f"\nWhat makes row {worst[0]} unlikely, in nats:")
-print(shortfall.nlargest(3).round(1).to_string())
+# A density can say more than that a row is odd: the score is a sum over columns, of which the lowest are odd.
+shares = detector.explain(X.iloc[worst[:1]]).iloc[0]
+print(f"\nWhat makes row {worst[0]} unlikely:")
+print(shares.nsmallest(3).round(1).to_string())
 
 # %%
 # Three detectors in that line
 # ----------------------------
 # All have their default settings, but the kernel density needs a scaler, and a bandwidth that it gets from the
-# likelihood of validation rows, and the autoregressive one takes two column orders for speed. For the held-out rows the
+# likelihood of validation rows. For the held-out rows the
 # table has the area under the curve (`auc`) and the share of malignant rows `found` when 5 in 100 benign ones are flagged;
 # for the training rows, how many of the 10 malignant ones are among the 10 `worst`. Last, the share of held-out benign rows
 # that the script's own threshold flags. It should be 5 in 100, and depends on the rows that the threshold is set on:
@@ -90,7 +88,7 @@ bandwidths = {"bandwidth": np.logspace(-1, 0.5, 16)}
 detectors = {
     "IsolationForest": IsolationForest(random_state=0),
     "KernelDensity": make_pipeline(StandardScaler(), GridSearchCV(KernelDensity(), bandwidths)),
-    "AutoregressiveDensity": AutoregressiveDensity(n_orders=2, random_state=0),
+    "DensityOutlierDetector": DensityOutlierDetector(random_state=0),
 }
 
 
