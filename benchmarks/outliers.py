@@ -4,8 +4,10 @@ Tables of ADBench with at least 1,000 rows, split as in the literature: the firs
 the file, is what detectors are fitted to, standardised by their means and standard deviations; the other normal rows
 and all anomalies are the test rows. Nothing is chosen by test rows. Seeds are those of the fits. With `--shuffled` the
 normal rows are put into random order before, so that both halves are of one distribution; seeds are those of the order,
-too.
+too. With `--contaminated` they are, too, and a tenth of the anomalies is among the training rows and not among the test rows;
+all are standardised by the rows that train.
 
+DensityOutlierDetector() with nothing set but random_state: a committee of kernel densities.
 AutoregressiveDensity  in DensityOutlierDetector, with nothing set but random_state.
 KernelDensity          in the same, with the bandwidth of Scott's rule.
 GaussianMixture        in the same, with the components and form of covariance that are best for a fifth of the training
@@ -32,6 +34,8 @@ from benchmarks.results import Results, version_of
 from sklearn_dgm import AutoregressiveDensity, DensityOutlierDetector
 
 MIN_ROWS = 1000
+COMMITTEE = "DensityOutlierDetector()"
+SHARE_OF_ANOMALIES = 0.1
 N_COMPONENTS = (1, 2, 4, 8, 16, 32)
 REG_COVAR = 1e-3
 
@@ -40,20 +44,28 @@ def add_arguments(parser):
     parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--only", nargs="+", help="names of tables, such as cardio")
     parser.add_argument("--peers", nargs="+", default=list(DETECTORS), help="who detects")
-    parser.add_argument("--shuffled", action="store_true", help="halves in random order")
+    protocol = parser.add_mutually_exclusive_group()
+    protocol.add_argument("--shuffled", action="store_true", help="halves in random order")
+    protocol.add_argument(
+        "--contaminated",
+        action="store_true",
+        help="the same, and anomalies among the training rows",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the fits")
 
 
 def run(args):
-    results = Results("outliers_shuffled" if args.shuffled else "outliers", args.results)
+    suite = "outliers" + "_shuffled" * args.shuffled + "_contaminated" * args.contaminated
+    results = Results(suite, args.results)
+    share = SHARE_OF_ANOMALIES if args.contaminated else 0.0
     for name, X, y in tables(args.data):
         if args.only is not None and name not in args.only:
             continue
         for seed in args.seeds:
-            order = (
-                np.random.default_rng(seed).permutation(len(X)) if args.shuffled else slice(None)
-            )
-            train, test, is_anomaly = split(X[order], y[order])
+            order = np.arange(len(X))
+            if args.shuffled or args.contaminated:
+                order = np.random.default_rng(seed).permutation(len(X))
+            train, test, is_anomaly = split(X[order], y[order], share)
             for peer in args.peers:
                 package, fit = DETECTORS[peer]
                 record = {"data": name, "seed": seed, "peer": peer, "version": version_of(package)}
@@ -69,14 +81,15 @@ def tables(folder):
             yield path.stem.partition("_")[2], table["X"].astype(np.float64), table["y"].ravel()
 
 
-def split(X, y):
-    """Training rows, test rows, and which of these are anomalies."""
+def split(X, y, share=0.0):
+    """Training rows, with a share of the anomalies, test rows, and which of these are anomalies."""
     normal, anomalies = X[y == 0], X[y == 1]
-    half = len(normal) // 2
-    scaler = StandardScaler().fit(normal[:half])
-    test = np.concatenate([normal[half:], anomalies])
+    half, n_hidden = len(normal) // 2, round(share * len(anomalies))
+    train = np.concatenate([normal[:half], anomalies[:n_hidden]])
+    test = np.concatenate([normal[half:], anomalies[n_hidden:]])
+    scaler = StandardScaler().fit(train)
     is_anomaly = np.arange(len(test)) >= len(normal) - half
-    return scaler.transform(normal[:half]), scaler.transform(test), is_anomaly
+    return scaler.transform(train), scaler.transform(test), is_anomaly
 
 
 def measure(fit, train, test, is_anomaly, seed):
@@ -96,6 +109,10 @@ def measure(fit, train, test, is_anomaly, seed):
 def fit_density(make, train, seed):
     density = make(train, seed)
     return DensityOutlierDetector(density, random_state=seed).fit(train).score_samples
+
+
+def fit_committee(train, seed):
+    return DensityOutlierDetector(random_state=seed).fit(train).score_samples
 
 
 def ours(train, seed):
@@ -141,6 +158,7 @@ def one_class_svm(seed):
 
 # Distribution and fit of each; fits return what scores rows, high for normal ones.
 DETECTORS = {
+    COMMITTEE: ("sklearn-dgm", fit_committee),
     OURS: ("sklearn-dgm", partial(fit_density, ours)),
     "KernelDensity": ("scikit-learn", partial(fit_density, kernel_density)),
     "GaussianMixture": ("scikit-learn", partial(fit_density, mixture)),

@@ -207,6 +207,13 @@ are of one distribution. AutoregressiveDensity has the best mean rank; the mean 
 neighbours is higher by up to one, by the two tables of cardiotocograms, without which it has the best mean, too. Two seeds.
 """,
     ),
+    "outliers_contaminated": (
+        "OMP_NUM_THREADS=1 python -m benchmarks outliers --contaminated --data DIR",
+        """
+The same with the normal rows in random order, and with a tenth of the anomalies among the rows of the fit, where nobody has marked
+them. The other anomalies are told from the other half of the normal rows.
+""",
+    ),
     "speed": (
         "python -m benchmarks speed",
         """

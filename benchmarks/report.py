@@ -143,7 +143,7 @@ def tables_of(suite, records):
         return tables_of_means(records, *GENERATIVE[suite])
     if suite == "ensemble":
         return [ensemble_table(records)]
-    if suite in ("outliers", "outliers_shuffled"):
+    if suite in ("outliers", "outliers_shuffled", "outliers_contaminated"):
         return outlier_tables(records)
     return flat_tables(suite, records)
 
