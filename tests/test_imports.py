@@ -14,9 +14,10 @@ PACKAGE = Path(sklearn_dgm.__file__).parent
 HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 
 # What each room may import of the package; rooms that are missing here are families, which may not know each other.
-FLOOR = {"_callbacks", "columns", "base"}
+FLOOR = {"_typing", "_callbacks", "columns", "base"}
 ALLOWED = {
     "__init__": set(),
+    "_typing": set(),
     "_callbacks": set(),
     "_objects": set(),
     "_frames": {"_objects"},
@@ -26,8 +27,8 @@ ALLOWED = {
     "_column": {"_bulk", "_objects", "_frames", "_ties"},
     "_dtypes": {"_objects", "_column"},
     "_bounds": {"_column"},
-    "columns": {"_frames", "_names", "_ties", "_column", "_dtypes", "_bounds"},
-    "base": {"_callbacks", "columns"},
+    "columns": {"_typing", "_frames", "_names", "_ties", "_column", "_dtypes", "_bounds"},
+    "base": {"_typing", "_callbacks", "columns"},
     "_blocks": set(),
     "_binning": {"_blocks", "_names"},
     "_quadrature": set(),
