@@ -7,6 +7,8 @@ from scipy.special import ndtri
 TAILS = np.array([0.25, 0.1, 0.05, 0.01])
 # So many spreads of the bulk from its median, a value is no part of any distribution that is worth a unit of its own.
 FAR_OUT = 1e3
+# More of the weight out there is a part of the column.
+MAX_FAR_OUT = 0.1
 # Encoded values further out than this are trained on as if they stood here; beyond, squares overflow in float32.
 REACH = 1e15
 

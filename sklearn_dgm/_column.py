@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_dgm._bulk import FAR_OUT, bulk_of
+from sklearn_dgm._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
 from sklearn_dgm._frames import Clock
 from sklearn_dgm._objects import Maker
 from sklearn_dgm._ties import Grid
@@ -359,7 +359,8 @@ def location_and_scale(x, sample_weight):
     location = (u * sample_weight).sum() / total
     scale = np.sqrt(((u - location) ** 2 * sample_weight).sum() / total)
     median, bulk = bulk_of(u, sample_weight)
-    if 0 < FAR_OUT * bulk < scale:
+    far_out = np.abs(u - median) > FAR_OUT * bulk
+    if 0 < FAR_OUT * bulk < scale and sample_weight[far_out].sum() <= MAX_FAR_OUT * total:
         location, scale = median, bulk
     elif scale <= 10 * np.finfo(np.float64).eps:
         scale = 1.0

@@ -44,6 +44,12 @@ class MaskedLinear(nn.Linear):
         if self.weight.numel():
             super().reset_parameters()
 
+    @torch.no_grad()
+    def reorder(self, rows):
+        """Put the outputs into another order."""
+        self.weight.copy_(self.weight[rows])
+        self.mask = self.mask[rows]
+
     def masked_weight(self, rows=slice(None)):
         """Weights of the connections that there are, of all rows or of some."""
         return self.weight[rows] * self.mask[rows]

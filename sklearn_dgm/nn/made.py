@@ -208,7 +208,10 @@ class MADE(AncestralSampling, nn.Module):
         for labels in self.hidden_labels:
             self.hidden.append(self.layer(mask[:, labels].T))
             mask = connections(adjacency, labels)
-        self.out = self.layer(mask[:, self.param_label].T, bias=False)
+        # Columns start alike wherever their heads stand, which is a matter of their bounds, for one.
+        by_column = np.argsort(self.param_label, kind="stable")
+        self.out = self.layer(mask[:, self.param_label[by_column]].T, bias=False)
+        self.out.reorder(np.argsort(by_column))
         linear_label = self.param_label[self.linear_rows]
         self.skip = self.path(adjacency[self.feature_label][:, linear_label].T)
         self.bias = nn.Parameter(torch.zeros(len(self.param_label)))
@@ -257,12 +260,12 @@ class MADE(AncestralSampling, nn.Module):
 
     def _lay_out_residuals(self):
         """Residuals of the columns with mixture heads; until training starts, these are the numbers themselves."""
-        columns = [
+        columns = sorted(
             j
             for head, of_head in zip(self.heads, self.head_columns, strict=True)
             if isinstance(head, MixtureHead)
             for j in of_head
-        ]
+        )
         self.residual_label = np.array(columns, dtype=int)
         self.residual_of = {j: k for k, j in enumerate(columns)}
         weight = torch.zeros(len(columns), len(self.feature_label))
