@@ -369,7 +369,7 @@ def _of_series(series, label):
     declared = _declared(series)
     dtype = None if declared is None else series.dtype
     native = native if declared is None else _with_plain_dtype(native)
-    zone = getattr(native.dtype, "tz", None) or getattr(native.dtype, "time_zone", None)
+    has_zone = _has_zone(native.dtype) or _has_zone(native_dtype)
     if hasattr(native.dtype, "tz"):  # narwhals does not know all names of zones
         native = native.dt.tz_convert(None)
     series = nw.from_native(native, series_only=True)
@@ -384,10 +384,17 @@ def _of_series(series, label):
     observed = ~null if null.any() else None
     if series.dtype == nw.Object or series.dtype.is_float():  # where NaN need not be null
         values, observed = _observed(values, observed)
-    content = ZONED_TIMES if zone and len(values) else None
+    content = ZONED_TIMES if has_zone and len(values) else None
     return RawColumn(
         label, values, observed, dtype or series.dtype, native_dtype, declared, content
     )
+
+
+def _has_zone(dtype):
+    """Whether a dtype of pandas, polars or Arrow is one of times with a zone."""
+    dtype = getattr(dtype, "pyarrow_dtype", dtype)
+    dtype = getattr(dtype, "value_type", dtype)  # of a dictionary
+    return any(getattr(dtype, zone, None) is not None for zone in ("tz", "time_zone"))
 
 
 def _with_plain_dtype(native):
@@ -435,8 +442,9 @@ def _declared(series):
 
 def _levels(categories):
     """Categories of pandas as NumPy sees them."""
-    has_zone = getattr(categories.dtype, "tz", None) is not None
-    return (categories.tz_convert(None) if has_zone else categories).to_numpy()
+    if hasattr(categories.dtype, "tz"):
+        categories = categories.tz_convert(None)
+    return nw.from_native(categories.to_series(), series_only=True).to_numpy()
 
 
 def _observed(values, observed):
@@ -551,7 +559,7 @@ def _numpy_dtype(dtype):
     if isinstance(dtype, np.dtype):
         return dtype
     name = str(dtype).lower()  # of polars
-    return np.dtype(name) if re.fullmatch(r"(u?int|float)\d+", name) else None
+    return np.dtype(name) if re.fullmatch(r"(u?int|float)(8|16|32|64)", name) else None
 
 
 def _holds(dtype, values, missing):
@@ -667,9 +675,15 @@ def _fit_into(array, dtype):
     """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
     dtype = _numpy_dtype(dtype)
     kind = getattr(dtype, "kind", None)
-    if kind in ("i", "u") and array.dtype.kind in "iuf":
+    if kind in ("i", "u") and array.dtype.kind in "iu":  # float64 would round those beyond 2**53
+        info, own = np.iinfo(dtype), np.iinfo(array.dtype)
+        return array.clip(max(info.min, own.min), min(info.max, own.max))
+    if kind in ("i", "u") and array.dtype.kind == "f":
         info = np.iinfo(dtype)
-        return np.rint(array).clip(info.min, info.max)
+        largest = float(info.max)
+        # Of 64 bits it would be rounded up, to what the dtype cannot hold.
+        largest = largest if largest <= info.max else np.nextafter(largest, 0)
+        return np.rint(array).clip(info.min, largest)
     if kind == "f" and array.dtype.kind == "f":
         info = np.finfo(dtype)
         return array.clip(info.min, info.max)

@@ -70,6 +70,15 @@ DTYPES = {
 }
 
 
+def test_categories_of_arrow_with_a_zone_come_back():
+    times = pd.Series(values_of("time"), dtype=pd.ArrowDtype(pa.timestamp("us", "Asia/Tokyo")))
+    frame = pd.DataFrame({"c": pd.Categorical(times)})
+    schema = ColumnSchema().fit(frame)
+    Z, _ = schema.encode(frame)
+    assert Z.min() == 0
+    pd.testing.assert_frame_equal(schema.decode(Z), frame)
+
+
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @pytest.mark.parametrize("name", DTYPES)
 def test_dtypes_of_arrow_come_back(name, gaps):
