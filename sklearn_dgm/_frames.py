@@ -572,11 +572,11 @@ def _holds(dtype, values, missing):
         return set(values.tolist()) <= set(dtype.categories)
     if str(dtype).lower() in ("bool", "boolean"):
         return values.dtype.kind not in "iuf"
-    dtype = _numpy_dtype(dtype)
-    if dtype is None or dtype.kind not in "iuU":
-        return True
-    if dtype.kind == "U":
+    if isinstance(dtype, np.dtype) and dtype.kind == "U":  # that of Arrow is of any length
         return np.result_type(dtype, values) == dtype
+    dtype = _numpy_dtype(dtype)
+    if dtype is None or dtype.kind not in "iu":
+        return True
     return values.dtype.kind not in "iuf" or bool((_fit_into(values, dtype) == values).all())
 
 

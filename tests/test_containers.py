@@ -133,6 +133,16 @@ def test_every_estimator_takes_dictionaries_of_arrow(estimator):
         assert set(drawn["c"]) <= {"a", "b", "c"}
 
 
+def test_text_of_arrow_stays_such_where_cells_are_filled_and_rows_transformed():
+    text = values_of("text")
+    frame = pd.DataFrame({"c": arrow(text, pa.string()), "x": np.arange(float(N_ROWS))})
+    drawn = TransformedDensity(None, TABLES).fit(frame).sample(3, random_state=0)
+    filled = DensityImputer(TABLES, random_state=0).fit(frame).transform(frame.assign(x=np.nan))
+    for table in (drawn, filled):
+        assert table.dtypes.tolist() == frame.dtypes.tolist()
+    assert filled["c"].tolist() == text
+
+
 def test_levels_of_a_dictionary_that_no_row_has_are_possible():
     """As are those of a category of pandas: a part of a table has the levels of the whole."""
     frame = pd.DataFrame({"c": arrow(values_of("text"), pa.dictionary(pa.int32(), pa.string()))})
