@@ -295,7 +295,7 @@ def distinct(values):
     """Distinct values in an order that does not depend on the rows' order."""
     if values.dtype.kind != "O":
         return np.unique(values)
-    found = set(values)
+    found = {_of_python(value): value for value in values}.values()
     try:
         ordered = sorted(found)
     except TypeError:  # of several types

@@ -67,12 +67,16 @@ def check_container(X):
 
 def _check_dimensions(X, first):
     if isinstance(X, list | tuple):
-        n_dimensions = 1 if X and (isinstance(first, str) or np.isscalar(first)) else 2
+        n_dimensions = 1 if not X or np.isscalar(first) else 2
     elif hasattr(X, "shape"):
         n_dimensions = len(X.shape)
     elif hasattr(X, "to_pandas"):  # a column of Arrow
         n_dimensions = 1
-    elif X is None or isinstance(X, str) or not (hasattr(X, "__len__") or hasattr(X, "__array__")):
+    elif (
+        X is None
+        or isinstance(X, str)
+        or not (hasattr(X, "__getitem__") or hasattr(X, "__array__"))
+    ):
         n_dimensions = 0
     else:
         n_dimensions = 2

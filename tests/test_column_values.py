@@ -407,3 +407,16 @@ def test_objects_of_several_types_come_back_in_polars():
     drawn = HistogramDensity().fit(table).sample(20, random_state=0)
     assert drawn.schema == table.schema
     assert set(drawn["x"].to_list()) == {"a", 1}
+
+
+def test_decimals_beside_numbers_of_numpy_are_categories_by_their_values():
+    """Which Decimals cannot be compared with: a look-up in a dict fails where their hashes agree."""
+    X = np.array(
+        [[Decimal(2)], [np.int16(2)], [np.float32(0.5)], [Decimal("0.5")], [1]], dtype=object
+    )
+    schema = ColumnSchema([0]).fit(X)
+    Z = schema.encode(X)[0][:, 0]
+    assert sorted(np.bincount(Z.astype(int))) == [1, 2, 2]
+    assert Z[0] == Z[1]
+    assert Z[2] == Z[3]
+    assert schema.decode(Z[:, None]).ravel().tolist() == [2, 2, 0.5, 0.5, 1]

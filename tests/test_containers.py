@@ -185,6 +185,8 @@ REFUSED = {
     "number": (lambda d: 3.0, ValueError, "got scalar array instead .a float"),
     "string": (lambda d: "table.csv", ValueError, "got scalar array instead .a str"),
     "generator": (lambda d: (row for row in [[1, 2]]), ValueError, "scalar array instead .a gen"),
+    "set": (lambda d: {1, 2}, ValueError, "scalar array instead .a set"),
+    "empty list": (lambda d: [], ValueError, "got 1D array instead .0 values"),
     "None": (lambda d: None, ValueError, "got scalar array instead .a NoneType"),
 }
 
