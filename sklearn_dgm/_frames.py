@@ -557,7 +557,7 @@ def fill(template, columns, n_samples, clip=True, exact=False):
     return X
 
 
-def _numpy_dtype(dtype):
+def numpy_dtype(dtype):
     """NumPy's dtype of what a frame calls so, if it is one of numbers or of text; else None."""
     dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
     if isinstance(dtype, np.dtype):
@@ -578,7 +578,7 @@ def _holds(dtype, values, missing):
         return values.dtype.kind not in "iuf"
     if isinstance(dtype, np.dtype) and dtype.kind == "U":  # that of Arrow is of any length
         return np.result_type(dtype, values) == dtype
-    dtype = _numpy_dtype(dtype)
+    dtype = numpy_dtype(dtype)
     if dtype is None or dtype.kind not in "iu":
         return True
     return values.dtype.kind not in "iuf" or bool((_fit_into(values, dtype) == values).all())
@@ -677,7 +677,7 @@ def _as_it_is(array, dtype):
 
 def _fit_into(array, dtype):
     """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
-    dtype = _numpy_dtype(dtype)
+    dtype = numpy_dtype(dtype)
     kind = getattr(dtype, "kind", None)
     if kind in ("i", "u") and array.dtype.kind in "iu":  # float64 would round those beyond 2**53
         info, own = np.iinfo(dtype), np.iinfo(array.dtype)
