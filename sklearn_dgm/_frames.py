@@ -45,7 +45,7 @@ def check_container(X):
     TypeError
         If it is a table of a library other than pandas and polars, a lazy one, or made of dicts.
     ValueError
-        If it has not two dimensions.
+        If it has not two dimensions, or two columns have one label.
     """
     what = f"X is a {type(X).__module__.split('.')[0]}.{type(X).__name__}"
     of_narwhals = type(X).__module__.startswith("narwhals")
@@ -63,6 +63,12 @@ def check_container(X):
         held = "a dict" if first is X else f"a {type(X).__name__} of dicts"
         raise TypeError(f"X is {held}; make a DataFrame of it, such as pandas.DataFrame(X).")
     _check_dimensions(X, first)
+    labels = list(X.columns) if is_known else []
+    if len(set(labels)) < len(labels):
+        label = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(
+            f"X has more than one column {label!r}; give each column a label of its own."
+        )
 
 
 def _check_dimensions(X, first):

@@ -187,6 +187,7 @@ REFUSED = {
     "generator": (lambda d: (row for row in [[1, 2]]), ValueError, "scalar array instead .a gen"),
     "set": (lambda d: {1, 2}, ValueError, "scalar array instead .a set"),
     "empty list": (lambda d: [], ValueError, "got 1D array instead .0 values"),
+    "labels": (lambda d: d.set_axis(["b", "b"], axis=1), ValueError, "than one column 'b'; give"),
     "None": (lambda d: None, ValueError, "got scalar array instead .a NoneType"),
 }
 
