@@ -2,6 +2,7 @@
 
 import datetime
 import fractions
+import warnings
 import zoneinfo
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ from sklearn_dgm import (
     BayesianNetworkDensity,
     DensityCodec,
     DensityImputer,
+    DensityOutlierDetector,
     EnsembleDensity,
     GenerativeClassifier,
     HistogramDensity,
@@ -371,6 +373,23 @@ def test_a_column_that_names_rows_is_said():
     ColumnSchema().fit(pd.DataFrame({"id": names[:49]}))
     ColumnSchema().fit(pd.DataFrame({"id": pd.Categorical(names)}))
     ColumnSchema().fit(pd.DataFrame({"id": [*names[:30], *names[:30]]}))
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    "of",
+    [DensityOutlierDetector, DensityImputer, lambda density: TransformedDensity(None, density)],
+    ids=["detector", "imputer", "transformed"],
+)
+def test_estimators_warn_of_what_their_density_is_not_told(of, known):
+    frame = pd.DataFrame({"id": [f"customer {k}" for k in range(60)], "x": np.arange(60.0) ** 2})
+    density = BayesianNetworkDensity(
+        "chow-liu", conditional="table", categorical_features=["id"] if known else "from_dtype"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        of(density).fit(frame)
+    assert len(caught) == (not known)
 
 
 def test_a_search_for_a_graph_takes_no_sentinel():
