@@ -2,11 +2,16 @@
 
 import math
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from numbers import Real
 
 import numpy as np
 
 from sklearn_dgm._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, share_of_new
+from sklearn_dgm._dtypes import taken_for
+from sklearn_dgm._frames import numpy_dtype
+from sklearn_dgm._objects import as_times, content_of
 
 OBSERVED = "observed"
 
@@ -110,8 +115,8 @@ def _pair(column, given, learnt):
         ]
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"bounds says {given!r} of {column.where}; expected 'observed' or a pair of numbers"
-            f"{' or times, as the column holds' * bool(column.clock)}, of which None leaves a side to the fitted values."
+            f"bounds says {given!r} of {column.where}; expected 'observed' or a pair of "
+            f"{column.content if column.clock else 'numbers'}, of which None leaves a side to the fitted values."
         ) from error
     lower, upper = pair
     is_density = column.kind in (CONTINUOUS, MIXED)
@@ -126,17 +131,33 @@ def _pair(column, given, learnt):
 
 def _number(column, bound):
     """A bound in the units of the column."""
-    if isinstance(bound, Real) and not isinstance(bound, bool | np.bool_):
+    if isinstance(bound, Real | Decimal) and not isinstance(
+        bound, bool | np.bool_ | np.timedelta64
+    ):
         if column.clock and math.isfinite(bound):
             raise TypeError("a number for a time")
         number = float(bound)
     elif column.clock:
-        value = np.asarray([bound]).astype(f"{column.clock.kind}8[ns]")
-        number = float(column.clock.numbers(value)[0])
+        number = float(column.clock.numbers(_times(column, bound))[0])
     else:
         raise TypeError("no number")
     if math.isnan(number):
         raise ValueError("NaN")
     # Where values are stored in single precision, so is the bound.
-    is_single = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
-    return float(np.asarray(number, dtype=column.dtype)) if is_single else number
+    dtype = numpy_dtype(column.dtype)
+    is_float = dtype is not None and dtype.kind == "f"
+    return float(np.asarray(number, dtype=dtype)) if is_float else number
+
+
+def _times(column, bound):
+    """A bound of a column of times, as an array, if it goes with the cells: a time has a zone where these have one."""
+    if isinstance(bound, str):
+        bound = datetime.fromisoformat(bound)
+    values = np.fromiter([bound], dtype=object, count=1)
+    content = content_of(values)
+    if content not in taken_for(column):
+        raise TypeError(f"{content}, but not {column.content}")
+    times = as_times(values, content)
+    if np.isnat(times).any():
+        raise ValueError("NaT")
+    return times

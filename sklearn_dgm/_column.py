@@ -295,7 +295,7 @@ def distinct(values):
     """Distinct values in an order that does not depend on the rows' order."""
     if values.dtype.kind != "O":
         return np.unique(values)
-    found = set(values)
+    found = {_of_python(value): value for value in values}.values()
     try:
         ordered = sorted(found)
     except TypeError:  # of several types
@@ -319,8 +319,17 @@ def codes(values, categories):
         position = order[found]
         return np.where(categories[position] == values, position, -1)
     # Python compares numbers of several types exactly.
-    index = {category: code for code, category in enumerate(categories.tolist())}
-    return np.fromiter((index.get(v, -1) for v in values.tolist()), np.int64, len(values))
+    index = {category: code for code, category in enumerate(map(_of_python, categories.tolist()))}
+    found = (index.get(_of_python(value), -1) for value in values.tolist())
+    return np.fromiter(found, np.int64, len(values))
+
+
+def _of_python(value):
+    """A number of NumPy as one of Python, for Decimals cannot be compared with the former."""
+    is_number = isinstance(value, np.integer | np.floating) and not isinstance(
+        value, np.timedelta64 | np.longdouble
+    )
+    return value.item() if is_number else value
 
 
 def share_of_new(code, weight):

@@ -45,7 +45,7 @@ def check_container(X):
     TypeError
         If it is a table of a library other than pandas and polars, a lazy one, or made of dicts.
     ValueError
-        If it has not two dimensions.
+        If it has not two dimensions, or two columns have one label.
     """
     what = f"X is a {type(X).__module__.split('.')[0]}.{type(X).__name__}"
     of_narwhals = type(X).__module__.startswith("narwhals")
@@ -63,16 +63,26 @@ def check_container(X):
         held = "a dict" if first is X else f"a {type(X).__name__} of dicts"
         raise TypeError(f"X is {held}; make a DataFrame of it, such as pandas.DataFrame(X).")
     _check_dimensions(X, first)
+    labels = list(X.columns) if is_known else []
+    if len(set(labels)) < len(labels):
+        label = next(label for label in labels if labels.count(label) > 1)
+        raise ValueError(
+            f"X has more than one column {label!r}; give each column a label of its own."
+        )
 
 
 def _check_dimensions(X, first):
     if isinstance(X, list | tuple):
-        n_dimensions = 1 if X and (isinstance(first, str) or np.isscalar(first)) else 2
+        n_dimensions = 1 if not X or np.isscalar(first) else 2
     elif hasattr(X, "shape"):
         n_dimensions = len(X.shape)
     elif hasattr(X, "to_pandas"):  # a column of Arrow
         n_dimensions = 1
-    elif X is None or isinstance(X, str) or not (hasattr(X, "__len__") or hasattr(X, "__array__")):
+    elif (
+        X is None
+        or isinstance(X, str)
+        or not (hasattr(X, "__getitem__") or hasattr(X, "__array__"))
+    ):
         n_dimensions = 0
     else:
         n_dimensions = 2
@@ -369,7 +379,7 @@ def _of_series(series, label):
     declared = _declared(series)
     dtype = None if declared is None else series.dtype
     native = native if declared is None else _with_plain_dtype(native)
-    zone = getattr(native.dtype, "tz", None) or getattr(native.dtype, "time_zone", None)
+    has_zone = _has_zone(native.dtype) or _has_zone(native_dtype)
     if hasattr(native.dtype, "tz"):  # narwhals does not know all names of zones
         native = native.dt.tz_convert(None)
     series = nw.from_native(native, series_only=True)
@@ -384,10 +394,17 @@ def _of_series(series, label):
     observed = ~null if null.any() else None
     if series.dtype == nw.Object or series.dtype.is_float():  # where NaN need not be null
         values, observed = _observed(values, observed)
-    content = ZONED_TIMES if zone and len(values) else None
+    content = ZONED_TIMES if has_zone and len(values) else None
     return RawColumn(
         label, values, observed, dtype or series.dtype, native_dtype, declared, content
     )
+
+
+def _has_zone(dtype):
+    """Whether a dtype of pandas, polars or Arrow is one of times with a zone."""
+    dtype = getattr(dtype, "pyarrow_dtype", dtype)
+    dtype = getattr(dtype, "value_type", dtype)  # of a dictionary
+    return any(getattr(dtype, zone, None) is not None for zone in ("tz", "time_zone"))
 
 
 def _with_plain_dtype(native):
@@ -435,8 +452,9 @@ def _declared(series):
 
 def _levels(categories):
     """Categories of pandas as NumPy sees them."""
-    has_zone = getattr(categories.dtype, "tz", None) is not None
-    return (categories.tz_convert(None) if has_zone else categories).to_numpy()
+    if hasattr(categories.dtype, "tz"):
+        categories = categories.tz_convert(None)
+    return nw.from_native(categories.to_series(), series_only=True).to_numpy()
 
 
 def _observed(values, observed):
@@ -545,13 +563,13 @@ def fill(template, columns, n_samples, clip=True, exact=False):
     return X
 
 
-def _numpy_dtype(dtype):
+def numpy_dtype(dtype):
     """NumPy's dtype of what a frame calls so, if it is one of numbers or of text; else None."""
     dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
     if isinstance(dtype, np.dtype):
         return dtype
     name = str(dtype).lower()  # of polars
-    return np.dtype(name) if re.fullmatch(r"(u?int|float)\d+", name) else None
+    return np.dtype(name) if re.fullmatch(r"(u?int|float)(8|16|32|64)", name) else None
 
 
 def _holds(dtype, values, missing):
@@ -564,11 +582,11 @@ def _holds(dtype, values, missing):
         return set(values.tolist()) <= set(dtype.categories)
     if str(dtype).lower() in ("bool", "boolean"):
         return values.dtype.kind not in "iuf"
-    dtype = _numpy_dtype(dtype)
-    if dtype is None or dtype.kind not in "iuU":
-        return True
-    if dtype.kind == "U":
+    if isinstance(dtype, np.dtype) and dtype.kind == "U":  # that of Arrow is of any length
         return np.result_type(dtype, values) == dtype
+    dtype = numpy_dtype(dtype)
+    if dtype is None or dtype.kind not in "iu":
+        return True
     return values.dtype.kind not in "iuf" or bool((_fit_into(values, dtype) == values).all())
 
 
@@ -665,11 +683,17 @@ def _as_it_is(array, dtype):
 
 def _fit_into(array, dtype):
     """Clip numbers to the range of a dtype, so that the cast can neither wrap around nor overflow."""
-    dtype = _numpy_dtype(dtype)
+    dtype = numpy_dtype(dtype)
     kind = getattr(dtype, "kind", None)
-    if kind in ("i", "u") and array.dtype.kind in "iuf":
+    if kind in ("i", "u") and array.dtype.kind in "iu":  # float64 would round those beyond 2**53
+        info, own = np.iinfo(dtype), np.iinfo(array.dtype)
+        return array.clip(max(info.min, own.min), min(info.max, own.max))
+    if kind in ("i", "u") and array.dtype.kind == "f":
         info = np.iinfo(dtype)
-        return np.rint(array).clip(info.min, info.max)
+        largest = float(info.max)
+        # Of 64 bits it would be rounded up, to what the dtype cannot hold.
+        largest = largest if largest <= info.max else np.nextafter(largest, 0)
+        return np.rint(array).clip(info.min, largest)
     if kind == "f" and array.dtype.kind == "f":
         info = np.finfo(dtype)
         return array.clip(info.min, info.max)

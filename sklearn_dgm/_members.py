@@ -34,11 +34,14 @@ def schema_of_numbers(densities, X, sample_weight=None):
 def check_cells(densities, X):
     """Refuse cells that not all densities take, by their row in the table and not in some part of it."""
     missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in densities)
-    with (
-        warnings.catch_warnings()
-    ):  # of what the densities, each by its own parameters, make of a column
+    fit_quietly(ColumnSchema(standardize=False, missing=missing), X)
+
+
+def fit_quietly(schema, X, sample_weight=None):
+    """Fit a schema without the warnings of columns, which densities give, each by its own parameters."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataConversionWarning)
-        ColumnSchema(standardize=False, missing=missing).fit(X)
+        return schema.fit(X, sample_weight)
 
 
 def as_taken(density, X, schema):

@@ -119,7 +119,8 @@ class ColumnSchema:
         largest value of other integer and rounded columns has at most the probability that a new value had at the end of
         the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
         pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
-        possible values; None leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for
+        possible values (times of columns of times, or strings of ISO 8601, with a zone where the column has one); None
+        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for
         a pair. With False there are no bounds.
 
     Attributes

@@ -1,6 +1,7 @@
 """Where numbers can lie: what the fitted rows say, what `bounds` says, and that densities and draws keep to it."""
 
 import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -188,6 +189,39 @@ def test_what_a_dict_says():
     # The nearest of what single precision holds is what the table holds.
     tenth = np.array([0.1, 0.05, -1], dtype=np.float32)
     assert limits(tenth, {0: (None, 0.1)})[1] == np.float32(0.1)
+    for dtype in ("float32", "Float32", "float32[pyarrow]"):
+        frame = pd.DataFrame({"x": pd.Series(tenth.astype(float), dtype=dtype)})
+        assert schema_of(frame, {"x": (None, 0.1)}).columns_[0].upper == np.float32(0.1)
+    assert limits([1, 2, 5], {0: (Decimal("0.5"), None)}) == (0.5, np.inf)
+
+
+NAIVE = pd.date_range("2020-01-03", periods=5, freq="D")
+START = pd.Timestamp("2020-01-01")
+
+
+@pytest.mark.parametrize(
+    ("of", "bound"),
+    [
+        *((NAIVE, b) for b in (START, START.date(), START.to_datetime64(), "2020-01-01")),
+        *(
+            (NAIVE.tz_localize("Asia/Tokyo"), b)
+            for b in (START.tz_localize("UTC"), "2020-01-01T00:00:00Z", "2020-01-01T09:00:00+09:00")
+        ),
+    ],
+)
+def test_bounds_of_times_are_the_times_that_they_are(of, bound):
+    frame = pd.DataFrame({"when": of})
+    column = schema_of(frame, {"when": (bound, None)}).columns_[0]
+    assert column.clock.times(np.array([column.lower]))[0] == START.to_datetime64()
+    other = START.tz_localize("UTC") if of.tz is None else START
+    with pytest.raises(ValueError, match="'when'; expected .* a pair of times with"):
+        schema_of(frame, {"when": (other, None)})
+
+
+def test_bounds_of_times_may_be_beyond_the_reach_of_nanoseconds():
+    last = datetime.datetime(9999, 12, 31)
+    column = schema_of(pd.DataFrame({"when": NAIVE}), {"when": (None, last)}).columns_[0]
+    assert column.clock.times(np.array([column.upper]))[0].astype("M8[us]").item() == last
 
 
 @pytest.mark.parametrize(
@@ -198,6 +232,7 @@ def test_what_a_dict_says():
         ({"a": (2, 9)}, "column 'a' holds 1, beyond its bounds"),
         ({"a": (0, 4)}, "column 'a' holds 5, beyond its bounds"),
         ({"a": (0, np.nan)}, "expected 'observed' or a pair of numbers"),
+        ({"a": (np.timedelta64(0, "s"), 9)}, "expected 'observed' or a pair of numbers"),
         ({"a": 3}, "expected 'observed' or a pair of numbers"),
         ({"a": ("0", 9)}, "expected 'observed' or a pair of numbers"),
         ({"c": (0, 9)}, "column 'c', which is categorical"),
@@ -211,7 +246,7 @@ def test_bounds_that_make_no_sense(bounds, message):
 
 def test_times_take_times_for_bounds():
     frame = pd.DataFrame({"day": pd.date_range("2020-01-03", periods=60, freq="D")})
-    with pytest.raises(ValueError, match="a pair of numbers or times"):
+    with pytest.raises(ValueError, match="a pair of times without a zone"):
         NaiveBayesClassifier(bounds={"day": (0, 5)}).fit(frame, np.arange(60) % 2)
     bounds = {"day": (pd.Timestamp("2020-01-01"), pd.Timestamp("2020-03-31"))}
     drawn = fitted("tables", frame, bounds=bounds).sample(2000, random_state=0)["day"]

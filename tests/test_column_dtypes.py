@@ -21,6 +21,8 @@ from sklearn_dgm import (
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, ColumnSchema
 from sklearn_dgm.metrics import energy_distance
 
+pa = pytest.importorskip("pyarrow")
+
 FLAGS = [False, True, True, False, True]
 WORDS = ["b", "a", "a", "b", "c"]
 DAYS = [datetime.date(2020, 1, day) for day in (3, 1, 2, 3, 9)]
@@ -49,6 +51,18 @@ def polars(values, dtype=None):
     return pl.DataFrame({"x": pl.Series(values, dtype=dtype)})
 
 
+def arrow(values, dtype):
+    """Arrow's dtype within pandas, and dictionaries of it."""
+    values = pa.array(values, dtype)
+    for cells in (values, values.dictionary_encode()):
+        yield pd.DataFrame({"x": pd.arrays.ArrowExtensionArray(cells)})
+
+
+def arrow_grades(values, dtype):
+    """Categories of pandas that are Arrow's."""
+    return grades(pd.Series(values, dtype=pd.ArrowDtype(dtype)))
+
+
 TABLES = {
     "numbers": [
         *(array(FLAGS, dtype) for dtype in ("i1", "u8", "i8", "f2", "f4", "f8")),
@@ -59,6 +73,8 @@ TABLES = {
         grades([0.0, 1.0, 1.0, 0.0, 1.0]),
         *(polars([0, 1, 1, 0, 1], dtype) for dtype in (pl.Int8, pl.UInt64, pl.Float32)),
         polars([Decimal(flag) for flag in FLAGS], pl.Decimal(10, 2)),
+        *arrow([0, 1, 1, 0, 1], pa.uint64()),
+        *arrow([Decimal(flag) for flag in FLAGS], pa.decimal128(10, 2)),
     ],
     "booleans": [
         array(FLAGS, bool),
@@ -67,6 +83,7 @@ TABLES = {
         frame(FLAGS, "boolean"),
         grades(FLAGS),
         polars(FLAGS),
+        *arrow(FLAGS, pa.bool_()),
     ],
     "strings": [
         array(WORDS, str),
@@ -75,6 +92,7 @@ TABLES = {
         *(frame(WORDS, dtype) for dtype in (None, object, "string")),
         grades(WORDS),
         *(polars(WORDS, dtype) for dtype in (None, pl.Categorical, pl.Enum(["z", "c", "b", "a"]))),
+        *arrow(WORDS, pa.large_string()),
     ],
     "bytes": [array(WORDS, "S"), array([word.encode() for word in WORDS], object)],
     "dates": [
@@ -84,6 +102,8 @@ TABLES = {
         frame(DAYS, object),
         grades(DAYS),
         polars(DAYS),
+        *arrow(DAYS, pa.date32()),
+        *arrow(DAYS, pa.date64()),
     ],
     "times without a zone": [
         *(array(TIMES, f"M8[{unit}]") for unit in ("h", "s", "ms", "us", "ns")),
@@ -92,6 +112,8 @@ TABLES = {
         *(frame(TIMES, f"M8[{unit}]") for unit in ("s", "ns")),
         grades(TIMES),
         *(polars(TIMES, pl.Datetime(unit)) for unit in ("ms", "us", "ns")),
+        *arrow(TIMES, pa.timestamp("ns")),
+        arrow_grades(TIMES, pa.timestamp("us")),
     ],
     "times with a zone": [
         array(ZONED, object),
@@ -101,6 +123,9 @@ TABLES = {
         grades(pd.Series(ZONED).dt.tz_convert("Europe/Rome")),
         polars(ZONED, pl.Datetime("ms", "UTC")),
         polars(ZONED, pl.Datetime("us", "Asia/Tokyo")),
+        *arrow(ZONED, pa.timestamp("us", "Asia/Tokyo")),
+        *arrow(ZONED, pa.timestamp("s", "+02:00")),
+        arrow_grades(ZONED, pa.timestamp("us", "Asia/Tokyo")),
     ],
     "durations": [
         *(array(WAITS, f"m8[{unit}]") for unit in ("s", "us", "ns")),
@@ -109,6 +134,7 @@ TABLES = {
         *(frame(WAITS, f"m8[{unit}]") for unit in ("s", "ns")),
         grades(WAITS),
         polars(WAITS),
+        *arrow(WAITS, pa.duration("ms")),
     ],
     "other objects": [array(["b", 1, "a", 2.5, "b"], object)],
 }

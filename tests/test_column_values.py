@@ -2,6 +2,7 @@
 
 import datetime
 import fractions
+import warnings
 import zoneinfo
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ from sklearn_dgm import (
     BayesianNetworkDensity,
     DensityCodec,
     DensityImputer,
+    DensityOutlierDetector,
     EnsembleDensity,
     GenerativeClassifier,
     HistogramDensity,
@@ -373,6 +375,23 @@ def test_a_column_that_names_rows_is_said():
     ColumnSchema().fit(pd.DataFrame({"id": [*names[:30], *names[:30]]}))
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    "of",
+    [DensityOutlierDetector, DensityImputer, lambda density: TransformedDensity(None, density)],
+    ids=["detector", "imputer", "transformed"],
+)
+def test_estimators_warn_of_what_their_density_is_not_told(of, known):
+    frame = pd.DataFrame({"id": [f"customer {k}" for k in range(60)], "x": np.arange(60.0) ** 2})
+    density = BayesianNetworkDensity(
+        "chow-liu", conditional="table", categorical_features=["id"] if known else "from_dtype"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        of(density).fit(frame)
+    assert len(caught) == (not known)
+
+
 def test_a_search_for_a_graph_takes_no_sentinel():
     from sklearn_dgm.bayes_net._structure import _distinct_rows
 
@@ -407,3 +426,16 @@ def test_objects_of_several_types_come_back_in_polars():
     drawn = HistogramDensity().fit(table).sample(20, random_state=0)
     assert drawn.schema == table.schema
     assert set(drawn["x"].to_list()) == {"a", 1}
+
+
+def test_decimals_beside_numbers_of_numpy_are_categories_by_their_values():
+    """Which Decimals cannot be compared with: a look-up in a dict fails where their hashes agree."""
+    X = np.array(
+        [[Decimal(2)], [np.int16(2)], [np.float32(0.5)], [Decimal("0.5")], [1]], dtype=object
+    )
+    schema = ColumnSchema([0]).fit(X)
+    Z = schema.encode(X)[0][:, 0]
+    assert sorted(np.bincount(Z.astype(int))) == [1, 2, 2]
+    assert Z[0] == Z[1]
+    assert Z[2] == Z[3]
+    assert schema.decode(Z[:, None]).ravel().tolist() == [2, 2, 0.5, 0.5, 1]

@@ -694,3 +694,33 @@ def test_decimals_of_polars():
     schema = ColumnSchema().fit(table)
     back = schema.decode(schema.encode(table)[0])
     assert back.equals(table)
+
+
+@pytest.mark.parametrize("values", [[2**63 - 1, 2**53 + 1, 5], [2**64 - 1, 2**63 + 1, 5]])
+@pytest.mark.parametrize("make", [np.reshape, lambda x, _: pd.DataFrame({"n": x})])
+def test_categories_that_are_large_integers_come_back(make, values):
+    """Exactly: float64 would make others of them, or what the dtype cannot hold."""
+    x = np.array(values, dtype=np.int64 if max(values) < 2**63 else np.uint64)
+    table = make(x, (-1, 1))
+    schema = ColumnSchema([0]).fit(table)
+    assert np.asarray(schema.decode(schema.encode(table)[0])).ravel().tolist() == values
+    # The same integers of another dtype, and one that is none of them.
+    later = np.array([[2**53 + 1], [2**53], [5]])
+    expected = [values.index(v) if v in values else -1 for v in (2**53 + 1, 2**53, 5)]
+    in_order = [sorted(values).index(values[at]) if at >= 0 else -1 for at in expected]
+    assert schema.encode(later)[0].ravel().tolist() == in_order
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_that_are_drawn_beyond_64_bits_become_the_largest_that_there_are(dtype):
+    schema = ColumnSchema().fit(np.array([[1], [2], [5]], dtype=dtype))
+    low, high = schema.decode(np.array([[-1e30], [1e30]])).ravel().tolist()
+    assert low == np.iinfo(dtype).min
+    assert high >= 0.999 * np.iinfo(dtype).max
+
+
+def test_integers_of_128_bits_of_polars_are_numbers():
+    table = pl.DataFrame({"n": [3, 1, 2]}, schema={"n": pl.Int128})
+    schema = ColumnSchema().fit(table)
+    assert schema.kinds_.tolist() == [INTEGER]
+    assert schema.decode(schema.encode(table)[0]).equals(table)

@@ -70,6 +70,15 @@ DTYPES = {
 }
 
 
+def test_categories_of_arrow_with_a_zone_come_back():
+    times = pd.Series(values_of("time"), dtype=pd.ArrowDtype(pa.timestamp("us", "Asia/Tokyo")))
+    frame = pd.DataFrame({"c": pd.Categorical(times)})
+    schema = ColumnSchema().fit(frame)
+    Z, _ = schema.encode(frame)
+    assert Z.min() == 0
+    pd.testing.assert_frame_equal(schema.decode(Z), frame)
+
+
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @pytest.mark.parametrize("name", DTYPES)
 def test_dtypes_of_arrow_come_back(name, gaps):
@@ -124,6 +133,16 @@ def test_every_estimator_takes_dictionaries_of_arrow(estimator):
         assert set(drawn["c"]) <= {"a", "b", "c"}
 
 
+def test_text_of_arrow_stays_such_where_cells_are_filled_and_rows_transformed():
+    text = values_of("text")
+    frame = pd.DataFrame({"c": arrow(text, pa.string()), "x": np.arange(float(N_ROWS))})
+    drawn = TransformedDensity(None, TABLES).fit(frame).sample(3, random_state=0)
+    filled = DensityImputer(TABLES, random_state=0).fit(frame).transform(frame.assign(x=np.nan))
+    for table in (drawn, filled):
+        assert table.dtypes.tolist() == frame.dtypes.tolist()
+    assert filled["c"].tolist() == text
+
+
 def test_levels_of_a_dictionary_that_no_row_has_are_possible():
     """As are those of a category of pandas: a part of a table has the levels of the whole."""
     frame = pd.DataFrame({"c": arrow(values_of("text"), pa.dictionary(pa.int32(), pa.string()))})
@@ -166,6 +185,9 @@ REFUSED = {
     "number": (lambda d: 3.0, ValueError, "got scalar array instead .a float"),
     "string": (lambda d: "table.csv", ValueError, "got scalar array instead .a str"),
     "generator": (lambda d: (row for row in [[1, 2]]), ValueError, "scalar array instead .a gen"),
+    "set": (lambda d: {1, 2}, ValueError, "scalar array instead .a set"),
+    "empty list": (lambda d: [], ValueError, "got 1D array instead .0 values"),
+    "labels": (lambda d: d.set_axis(["b", "b"], axis=1), ValueError, "than one column 'b'; give"),
     "None": (lambda d: None, ValueError, "got scalar array instead .a NoneType"),
 }
 

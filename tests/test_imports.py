@@ -26,7 +26,7 @@ ALLOWED = {
     "_ties": {"_bulk"},
     "_column": {"_bulk", "_objects", "_frames", "_ties"},
     "_dtypes": {"_objects", "_column"},
-    "_bounds": {"_column"},
+    "_bounds": {"_objects", "_frames", "_column", "_dtypes"},
     "columns": {"_typing", "_frames", "_names", "_ties", "_column", "_dtypes", "_bounds"},
     "base": {"_typing", "_callbacks", "columns"},
     "_blocks": set(),

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import fill, raw_columns
-from sklearn_dgm._members import learn_schema, learns_columns, measures_of
+from sklearn_dgm._members import fit_quietly, learn_schema, learns_columns, measures_of
 from sklearn_dgm._ties import Grid
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
@@ -308,7 +308,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         )
 
     def _fit_transformer(self, X, sample_weight):
-        columns = self._unfitted_schema().fit(X, sample_weight)
+        columns = fit_quietly(self._unfitted_schema(), X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
             transformer = fit_with(clone(transformer), X, sample_weight)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, OutlierMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -21,17 +21,17 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._held_out import check_pairs
+from sklearn_dgm._members import check_cells
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
     densities_within,
-    last_step,
     restored_on_failure,
     unwrapped,
     validate_table,
 )
-from sklearn_dgm.columns import ColumnSchema, like_frame
+from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._committee import (
     DEFAULT_WEIGHTS,
     Committee,
@@ -372,8 +372,7 @@ class DensityOutlierDetector(
             for density in members
             for inside in densities_within(density)
         ):
-            missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in members)
-            ColumnSchema(standardize=False, missing=missing).fit(X)
+            check_cells(members, X)
 
     def _members(self):
         """Names and densities: of the committee, or of the density alone."""

@@ -5,6 +5,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm._frames import raw_columns, with_added
+from sklearn_dgm._members import fit_quietly
 from sklearn_dgm.base import detects_ties, last_step
 from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame
 
@@ -35,7 +36,8 @@ def continuous_columns(estimator, X):
         for name, default in (("categorical_features", "from_dtype"), ("integer_features", None))
     }
     kinds = getattr(density, "column_kinds", None)
-    schema = ColumnSchema(**declared, column_kinds=kinds, missing=True, standardize=False).fit(X)
+    schema = ColumnSchema(**declared, column_kinds=kinds, missing=True, standardize=False)
+    fit_quietly(schema, X)
     if is_frame(X):
         frame = nw.from_native(X, eager_only=True)
         is_float = [column.dtype.is_float() for column in frame.iter_columns()]
