@@ -196,15 +196,15 @@ def _log_density(estimator, X, metric):
         raise TypeError(f"{metric} needs a density, but {name} has no score_samples.")
     check_is_fitted(estimator)
     last = last_step(estimator)
-    if is_outlier_detector(last):
-        raise TypeError(
-            f"{metric} needs a density, and {type(last).__name__} is an outlier detector, whose scores are no likelihood of the "
-            "same unit for each candidate. Search with scoring=outlier_roc_auc where rows are labelled, with neg_mass_volume "
-            "where they are not, or over the density itself."
-        )
     if not is_density(last):
+        advice = ""
+        if is_outlier_detector(last):
+            advice = (
+                " Score an outlier detector with outlier_roc_auc where rows are labelled and with neg_mass_volume where they are "
+                "not, or search over the density itself."
+            )
         inside = "" if last is estimator else f" with {type(last).__name__}"
         raise TypeError(
-            f"{metric} needs a density, which {name}{inside} is not: see sklearn_dgm.is_density."
+            f"{metric} needs a density, which {name}{inside} is not: see sklearn_dgm.is_density.{advice}"
         )
     return np.asarray(estimator.score_samples(X))

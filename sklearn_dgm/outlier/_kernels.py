@@ -284,8 +284,11 @@ def _location_and_scale(values):
     for j, column in enumerate(values.T):
         column = column[np.isfinite(column)]
         if len(column):
-            low, location[j], high = np.quantile(column, [0.05, 0.5, 0.95])
-            scale[j] = (high - low) / WIDTH_OF_NINE_TENTHS or column.std()
+            shares = [0.005, 0.05, 0.5, 0.95, 0.995]
+            least, low, location[j], high, most = np.quantile(column, shares, method="nearest")
+            scale[j] = (high - low) / WIDTH_OF_NINE_TENTHS
+            if location[j] in (low, high):  # of a value that most cells have, quantiles say little
+                scale[j] = np.clip(column, least, most).std() or column.std()
     return location, np.where(scale > 0, scale, 1.0)
 
 
