@@ -53,6 +53,9 @@ class TableKernelDensity(BaseEstimator):
        Multivariate Analysis 88 (2004), https://doi.org/10.1016/S0047-259X(03)00096-4
     """
 
+    # As members of a default they are nobody's to configure.
+    __metadata_request__fit = {"sample_weight": True}
+
     def __init__(self, covariance="diagonal", n_left_out=0, random_state=None):
         self.covariance = covariance
         self.n_left_out = n_left_out
@@ -172,6 +175,8 @@ class ColumnKernelDensity(BaseEstimator):
 
     As :class:`TableKernelDensity` it standardises columns, and takes a category as indicators, which stay together.
     """
+
+    __metadata_request__fit = {"sample_weight": True}
 
     def fit(self, X, y=None, sample_weight=None):
         """Keep what there is in each column, of many values some hundred quantiles."""
