@@ -315,6 +315,24 @@ class TestDefault:
             few = DensityOutlierDetector(random_state=0).fit(X[1 : n_rows + 1])
             assert np.isfinite(few.score_samples(X[:20])).all()
 
+    @pytest.mark.parametrize("density", [TableKernelDensity(), ColumnKernelDensity()])
+    def test_unused_levels_change_nothing(self, density):
+        table = mixed_table()
+        table["colour"] = table["colour"].astype("category")
+        more = table.copy()
+        more["colour"] = more["colour"].cat.add_categories(["mauve", "teal"])
+        scores = clone(density).fit(table).score_samples(table)
+        np.testing.assert_allclose(clone(density).fit(more).score_samples(more), scores)
+        assert np.isfinite(density.fit(more).score_samples(more.assign(colour="mauve"))).all()
+
+    def test_a_column_of_gaps(self):
+        gaps = pd.Categorical([None] * 60, categories=["a", "b"])
+        table = pd.DataFrame({"x": np.random.default_rng(0).normal(size=60), "gaps": gaps})
+        detector = DensityOutlierDetector(random_state=0).fit(table)
+        plain = DensityOutlierDetector(random_state=0).fit(table[["x"]])
+        correlation = np.corrcoef(detector.score_samples(table), plain.score_samples(table[["x"]]))
+        assert correlation[0, 1] > 0.95
+
     @pytest.mark.parametrize("value", [1.0, np.nan])
     def test_rows_that_are_all_alike(self, value):
         X = np.full((50, 3), value)
