@@ -155,6 +155,33 @@ class TestMembers:
             asked = [("kernel", KernelDensity().set_fit_request(sample_weight=True))]
             DensityOutlierDetector(asked).fit(X, sample_weight=weight)
 
+    def test_weights_are_routed_to_those_that_ask(self, X):
+        weight = np.where(X[:, 0] > 0, 1.0, 0.1)
+        members = [("asks", KernelDensity()), ("refuses", KernelDensity())]
+        plain = DensityOutlierDetector(members, random_state=0).fit(X).score_members(X)
+        weighted = DensityOutlierDetector(members, random_state=0).fit(X, sample_weight=weight)
+        with sklearn.config_context(enable_metadata_routing=True):
+            for (_, kernel), asked in zip(members, [True, False], strict=True):
+                kernel.set_fit_request(sample_weight=asked)
+            routed = DensityOutlierDetector(members, random_state=0).fit(X, sample_weight=weight)
+        scores = [weighted.score_members(X)[:, 0], plain[:, 1]]
+        np.testing.assert_allclose(routed.score_members(X).T, scores)
+
+    @pytest.mark.parametrize("estimator", [None, KernelDensity(), [("kernel", KernelDensity())]])
+    def test_routing_without_weights(self, X, estimator):
+        detector = DensityOutlierDetector(estimator, random_state=0)
+        scores = detector.fit(X).score_samples(X)
+        with sklearn.config_context(enable_metadata_routing=True):
+            np.testing.assert_allclose(detector.fit(X).score_samples(X), scores)
+
+    def test_the_default_takes_routed_weights(self, X):
+        weight = np.where(X[:, 0] > 0, 1.0, 0.1)
+        detector = DensityOutlierDetector(random_state=0)
+        scores = detector.fit(X, sample_weight=weight).score_samples(X)
+        with sklearn.config_context(enable_metadata_routing=True):
+            routed = detector.fit(X, sample_weight=weight).score_samples(X)
+        np.testing.assert_allclose(routed, scores)
+
     @pytest.mark.parametrize(
         ("scores", "expected"),
         [
@@ -163,6 +190,7 @@ class TestMembers:
             ([5, 5, 5, 5, 5], (5, 1)),
             ([-np.inf], (0, 1)),
             ([0, 0, 0, 0, 0, 0, 0, 0, 0, -10], (0, 3)),
+            ([20, 20 + 4e-15, 20 - 4e-15, 20], (20, 1)),  # equal, but for rounding
         ],
     )
     def test_location_and_scale(self, scores, expected):
@@ -287,6 +315,31 @@ class TestDefault:
             few = DensityOutlierDetector(random_state=0).fit(X[1 : n_rows + 1])
             assert np.isfinite(few.score_samples(X[:20])).all()
 
+    @pytest.mark.parametrize("density", [TableKernelDensity(), ColumnKernelDensity()])
+    def test_unused_levels_change_nothing(self, density):
+        table = mixed_table()
+        table["colour"] = table["colour"].astype("category")
+        more = table.copy()
+        more["colour"] = more["colour"].cat.add_categories(["mauve", "teal"])
+        scores = clone(density).fit(table).score_samples(table)
+        np.testing.assert_allclose(clone(density).fit(more).score_samples(more), scores)
+        assert np.isfinite(density.fit(more).score_samples(more.assign(colour="mauve"))).all()
+
+    def test_a_column_of_gaps(self):
+        gaps = pd.Categorical([None] * 60, categories=["a", "b"])
+        table = pd.DataFrame({"x": np.random.default_rng(0).normal(size=60), "gaps": gaps})
+        detector = DensityOutlierDetector(random_state=0).fit(table)
+        plain = DensityOutlierDetector(random_state=0).fit(table[["x"]])
+        correlation = np.corrcoef(detector.score_samples(table), plain.score_samples(table[["x"]]))
+        assert correlation[0, 1] > 0.95
+
+    @pytest.mark.parametrize("value", [1.0, np.nan])
+    def test_rows_that_are_all_alike(self, value):
+        X = np.full((50, 3), value)
+        detector = DensityOutlierDetector(random_state=0).fit(X)
+        assert np.abs(detector.score_samples(X)).max() < 10
+        np.testing.assert_array_equal(detector.predict(np.vstack([X, [7.0] * 3])), [1] * 50 + [-1])
+
     def test_infinity_is_named_by_its_row(self):
         X = pd.DataFrame({"a": [1.0, np.inf, 2.0]})
         with pytest.raises(ValueError, match="column 'a', row 1"):
@@ -326,6 +379,19 @@ class TestTrim:
         X = np.random.default_rng(0).normal(size=(500, 2))
         unknown = DensityOutlierDetector(KernelDensity(), trim="auto", random_state=0).fit(X)
         assert unknown.is_trimmed_.mean() < 0.12
+
+    def test_rows_without_weight_vouch_for_none(self):
+        """A crowd of weight 0 around the outliers is as if it were not there."""
+        rng = np.random.default_rng(0)
+        X = np.vstack([rng.normal(size=(180, 2)), rng.normal([9, 9], 0.3, (60, 2))])
+        weight = np.repeat([1.0, 0.0], [180, 60])
+        weight[-5:] = 1
+        detector = DensityOutlierDetector(trim=0.05, random_state=0)
+        trimmed = detector.fit(X, sample_weight=weight).is_trimmed_
+        assert trimmed[-5:].all()
+        assert not trimmed[180:-5].any()
+        without = detector.fit(X[weight > 0]).is_trimmed_
+        np.testing.assert_array_equal(trimmed[weight > 0], without)
 
 
 class Listener:

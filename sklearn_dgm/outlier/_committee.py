@@ -1,9 +1,11 @@
 """Several densities that judge rows together, whatever the units of each."""
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import UNTOLD
@@ -17,7 +19,8 @@ from sklearn_dgm.outlier._smoothing import noisy_for
 N_FOLDS = 5
 # Enough for a median and two quartiles; on small tables all folds together.
 ENOUGH_HELD_OUT = 200
-
+# Scores of equal rows differ by rounding.
+LEAST_SCALE = 1e-9
 
 # Of the default committee, chosen with its members on tables that are in no benchmark.
 DEFAULT_WEIGHTS = (0.4, 0.4, 0.2)
@@ -90,6 +93,9 @@ class Committee(BaseEstimator):
         if rows is not None:
             X = _safe_indexing(X, rows)
             sample_weight = None if sample_weight is None else sample_weight[rows]
+        is_routed = sample_weight is not None and get_config()["enable_metadata_routing"]
+        if is_routed and not get_routing_for_object(member).consumes("fit", ["sample_weight"]):
+            sample_weight = None
         X = noisy_for(member, X, self.smoothing, rng)
         return fit_density(member, self._as_taken(member, X), sample_weight, task=task)
 
@@ -144,5 +150,8 @@ def location_and_scale(scores):
     if not len(finite):
         return 0.0, 1.0
     low, median, high = np.quantile(finite, [0.25, 0.5, 0.75])
-    # Where half of the rows have one score, the others tell what is far.
-    return median, (high - low) or finite.std() or 1.0
+    # Where half of the rows have one score, the others tell what is far. Last bits are no spread.
+    for scale in (high - low, finite.std()):
+        if scale > LEAST_SCALE * max(1.0, abs(median)):
+            return median, scale
+    return median, 1.0

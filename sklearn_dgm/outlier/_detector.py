@@ -26,6 +26,7 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
     check_generator,
+    check_weights,
     densities_within,
     restored_on_failure,
     unwrapped,
@@ -176,8 +177,8 @@ class DensityOutlierDetector(
 
     **Committees.** Each member's log-density less its median, over the distance of its quartiles, is a score without units;
     median and quartiles are those of rows held out from a fit of the member, so that one that overfits has no louder
-    voice. The score of the committee is the mean of these, which is 0 for a usual row. So members may be of any units and on
-    any measure, also behind a scaler. The default takes about a second on 1,000 rows and half a minute on 10,000, and was
+    voice. The score of the committee is the mean of these, in the default one weighted, which is about 0 for a usual row. So members may be of any units and on
+    any measure, also behind a scaler. The default takes half a second on 1,000 rows of 10 columns and ten on 10,000 of 20, and was
     chosen on tables that are in no benchmark. It scores a fitted row as if it had not been fitted. One of its members leaves out the four
     rows that are nearest, so that a few outliers of a kind among the rows of `fit` do not hide each other.
 
@@ -334,7 +335,7 @@ class DensityOutlierDetector(
         for name in OF_SOME_FITS:
             vars(self).pop(name, None)
         if self.trim is not None and not isinstance(self.estimator, FrozenEstimator):
-            rows = self._trimmed(X, rows, rng)
+            rows = self._trimmed(X, rows, params.get("sample_weight"), rng)
         self.estimator_ = self._fitted(X, rows, params, rng, task)
         if len(typical):
             log_density = self._log_density(_safe_indexing(X, typical))
@@ -383,7 +384,7 @@ class DensityOutlierDetector(
         return [(type(self.estimator).__name__, getattr(self, "estimator_", self.estimator))]
 
     def _routed(self, fit_params):
-        if not get_config()["enable_metadata_routing"]:
+        if not fit_params or not get_config()["enable_metadata_routing"]:
             return fit_params
         routed = process_routing(self, "fit", **fit_params)
         return {key: value for to in routed.values() for key, value in to.fit.items()}
@@ -398,20 +399,25 @@ class DensityOutlierDetector(
         noisy = noisy_for(self.estimator, part, self.smoothing, rng)
         return task.subtask("fit density").fit(clone(self.estimator), noisy, **params)
 
-    def _trimmed(self, X, rows, rng):
+    def _trimmed(self, X, rows, sample_weight, rng):
         """The rows, but for those that few others are near to, whatever their own kind says."""
         share = self.contamination if self.trim == "auto" else self.trim
         is_known = share != "auto"
-        part = _safe_indexing(X, rows)
+        counted, weight = rows, None
+        if sample_weight is not None:
+            weight = check_weights(X, sample_weight)
+            counted = rows[weight[rows] > 0]
+            weight = weight[counted]
+        part = _safe_indexing(X, counted)
         pilot = TableKernelDensity(n_left_out=share if is_known else MOST_TRIMMED, random_state=rng)
-        scores = pilot.fit(part).score_samples(part)
+        scores = pilot.fit(part, sample_weight=weight).score_samples(part)
         if is_known:
             threshold = quantile_below(scores, share)
         else:
             threshold = min(lower_fence(scores), quantile_below(scores, MOST_TRIMMED))
         self.is_trimmed_ = np.zeros(_num_samples(X), dtype=bool)
-        self.is_trimmed_[rows[scores < threshold]] = True
-        return rows[scores >= threshold]
+        self.is_trimmed_[counted[scores < threshold]] = True
+        return rows[~self.is_trimmed_[rows]]
 
     def _split(self, n_rows, rng):
         """Indices of the rows that the density is fitted to, of those that tell what is typical, and that calibrate."""
@@ -511,7 +517,7 @@ class DensityOutlierDetector(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            ``score_samples(X) - offset_``, in nats.
+            ``score_samples(X) - offset_``, in the units of the scores.
         """
         scores = self.score_samples(X)
         # Minus infinity less itself would be no number.

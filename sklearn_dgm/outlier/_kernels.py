@@ -53,6 +53,9 @@ class TableKernelDensity(BaseEstimator):
        Multivariate Analysis 88 (2004), https://doi.org/10.1016/S0047-259X(03)00096-4
     """
 
+    # As members of a default they are nobody's to configure.
+    __metadata_request__fit = {"sample_weight": True}
+
     def __init__(self, covariance="diagonal", n_left_out=0, random_state=None):
         self.covariance = covariance
         self.n_left_out = n_left_out
@@ -173,6 +176,8 @@ class ColumnKernelDensity(BaseEstimator):
     As :class:`TableKernelDensity` it standardises columns, and takes a category as indicators, which stay together.
     """
 
+    __metadata_request__fit = {"sample_weight": True}
+
     def fit(self, X, y=None, sample_weight=None):
         """Keep what there is in each column, of many values some hundred quantiles."""
         values, weight = fit_columns(self, X, sample_weight)
@@ -232,7 +237,8 @@ def fit_columns(estimator, X, sample_weight):
     Parameters
     ----------
     estimator : estimator instance
-        It gets `schema_`, the spread of the columns, and `owner_`, the column that each number belongs to.
+        It gets `schema_`, the spread of the columns, `levels_`, the codes of the categories that occur, and `owner_`, the
+        column that each number belongs to.
     X : {array-like, DataFrame} of shape (n_samples, n_features)
         Rows.
     sample_weight : array-like of shape (n_samples,) or None
@@ -248,13 +254,15 @@ def fit_columns(estimator, X, sample_weight):
     X = validate_table(estimator, X, reset=True)
     weight = np.ones(X.shape[0]) if sample_weight is None else check_weights(X, sample_weight)
     estimator.schema_ = ColumnSchema(missing=True, standardize=False).fit(X)
-    widths = [
-        len(column.categories) if column.kind == CATEGORICAL else 1
-        for column in estimator.schema_.columns_
-    ]
-    estimator.owner_ = np.repeat(np.arange(len(widths)), widths)
     kept = weight > 0
-    values = _raw_numbers(estimator, X)[kept]
+    codes = estimator.schema_.encode(X)[0][kept]
+    estimator.levels_ = [
+        _levels(z) if column.kind == CATEGORICAL else None
+        for z, column in zip(codes.T, estimator.schema_.columns_, strict=True)
+    ]
+    widths = [1 if levels is None else len(levels) for levels in estimator.levels_]
+    estimator.owner_ = np.repeat(np.arange(len(widths)), widths)
+    values = _numbers_of_codes(estimator, codes)
     estimator.location_, estimator.scale_ = _location_and_scale(values)
     return _standardised(estimator, values), weight[kept] / weight.sum()
 
@@ -262,17 +270,22 @@ def fit_columns(estimator, X, sample_weight):
 def numbers_of(estimator, X):
     """The numbers of rows, after :func:`fit_columns`."""
     X = validate_table(estimator, X, reset=False)
-    return _standardised(estimator, _raw_numbers(estimator, X))
+    return _standardised(estimator, _numbers_of_codes(estimator, estimator.schema_.encode(X)[0]))
 
 
-def _raw_numbers(estimator, X):
-    """A number as it is, a category as an indicator for each; NaN in gaps."""
-    columns, codes = estimator.schema_.columns_, estimator.schema_.encode(X)[0]
+def _levels(codes):
+    """Codes of the categories that occur, lest others make kernels wider; one at least, for gaps to stand in."""
+    levels = np.unique(codes[~np.isnan(codes)])
+    return levels if len(levels) else np.zeros(1)
+
+
+def _numbers_of_codes(estimator, codes):
+    """A number as it is, a category as an indicator for each that occurs; NaN in gaps."""
     blocks = []
-    for z, column in zip(codes.T, columns, strict=True):
+    for z, levels in zip(codes.T, estimator.levels_, strict=True):
         block = z[:, None]
-        if column.kind == CATEGORICAL:
-            block = (block == np.arange(len(column.categories))).astype(np.float64)
+        if levels is not None:
+            block = (block == levels).astype(np.float64)
             block[np.isnan(z)] = np.nan
         blocks.append(block)
     return np.concatenate(blocks, axis=1)
