@@ -114,6 +114,8 @@ def _may_be_scaled(column, x):
 def _pair(column, given, learnt):
     """Lower and upper bound as numbers; what is None is left to the values."""
     try:
+        if not hasattr(given, "__getitem__"):
+            raise TypeError("no order")
         lower, upper = given
         pair = [
             default if bound is None else _number(column, bound)

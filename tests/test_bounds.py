@@ -199,6 +199,7 @@ def test_what_a_dict_says():
         ({"a": (0, 4)}, "column 'a' holds 5, beyond its bounds"),
         ({"a": (0, np.nan)}, "expected 'observed' or a pair of numbers"),
         ({"a": 3}, "expected 'observed' or a pair of numbers"),
+        ({"a": {0, 9}}, "expected 'observed' or a pair of numbers"),
         ({"a": ("0", 9)}, "expected 'observed' or a pair of numbers"),
         ({"c": (0, 9)}, "column 'c', which is categorical"),
     ],
