@@ -60,13 +60,14 @@ def bounded(column, x, weight, given, *, rescales):
     ValueError
         If `given` is no bounds, or a value lies beyond them.
     """
+    is_observed = isinstance(given, str) and given == OBSERVED
     if column.kind == CATEGORICAL:
-        if given is None or (isinstance(given, str) and given == OBSERVED):
-            return column
-        raise ValueError(f"bounds names {column.where}, which is categorical and has none.")
+        if given is not None and not is_observed:
+            _check_categorical(column, given)
+        return column
     learnt = _learnt(column, x)
     lower, upper = learnt
-    if isinstance(given, str) and given == OBSERVED:
+    if is_observed:
         # A density has no room between equal bounds.
         has_room = column.low < column.high or column.kind in (INTEGER, ROUNDED)
         lower, upper = (column.low, column.high) if has_room else learnt
@@ -76,10 +77,20 @@ def bounded(column, x, weight, given, *, rescales):
     if column.kind in (INTEGER, ROUNDED):
         code = np.unique(x, return_inverse=True)[1]
         column = replace(column, beyond_share=share_of_new(code, weight))
-    if column.kind == INTEGER and rescales and _has_two(column, x) and (lower, upper) == learnt:
-        # In units of their difference no whole number lies between the two.
+    is_named = not (given is None or is_observed or all(bound is None for bound in given))
+    if column.kind == INTEGER and rescales and _has_two(column, x) and not is_named:
+        # In units of their difference no whole number lies between the two, unless bounds say that some are possible.
         column = replace(column, location=column.low, scale=column.high - column.low)
     return column
+
+
+def _check_categorical(column, given):
+    """Refuse bounds of categories; numbers that are all the same, or all missing, may have some for other rows."""
+    if column.constant:
+        value = float(column.categories[0])
+        _pair(replace(column, low=value, high=value), given, (-math.inf, math.inf))
+    elif not column.empty:
+        raise ValueError(f"bounds names {column.where}, which is categorical and has none.")
 
 
 def _has_two(column, x):
@@ -108,6 +119,8 @@ def _may_be_scaled(column, x):
 def _pair(column, given, learnt):
     """Lower and upper bound as numbers; what is None is left to the values."""
     try:
+        if not hasattr(given, "__getitem__"):
+            raise TypeError("no order")
         lower, upper = given
         pair = [
             default if bound is None else _number(column, bound)

@@ -120,8 +120,8 @@ class ColumnSchema:
         the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
         pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
         possible values (times of columns of times, or strings of ISO 8601, with a zone where the column has one); None
-        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for
-        a pair. With False there are no bounds.
+        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for a pair. Numbers that are
+        all the same, or all missing, must lie within, and stay the only ones. With False there are no bounds.
 
     Attributes
     ----------

@@ -234,6 +234,7 @@ def test_bounds_of_times_may_be_beyond_the_reach_of_nanoseconds():
         ({"a": (0, np.nan)}, "expected 'observed' or a pair of numbers"),
         ({"a": (np.timedelta64(0, "s"), 9)}, "expected 'observed' or a pair of numbers"),
         ({"a": 3}, "expected 'observed' or a pair of numbers"),
+        ({"a": {0, 9}}, "expected 'observed' or a pair of numbers"),
         ({"a": ("0", 9)}, "expected 'observed' or a pair of numbers"),
         ({"c": (0, 9)}, "column 'c', which is categorical"),
     ],
@@ -242,6 +243,39 @@ def test_bounds_that_make_no_sense(bounds, message):
     frame = pd.DataFrame({"a": [1, 2, 5], "c": list("xyz")})
     with pytest.raises(ValueError, match=message):
         NaiveBayesClassifier(bounds=bounds).fit(frame, [0, 1, 0])
+
+
+def test_bounds_of_columns_that_happen_to_be_constant():
+    """In some part of a table, as a fold, a column may have one value, or none."""
+    frame = pd.DataFrame({"a": [7] * 60, "b": np.nan, "c": np.arange(60.0)})
+    days = frame.assign(b=pd.Timestamp("2020-01-05"))
+    for X, bounds in (
+        (frame, {"a": (0, 10), "b": (0, 1)}),
+        (frame, {"a": (7, 7)}),
+        (days, {"a": (None, None), "b": (pd.Timestamp("2020-01-01"), None)}),
+    ):
+        density = fitted("tables", X, bounds=bounds)
+        assert (density.sample(50, random_state=0)["a"] == 7).all()
+    for bounds, message in (
+        ({"a": (8, 10)}, "column 'a' holds 7, beyond its bounds"),
+        ({"b": (None, pd.Timestamp("2020-01-01"))}, "column 'b' holds 2020-01-05"),
+        ({"a": 7}, "expected 'observed' or a pair of numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted("tables", days, bounds=bounds)
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "tables"])
+def test_two_values_leave_others_to_bounds_that_say_so(name):
+    X = np.repeat([0, 255, 0], 60)[:, None]
+    every = np.arange(-1, 257)[:, None]
+    p = np.exp(fitted(name, X, bounds={0: (0, 255)}).score_samples(every))[:, None]
+    assert (p[[0, -1]] == 0).all()
+    assert (p[1:-1] > 0).all()
+    np.testing.assert_allclose(p.sum(), 1, rtol=1e-6)
+    for bounds in (None, "observed", {0: (None, None)}, {0: "observed"}):
+        p = np.exp(fitted(name, X, bounds=bounds).score_samples(every))
+        np.testing.assert_array_equal(every[p > 0, 0], [0, 255])
 
 
 def test_times_take_times_for_bounds():

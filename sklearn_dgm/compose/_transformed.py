@@ -166,6 +166,10 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     densities that know of no grids, such as `GaussianMixture`, nothing of this is done; let a search choose between curves
     only if columns do not repeat values.
 
+    **Bounds** that a network of this package finds are those of transformed columns: behind a scaler that centres a column,
+    nothing says that it has no value below zero, and some draws may be negative. These densities need no scaler; or give
+    `bounds` to them, in the units of transformed columns.
+
     **Training that goes on.** With ``estimator__warm_start=True`` a second `fit` goes on with the training of the density,
     and leaves the transformer as it is.
 
