@@ -190,7 +190,6 @@ EXPECTED_FAILED_CHECKS = (
             "check_entropy_of_samples (counts)": CONTINUOUS,
             "check_impossible_points": "scikit-learn's mixture warns of an overflow far away",
         },
-        "generative, autoregressive": {"check_weights_equal_repeats": TRAINING},
         "transformed, scaled histogram": dict.fromkeys((NORMALIZED, *OF_COUNTS), SCALED),
         "transformed, kernels behind a pipeline": {
             **dict.fromkeys((NORMALIZED, *OF_COUNTS), SCALED),

