@@ -139,7 +139,7 @@ def test_wide_tables_of_few_rows_gain_by_training():
 
 def test_the_schema_counts_two_whole_numbers_from_one_to_the_other():
     X = np.array([[-1, 3, 5], [1, 4, 5], [1, 5, 5]])
-    schema = ColumnSchema().fit(X)
+    schema = ColumnSchema(bounds=None).fit(X)
     Z, log_det = schema.encode(X)
     np.testing.assert_array_equal(Z, [[0, 0, 0], [1, 1, 0], [1, 2, 0]])
     np.testing.assert_array_equal(schema.decode(Z), X)

@@ -726,7 +726,9 @@ def test_options():
     results = check_density_estimator(MeanScore(), expected_failed_checks=expected, on_skip=None)
     (xfailed,) = (r for r in results if r["status"] == "xfail")
     assert xfailed["expected_to_fail_reason"] == "the score is a mean"
-    with pytest.warns(UserWarning, match="check_(normalized_untrained|missing_cells) is skipped"):
+    with pytest.warns(
+        UserWarning, match="check_(normalized_untrained|missing_cells|bounds) is skipped"
+    ):
         check_density_estimator(Sound())
     with pytest.raises(AssertionError, match="not the sum"):
         check_density_estimator(MeanScore(), on_skip=None)
