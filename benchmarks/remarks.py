@@ -186,32 +186,34 @@ their seconds are upper bounds.
         "OMP_NUM_THREADS=1 python -m benchmarks outliers --data DIR",
         """
 Area under the curve, in percent, of detectors that are fitted to normal rows alone: the first half of them in the order of
-the file, standardised; the other half and all anomalies are told apart. Means of three seeds of the fits. The first three are
-densities in `DensityOutlierDetector`. Published for this split, means over more tables (Livernoche et al., 2024,
+the file, standardised; the other half and all anomalies are told apart. Means of three seeds of the fits (of fewer for
+`DensityOutlierDetector()` on shuttle, beside other work). `DensityOutlierDetector()` is the committee of kernels that it is without a density; the next
+three are densities in `DensityOutlierDetector`. Published for this split, means over more tables (Livernoche et al., 2024,
 https://arxiv.org/abs/2305.18593): k nearest neighbours 86.8, diffusion time 86.8, LOF 83.7, one-class SVM 83.3, isolation
 forest 82.5, VAE 81.0, planar flow 79.2, ECOD 78.2. On several tables the two halves differ (on letter, nearly all detectors
-take the second half for odder than the anomalies). Target: AutoregressiveDensity with the best mean and the best mean rank. Missed:
-LocalOutlierFactor has both, and the mean of nearest neighbours and of kernels is higher, too. It is lost on the two tables of
-cardiotocograms: a network, and nearly as much a Gaussian mixture, learns dependences of columns that normal rows of the
-other half break as the anomalies do, and what looks at each column alone, or at distances, is ahead. Single normals along
-each axis have 96.5 and 78.9 there. That rows of one recording follow each other is a part of it only: in random order the
-gap to kernels stays. It has the highest figure on annthyroid
-and vowels, is level with the best on musk and shuttle, and less than two behind it on magic.gamma, optdigits and thyroid.
+take the second half for odder than the anomalies). Target: `DensityOutlierDetector()` with the best mean and the best mean rank.
+Missed: LocalOutlierFactor has both; the committee is within 0.2 of the means of nearest neighbours and kernels, and ahead of
+IsolationForest by 3. What decides are tables whose halves differ (letter, the cardiotocograms), where LOF, which compares a row with
+its neighbours alone, is ahead by 4 to 10, and optdigits. Its members were chosen on tables that are not here, but for one choice:
+that a column with one dominant value is scaled by its spread was looked into because of optdigits, and settled on other
+tables. AutoregressiveDensity was measured before it kept to bounds and started from training rows alone.
 """,
     ),
     "outliers_shuffled": (
         "OMP_NUM_THREADS=1 python -m benchmarks outliers --shuffled --data DIR",
         """
 The same with the normal rows in random order before they are halved, so that the rows of the fit and the normal test rows
-are of one distribution. AutoregressiveDensity has the best mean rank; the mean of kernels, of LocalOutlierFactor and of nearest
-neighbours is higher by up to one, by the two tables of cardiotocograms, without which it has the best mean, too. Two seeds.
+are of one distribution. Two seeds, three of `DensityOutlierDetector()`, which has the second mean, half a point behind
+KernelDensity, and the second mean rank, behind AutoregressiveDensity.
 """,
     ),
     "outliers_contaminated": (
         "OMP_NUM_THREADS=1 python -m benchmarks outliers --contaminated --data DIR",
         """
 The same with the normal rows in random order, and with a tenth of the anomalies among the rows of the fit, where nobody has marked
-them. The other anomalies are told from the other half of the normal rows.
+them. The other anomalies are told from the other half of the normal rows. Ten tables, not mammography, magic.gamma and shuttle. The
+committee has the best mean rank, and a mean that is level with LocalOutlierFactor's, without any trimming. k nearest neighbours (the
+distance to the fifth) were measured apart, 83.2.
 """,
     ),
     "speed": (

@@ -503,7 +503,7 @@ class DensityOutlierDetector(
         return self.estimator_.score_members(validate_table(self, X, reset=False))
 
     @available_if(_cannot_score)
-    def score(self, X: MatrixLike, y: Any = None) -> float:
+    def score(self, X: MatrixLike, y: Any = None) -> None:
         """Not available: the error says which scorers there are."""
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
