@@ -59,6 +59,8 @@ ALLOWED = {
         "_blocks",
         "_names",
         "_column",
+        "_dtypes",
+        "_objects",
         "_labels",
         "_bayes_rule",
         "bayes_net",

@@ -1,6 +1,7 @@
 """Columns as a finite number of cells: what a table counts, and where in its cell a value lies."""
 
 import math
+from datetime import datetime
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ import numpy as np
 from sklearn_dgm._binning import bins_by_column, distinct_numbers, edges_by_column, naming
 from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
 from sklearn_dgm._column import codes as codes_of
+from sklearn_dgm._dtypes import taken_for
+from sklearn_dgm._objects import as_times, content_of
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, Column
 
 # Whole numbers of so few values have a cell each.
@@ -91,7 +94,7 @@ class _Numbers(NamedTuple):
             low, high, bins = (z.min(), z.max(), bins) if len(z) else (low, high, 1)
         is_given = not isinstance(bins, Integral | str | None)
         if is_given and column.clock:
-            bins = _numbers_of(bins, column.clock)
+            bins = _numbers_of(bins, column)
         return cls(column, z, weight, low, high, bins, is_given)
 
     @property
@@ -160,16 +163,20 @@ def _within_bounds(edges, support, whole):
     return edges
 
 
-def _numbers_of(edges, clock):
-    """Edges of a column of times."""
-    times = np.asarray(edges)
+def _numbers_of(edges, column):
+    """Edges of a column of times, which have a zone where its cells have one."""
+    shown = list(map(str, edges))
     try:
-        times = times.astype(f"{clock.kind}8") if times.dtype.kind in "OU" else times
+        times = [datetime.fromisoformat(e) if isinstance(e, str) else e for e in edges]
     except ValueError as error:
-        raise ValueError(f"bins={edges!r}; {error}") from error
-    if times.dtype.kind != clock.kind:
-        raise ValueError(f"bins={edges!r}; expected edges that are times, as the column is")
-    return clock.numbers(times)
+        raise ValueError(f"bins={shown!r}; {error}") from error
+    times = np.fromiter(times, dtype=object, count=len(times))
+    content = content_of(times)
+    if content not in taken_for(column):
+        raise ValueError(
+            f"bins={shown!r}; expected edges that are {column.content}, as the column holds"
+        )
+    return column.clock.numbers(as_times(times, content))
 
 
 def _between(edges):

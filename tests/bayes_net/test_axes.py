@@ -311,6 +311,20 @@ def test_a_dict_names_columns_by_label_or_by_index():
             bins_by_column(bins, labels, takes, 9)
 
 
+def test_edges_of_times_have_a_zone_where_the_cells_have_one():
+    naive = pd.DataFrame({"x": pd.date_range("2020-01-01", periods=60, freq="17h")})
+    aware = naive.apply(lambda x: x.dt.tz_localize("Asia/Tokyo"))
+    cuts = pd.to_datetime(["2019-12-31", "2020-01-15", "2020-03-01"])
+    for table, edges in ((aware, cuts), (aware, ["2019-12-31"]), (naive, cuts.tz_localize("UTC"))):
+        with pytest.raises(ValueError, match="column 'x': bins=.*expected edges that are times"):
+            fitted(table, {"x": edges})
+    codes = []
+    for table, edges in ((aware, cuts.tz_localize("Asia/Tokyo")), (naive, cuts)):
+        _, axis, z = fitted(table, {"x": list(edges)})
+        codes.append(axis.encode(z)[0])
+    np.testing.assert_array_equal(*codes)
+
+
 WHEN = pd.date_range("2020-01-01", periods=60, freq="17h")
 CUTS = ["2019-12-31", "2020-01-15", "2020-03-01"]
 
