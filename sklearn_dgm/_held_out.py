@@ -16,13 +16,13 @@ from sklearn_dgm.base import is_density, unwrapped
 from sklearn_dgm.columns import is_frame
 
 
-def check_pairs(estimators):
+def check_pairs(estimators, parameter="estimators"):
     """Refuse what is no list of pairs of a name and something else."""
     if not all(
         isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)
         for pair in estimators
     ):
-        raise ValueError("estimators should be a list of tuples of a name and a density.")
+        raise ValueError(f"{parameter} should be a list of tuples of a name and a density.")
 
 
 def check_densities(estimators):

@@ -125,18 +125,6 @@ def test_networks_of_bayesian_networks_do_the_same():
     np.testing.assert_allclose(scores[1:], [scores[0]] * 2, rtol=1e-9)
 
 
-def test_wide_tables_of_few_rows_gain_by_training():
-    """Whole numbers in columns that are nearly as many as the rows; the parents of each are known."""
-    rng = np.random.default_rng(0)
-    Z = rng.integers(0, 2, (300, 120))
-    for j in range(1, 120, 2):
-        Z[:, j] = np.where(rng.random(300) < 0.9, Z[:, j - 1], Z[:, j])
-    density = quick(max_epochs=20, n_orders=1).fit(Z[:200])
-    best = -60 * (np.log(2) + stats.bernoulli.entropy(0.05))
-    independent = -120 * np.log(2)
-    assert density.score(Z[200:]) / 100 > independent + 0.6 * (best - independent)
-
-
 def test_the_schema_counts_two_whole_numbers_from_one_to_the_other():
     X = np.array([[-1, 3, 5], [1, 4, 5], [1, 5, 5]])
     schema = ColumnSchema(bounds=None).fit(X)

@@ -357,7 +357,7 @@ class DensityOutlierDetector(
 
     def _check_members(self):
         if isinstance(self.estimator, list):
-            check_pairs(self.estimator)
+            check_pairs(self.estimator, "estimator")
             self._validate_names([name for name, _ in self.estimator])
         if not self._members():
             raise ValueError("estimator should hold at least one density that is not dropped.")
