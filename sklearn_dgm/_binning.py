@@ -392,8 +392,6 @@ class EdgeAxis:
     def __eq__(self, other):
         return isinstance(other, EdgeAxis) and np.array_equal(self.edges, other.edges)
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 class LevelAxis:
     """One cell for each of the whole numbers from `start` on: counts, or codes of categories.
@@ -431,5 +429,3 @@ class LevelAxis:
 
     def __eq__(self, other):
         return isinstance(other, LevelAxis) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]

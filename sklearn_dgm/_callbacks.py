@@ -12,7 +12,7 @@ from sklearn.frozen import FrozenEstimator
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # scikit-learn before 1.9
-
+    # One name for either, which mypy takes for two definitions.
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in where scikit-learn has no callbacks."""
 

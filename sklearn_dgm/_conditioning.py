@@ -523,7 +523,8 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
         """Refuse to fit: a marginal comes fitted."""
         raise TypeError("Fit the density that the marginal is of, and call its method marginal.")
 
-    _fit = fit  # type: ignore[assignment]
+    def _fit(self, Z, sample_weight):
+        self.fit(Z)
 
     def _log_density(self, Z):
         return self.density._log_density(self._embed(Z))

@@ -290,7 +290,7 @@ def draw_rows(density, n_samples, random_state=None):
             drawn = density.sample(n_samples, random_state=seed)
         else:  # GaussianMixture draws with the seed that it was fitted with
             drawn = copy(density).set_params(random_state=seed).sample(n_samples)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # scikit-learn's, without a word, for some kernels
         raise NotImplementedError(f"{density!r} cannot draw rows.") from error
     return drawn[0] if isinstance(drawn, tuple) else drawn
 

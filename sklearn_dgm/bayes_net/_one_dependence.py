@@ -42,6 +42,7 @@ NUMBERS_AT_ONCE = 2**22
 LOWEST = np.finfo(np.float64).min
 
 
+# Of the two scores the classifier's, accuracy, is the one meant, and the first in the order of bases.
 class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc]
     """Base class of classifiers in whose graphs a column has the class and at most one other column as parents.
 
@@ -387,6 +388,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         # Neither a category that fit has not seen nor the place of a number within its cell says anything of the class.
         return self._log_joint(self._codes(self._encoded(X)[0])[0])
 
+    # The class comes before the seed, as in GenerativeClassifier; densities have no such parameter.
     def sample(  # type: ignore[override]
         self, n_samples: int = 1, y: Any = None, random_state: RandomState = None
     ) -> MatrixLike:

@@ -150,9 +150,7 @@ def bits_per_dim(
     >>> bits_per_dim(HistogramDensity().fit(X), X)
     1.0
     """
-    log_density = _log_density(estimator, X, "bits_per_dim")
-    nats_per_bit = last_step(estimator).n_features_in_ * np.log(2)
-    mean, std_error = mean_and_std_error(-log_density / nats_per_bit, sample_weight)
+    mean, std_error = _bits_per_dim(estimator, X, sample_weight)
     return (mean, std_error) if return_std_error else mean
 
 
@@ -190,7 +188,7 @@ def neg_bits_per_dim(
     >>> cross_val_score(KernelDensity(bandwidth=0.3), X, scoring=neg_bits_per_dim).shape
     (5,)
     """
-    return -bits_per_dim(estimator, X, sample_weight=sample_weight)  # type: ignore[operator]
+    return -_bits_per_dim(estimator, X, sample_weight)[0]
 
 
 def mean_and_std_error(values, sample_weight=None):
@@ -207,6 +205,13 @@ def mean_and_std_error(values, sample_weight=None):
     # Of a ratio of sums, to first order; for equal weights it is the usual one.
     error = np.sqrt(np.sum((weight * (values - mean)) ** 2) * n / (n - 1)) / weight.sum()
     return float(mean), float(error)
+
+
+def _bits_per_dim(estimator, X, sample_weight):
+    """Bits per row and column, and their standard error."""
+    log_density = _log_density(estimator, X, "bits_per_dim")
+    nats_per_bit = last_step(estimator).n_features_in_ * np.log(2)
+    return mean_and_std_error(-log_density / nats_per_bit, sample_weight)
 
 
 def _log_density(estimator, X, metric):
