@@ -366,18 +366,24 @@ def location_and_scale(x, sample_weight):
     u = x / unit
     total = sample_weight.sum()
     location = (u * sample_weight).sum() / total
-    scale = np.sqrt(((u - location) ** 2 * sample_weight).sum() / total)
-    median, bulk = bulk_of(u, sample_weight)
-    far_out = np.abs(u - median) > FAR_OUT * bulk
-    if 0 < FAR_OUT * bulk < scale and sample_weight[far_out].sum() <= MAX_FAR_OUT * total:
-        location, scale = median, bulk
-    elif scale <= 10 * np.finfo(np.float64).eps:
+    distance = np.abs(u - location)
+    scale = np.sqrt((distance**2 * sample_weight).sum() / total)
+    if scale <= 10 * np.finfo(np.float64).eps:
         scale = 1.0
+    # A tenth of the values far out have a mean distance of 0.6 standard deviations; the quantiles of most columns are spared.
+    elif (distance * sample_weight).sum() < 0.61 * scale * total:
+        median, bulk = bulk_of(u, sample_weight)
+        far_out = np.abs(u - median) > FAR_OUT * bulk
+        if 0 < FAR_OUT * bulk < scale and sample_weight[far_out].sum() <= MAX_FAR_OUT * total:
+            location, scale = median, bulk
     return float(location * unit), float(scale * unit)
 
 
 def first_or_median(x, sample_weight):
     """Where whole numbers are counted from: the smallest of them, or their median, if that one is far out."""
-    low, (median, spread) = x.min(), bulk_of(x, sample_weight)
+    low = x.min()
+    if x.max() - low <= MAX_WHOLE:
+        return float(low)
+    median, spread = bulk_of(x, sample_weight)
     is_far_out = median - low > max(MAX_WHOLE, FAR_OUT * spread) and spread > 0
     return float(median if is_far_out else low)
