@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_dgm._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
-from sklearn_dgm._frames import Clock
+from sklearn_dgm._clock import Clock
 from sklearn_dgm._objects import Maker
 from sklearn_dgm._ties import Grid
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_dgm._bounds import bounded, check_bounds
+from sklearn_dgm._clock import Clock
 from sklearn_dgm._column import (
     CATEGORICAL,
     CONTINUOUS,
@@ -31,7 +32,6 @@ from sklearn_dgm._column import (
 )
 from sklearn_dgm._dtypes import check_content, kind_by_dtype, warn_of_categories
 from sklearn_dgm._frames import (
-    Clock,
     check_container,
     fill,
     is_frame,
