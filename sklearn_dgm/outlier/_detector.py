@@ -39,8 +39,14 @@ from sklearn_dgm.outlier._committee import (
     common_input_tags,
     default_members,
 )
-from sklearn_dgm.outlier._kernels import TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
+from sklearn_dgm.outlier._thresholds import (
+    conformal_threshold,
+    lower_fence,
+    mean_of_possible,
+    quantile_below,
+)
+from sklearn_dgm.outlier._trimming import are_apart
 
 
 def _is_calibrated(detector):
@@ -84,8 +90,6 @@ def _cannot_score(detector):
     )
 
 
-# Share of the rows that are trimmed at most, where their number is not known.
-MOST_TRIMMED = 0.2
 # Rows of the fit that tell what share of a committee's score is usual for a column.
 ENOUGH_FOR_MEANS = 500
 # Attributes that only some fits have.
@@ -402,21 +406,14 @@ class DensityOutlierDetector(
     def _trimmed(self, X, rows, sample_weight, rng):
         """The rows, but for those that few others are near to, whatever their own kind says."""
         share = self.contamination if self.trim == "auto" else self.trim
-        is_known = share != "auto"
         counted, weight = rows, None
         if sample_weight is not None:
             weight = check_weights(X, sample_weight)
             counted = rows[weight[rows] > 0]
             weight = weight[counted]
-        part = _safe_indexing(X, counted)
-        pilot = TableKernelDensity(n_left_out=share if is_known else MOST_TRIMMED, random_state=rng)
-        scores = pilot.fit(part, sample_weight=weight).score_samples(part)
-        if is_known:
-            threshold = quantile_below(scores, share)
-        else:
-            threshold = min(lower_fence(scores), quantile_below(scores, MOST_TRIMMED))
+        is_apart = are_apart(_safe_indexing(X, counted), share, weight, rng)
         self.is_trimmed_ = np.zeros(_num_samples(X), dtype=bool)
-        self.is_trimmed_[counted[scores < threshold]] = True
+        self.is_trimmed_[counted[is_apart]] = True
         return rows[~self.is_trimmed_[rows]]
 
     def _split(self, n_rows, rng):
@@ -612,46 +609,3 @@ class DensityOutlierDetector(
 
 def _is_dropped(density):
     return isinstance(density, str) and density == "drop"
-
-
-def mean_of_possible(values):
-    """Mean over the rows, of what is finite; 0 where nothing is."""
-    finite = np.isfinite(values)
-    return np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-
-
-def quantile_below(scores, share):
-    """A threshold below which there is a share of the scores."""
-    with np.errstate(invalid="ignore"):
-        threshold = np.quantile(scores, share)
-    # Between minus infinity and a number there is none.
-    return np.quantile(scores, share, method="higher") if np.isnan(threshold) else threshold
-
-
-def lower_fence(scores):
-    """Lower fence of the box plot of the scores that are finite (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
-    finite = scores[np.isfinite(scores)]
-    if not len(finite):
-        return -np.inf
-    lower, upper = np.quantile(finite, [0.25, 0.75])
-    return lower - 1.5 * (upper - lower)
-
-
-def conformal_threshold(calibration_scores, alpha):
-    """The threshold below which p-values are at most `alpha`.
-
-    Parameters
-    ----------
-    calibration_scores : ndarray of shape (n_calibration,)
-        Sorted scores.
-    alpha : float
-        Rate of false alarms.
-
-    Returns
-    -------
-    threshold : float
-        One of the scores, or minus infinity where they are too few for a p-value of `alpha`.
-    """
-    # (1 + k) / (1 + n) <= alpha, where k scores are no higher; rounding must not lose the bound itself.
-    most = int(np.floor(alpha * (len(calibration_scores) + 1) * (1 + 1e-12))) - 1
-    return calibration_scores[most] if most >= 0 else -np.inf
