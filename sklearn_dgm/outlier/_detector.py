@@ -20,7 +20,7 @@ from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._held_out import check_pairs
+from sklearn_dgm._held_out import check_pairs, is_dropped
 from sklearn_dgm._members import check_cells
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
@@ -384,7 +384,7 @@ class DensityOutlierDetector(
         if self.estimator is None:
             return default_members()
         if isinstance(self.estimator, list):
-            return [pair for pair in self.estimator if not _is_dropped(pair[1])]
+            return [pair for pair in self.estimator if not is_dropped(pair[1])]
         return [(type(self.estimator).__name__, getattr(self, "estimator_", self.estimator))]
 
     def _routed(self, fit_params):
@@ -605,7 +605,3 @@ class DensityOutlierDetector(
         tags = super().__sklearn_tags__()
         tags.input_tags = common_input_tags([density for _, density in self._members()])
         return tags
-
-
-def _is_dropped(density):
-    return isinstance(density, str) and density == "drop"
