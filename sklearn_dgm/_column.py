@@ -87,7 +87,7 @@ class Column:
     grid : Grid or None
         The grid of a rounded column, which knows its values to the last bit.
     clock : Clock or None
-        How times become numbers, where the kind is not categorical.
+        How times become numbers, where these are no categories or are all the same.
     """
 
     label: Any
