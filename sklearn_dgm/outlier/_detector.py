@@ -76,8 +76,13 @@ def _has_shares(detector):
     return True
 
 
+def _has_several(detector):
+    """Whether densities are asked for as a committee, and not one alone."""
+    return detector.estimator is None or isinstance(detector.estimator, list)
+
+
 def _is_committee(detector):
-    if detector.estimator is not None and not isinstance(detector.estimator, list):
+    if not _has_several(detector):
         raise AttributeError("There are no scores of members: estimator is a single density.")
     return True
 
@@ -396,7 +401,7 @@ class DensityOutlierDetector(
     def _fitted(self, X, rows, params, rng, task):
         """The density, or the committee, fitted to some of the rows."""
         part, params = _safe_indexing(X, rows), _check_method_params(X, params, indices=rows)
-        if self.estimator is None or isinstance(self.estimator, list):
+        if _has_several(self):
             weights = DEFAULT_WEIGHTS if self.estimator is None else None
             committee = Committee(self._members(), weights, self.smoothing, rng)
             return committee.fit(part, task=task, **params)
@@ -594,9 +599,7 @@ class DensityOutlierDetector(
         routing : MetadataRouter
             What `fit` is given goes to that of the density.
         """
-        densities = dict(self._members())
-        if self.estimator is not None and not isinstance(self.estimator, list):
-            densities = {"estimator": self.estimator}
+        densities = dict(self._members()) if _has_several(self) else {"estimator": self.estimator}
         return MetadataRouter(owner=self).add(
             method_mapping=MethodMapping().add(caller="fit", callee="fit"), **densities
         )
