@@ -90,11 +90,8 @@ def knuth_edges(x, sample_weight=None):
     return np.linspace(low, high, max(fine, key=log_posterior) + 1)
 
 
-def block_edges(x, sample_weight=None):
-    """Bins of unequal width from Bayesian blocks (Scargle et al., 2013).
-
-    The partition of the line into blocks of constant density that has the highest fitness, found by dynamic programming
-    over the distinct values.
+def block_cells(x, sample_weight=None):
+    """The cells of the distinct values, of which Bayesian blocks consist (Scargle et al., 2013).
 
     Parameters
     ----------
@@ -105,19 +102,16 @@ def block_edges(x, sample_weight=None):
 
     Returns
     -------
-    edges : ndarray of shape (n_bins + 1,)
-        Bin edges.
+    edges : ndarray of shape (n_cells + 1,)
+        From the smallest value to the largest; those of a single value stand apart from it, as equal bins do.
+    counts : ndarray of shape (n_cells,)
+        Weights of the cells; what :func:`~sklearn_dgm._blocks.best_partitions` takes.
 
     References
     ----------
     .. [1] J. D. Scargle et al., "Studies in Astronomical Time Series Analysis. VI. Bayesian Block Representations",
        The Astrophysical Journal 764 (2013), https://arxiv.org/abs/1207.5578
     """
-    return best_partitions([_block_cells(x, sample_weight)])[0]
-
-
-def _block_cells(x, sample_weight):
-    """The cells that blocks consist of; those of a single value stand apart from it, as equal bins do."""
     values, counts = distinct_numbers(x, sample_weight)
     low, high = _range_of(values[0], values[-1])
     if len(values) == 1:
@@ -222,7 +216,7 @@ def bin_edges(x, low, high, bins, sample_weight=None):
     low, high : float
         The smallest and the largest of them.
     bins : int, str or array-like
-        A number of equal bins, a rule, or the edges themselves.
+        A number of equal bins, a rule other than "blocks", or the edges themselves.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights of the values.
 
@@ -239,9 +233,7 @@ def bin_edges(x, low, high, bins, sample_weight=None):
     if isinstance(bins, str):
         if bins not in RULES:
             raise ValueError(f"bins={bins!r} is no rule; expected one of {sorted(RULES)}")
-        if bins == "blocks":
-            edges = block_edges(x, sample_weight)
-        elif bins == "knuth":
+        if bins == "knuth":
             edges = knuth_edges(x, sample_weight)
         elif bins == "quantiles":
             edges = quantile_edges(x, sample_weight)
@@ -293,7 +285,7 @@ def edges_by_column(columns, numbers, bins):
     ):
         with naming(column):
             if isinstance(of_column, str) and of_column == "blocks":
-                cells[j] = _block_cells(x, weight)
+                cells[j] = block_cells(x, weight)
             else:
                 edges[j] = bin_edges(x, low, high, of_column, weight)
     for j, blocks in zip(cells, best_partitions(list(cells.values())), strict=True):

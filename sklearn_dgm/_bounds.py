@@ -2,16 +2,14 @@
 
 import math
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from numbers import Real
 
 import numpy as np
 
 from sklearn_dgm._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, share_of_new
-from sklearn_dgm._dtypes import taken_for
+from sklearn_dgm._dtypes import times_for
 from sklearn_dgm._frames import numpy_dtype
-from sklearn_dgm._objects import as_times, content_of
 
 OBSERVED = "observed"
 
@@ -151,7 +149,7 @@ def _number(column, bound):
             raise TypeError("a number for a time")
         number = float(bound)
     elif column.clock:
-        number = float(column.clock.numbers(_times(column, bound))[0])
+        number = float(column.clock.numbers(times_for(column, [bound]))[0])
     else:
         raise TypeError("no number")
     if math.isnan(number):
@@ -160,17 +158,3 @@ def _number(column, bound):
     dtype = numpy_dtype(column.dtype)
     is_float = dtype is not None and dtype.kind == "f"
     return float(np.asarray(number, dtype=dtype)) if is_float else number
-
-
-def _times(column, bound):
-    """A bound of a column of times, as an array, if it goes with the cells: a time has a zone where these have one."""
-    if isinstance(bound, str):
-        bound = datetime.fromisoformat(bound)
-    values = np.fromiter([bound], dtype=object, count=1)
-    content = content_of(values)
-    if content not in taken_for(column):
-        raise TypeError(f"{content}, but not {column.content}")
-    times = as_times(values, content)
-    if np.isnat(times).any():
-        raise ValueError("NaT")
-    return times

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_dgm._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
-from sklearn_dgm._frames import Clock
+from sklearn_dgm._clock import Clock
 from sklearn_dgm._objects import Maker
 from sklearn_dgm._ties import Grid
 
@@ -87,7 +87,7 @@ class Column:
     grid : Grid or None
         The grid of a rounded column, which knows its values to the last bit.
     clock : Clock or None
-        How times become numbers, where the kind is not categorical.
+        How times become numbers, where these are no categories or are all the same.
     """
 
     label: Any

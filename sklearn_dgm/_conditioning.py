@@ -124,7 +124,7 @@ class ConditionalMixin:
         n_particles = max(N_PARTICLES, PARTICLES_PER_DRAW * together)
         parts = self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng)
         for part in self._told(parts, len(ess)):
-            weight = _normalised(part.log_weight, part.rows // n_rounds, Z)
+            weight = _normalised(part.log_weight, part.rows // n_rounds)
             chosen = resample(weight, together, rng)
             draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
             ess[part.rows] = part.effective_sample_size
@@ -168,7 +168,7 @@ class ConditionalMixin:
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
         for part in self._told(self._completions(Z, N_PARTICLES), len(Z)):
-            weight = _normalised(part.log_weight, part.rows, Z)
+            weight = _normalised(part.log_weight, part.rows)
             for j, column in enumerate(self.schema_.columns_):
                 completed[part.rows, j] = _expected(column, part.z[..., j], weight)
         return _with_given_cells(self.schema_, completed, X)
@@ -210,7 +210,7 @@ class ConditionalMixin:
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
         for part in self._told(self._completions(Z, N_PARTICLES), len(Z)):
-            _normalised(part.log_weight, part.rows, Z)  # which refuses impossible rows
+            _normalised(part.log_weight, part.rows)  # which refuses impossible rows
             log_p = self._log_density(part.z.reshape(-1, Z.shape[1])).reshape(part.z.shape[:2])
             completed[part.rows] = part.z[np.arange(len(part.z)), log_p.argmax(axis=1)]
         return _with_given_cells(self.schema_, completed, X)
@@ -265,7 +265,7 @@ class ConditionalMixin:
                 self._log_density_at(np.tile(outcomes, (len(rows), 1)), Z[rows], j)
                 for (rows,) in self._told(chunks, n)
             ]
-            p = _normalised(np.concatenate(log_p), np.arange(n), Z)
+            p = _normalised(np.concatenate(log_p), np.arange(n))
             return ColumnPrediction(described, outcomes, p)
         parts = list(self._told(self._values(Z, j), len(Z)))
         values = np.zeros((len(Z), max(z.shape[1] for _, z, _, _ in parts)))
@@ -273,7 +273,7 @@ class ConditionalMixin:
         for rows, z, log_weight, ess[rows] in parts:
             # Rows with fewer values than others have the last one again, with no weight.
             values[rows] = np.pad(z, ((0, 0), (0, values.shape[1] - z.shape[1])), "edge")
-            weights[rows, : z.shape[1]] = _normalised(log_weight, rows, Z)
+            weights[rows, : z.shape[1]] = _normalised(log_weight, rows)
         return ColumnPrediction(described, values, weights, ess)
 
     def _told(self, parts, n_rows):
@@ -415,15 +415,15 @@ def _outcomes(column):
     return None
 
 
-def _normalised(log_weight, rows, Z):
+def _normalised(log_weight, rows):
     """Weights that sum to one in each row; 1 for rows without missing cells."""
     best = log_weight.max(axis=1, keepdims=True)
     impossible = np.isneginf(best[:, 0])
     if log_weight.shape[1] > 1 and impossible.any():
         raise ValueError(
             f"Row {rows[impossible][0]}: its observed cells have density 0, so that nothing follows from them. One may "
-            "be far out, no whole number where all are, or a category that fit has not seen; for such set "
-            "handle_unknown='rare'."
+            "be far out, beyond the bounds of its column, no whole number where all are, or a category that fit has not "
+            "seen; for such set handle_unknown='rare'."
         )
     weight = np.exp(log_weight - np.where(np.isneginf(best), 0, best))
     if log_weight.shape[1] == 1:

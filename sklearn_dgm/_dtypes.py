@@ -1,6 +1,7 @@
 """What dtypes say of a column: its kind, and whether a later table may have another dtype than that of `fit`."""
 
 import warnings
+from datetime import datetime
 
 import narwhals as nw
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn_dgm._objects import (
     STRINGS,
     TIMES,
     ZONED_TIMES,
+    as_times,
     content_of,
 )
 
@@ -179,3 +181,36 @@ def taken_for(column):
         return {*TAKEN, OBJECTS}
     # Among objects, those of another type are unknown categories.
     return TAKEN[column.content] | ({OBJECTS} if column.kind == CATEGORICAL else set())
+
+
+def times_for(column, values):
+    """What a parameter says of a column of times, if it goes with the cells: a time has a zone where these have one.
+
+    Parameters
+    ----------
+    column : Column
+        What `fit` knows of it.
+    values : iterable
+        Times of any type, or strings of ISO 8601.
+
+    Returns
+    -------
+    times : ndarray of datetime64 or timedelta64 of shape (n,)
+        Those times.
+
+    Raises
+    ------
+    TypeError
+        If they do not go with the cells.
+    ValueError
+        If a string is no time, or a time is missing.
+    """
+    times = [datetime.fromisoformat(v) if isinstance(v, str) else v for v in values]
+    times = np.fromiter(times, dtype=object, count=len(times))
+    content = content_of(times)
+    if content not in taken_for(column):
+        raise TypeError(f"{content}, but not {column.content}")
+    times = as_times(times, content)
+    if np.isnat(times).any():
+        raise ValueError("NaT")
+    return times

@@ -25,6 +25,11 @@ def check_pairs(estimators, parameter="estimators"):
         raise ValueError(f"{parameter} should be a list of tuples of a name and a density.")
 
 
+def is_dropped(member):
+    """Whether the word that leaves a member out stands in place of it."""
+    return isinstance(member, str) and member == "drop"
+
+
 def check_densities(estimators):
     """Refuse what is no list of names and densities of the same rows.
 

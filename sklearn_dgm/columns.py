@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_dgm._bounds import bounded, check_bounds
+from sklearn_dgm._clock import Clock
 from sklearn_dgm._column import (
     CATEGORICAL,
     CONTINUOUS,
@@ -31,7 +32,6 @@ from sklearn_dgm._column import (
 )
 from sklearn_dgm._dtypes import check_content, kind_by_dtype, warn_of_categories
 from sklearn_dgm._frames import (
-    Clock,
     check_container,
     fill,
     is_frame,
@@ -310,9 +310,7 @@ class ColumnSchema:
 
     def _fit_nothing(self, raw, weight, known):
         """A column of missing cells, as one of a single category."""
-        if self.handle_unknown == "rare":
-            weight = weight[weight > 0]
-            known["unknown_share"] = share_of_new(np.zeros(len(weight), dtype=np.intp), weight)
+        known["unknown_share"] = self._unknown_share(np.zeros(len(weight), dtype=np.intp), weight)
         known["content"] = known["maker"] = None
         nothing = np.array([None], dtype=object)
         column = Column(raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, nothing, empty=True, **known)
@@ -322,8 +320,7 @@ class ColumnSchema:
         values = as_categories(raw)
         categories = distinct(values[weight > 0]) if raw.declared is None else raw.declared
         code = codes(values, categories)
-        if self.handle_unknown == "rare":
-            known["unknown_share"] = share_of_new(code[weight > 0], weight[weight > 0])
+        known["unknown_share"] = self._unknown_share(code, weight)
         high = len(categories) - 1.0
         return Column(raw.label, kind, 0.0, 1.0, 0.0, high, categories, **known), code
 
@@ -349,13 +346,18 @@ class ColumnSchema:
 
     def _fit_constant(self, raw, x, value, weight, known):
         """A column of numbers that are all the same, as one of a single category."""
-        if self.handle_unknown == "rare":
-            known["unknown_share"] = share_of_new(np.zeros(len(weight), dtype=np.intp), weight)
+        known["unknown_share"] = self._unknown_share(np.zeros(len(weight), dtype=np.intp), weight)
         categories = np.array([value + 0.0])  # no negative zero
         column = Column(
             raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, categories, constant=True, **known
         )
         return column, np.where(x == value, 0.0, -1.0)
+
+    def _unknown_share(self, code, weight):
+        """Probability of a category that was not fitted."""
+        if self.handle_unknown != "rare":
+            return 0.0
+        return share_of_new(code[weight > 0], weight[weight > 0])
 
     def _detect_ties(self, numbers, weight, chosen):
         """Find the rounded and the mixed ones among the continuous columns that are not chosen to be so."""
@@ -368,11 +370,9 @@ class ColumnSchema:
             for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True))
             if column.kind == CONTINUOUS and j not in chosen and has_ties(x[rows])
         ]
-        same = (
-            Rows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
-            if candidates
-            else None
-        )
+        if not candidates:
+            return
+        same = Rows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
         for j in candidates:
             column, x = self.columns_[j], numbers[j]
             grid, atoms = find_ties(*same.counts(x[rows], j))

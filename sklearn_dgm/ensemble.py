@@ -21,6 +21,7 @@ from sklearn_dgm._held_out import (
     fit_densities,
     folds_of,
     held_out_log_densities,
+    is_dropped,
 )
 from sklearn_dgm._members import (
     as_taken,
@@ -327,7 +328,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
 
     def _members(self):
         """Names and densities that are not dropped."""
-        pairs = [pair for pair in self.estimators if not _is_dropped(pair[1])]
+        pairs = [pair for pair in self.estimators if not is_dropped(pair[1])]
         return [name for name, _ in pairs], [density for _, density in pairs]
 
     def _checked_members(self):
@@ -341,7 +342,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         return names, densities, self._given_weights()
 
     def _given_weights(self):
-        kept = np.array([not _is_dropped(density) for _, density in self.estimators])
+        kept = np.array([not is_dropped(density) for _, density in self.estimators])
         if isinstance(self.weights, str):
             return None if self.weights == "stacking" else np.full(kept.sum(), 1 / kept.sum())
         weights = np.asarray(self.weights, dtype=np.float64)
@@ -428,10 +429,6 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         for name in ("allow_nan", "categorical", "string"):
             setattr(tags.input_tags, name, all(getattr(of, name) for of in of_members))
         return tags
-
-
-def _is_dropped(density):
-    return isinstance(density, str) and density == "drop"
 
 
 def _without_weight_zero(X, folds, sample_weight):

@@ -14,7 +14,8 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_dgm import HistogramDensity
-from sklearn_dgm._binning import NUMPY_RULES, EdgeAxis, block_edges, knuth_edges
+from sklearn_dgm._binning import NUMPY_RULES, EdgeAxis, block_cells, knuth_edges
+from sklearn_dgm._blocks import best_partitions
 
 
 def mixed_frame(n=300, seed=0):
@@ -130,13 +131,14 @@ def test_blocks_have_the_highest_fitness_of_all_partitions():
 
     partitions = [c for k in range(len(x)) for c in itertools.combinations(range(1, len(x)), k)]
     best = max(partitions, key=fitness)
-    np.testing.assert_allclose(block_edges(x), cell_edges[[0, *best, len(x)]])
+    (edges,) = best_partitions([block_cells(x)])
+    np.testing.assert_allclose(edges, cell_edges[[0, *best, len(x)]])
 
 
 def test_blocks_find_a_step():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(0, 1, 2000), rng.uniform(1, 2, 200)])
-    edges = block_edges(x)
+    (edges,) = best_partitions([block_cells(x)])
     assert len(edges) == 3
     assert edges[1] == pytest.approx(1, abs=0.02)
 

@@ -1,7 +1,6 @@
 """Columns as a finite number of cells: what a table counts, and where in its cell a value lies."""
 
 import math
-from datetime import datetime
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -11,8 +10,7 @@ import numpy as np
 from sklearn_dgm._binning import bins_by_column, distinct_numbers, edges_by_column, naming
 from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
 from sklearn_dgm._column import codes as codes_of
-from sklearn_dgm._dtypes import taken_for
-from sklearn_dgm._objects import as_times, content_of
+from sklearn_dgm._dtypes import times_for
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, Column
 
 # Whole numbers of so few values have a cell each.
@@ -165,18 +163,12 @@ def _within_bounds(edges, support, whole):
 
 def _numbers_of(edges, column):
     """Edges of a column of times, which have a zone where its cells have one."""
-    shown = list(map(str, edges))
     try:
-        times = [datetime.fromisoformat(e) if isinstance(e, str) else e for e in edges]
-    except ValueError as error:
-        raise ValueError(f"bins={shown!r}; {error}") from error
-    times = np.fromiter(times, dtype=object, count=len(times))
-    content = content_of(times)
-    if content not in taken_for(column):
+        return column.clock.numbers(times_for(column, edges))
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"bins={shown!r}; expected edges that are {column.content}, as the column holds"
-        )
-    return column.clock.numbers(as_times(times, content))
+            f"bins={list(map(str, edges))!r}; expected edges that are {column.content}, as the column holds"
+        ) from error
 
 
 def _between(edges):

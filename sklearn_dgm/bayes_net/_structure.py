@@ -241,9 +241,8 @@ def _distinct_rows(codes, n_levels, sample_weight):
     weight = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     smallest = np.min_scalar_type(int(n_levels.max()) - 1)
     codes = np.asarray(codes)[weight > 0]
-    if (
-        codes.min(initial=0) < 0
-    ):  # which an unsigned number would turn into a cell that there is not
+    if codes.min(initial=0) < 0:
+        # An unsigned number would be a cell that there is not.
         raise ValueError("codes hold -1; a search for a graph takes complete rows of known cells.")
     codes = np.ascontiguousarray(codes, dtype=smallest)
     # Rows as bytes are compared as a whole, which is much faster than number by number.

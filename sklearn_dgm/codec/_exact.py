@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_dgm._frames import is_frame
-from sklearn_dgm.codec._cells import are_same, plain
+from sklearn_dgm.codec._cells import are_same
 
 # What stands for a missing cell in columns of objects, and NaN beside null where floats may be either.
 NONE, NAN, NA, NAT = "None", "nan", "NA", "NaT"
@@ -156,7 +156,7 @@ def _same(given, other):
         known = np.array([marker is None for marker in markers], dtype=bool)
         same = np.array([a == b for a, b in zip(markers, others, strict=True)], dtype=bool)
         known &= same
-        same[known] = are_same(_plain(other[known]), given[known])
+        same[known] = are_same(other[known], given[known])
         return same
     if given.dtype != other.dtype and given.dtype.kind not in "US":
         return np.zeros(len(given), dtype=bool)
@@ -167,9 +167,3 @@ def _same(given, other):
     if given.dtype.kind in "mM":
         return given.view(np.int64) == other.view(np.int64)
     return given == other
-
-
-def _plain(cells):
-    values = np.empty(len(cells), dtype=object)
-    values[:] = list(map(plain, cells))
-    return values

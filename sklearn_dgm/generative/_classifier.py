@@ -354,9 +354,6 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         before = {f"{prefix}{name}": params[name] for name in in_steps}
         return before, {f"{prefix}{name}": value for name, value in in_steps.items()}
 
-    def _densities(self):
-        return [unwrapped(estimator) for estimator in self.estimators_]
-
     def _log_joint(self, X):
         of_class = [estimator.score_samples(X) for estimator in self.estimators_]
         return np.column_stack(of_class) + self._log_prior

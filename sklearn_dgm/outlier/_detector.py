@@ -20,7 +20,7 @@ from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._held_out import check_pairs
+from sklearn_dgm._held_out import check_pairs, is_dropped
 from sklearn_dgm._members import check_cells
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
@@ -39,8 +39,14 @@ from sklearn_dgm.outlier._committee import (
     common_input_tags,
     default_members,
 )
-from sklearn_dgm.outlier._kernels import TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
+from sklearn_dgm.outlier._thresholds import (
+    conformal_threshold,
+    lower_fence,
+    mean_of_possible,
+    quantile_below,
+)
+from sklearn_dgm.outlier._trimming import are_apart
 
 
 def _is_calibrated(detector):
@@ -70,8 +76,13 @@ def _has_shares(detector):
     return True
 
 
+def _has_several(detector):
+    """Whether densities are asked for as a committee, and not one alone."""
+    return detector.estimator is None or isinstance(detector.estimator, list)
+
+
 def _is_committee(detector):
-    if detector.estimator is not None and not isinstance(detector.estimator, list):
+    if not _has_several(detector):
         raise AttributeError("There are no scores of members: estimator is a single density.")
     return True
 
@@ -84,8 +95,6 @@ def _cannot_score(detector):
     )
 
 
-# Share of the rows that are trimmed at most, where their number is not known.
-MOST_TRIMMED = 0.2
 # Rows of the fit that tell what share of a committee's score is usual for a column.
 ENOUGH_FOR_MEANS = 500
 # Attributes that only some fits have.
@@ -380,7 +389,7 @@ class DensityOutlierDetector(
         if self.estimator is None:
             return default_members()
         if isinstance(self.estimator, list):
-            return [pair for pair in self.estimator if not _is_dropped(pair[1])]
+            return [pair for pair in self.estimator if not is_dropped(pair[1])]
         return [(type(self.estimator).__name__, getattr(self, "estimator_", self.estimator))]
 
     def _routed(self, fit_params):
@@ -392,7 +401,7 @@ class DensityOutlierDetector(
     def _fitted(self, X, rows, params, rng, task):
         """The density, or the committee, fitted to some of the rows."""
         part, params = _safe_indexing(X, rows), _check_method_params(X, params, indices=rows)
-        if self.estimator is None or isinstance(self.estimator, list):
+        if _has_several(self):
             weights = DEFAULT_WEIGHTS if self.estimator is None else None
             committee = Committee(self._members(), weights, self.smoothing, rng)
             return committee.fit(part, task=task, **params)
@@ -402,21 +411,14 @@ class DensityOutlierDetector(
     def _trimmed(self, X, rows, sample_weight, rng):
         """The rows, but for those that few others are near to, whatever their own kind says."""
         share = self.contamination if self.trim == "auto" else self.trim
-        is_known = share != "auto"
         counted, weight = rows, None
         if sample_weight is not None:
             weight = check_weights(X, sample_weight)
             counted = rows[weight[rows] > 0]
             weight = weight[counted]
-        part = _safe_indexing(X, counted)
-        pilot = TableKernelDensity(n_left_out=share if is_known else MOST_TRIMMED, random_state=rng)
-        scores = pilot.fit(part, sample_weight=weight).score_samples(part)
-        if is_known:
-            threshold = quantile_below(scores, share)
-        else:
-            threshold = min(lower_fence(scores), quantile_below(scores, MOST_TRIMMED))
+        is_apart = are_apart(_safe_indexing(X, counted), share, weight, rng)
         self.is_trimmed_ = np.zeros(_num_samples(X), dtype=bool)
-        self.is_trimmed_[counted[scores < threshold]] = True
+        self.is_trimmed_[counted[is_apart]] = True
         return rows[~self.is_trimmed_[rows]]
 
     def _split(self, n_rows, rng):
@@ -597,9 +599,7 @@ class DensityOutlierDetector(
         routing : MetadataRouter
             What `fit` is given goes to that of the density.
         """
-        densities = dict(self._members())
-        if self.estimator is not None and not isinstance(self.estimator, list):
-            densities = {"estimator": self.estimator}
+        densities = dict(self._members()) if _has_several(self) else {"estimator": self.estimator}
         return MetadataRouter(owner=self).add(
             method_mapping=MethodMapping().add(caller="fit", callee="fit"), **densities
         )
@@ -608,50 +608,3 @@ class DensityOutlierDetector(
         tags = super().__sklearn_tags__()
         tags.input_tags = common_input_tags([density for _, density in self._members()])
         return tags
-
-
-def _is_dropped(density):
-    return isinstance(density, str) and density == "drop"
-
-
-def mean_of_possible(values):
-    """Mean over the rows, of what is finite; 0 where nothing is."""
-    finite = np.isfinite(values)
-    return np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-
-
-def quantile_below(scores, share):
-    """A threshold below which there is a share of the scores."""
-    with np.errstate(invalid="ignore"):
-        threshold = np.quantile(scores, share)
-    # Between minus infinity and a number there is none.
-    return np.quantile(scores, share, method="higher") if np.isnan(threshold) else threshold
-
-
-def lower_fence(scores):
-    """Lower fence of the box plot of the scores that are finite (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
-    finite = scores[np.isfinite(scores)]
-    if not len(finite):
-        return -np.inf
-    lower, upper = np.quantile(finite, [0.25, 0.75])
-    return lower - 1.5 * (upper - lower)
-
-
-def conformal_threshold(calibration_scores, alpha):
-    """The threshold below which p-values are at most `alpha`.
-
-    Parameters
-    ----------
-    calibration_scores : ndarray of shape (n_calibration,)
-        Sorted scores.
-    alpha : float
-        Rate of false alarms.
-
-    Returns
-    -------
-    threshold : float
-        One of the scores, or minus infinity where they are too few for a p-value of `alpha`.
-    """
-    # (1 + k) / (1 + n) <= alpha, where k scores are no higher; rounding must not lose the bound itself.
-    most = int(np.floor(alpha * (len(calibration_scores) + 1) * (1 + 1e-12))) - 1
-    return calibration_scores[most] if most >= 0 else -np.inf

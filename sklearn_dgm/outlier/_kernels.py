@@ -28,7 +28,69 @@ MOST_KERNELS = 256
 BLOCK_BYTES = 2**25
 
 
-class TableKernelDensity(BaseEstimator):
+class StandardisedColumns(BaseEstimator):
+    """Base class of densities of a table as numbers of a like spread, an indicator for each category.
+
+    Attributes
+    ----------
+    schema_ : ColumnSchema
+        What the columns are.
+    levels_ : list of ndarray or None
+        For each column the codes of the categories that occur; None for numbers.
+    owner_ : ndarray of shape (n_numbers,)
+        The column that each number belongs to.
+    location_, scale_ : ndarray of shape (n_numbers,)
+        Where the numbers are, and how wide.
+    """
+
+    # As members of a default they are nobody's to configure.
+    __metadata_request__fit = {"sample_weight": True}
+
+    def _fit_columns(self, X, sample_weight):
+        """Learn how columns become numbers; of rows of positive weight these, and weights that sum to 1."""
+        X = validate_table(self, X, reset=True)
+        weight = np.ones(X.shape[0]) if sample_weight is None else check_weights(X, sample_weight)
+        self.schema_ = ColumnSchema(missing=True, standardize=False).fit(X)
+        kept = weight > 0
+        codes = self.schema_.encode(X)[0][kept]
+        self.levels_ = [
+            _levels(z) if column.kind == CATEGORICAL else None
+            for z, column in zip(codes.T, self.schema_.columns_, strict=True)
+        ]
+        widths = [1 if levels is None else len(levels) for levels in self.levels_]
+        self.owner_ = np.repeat(np.arange(len(widths)), widths)
+        values = self._of_codes(codes)
+        self.location_, self.scale_ = _location_and_scale(values)
+        return self._standardised(values), weight[kept] / weight.sum()
+
+    def _numbers(self, X):
+        """The numbers of rows, of shape (n_samples, n_numbers); NaN in gaps."""
+        X = validate_table(self, X, reset=False)
+        return self._standardised(self._of_codes(self.schema_.encode(X)[0]))
+
+    def _of_codes(self, codes):
+        """A number as it is, a category as an indicator for each that occurs; NaN in gaps."""
+        blocks = []
+        for z, levels in zip(codes.T, self.levels_, strict=True):
+            block = z[:, None]
+            if levels is not None:
+                block = (block == levels).astype(np.float64)
+                block[np.isnan(z)] = np.nan
+            blocks.append(block)
+        return np.concatenate(blocks, axis=1)
+
+    def _standardised(self, values):
+        with np.errstate(over="ignore"):
+            z = (values - self.location_) / self.scale_
+        return np.clip(z, -FARTHEST, FARTHEST) + 0.0  # no zero has a sign
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+
+class TableKernelDensity(StandardisedColumns):
     """Gaussian kernels with Scott's bandwidth on the standardised columns of a table.
 
     A category is one indicator. A gap counts for as much as a usual cell; those of fitted rows are filled from other rows.
@@ -53,9 +115,6 @@ class TableKernelDensity(BaseEstimator):
        Multivariate Analysis 88 (2004), https://doi.org/10.1016/S0047-259X(03)00096-4
     """
 
-    # As members of a default they are nobody's to configure.
-    __metadata_request__fit = {"sample_weight": True}
-
     def __init__(self, covariance="diagonal", n_left_out=0, random_state=None):
         self.covariance = covariance
         self.n_left_out = n_left_out
@@ -63,7 +122,7 @@ class TableKernelDensity(BaseEstimator):
 
     def fit(self, X, y=None, sample_weight=None):
         """Keep the rows, and find the scales and the covariance of their columns."""
-        points, weight = fit_columns(self, X, sample_weight)
+        points, weight = self._fit_columns(X, sample_weight)
         rng = check_generator(self.random_state)
         if len(points) > MOST_ROWS:
             kept = rng.permutation(len(points))[:MOST_ROWS]
@@ -86,7 +145,7 @@ class TableKernelDensity(BaseEstimator):
     def score_samples(self, X):
         """Log-density of each row; a gap counts for as much as a usual cell."""
         check_is_fitted(self)
-        rows = numbers_of(self, X)
+        rows = self._numbers(X)
         log_density = np.empty(len(rows))
         for alike, columns in self._patterns(rows):
             log_norm, of_gaps = np.sum(log_norms(self._factor(columns))), self._usual_gaps(columns)
@@ -97,7 +156,7 @@ class TableKernelDensity(BaseEstimator):
     def score_features(self, X):
         """Share of each column: its log-density given those before it, and given those behind it, on average."""
         check_is_fitted(self)
-        rows = numbers_of(self, X)
+        rows = self._numbers(X)
         shares = np.zeros((len(rows), self.n_features_in_))
         for alike, columns in self._patterns(rows):
             gaps = np.setdiff1d(self.owner_, self.owner_[columns])
@@ -166,21 +225,16 @@ class TableKernelDensity(BaseEstimator):
     def _factor(self, order):
         return np.linalg.cholesky(self.covariance_[np.ix_(order, order)]) * self.bandwidth_
 
-    def __sklearn_tags__(self):
-        return with_all_tables(super().__sklearn_tags__())
 
-
-class ColumnKernelDensity(BaseEstimator):
+class ColumnKernelDensity(StandardisedColumns):
     """Independent columns, each with Gaussian kernels of Scott's bandwidth; it sees few things at a time.
 
     As :class:`TableKernelDensity` it standardises columns, and takes a category as indicators, which stay together.
     """
 
-    __metadata_request__fit = {"sample_weight": True}
-
     def fit(self, X, y=None, sample_weight=None):
         """Keep what there is in each column, of many values some hundred quantiles."""
-        values, weight = fit_columns(self, X, sample_weight)
+        values, weight = self._fit_columns(X, sample_weight)
         blocks = [values[:, self.owner_ == j] for j in range(self.n_features_in_)]
         self.kernels_ = [_kernels_of(block, weight) for block in blocks]
         self.usual_shares_ = np.zeros(self.n_features_in_)
@@ -195,7 +249,7 @@ class ColumnKernelDensity(BaseEstimator):
     def score_features(self, X):
         """Log-density of each cell."""
         check_is_fitted(self)
-        rows = numbers_of(self, X)
+        rows = self._numbers(X)
         shares = np.empty((len(rows), self.n_features_in_))
         for j, usual in enumerate(self.usual_shares_):
             cells = rows[:, self.owner_ == j]
@@ -210,9 +264,6 @@ class ColumnKernelDensity(BaseEstimator):
             squares = np.sum((cells[block, None] - points) ** 2, axis=2)
             log_density[block] = log_mean(-0.5 * squares / bandwidth**2, weight)
         return log_density - points.shape[1] * np.log(bandwidth * np.sqrt(2 * np.pi))
-
-    def __sklearn_tags__(self):
-        return with_all_tables(super().__sklearn_tags__())
 
 
 def _kernels_of(values, weight):
@@ -231,64 +282,10 @@ def _kernels_of(values, weight):
     return points, shares, bandwidth
 
 
-def fit_columns(estimator, X, sample_weight):
-    """Learn how the columns of a table become numbers of a like spread.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        It gets `schema_`, the spread of the columns, `levels_`, the codes of the categories that occur, and `owner_`, the
-        column that each number belongs to.
-    X : {array-like, DataFrame} of shape (n_samples, n_features)
-        Rows.
-    sample_weight : array-like of shape (n_samples,) or None
-        Their weights; rows of weight 0 are left out.
-
-    Returns
-    -------
-    values : ndarray of shape (n_kept, n_numbers)
-        Their numbers.
-    weight : ndarray of shape (n_kept,)
-        Weights that sum to 1.
-    """
-    X = validate_table(estimator, X, reset=True)
-    weight = np.ones(X.shape[0]) if sample_weight is None else check_weights(X, sample_weight)
-    estimator.schema_ = ColumnSchema(missing=True, standardize=False).fit(X)
-    kept = weight > 0
-    codes = estimator.schema_.encode(X)[0][kept]
-    estimator.levels_ = [
-        _levels(z) if column.kind == CATEGORICAL else None
-        for z, column in zip(codes.T, estimator.schema_.columns_, strict=True)
-    ]
-    widths = [1 if levels is None else len(levels) for levels in estimator.levels_]
-    estimator.owner_ = np.repeat(np.arange(len(widths)), widths)
-    values = _numbers_of_codes(estimator, codes)
-    estimator.location_, estimator.scale_ = _location_and_scale(values)
-    return _standardised(estimator, values), weight[kept] / weight.sum()
-
-
-def numbers_of(estimator, X):
-    """The numbers of rows, after :func:`fit_columns`."""
-    X = validate_table(estimator, X, reset=False)
-    return _standardised(estimator, _numbers_of_codes(estimator, estimator.schema_.encode(X)[0]))
-
-
 def _levels(codes):
     """Codes of the categories that occur, lest others make kernels wider; one at least, for gaps to stand in."""
     levels = np.unique(codes[~np.isnan(codes)])
     return levels if len(levels) else np.zeros(1)
-
-
-def _numbers_of_codes(estimator, codes):
-    """A number as it is, a category as an indicator for each that occurs; NaN in gaps."""
-    blocks = []
-    for z, levels in zip(codes.T, estimator.levels_, strict=True):
-        block = z[:, None]
-        if levels is not None:
-            block = (block == levels).astype(np.float64)
-            block[np.isnan(z)] = np.nan
-        blocks.append(block)
-    return np.concatenate(blocks, axis=1)
 
 
 def _location_and_scale(values):
@@ -303,12 +300,6 @@ def _location_and_scale(values):
             if location[j] in (low, high):  # of a value that most cells have, quantiles say little
                 scale[j] = np.clip(column, least, most).std() or column.std()
     return location, np.where(scale > 0, scale, 1.0)
-
-
-def _standardised(estimator, values):
-    with np.errstate(over="ignore"):
-        z = (values - estimator.location_) / estimator.scale_
-    return np.clip(z, -FARTHEST, FARTHEST) + 0.0  # no zero has a sign
 
 
 def _filled(values, owner, rng):
@@ -353,9 +344,3 @@ def whitened(factor, rows):
 def log_norms(factor):
     """What each column adds to the logarithm of the constant of a kernel."""
     return -np.log(np.diag(factor)) - 0.5 * np.log(2 * np.pi)
-
-
-def with_all_tables(tags):
-    """Tags that say that all kinds of columns are taken."""
-    tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
-    return tags

@@ -8,6 +8,7 @@ from sklearn_dgm._frames import raw_columns, with_added
 from sklearn_dgm._members import fit_quietly
 from sklearn_dgm.base import detects_ties, last_step
 from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame
+from sklearn_dgm.outlier._kernels import WIDTH_OF_NINE_TENTHS
 
 # In units of the bandwidth of Scott's rule, chosen on tables that are in no benchmark.
 AUTO_SMOOTHING = 0.25
@@ -69,9 +70,9 @@ def with_noise(X, smoothing, columns, rng):
     bandwidth = smoothing * n_samples ** (-1 / (n_features + 4))
 
     def noise(values):
-        # Outliers among the rows would set a standard deviation; of a normal the middle nine tenths are as wide as this.
+        # Outliers among the rows would set a standard deviation.
         low, high = np.nanquantile(values, [0.05, 0.95]) if np.isfinite(values).any() else (0, 0)
-        return bandwidth * (high - low) / 3.29 * rng.normal(size=n_samples)
+        return bandwidth * (high - low) / WIDTH_OF_NINE_TENTHS * rng.normal(size=n_samples)
 
     raw = raw_columns(X)
     return with_added(X, {j: noise(raw[j].values) for j in np.flatnonzero(columns).tolist()})

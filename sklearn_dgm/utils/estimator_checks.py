@@ -10,11 +10,8 @@ import warnings
 from typing import Any, Literal
 from unittest import SkipTest
 
-from sklearn_dgm.utils._density_checks import (
-    CHECKS_OF_DISTRIBUTIONS,
-    CHECKS_OF_FIRST_FITS,
-    PLAIN_CHECKS,
-)
+from sklearn_dgm.utils._density_checks import CHECKS_OF_FIRST_FITS, PLAIN_CHECKS
+from sklearn_dgm.utils._distribution_checks import CHECKS_OF_DISTRIBUTIONS
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
-from sklearn_dgm._binning import bins_by_column, block_edges, quantile_edges
+from sklearn_dgm._binning import bins_by_column, block_cells, quantile_edges
+from sklearn_dgm._blocks import best_partitions
 from sklearn_dgm.bayes_net._axes import MAX_LEVELS, CategoryAxis, axes_of
 from sklearn_dgm.columns import ColumnSchema
 
@@ -137,7 +138,7 @@ def test_a_bin_holds_pieces_of_what_lies_in_it():
     """As many as Bayesian blocks find; two rows more are spread evenly over the bin."""
     x = np.concatenate([np.linspace(0, 1, 100), np.linspace(1.001, 9, 10)])
     _, axis, _ = fitted(x, [-1.0, 20.0], kind="continuous", standardize=False)
-    _, cut, _ = block_edges(x)
+    ((_, cut, _),) = best_partitions([block_cells(x)])
     counts, widths = np.array([(x < cut).sum(), (x > cut).sum()]), np.array([cut + 1, 20 - cut])
     of_each = (counts + 2 * widths / 21) / widths
     scores = np.exp(axis.encode(np.array([0.5, 0.2, 5.0]))[1])

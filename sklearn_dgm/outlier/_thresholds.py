@@ -1,0 +1,46 @@
+"""Thresholds among scores, and their mean, whatever rows are impossible."""
+
+import numpy as np
+
+
+def mean_of_possible(values):
+    """Mean over the rows, of what is finite; 0 where nothing is."""
+    finite = np.isfinite(values)
+    return np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
+
+
+def quantile_below(scores, share):
+    """A threshold below which there is a share of the scores."""
+    with np.errstate(invalid="ignore"):
+        threshold = np.quantile(scores, share)
+    # Between minus infinity and a number there is none.
+    return np.quantile(scores, share, method="higher") if np.isnan(threshold) else threshold
+
+
+def lower_fence(scores):
+    """Lower fence of the box plot of the scores that are finite (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return -np.inf
+    lower, upper = np.quantile(finite, [0.25, 0.75])
+    return lower - 1.5 * (upper - lower)
+
+
+def conformal_threshold(calibration_scores, alpha):
+    """The threshold below which p-values are at most `alpha`.
+
+    Parameters
+    ----------
+    calibration_scores : ndarray of shape (n_calibration,)
+        Sorted scores.
+    alpha : float
+        Rate of false alarms.
+
+    Returns
+    -------
+    threshold : float
+        One of the scores, or minus infinity where they are too few for a p-value of `alpha`.
+    """
+    # (1 + k) / (1 + n) <= alpha, where k scores are no higher; rounding must not lose the bound itself.
+    most = int(np.floor(alpha * (len(calibration_scores) + 1) * (1 + 1e-12))) - 1
+    return calibration_scores[most] if most >= 0 else -np.inf

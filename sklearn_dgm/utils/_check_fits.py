@@ -1,0 +1,108 @@
+"""Fits, draws and rows that the checks of densities share."""
+
+import functools
+import warnings
+from dataclasses import replace
+from inspect import signature
+from unittest import SkipTest
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import get_tags
+
+from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS, TRAINING_ROWS
+
+# Below it, samples or masses are said to disagree. Seeds are fixed, so a check that passes once passes always.
+SMALLEST_PVALUE = 1e-4
+# Share of held-out rows that a density may call impossible and still count as having learnt.
+MOST_IMPOSSIBLE = 0.05
+
+
+@functools.cache
+def _made(name):
+    return KNOWN_DISTRIBUTIONS[name]()
+
+
+def _known(name):
+    """A known distribution, with points of its own: a density may write into what it is given."""
+    known = _made(name)
+    return replace(known, points=known.points.copy())
+
+
+def _fresh(estimator):
+    """Unfitted copy with a fixed seed."""
+    estimator = clone(estimator)
+    seeds = {p: 0 for p in estimator.get_params() if p.split("__")[-1] == "random_state"}
+    return estimator.set_params(**seeds)
+
+
+def _labels(estimator, X):
+    """The y that a classifier needs, which follows from the last cell of each row; nothing for other estimators."""
+    if not get_tags(estimator).target_tags.required:
+        return {}
+    cells = np.asarray(X, dtype=object)[:, -1]
+    return {"y": np.array([_label(cell) for cell in cells])}
+
+
+def _label(cell):
+    if isinstance(cell, str):
+        return ord(cell[0]) % 2
+    return 0 if cell is None else int(cell > 1) + int(cell > 5)
+
+
+def _fit(estimator, X, **fit_params):
+    """Fit a fresh copy; that training was short is not what the checks are about."""
+    return _refit(_fresh(estimator), X, **fit_params)
+
+
+def _refit(estimator, X, **fit_params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X, **{**_labels(estimator, X), **fit_params})
+
+
+def _fit_known(estimator, name, seed=0):
+    known = _known(name)
+    if not isinstance(known.points[0, 0], float | np.integer):
+        tags = get_tags(estimator).input_tags
+        if not (tags.categorical or tags.string):
+            raise SkipTest("the estimator takes no categories (see its input tags)")
+    return known, _fit(estimator, known.draw(TRAINING_ROWS, np.random.default_rng(seed)))
+
+
+def _draw(estimator, n_samples, seed=0):
+    """Rows drawn with a seed; where `sample` takes none or gives more than rows, a check of its own says so."""
+    takes_seed = "random_state" in signature(estimator.sample).parameters
+    drawn = estimator.sample(n_samples, **({"random_state": seed} if takes_seed else {}))
+    return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
+def _draw_known(estimator, known, n_samples, seed=0):
+    drawn = _draw(estimator, n_samples, seed)
+    assert drawn.dtype == known.points.dtype, (
+        f"fitted on rows of dtype {known.points.dtype}, sample gives {drawn.dtype}"
+    )
+    return drawn
+
+
+def _numbers(n_rows=200, n_columns=3, seed=0):
+    """Correlated continuous columns of different sizes."""
+    rng = np.random.default_rng(seed)
+    mix = np.eye(n_columns) + 0.5 * np.tri(n_columns, k=-1)
+    return rng.normal(size=(n_rows, n_columns)) @ mix.T * 2.0 ** np.arange(n_columns) + 1.0
+
+
+def _score_kind(estimator):
+    return getattr(estimator, "score_kind_", "exact")
+
+
+def _must_work(call, message):
+    try:
+        return call()
+    except Exception as error:
+        raise AssertionError(f"{message}: {error!r}") from error
+
+
+def _assert_close(actual, expected, message, atol=1e-5):
+    np.testing.assert_allclose(actual, expected, rtol=atol, atol=atol, err_msg=message)

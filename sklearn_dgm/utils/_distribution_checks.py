@@ -1,0 +1,172 @@
+"""Checks of densities as distributions: their mass, their draws, and how near they come to known ones."""
+
+from unittest import SkipTest
+
+import numpy as np
+from scipy import stats
+from sklearn.base import clone
+
+from sklearn_dgm.utils._check_fits import (
+    MOST_IMPOSSIBLE,
+    SMALLEST_PVALUE,
+    _draw,
+    _draw_known,
+    _fit,
+    _fit_known,
+    _score_kind,
+)
+from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
+
+
+def check_normalized(estimator, distribution="one column"):
+    """Densities sum, or integrate, to one (at most one where the score is a lower bound)."""
+    known, density = _fit_known(estimator, distribution)
+    _assert_normalized(density, known)
+
+
+def _assert_normalized(density, known):
+    total = np.exp(density.score_samples(known.points) + known.log_weights).sum()
+    tolerance = 1e-5 if not known.log_weights.any() else 1e-3
+    kind = _score_kind(density)
+    if kind == "estimate":
+        raise SkipTest("the score is an estimate")
+    assert total <= 1 + tolerance, f"the density has a total mass of {total:.6g}, more than 1"
+    assert kind == "lower bound" or total >= 1 - tolerance, (
+        f"the density has a total mass of {total:.6g}, less than 1"
+    )
+
+
+def check_normalized_untrained(estimator):
+    """Whatever the weights of a network, it is a valid distribution."""
+    has_network = False
+    for name in KNOWN_DISTRIBUTIONS:
+        try:
+            known, density = _fit_known(estimator, name)
+        except SkipTest:  # of this one alone
+            continue
+        if not hasattr(density, "net_"):  # it may have none for some columns only
+            continue
+        has_network = True
+        rng = np.random.default_rng(0)
+        for parameter in density.net_.module_.parameters():
+            # Somewhat less than networks start with; the peaks of larger ones escape the quadrature.
+            fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
+            noise = rng.normal(0, 0.3 * fan_in**-0.5, tuple(parameter.shape))
+            parameter.data.copy_(parameter.data.new_tensor(noise))
+        _assert_normalized(density, known)
+    if not has_network:
+        raise SkipTest("the estimator has no network (net_)")
+
+
+def check_samples_agree_with_density(estimator, distribution="one column"):
+    """Samples fall into the regions of the space as often as the density says (chi-squared)."""
+    known, density = _fit_known(estimator, distribution)
+    n = 5000
+    mass = np.exp(density.score_samples(known.points) + known.log_weights)
+    expected = n * np.bincount(known.region(known.points), mass)
+    counts = np.bincount(known.region(_draw_known(density, known, n)), minlength=len(expected))
+    rare = expected < 5
+    counts = np.append(counts[~rare], counts[rare].sum())
+    # Together the rare regions make one more; half a row keeps it from weighing on its own.
+    expected = np.append(expected[~rare], expected[rare].sum() + 0.5)
+    statistic = np.sum((counts - expected) ** 2 / expected)
+    pvalue = stats.chi2(len(counts) - 1).sf(statistic)
+    assert pvalue > SMALLEST_PVALUE, (
+        f"samples do not follow the density: p = {pvalue:.1g}, observed {counts}, "
+        f"expected {expected.round(1)}"
+    )
+    if known.points.dtype.kind == "f" and known.points.shape[1] == 1:
+        _assert_kolmogorov_smirnov(known, mass, _draw_known(density, known, n, seed=1))
+
+
+def _assert_kolmogorov_smirnov(known, mass, drawn):
+    cdf = np.cumsum(mass) - mass / 2
+    pvalue = stats.kstest(drawn[:, 0], lambda x: np.interp(x, known.points[:, 0], cdf)).pvalue
+    assert pvalue > SMALLEST_PVALUE, (
+        f"samples do not follow the density: Kolmogorov-Smirnov p = {pvalue:.1g}"
+    )
+
+
+def check_entropy_of_samples(estimator, distribution="one column"):
+    """The mean of the score over samples is minus the entropy of the density."""
+    known, density = _fit_known(estimator, distribution)
+    log_p = density.score_samples(known.points)
+    mass = np.exp(log_p + known.log_weights)
+    entropy = -np.sum(mass * np.where(mass > 0, log_p, 0)) / mass.sum()
+    surprise = -density.score_samples(_draw_known(density, known, 5000))
+    error = np.std(surprise) / np.sqrt(len(surprise))
+    assert abs(surprise.mean() - entropy) < 4 * error + 2e-3, (
+        f"samples have a mean surprise of {surprise.mean():.4f} nats, but the density has an "
+        f"entropy of {entropy:.4f}"
+    )
+
+
+def check_learns(estimator, distribution="one column"):
+    """On held-out rows the density comes within a stated distance of the truth."""
+    known, density = _fit_known(estimator, distribution)
+    X = known.draw(2000, np.random.default_rng(1))
+    scores = density.score_samples(X)
+    possible = scores > -np.inf
+    assert possible.mean() >= 1 - MOST_IMPOSSIBLE, (
+        f"{1 - possible.mean():.0%} of held-out rows are impossible"
+    )
+    gap = np.mean((known.log_prob(X) - scores)[possible])
+    assert gap < known.tolerance, (
+        f"held-out rows get {gap:.3f} nats less than under the truth, more than {known.tolerance}"
+    )
+
+
+def check_bounds(estimator):
+    """Where there is a parameter `bounds`, draws lie between them, and all of the mass; rows beyond are impossible."""
+    if "bounds" not in estimator.get_params():
+        raise SkipTest("the estimator has no parameter bounds")
+    rng = np.random.default_rng(0)
+    numbers, counts = rng.normal(2, 1, (300, 1)), rng.poisson(9, (300, 1)) + 1
+    numbers = numbers[numbers[:, 0] > 0.1]  # which there is no reason to continue below 0
+    flags = rng.integers(0, 2, (300, 1)) * 3 + 2
+    ends = numbers.min(), numbers.max()
+    _assert_bounded(estimator, numbers, "observed", ends)
+    _assert_bounded(estimator, numbers, None, (0.0, np.inf))
+    _assert_bounded(estimator, counts, {0: (0, 40)}, (0, 40))
+    _assert_bounded(estimator, flags, None, (2, 5))
+
+
+def _assert_bounded(estimator, X, bounds, ends):
+    density = _fit(clone(estimator).set_params(bounds=bounds), X)
+    drawn, (low, high) = _draw(density, 1000), ends
+    assert ((drawn >= low) & (drawn <= high)).all(), (
+        f"bounds={bounds!r}: a sampled row lies beyond {low:.6g} and {high:.6g}"
+    )
+    beyond = np.array([[low - 1], [high + 1]] if np.isfinite(high) else [[low - 1]], dtype=X.dtype)
+    assert np.isneginf(density.score_samples(beyond)).all(), (
+        f"bounds={bounds!r}: a row beyond {low:.6g} and {high:.6g} is possible"
+    )
+    if _score_kind(density) == "estimate":
+        return
+    if X.dtype.kind == "i":
+        total = np.exp(density.score_samples(np.arange(low, high + 1)[:, None])).sum()
+    else:
+        # A table has steps at values, or midway between them.
+        edges = np.unique(
+            np.concatenate([X[:, 0], [low, min(high, 1e4)], np.geomspace(10, 1e4, 40)])
+        )
+        edges = np.sort(np.concatenate([edges, (edges[1:] + edges[:-1]) / 2]))
+        edges = edges[edges <= high]
+        nodes, weights = np.polynomial.legendre.leggauss(16)
+        half = np.diff(edges)[:, None] / 2
+        points = edges[:-1, None] + half * (1 + nodes)
+        p = np.exp(density.score_samples(points.reshape(-1, 1))).reshape(points.shape)
+        total = np.sum(p * weights * half)
+    is_one = abs(total - 1) < 1e-3
+    assert is_one or (_score_kind(density) == "lower bound" and total < 1), (
+        f"bounds={bounds!r}: between {low:.6g} and {high:.6g} there is a mass of {total:.6g}, not 1"
+    )
+
+
+# These run on every known distribution.
+CHECKS_OF_DISTRIBUTIONS = (
+    check_normalized,
+    check_samples_agree_with_density,
+    check_entropy_of_samples,
+    check_learns,
+)
