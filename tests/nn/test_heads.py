@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from sklearn_dgm.nn.components import Gaussian, Logistic
 from sklearn_dgm.nn.heads import CategoricalHead, EmbeddedHead, MixtureHead
+from sklearn_dgm.nn.heads.components import Gaussian, Logistic
 
 
 def random_params(head, seed, size=2.0):

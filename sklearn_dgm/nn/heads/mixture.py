@@ -1,8 +1,4 @@
-"""Heads: one-dimensional conditional distributions, given their parameters.
-
-A head serves a group of columns of one kind. Any finite parameters are a valid distribution: a density that integrates
-to one, or a mass function that sums to one.
-"""
+"""Mixtures of location-scale components."""
 
 import math
 from itertools import pairwise
@@ -12,66 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.components import BASES
+from sklearn_dgm.nn.heads.components import BASES
+from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited
 
-# Numbers of which the logits of very many categories are made.
-EMBEDDING_SIZE = 16
 # Halvings that leave nothing of an interval but rounding.
 N_BISECTIONS = 60
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
 MAX_LOG_SCALE = 5.0
-
-
-def _whole(z, low, high):
-    """Whether values are whole numbers from low to high."""
-    return (z == z.round()) & (z >= low) & (z <= high)
-
-
-def _choose(share, uniform):
-    """Choose an outcome by a uniform number, and stretch what decided nothing to a uniform number again.
-
-    Parameters
-    ----------
-    share : Tensor of shape (n, k)
-        Probabilities of the outcomes.
-    uniform : Tensor of shape (n,)
-        Float64 numbers between 0 and 1.
-
-    Returns
-    -------
-    chosen : Tensor of shape (n, 1)
-        Numbers of the outcomes.
-    rest : Tensor of shape (n, 1)
-        Uniform numbers that are independent of the outcomes, neither 0 nor 1.
-    """
-    bounds = F.pad(share.double().cumsum(dim=-1), (1, 0))
-    bounds = bounds / bounds[:, -1:]
-    uniform = uniform.contiguous()[:, None]
-    chosen = torch.searchsorted(bounds[:, 1:].contiguous(), uniform, right=True)
-    low, high = bounds.gather(-1, chosen), bounds.gather(-1, chosen + 1)
-    return chosen, ((uniform - low) / (high - low)).clamp(2.0**-54, 1 - 2.0**-53)
-
-
-def _limited(log_total, log_inside, share):
-    """What makes probabilities sum to one, of which little lies beyond some range.
-
-    Parameters
-    ----------
-    log_total, log_inside : Tensor
-        Log-probabilities of all that is possible, and of the range.
-    share : Tensor
-        How much of it all may lie beyond the range.
-
-    Returns
-    -------
-    inside, beyond : Tensor
-        What is to be added to log-probabilities within the range and beyond it.
-    """
-    mass_beyond = -torch.expm1(log_inside - log_total)
-    is_more = mass_beyond > share
-    log_beyond = log_total + torch.log(torch.where(is_more, mass_beyond, 1))
-    inside = torch.where(is_more, torch.log1p(-share) - log_inside, -log_total)
-    return inside, torch.where(is_more, torch.log(share) - log_beyond, -log_total)
 
 
 class MixtureHead(nn.Module):
@@ -227,7 +170,7 @@ class MixtureHead(nn.Module):
                 logit = params[..., self.n_shared - 1]
                 on_grid = torch.where(is_on, F.logsigmoid(logit) + on_grid, -math.inf)
                 log_p = torch.logaddexp(on_grid, F.logsigmoid(-logit) + log_p)
-            log_p = torch.where(_whole(z, -math.inf, math.inf), log_p, -math.inf)
+            log_p = torch.where(is_whole(z, -math.inf, math.inf), log_p, -math.inf)
         else:
             log_p = self.base.log_density(u) - torch.log(scales) + log_share
             log_p = torch.logsumexp(log_p, dim=-1) - torch.log(scale)
@@ -244,7 +187,7 @@ class MixtureHead(nn.Module):
         if (share == 0).all():
             return torch.where(is_possible, log_p - log_total, -math.inf)
         log_inside = self._log_between(params, components, cuts[..., 1], cuts[..., 2])
-        inside, beyond = _limited(log_total, log_inside, share)
+        inside, beyond = limited(log_total, log_inside, share)
         log_p = log_p + torch.where((z >= low) & (z <= high), inside, beyond)
         return torch.where(is_possible, log_p, -math.inf)
 
@@ -313,7 +256,7 @@ class MixtureHead(nn.Module):
         log_total = torch.logsumexp(log_p.flatten(1), dim=1)
         log_inside = torch.logsumexp(log_p[:, :, 1].flatten(1), dim=1)
         share = self._support(column, means)[-1]
-        inside, beyond = _limited(log_total, log_inside, share)
+        inside, beyond = limited(log_total, log_inside, share)
         log_weight = log_weight + torch.stack([beyond, inside, beyond], dim=1)[:, None, :, None]
         return log_weight, log_mass, points
 
@@ -327,7 +270,7 @@ class MixtureHead(nn.Module):
     def _draw_within_support(self, params, column, uniform):
         """Values between the bounds, none of them an atom; see :meth:`draw`."""
         log_weight, log_mass, points = self._pieces(params, column)
-        piece, uniform = _choose(torch.exp(log_weight + log_mass).flatten(1), uniform)
+        piece, uniform = choose(torch.exp(log_weight + log_mass).flatten(1), uniform)
         # Which of the components, in which way, and from which cut to which.
         component, region = piece % self.n_components, piece // self.n_components % 3
         way = piece // (3 * self.n_components)
@@ -415,17 +358,17 @@ class MixtureHead(nn.Module):
         n_atoms = self.atoms.shape[1]
         if n_atoms:
             share = self._atom_logits(params, column).softmax(dim=-1)
-            atom, uniform = _choose(share, uniform)
+            atom, uniform = choose(share, uniform)
             uniform = uniform[:, 0]
         if self.support is not None:
             z = self._draw_within_support(params, column, uniform)
             return self._or_atom(z, atom, column) if n_atoms else z
         if self.grid is not None:
             logit = params[..., self.n_shared - 1]
-            is_off, uniform = _choose(torch.stack([logit, -logit], dim=-1).sigmoid(), uniform)
+            is_off, uniform = choose(torch.stack([logit, -logit], dim=-1).sigmoid(), uniform)
             uniform = uniform[:, 0]
         logits, means, scales = self._components(params, column)
-        component, uniform = _choose(logits.softmax(dim=-1), uniform)
+        component, uniform = choose(logits.softmax(dim=-1), uniform)
         noise = self.base.draw(uniform).to(params.dtype)
         u = (means.gather(-1, component) + scales.gather(-1, component) * noise)[:, 0]
         z = u * self.scale[column] + self.location[column]
@@ -566,212 +509,3 @@ class MixtureHead(nn.Module):
         upper = torch.full_like(one, math.inf) if upper is None else upper
         tails = torch.special.log_ndtr(normal), torch.special.log_ndtr(-normal)
         return self.base.quantile_between(*tails, lower, upper)
-
-
-class CategoricalHead(nn.Module):
-    """Softmax over the codes 0 to n_levels - 1, with geometric tails beyond them for whole numbers.
-
-    Columns that have fewer codes than others of the head leave some of its outcomes unused.
-
-    Parameters
-    ----------
-    n_levels : list of int
-        Number of codes of each of the m columns.
-    tails : bool
-        Whether smaller and larger whole numbers are possible, as the two last outcomes of the softmax.
-    unknown_share : Tensor of shape (m,)
-        Probability that a column's code is none of them (-1), whatever the parents are.
-    support : ndarray of shape (m, 5) or None
-        With tails, the bounds of these and how much lies there at most; see :class:`~sklearn_dgm.nn.made.Variable`.
-    """
-
-    def __init__(self, n_levels, tails=False, unknown_share=None, support=None):
-        super().__init__()
-        self.max_levels = max(n_levels)
-        self.tails = tails
-        self.support = support
-        self.register_buffer("n_levels", torch.tensor(n_levels, dtype=torch.float64))
-        outcome = torch.arange(self.max_levels)
-        is_unused = outcome[:, None] >= torch.tensor(n_levels)
-        is_unused = F.pad(is_unused.T, (0, 2 * tails))
-        if support is not None:
-            lower, low, high, upper, _ = support.T
-            is_unused[:, self.max_levels :] = torch.tensor(
-                np.stack([lower == low, high == upper], axis=1)
-            )
-        self.register_buffer("is_unused", is_unused if is_unused.any() else None)
-        if unknown_share is not None and unknown_share.any():
-            self.register_buffer("unknown_share", unknown_share)
-        else:
-            self.unknown_share = None
-
-    @property
-    def is_binary(self):
-        """Whether one logit says all."""
-        return self.max_levels == 2 and not self.tails
-
-    @property
-    def n_params(self):
-        """Parameters of a column: one logit for each outcome, or for the second of two."""
-        return 1 if self.is_binary else self.max_levels + 2 * self.tails
-
-    @property
-    def n_linear(self):
-        """All have a linear path from the parents."""
-        return self.n_params
-
-    def _logits(self, params, columns):
-        """A logit for each outcome."""
-        if self.is_binary:
-            return F.pad(params, (1, 0))
-        if self.is_unused is None:
-            return params
-        return params.masked_fill(self.is_unused[columns], -math.inf)
-
-    def _log_ratio(self, n_levels):
-        """Logarithm of the ratio of a tail; the mean excess over the fitted range is a quarter of that range."""
-        return -torch.log1p(4.0 / n_levels)
-
-    def log_prob(self, params, z, columns=slice(None)):
-        """Log-mass; see :meth:`MixtureHead.log_prob`."""
-        n_levels = self.n_levels[columns].to(z.dtype)
-        inside = _whole(z, 0, n_levels - 1)
-        if self.is_binary:
-            log_p = F.logsigmoid(torch.where(z > 0.5, 1, -1) * params[..., 0])
-        else:
-            log_p = F.log_softmax(self._logits(params, columns), dim=-1)
-            log_p, inside = self._of_outcome(log_p, z, inside, columns)
-        if self.unknown_share is not None:
-            unknown_share = self.unknown_share[columns]
-            log_p = log_p + torch.log1p(-unknown_share)
-            log_p = torch.where(z == -1, torch.log(unknown_share), log_p)
-            inside = inside | ((z == -1) & (unknown_share > 0))
-        return torch.where(inside, log_p, -math.inf)
-
-    def _limits(self, log_p, columns):
-        """What is to be added to log-probabilities of levels and of tails, so that these have no more than they may."""
-        share = torch.as_tensor(self.support[columns, 4], dtype=log_p.dtype, device=log_p.device)
-        log_levels = torch.logsumexp(log_p[..., : self.max_levels], dim=-1)
-        return _limited(torch.zeros_like(log_levels), log_levels, share)
-
-    def _shares(self, params, column):
-        """Probabilities of the outcomes of one column."""
-        logits = self._logits(params, column)
-        if self.support is None:
-            return logits.softmax(dim=-1)
-        log_p = F.log_softmax(logits, dim=-1)
-        inside, beyond = self._limits(log_p, column)
-        is_tail = torch.arange(log_p.shape[-1], device=log_p.device) >= self.max_levels
-        return torch.exp(log_p + torch.where(is_tail, beyond[:, None], inside[:, None]))
-
-    def _n_beyond(self, columns, like):
-        """How many whole numbers each of the tails has, of shape (..., 2); None where none ends."""
-        if self.support is None or np.isinf(self.support[:, [0, 3]]).all():
-            return None
-        lower, low, high, upper, _ = self.support[columns].T
-        n_beyond = np.stack([low - lower, upper - high], axis=-1)
-        return torch.as_tensor(n_beyond, dtype=like.dtype, device=like.device)
-
-    def _of_outcome(self, log_p, z, inside, columns):
-        n_levels = self.n_levels[columns].to(z.dtype)
-        code = torch.where(inside, z, 0).long()
-        if self.tails:
-            below, above = z < 0, z > n_levels - 1
-            code = torch.where(below, self.max_levels, code)
-            code = torch.where(above, self.max_levels + 1, code)
-        limits = None if self.support is None else self._limits(log_p, columns)
-        log_p = log_p.gather(-1, code[..., None])[..., 0]
-        if limits is not None:
-            log_p = log_p + torch.where(below | above, limits[1], limits[0])
-        if self.tails:
-            excess = torch.where(below, -z, torch.where(above, z - n_levels + 1, 1))
-            log_ratio = self._log_ratio(n_levels)
-            tail = (excess - 1) * log_ratio + torch.log(-torch.expm1(log_ratio))
-            inside = _whole(z, -math.inf, math.inf)
-            n_beyond = self._n_beyond(columns, z)
-            if n_beyond is not None:
-                n_beyond = torch.where(below, n_beyond[..., 0], n_beyond[..., 1])
-                # A tail without numbers is no outcome.
-                tail = tail - torch.log(-torch.expm1(log_ratio * n_beyond.clamp_min(1)))
-                inside = inside & ~((below | above) & (excess > n_beyond))
-            log_p = log_p + torch.where(below | above, tail, 0)
-        return log_p, inside
-
-    def draw(self, params, column, uniform):
-        """Draw values of one column, never an unknown one; see :meth:`MixtureHead.draw`."""
-        share = self._shares(params, column)
-        code, uniform = _choose(share, uniform)
-        z, uniform = code[:, 0].to(params.dtype), uniform[:, 0]
-        if self.tails:
-            n_levels, log_ratio = self.n_levels[column], self._log_ratio(self.n_levels[column])
-            n_beyond = self._n_beyond(column, uniform)
-            if n_beyond is not None:
-                n_beyond = torch.where(code[:, 0] == self.max_levels, n_beyond[0], n_beyond[1])
-                uniform = -uniform * torch.expm1(log_ratio * n_beyond)
-            excess = torch.floor(torch.log1p(-uniform) / log_ratio)
-            if n_beyond is not None:
-                excess = torch.minimum(excess, n_beyond - 1)
-            excess = 1 + excess.to(z.dtype)
-            z = torch.where(code[:, 0] == self.max_levels, -excess, z)
-            z = torch.where(code[:, 0] == self.max_levels + 1, n_levels.to(z.dtype) - 1 + excess, z)
-        return z
-
-    def below(self, params, column, z):
-        """Probabilities below values midway between codes, of known ones; see :meth:`MixtureHead.below`."""
-        p = self._shares(params, column)
-        n_levels = self.n_levels[column]
-        count = (z + 0.5).round()
-        inside = count.clamp(torch.zeros_like(n_levels), n_levels).long()
-        below = F.pad(p[:, : self.max_levels].cumsum(dim=-1), (1, 0)).gather(-1, inside)
-        if not self.tails:
-            return below
-        lower, upper = p[:, self.max_levels, None], p[:, self.max_levels + 1, None]
-        log_ratio = self._log_ratio(n_levels)
-        down, up = (-count).clamp_min(0), (count - n_levels).clamp_min(0)
-        n_beyond = self._n_beyond(column, z)
-        if n_beyond is None:
-            below = below + lower * torch.exp(log_ratio * down)
-            return below - upper * torch.expm1(log_ratio * up)
-        # Of all that a tail holds: beyond a number in the lower one, up to a number in the upper one.
-        whole = torch.expm1(log_ratio * n_beyond.clamp_min(1))
-        down, up = (
-            torch.expm1(log_ratio * torch.minimum(x, n))
-            for x, n in zip((down, up), n_beyond, strict=True)
-        )
-        return below + lower * (1 - down / whole[0]) + upper * up / whole[1]
-
-
-class EmbeddedHead(CategoricalHead):
-    """Softmax over very many codes, whose logits are the products of a short vector with one of each code.
-
-    A logit for each code would be a parameter of the network, with weights from every hidden unit.
-
-    Parameters
-    ----------
-    n_levels : list of int
-        Number of codes of each of the m columns.
-    unknown_share : Tensor of shape (m,)
-        Probability that a column's code is none of them (-1), whatever the parents are.
-
-    Attributes
-    ----------
-    start : Tensor of shape (m, max(n_levels))
-        Logits where training starts; as in the linear path, no parameter.
-    """
-
-    n_params = EMBEDDING_SIZE
-    is_binary = False
-
-    def __init__(self, n_levels, unknown_share=None):
-        super().__init__(n_levels, unknown_share=unknown_share)
-        shape = len(n_levels), self.max_levels
-        self.level_weight = nn.Parameter(torch.randn(*shape, EMBEDDING_SIZE) / EMBEDDING_SIZE**0.5)
-        self.level_bias = nn.Parameter(torch.zeros(shape))
-        self.register_buffer("start", torch.zeros(shape))
-
-    def _logits(self, params, columns):
-        weight = self.level_weight[columns]
-        bias = self.start[columns] + self.level_bias[columns]
-        if weight.ndim == 2:  # of one column
-            return super()._logits(params @ weight.T + bias, columns)
-        return super()._logits(torch.einsum("nmk,mlk->nml", params, weight) + bias, columns)

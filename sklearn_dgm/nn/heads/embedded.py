@@ -1,0 +1,45 @@
+"""Softmax over very many codes."""
+
+import torch
+from torch import nn
+
+from sklearn_dgm.nn.heads.categorical import CategoricalHead
+
+# Numbers of which the logits of very many categories are made.
+EMBEDDING_SIZE = 16
+
+
+class EmbeddedHead(CategoricalHead):
+    """Softmax over very many codes, whose logits are the products of a short vector with one of each code.
+
+    A logit for each code would be a parameter of the network, with weights from every hidden unit.
+
+    Parameters
+    ----------
+    n_levels : list of int
+        Number of codes of each of the m columns.
+    unknown_share : Tensor of shape (m,)
+        Probability that a column's code is none of them (-1), whatever the parents are.
+
+    Attributes
+    ----------
+    start : Tensor of shape (m, max(n_levels))
+        Logits where training starts; as in the linear path, no parameter.
+    """
+
+    n_params = EMBEDDING_SIZE
+    is_binary = False
+
+    def __init__(self, n_levels, unknown_share=None):
+        super().__init__(n_levels, unknown_share=unknown_share)
+        shape = len(n_levels), self.max_levels
+        self.level_weight = nn.Parameter(torch.randn(*shape, EMBEDDING_SIZE) / EMBEDDING_SIZE**0.5)
+        self.level_bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("start", torch.zeros(shape))
+
+    def _logits(self, params, columns):
+        weight = self.level_weight[columns]
+        bias = self.start[columns] + self.level_bias[columns]
+        if weight.ndim == 2:  # of one column
+            return super()._logits(params @ weight.T + bias, columns)
+        return super()._logits(torch.einsum("nmk,mlk->nml", params, weight) + bias, columns)

@@ -1,0 +1,56 @@
+"""What heads ask of numbers and of probabilities."""
+
+import torch
+from torch.nn import functional as F
+
+
+def is_whole(z, low, high):
+    """Whether values are whole numbers from low to high."""
+    return (z == z.round()) & (z >= low) & (z <= high)
+
+
+def choose(share, uniform):
+    """Choose an outcome by a uniform number, and stretch what decided nothing to a uniform number again.
+
+    Parameters
+    ----------
+    share : Tensor of shape (n, k)
+        Probabilities of the outcomes.
+    uniform : Tensor of shape (n,)
+        Float64 numbers between 0 and 1.
+
+    Returns
+    -------
+    chosen : Tensor of shape (n, 1)
+        Numbers of the outcomes.
+    rest : Tensor of shape (n, 1)
+        Uniform numbers that are independent of the outcomes, neither 0 nor 1.
+    """
+    bounds = F.pad(share.double().cumsum(dim=-1), (1, 0))
+    bounds = bounds / bounds[:, -1:]
+    uniform = uniform.contiguous()[:, None]
+    chosen = torch.searchsorted(bounds[:, 1:].contiguous(), uniform, right=True)
+    low, high = bounds.gather(-1, chosen), bounds.gather(-1, chosen + 1)
+    return chosen, ((uniform - low) / (high - low)).clamp(2.0**-54, 1 - 2.0**-53)
+
+
+def limited(log_total, log_inside, share):
+    """What makes probabilities sum to one, of which little lies beyond some range.
+
+    Parameters
+    ----------
+    log_total, log_inside : Tensor
+        Log-probabilities of all that is possible, and of the range.
+    share : Tensor
+        How much of it all may lie beyond the range.
+
+    Returns
+    -------
+    inside, beyond : Tensor
+        What is to be added to log-probabilities within the range and beyond it.
+    """
+    mass_beyond = -torch.expm1(log_inside - log_total)
+    is_more = mass_beyond > share
+    log_beyond = log_total + torch.log(torch.where(is_more, mass_beyond, 1))
+    inside = torch.where(is_more, torch.log1p(-share) - log_inside, -log_total)
+    return inside, torch.where(is_more, torch.log(share) - log_beyond, -log_total)
