@@ -154,7 +154,9 @@ def distinct_numbers(x, sample_weight=None):
     """Distinct values, increasing, and the sum of the weights (or the number) of each."""
     order = np.argsort(x)
     x = x[order]
-    (first,) = np.nonzero(np.append(True, x[1:] != x[:-1])[: len(x)])
+    is_first = np.ones(len(x), dtype=bool)
+    np.not_equal(x[1:], x[:-1], out=is_first[1:])
+    (first,) = np.nonzero(is_first)
     weight = np.ones(len(x)) if sample_weight is None else sample_weight[order]
     return x[first], np.add.reduceat(weight, first) if len(x) else weight
 

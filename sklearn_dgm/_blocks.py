@@ -25,10 +25,11 @@ def cells_between(values, counts, parts):
         For each part the edges of its cells, from its smallest value to the largest, and their weights.
     """
     middles = values[:-1] / 2 + values[1:] / 2
-    cells = [
-        (np.concatenate([values[a : a + 1], middles[a : b - 1], values[b - 1 : b]]), counts[a:b])
-        for a, b in parts
-    ]
+    all_edges, cells = np.concatenate([values[:1], middles, values[-1:]]), []
+    for a, b in parts:
+        edges = all_edges[a : b + 1].copy()
+        edges[0], edges[-1] = values[a], values[b - 1]
+        cells.append((edges, counts[a:b]))
     if ((values[:-1] < middles) & (middles < values[1:])).all():
         return cells
     return [_with_width(*of_part) for of_part in cells]
@@ -91,10 +92,11 @@ def _last_blocks(samples, length, false_alarm):
     """Where the last block begins in the best partition of the first cells of each sample, of shape (n, length)."""
     n = len(samples)
     counts, edges = np.ones((n, length)), np.zeros((n, length + 1))
-    for i, (its_edges, its_counts) in enumerate(samples):
-        counts[i, : len(its_counts)] = its_counts
-        edges[i, : len(its_edges)] = its_edges
-    totals = np.array([its_counts.sum() for _, its_counts in samples])
+    n_cells = np.array([len(its_counts) for _, its_counts in samples])
+    every_count = np.concatenate([its_counts for _, its_counts in samples])
+    counts[np.arange(length) < n_cells[:, None]] = every_count
+    edges[np.arange(length + 1) <= n_cells[:, None]] = np.concatenate([e for e, _ in samples])
+    totals = np.add.reduceat(every_count, np.cumsum(n_cells) - n_cells)
     penalty = (4 - np.log(73.53 * false_alarm * totals**-0.478))[:, None]
     best, last = np.zeros((n, length + 1)), np.zeros((n, length), dtype=np.intp)
     inside, rows = np.zeros((n, length)), np.arange(n)

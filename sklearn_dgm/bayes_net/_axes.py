@@ -360,9 +360,13 @@ class NumberAxis:
         missing = np.isnan(z)
         piece = np.searchsorted(self._piece_edges[1:-1], z, side="right")
         codes, log_within = self._bin_of_piece[piece], self._log_density[piece]
-        below, above = z < self.edges[0], z > self.edges[-1]
-        log_within[below] = self._log_beyond(self._lower, self.edges[0] - z[below])
-        log_within[above] = self._log_beyond(self._upper, z[above] - self.edges[-1])
+        for tail, distance in (
+            (self._lower, self.edges[0] - z),
+            (self._upper, z - self.edges[-1]),
+        ):
+            (beyond,) = np.nonzero(distance > 0)
+            if len(beyond):
+                log_within[beyond] = self._log_beyond(tail, distance[beyond])
         if self.whole:
             log_within[(z != np.floor(z)) & ~missing] = -np.inf
         if len(self.atoms):
