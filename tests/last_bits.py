@@ -5,7 +5,8 @@ another place or batch may differ in its last bits. Some processors show it and 
 
     python -m pytest -p tests.last_bits
 
-What the same products of the same shape give stays the same, which is all that code may rely on.
+What the same products of the same shape give stays the same, which is all that code may rely on. Processes that a test
+starts do not know the plugin, so that test_same_bits_in_a_parallel_grid_search fails with it.
 """
 
 import functools
