@@ -98,7 +98,7 @@ def warn_of_categories(raw):
         _warn_of_mixture(raw)
     n, n_distinct = len(raw.values), _n_distinct(raw.values)
     if n >= MIN_CELLS and n_distinct > MAX_DISTINCT * n:
-        _warn(
+        warn_of(
             (raw.label, "distinct"),
             f"{raw.where} is taken as categorical, but {n_distinct} of its {n} values are distinct, so that hardly any "
             "new row can have one of them; drop it if it names rows, convert it if it stands for numbers or times, or "
@@ -118,7 +118,7 @@ def _warn_of_mixture(raw):
     contents = _contents(raw.values)
     found, counts = np.unique(contents, return_counts=True)
     if set(found) <= {DATES, TIMES, ZONED_TIMES}:
-        _warn(
+        warn_of(
             (raw.label, "several types"),
             f"{raw.where} holds {' beside '.join(found)}, and is taken as categorical; convert all of it to one of these, "
             "or name it in categorical_features.",
@@ -127,7 +127,7 @@ def _warn_of_mixture(raw):
     most = found[counts.argmax()]
     if most in (NUMBERS, DATES, TIMES, ZONED_TIMES, DURATIONS) and 2 * counts.max() > len(contents):
         is_other = contents != most
-        _warn(
+        warn_of(
             (raw.label, "several types"),
             f"{raw.where} holds {raw.values[is_other][0]!r} in row {raw.row(is_other)} among {most}, and is taken as "
             f"categorical; convert it to {most}, or name it in categorical_features.",
@@ -139,9 +139,20 @@ def _contents(values):
     return np.array([content_of(values[i : i + 1]) for i in range(len(values))])
 
 
-def _warn(about, message):
-    warning = DataConversionWarning(message)
-    warning.about = about  # which densities of one table share; see `warning_once`
+def warn_of(about, message, category=DataConversionWarning):
+    """Warn of a column.
+
+    Parameters
+    ----------
+    about : tuple
+        Its label, and a word for what it is warned of: densities of one table say that once (`_members.warning_once`).
+    message : str
+        What there is, and what to do.
+    category : type, default=DataConversionWarning
+        Of the warning.
+    """
+    warning = category(message)
+    warning.about = about
     warnings.warn(warning, stacklevel=2)
 
 
