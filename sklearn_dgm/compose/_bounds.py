@@ -57,7 +57,7 @@ def bounds_behind(bijection, estimator, X, Z, sample_weight, columns, grids):
         told = {
             Position(place): _around(seen[place], pair)
             for place, pair in images.items()
-            if seen[place].kind not in (CATEGORICAL, INTEGER) and _differs(seen[place], pair)
+            if seen[place].kind not in (CATEGORICAL, INTEGER) and _is_news(seen[place], pair)
         }
         if told:
             params[name] = told
@@ -66,14 +66,14 @@ def bounds_behind(bijection, estimator, X, Z, sample_weight, columns, grids):
 
 def _images(bijection, X, columns, grids):
     """Bounds of the columns that are transformed by themselves, and back, by position behind the change of variables."""
-    raw, by_row, ends, images = raw_columns(X), {}, {}, {}
+    raw, by_row, bounds, ends, images = raw_columns(X), {}, {}, {}, {}
     source = bijection.track(np.arange(X.shape[1])).tolist()
     for place, j in enumerate(source):
         column = columns[j]
         if j >= 0 and column.kind != CATEGORICAL and not column.clock:
-            half = grids[j].resolution / 2 if j in grids else 0.0
-            low = column.low if math.isinf(column.lower) else column.lower - half
-            high = column.high if math.isinf(column.upper) else column.upper + half
+            lower, upper = bounds[place] = _bounds_of(column, grids.get(j))
+            low = column.low if math.isinf(lower) else lower
+            high = column.high if math.isinf(upper) else upper
             ends[place] = np.array([low, high])
             by_row.setdefault(raw[j].row(np.ones(len(raw[j].values), bool)), []).append(place)
     for row, places in by_row.items():
@@ -87,24 +87,33 @@ def _images(bijection, X, columns, grids):
         z = [of_z.spread(of_z.values) for of_z in raw_columns(Z)]
         back = bijection.inverse(z)
         for p in places:
-            column, (low, high) = columns[source[p]], ends[p]
-            if (np.abs(back[source[p]] - ends[p]) <= CLOSE * (high - low)).all():
-                images[p] = _in_order(column, *z[p].astype(np.float64).tolist())
+            if (np.abs(back[source[p]] - ends[p]) <= CLOSE * np.ptp(ends[p])).all():
+                images[p] = _in_order(bounds[p], *z[p].astype(np.float64).tolist())
     return images
 
 
-def _in_order(column, z_low, z_high):
-    """The lower and the upper bound, infinite where that of X is."""
+def _bounds_of(column, grid):
+    """Bounds of a column of X; of two values that are spread over their cells the borders of these."""
+    if grid is None and math.isfinite(column.upper):
+        # A density that sees two values finds that itself, or has been told that they are none.
+        return (0.0 if column.low >= 0 else -math.inf), math.inf
+    half = 0.0 if grid is None else grid.resolution / 2
+    return column.lower - half, column.upper + half
+
+
+def _in_order(bounds, z_low, z_high):
+    """The lower and the upper bound behind a curve that rises or falls, infinite where that of X is."""
     rise = z_high - z_low
-    lower = z_low if math.isfinite(column.lower) else math.copysign(math.inf, -rise)
-    upper = z_high if math.isfinite(column.upper) else math.copysign(math.inf, rise)
+    lower = z_low if math.isfinite(bounds[0]) else math.copysign(math.inf, -rise)
+    upper = z_high if math.isfinite(bounds[1]) else math.copysign(math.inf, rise)
     return min(lower, upper), max(lower, upper)
 
 
-def _differs(column, pair):
-    """Whether bounds are others than those that a density finds itself."""
+def _is_news(column, pair):
+    """Whether bounds are others than those that a density finds itself; the two values of a column are such."""
+    found = column.lower, column.upper
     near = CLOSE * (column.high - column.low)
-    return not np.allclose(pair, (column.lower, column.upper), rtol=0, atol=near)
+    return not (np.isfinite(found).all() or np.allclose(pair, found, rtol=0, atol=near))
 
 
 def _around(column, pair):

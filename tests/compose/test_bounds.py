@@ -185,3 +185,13 @@ def test_columns_that_the_density_takes_for_categories():
     found = TransformedDensity(StandardScaler(), density).fit(X)
     assert np.isfinite(found.score_samples(X)).all()
     assert list(found.estimator_.bounds) == [1]
+
+
+def test_two_values_that_are_said_to_be_continuous():
+    x = np.repeat([2, 7, 2], 40)[:, None]
+    density = BayesianNetworkDensity(
+        "chow-liu", conditional="table", column_kinds={0: "continuous"}
+    )
+    found = TransformedDensity(StandardScaler(), density).fit(x)
+    assert np.isfinite(found.score_samples([[1.0], [7.5], [4.0]])).all()
+    assert (found.sample(500, random_state=0) >= 0).all()
