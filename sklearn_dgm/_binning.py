@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
+from sklearn_dgm._dtypes import warn_of
 from sklearn_dgm._names import by_position
 
 NUMPY_RULES = {"auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt"}
@@ -17,6 +18,8 @@ RULES = NUMPY_RULES | {"blocks", "knuth", "quantiles"}
 MAX_BLOCK_VALUES = 10_000
 MAX_KNUTH_BINS = 1000
 MAX_RULE_BINS = 2**24
+# Equal bins tell nothing of values if nearly all lie within so much of one of them, of so many distinct ones at least.
+MIN_OF_BIN, MIN_DISTINCT, MAX_LOOKED_AT = 0.1, 10, 50_000
 
 
 @contextmanager
@@ -174,6 +177,21 @@ def _check_number_of_bins(x, low, high, rule):
             )
 
 
+def _warn_of_one_bin(column, x, edges):
+    """Values far from all others set the width of equal bins; those that repeat are no more than one of them here."""
+    values = np.unique(x[:: max(-(-len(x) // MAX_LOOKED_AT), 1)])
+    if len(edges) == 2 or len(values) < MIN_DISTINCT:
+        return
+    rest = max(len(values) // 20, 1)  # a twentieth on either side
+    if values[-1 - rest] - values[rest] < MIN_OF_BIN * (edges[1] - edges[0]):
+        warn_of(
+            (column.label, "bins"),
+            f"nearly all values of {column.where} lie within {MIN_OF_BIN:.0%} of one of its {len(edges) - 1} equal bins, since "
+            "others are far away; use bins='blocks' or 'quantiles', or edges, or correct these if they are errors.",
+            UserWarning,
+        )
+
+
 def bins_by_column(bins, labels, takes, default):
     """The entry of a parameter `bins` that is meant for each column.
 
@@ -280,6 +298,11 @@ def edges_by_column(columns, numbers, bins):
     ------
     ValueError
         As that of :func:`bin_edges`; the message names the column.
+
+    Warns
+    -----
+    UserWarning
+        If a few values far from the others leave nearly all of these in one of several equal bins.
     """
     edges, cells = [None] * len(columns), {}
     for j, (column, (x, low, high, weight), of_column) in enumerate(
@@ -290,6 +313,8 @@ def edges_by_column(columns, numbers, bins):
                 cells[j] = block_cells(x, weight)
             else:
                 edges[j] = bin_edges(x, low, high, of_column, weight)
+                if isinstance(of_column, str | Integral) and of_column != "quantiles":
+                    _warn_of_one_bin(column, x, edges[j])
     for j, blocks in zip(cells, best_partitions(list(cells.values())), strict=True):
         edges[j] = blocks
     return edges

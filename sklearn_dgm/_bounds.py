@@ -60,9 +60,7 @@ def bounded(column, x, weight, given, *, rescales):
     """
     is_observed = isinstance(given, str) and given == OBSERVED
     if column.kind == CATEGORICAL:
-        if given is not None and not is_observed:
-            _check_categorical(column, given)
-        return column
+        return _of_categories(column, given)
     learnt = _learnt(column, x)
     lower, upper = learnt
     if is_observed:
@@ -82,13 +80,20 @@ def bounded(column, x, weight, given, *, rescales):
     return column
 
 
-def _check_categorical(column, given):
-    """Refuse bounds of categories; numbers that are all the same, or all missing, may have some for other rows."""
+def _of_categories(column, given):
+    """Categories have no bounds, but numbers that are all the same, or all missing, may have some for other rows."""
+    if given is None or column.empty:
+        return column
     if column.constant:
         value = float(column.categories[0])
-        _pair(replace(column, low=value, high=value), given, (-math.inf, math.inf))
-    elif not column.empty:
+        pair = (value, value)
+        if not isinstance(given, str):
+            whole_line = (-math.inf, math.inf)
+            pair = _pair(replace(column, low=value, high=value), given, whole_line)
+        return replace(column, lower=pair[0], upper=pair[1])
+    if not isinstance(given, str):
         raise ValueError(f"bounds names {column.where}, which is categorical and has none.")
+    return column
 
 
 def _has_two(column, x):

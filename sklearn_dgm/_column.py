@@ -14,6 +14,8 @@ from sklearn_dgm._ties import Grid
 
 CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"
+# Codes of what is no fitted category: another one, or a number beyond the bounds of a column that has a single value.
+UNKNOWN, BEYOND = -1, -2
 # What a category that was not fitted is at most likely to be.
 MAX_UNKNOWN_SHARE = 0.5
 # Beyond, float64 cannot tell integers apart.
@@ -71,8 +73,8 @@ class Column:
     empty : bool
         Whether no fitted row has a value there. The column then is a constant one, and a missing cell its one category.
     lower, upper : float
-        Bounds of a numeric column, beyond which nothing is possible; infinite where there are none. Densities that have
-        a parameter `bounds` keep them.
+        Bounds of a column of numbers, beyond which nothing is possible; infinite where there are none. Densities that
+        have a parameter `bounds` keep them.
     beyond_share : float
         What lies beyond `low` and `high` has this share of the probability at most: of whole and rounded numbers what new
         values had among the fitted rows, else 1.
@@ -135,7 +137,9 @@ class Column:
 
     @property
     def support(self):
-        """Where encoded values can lie; None where all of the line is as good."""
+        """Where encoded values can lie; None where all of the line is as good, and for categories."""
+        if self.kind == CATEGORICAL:
+            return None
         lower, upper = (
             self._encoded_bound(self.lower, np.ceil),
             self._encoded_bound(self.upper, np.floor),

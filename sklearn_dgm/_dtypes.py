@@ -98,10 +98,11 @@ def warn_of_categories(raw):
         _warn_of_mixture(raw)
     n, n_distinct = len(raw.values), _n_distinct(raw.values)
     if n >= MIN_CELLS and n_distinct > MAX_DISTINCT * n:
-        _warn(
+        warn_of(
+            (raw.label, "distinct"),
             f"{raw.where} is taken as categorical, but {n_distinct} of its {n} values are distinct, so that hardly any "
             "new row can have one of them; drop it if it names rows, convert it if it stands for numbers or times, or "
-            "name it in categorical_features."
+            "name it in categorical_features.",
         )
 
 
@@ -117,17 +118,19 @@ def _warn_of_mixture(raw):
     contents = _contents(raw.values)
     found, counts = np.unique(contents, return_counts=True)
     if set(found) <= {DATES, TIMES, ZONED_TIMES}:
-        _warn(
+        warn_of(
+            (raw.label, "several types"),
             f"{raw.where} holds {' beside '.join(found)}, and is taken as categorical; convert all of it to one of these, "
-            "or name it in categorical_features."
+            "or name it in categorical_features.",
         )
         return
     most = found[counts.argmax()]
     if most in (NUMBERS, DATES, TIMES, ZONED_TIMES, DURATIONS) and 2 * counts.max() > len(contents):
         is_other = contents != most
-        _warn(
+        warn_of(
+            (raw.label, "several types"),
             f"{raw.where} holds {raw.values[is_other][0]!r} in row {raw.row(is_other)} among {most}, and is taken as "
-            f"categorical; convert it to {most}, or name it in categorical_features."
+            f"categorical; convert it to {most}, or name it in categorical_features.",
         )
 
 
@@ -136,8 +139,21 @@ def _contents(values):
     return np.array([content_of(values[i : i + 1]) for i in range(len(values))])
 
 
-def _warn(message):
-    warnings.warn(message, DataConversionWarning, stacklevel=2)
+def warn_of(about, message, category=DataConversionWarning):
+    """Warn of a column.
+
+    Parameters
+    ----------
+    about : tuple
+        Its label, and a word for what it is warned of: densities of one table say that once (`_members.warning_once`).
+    message : str
+        What there is, and what to do.
+    category : type, default=DataConversionWarning
+        Of the warning.
+    """
+    warning = category(message)
+    warning.about = about
+    warnings.warn(warning, stacklevel=2)
 
 
 def check_content(column, raw):

@@ -1,6 +1,7 @@
 """A density inside another estimator: what it sees of a table, and how it is fitted and drawn from."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn import get_config
@@ -42,6 +43,26 @@ def fit_quietly(schema, X, sample_weight=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataConversionWarning)
         return schema.fit(X, sample_weight)
+
+
+@contextmanager
+def warning_once():
+    """Let several densities, and fits to parts of a table, warn of each column once: what the last of them says."""
+    show, last = warnings.showwarning, {}
+
+    def keep(message, category, filename, lineno, *others, **named):
+        if hasattr(message, "about"):
+            last[message.about] = (message, category, filename, lineno)
+        else:
+            show(message, category, filename, lineno, *others, **named)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = keep
+            yield
+    finally:
+        for warning in last.values():
+            warnings.warn_explicit(*warning)
 
 
 def as_taken(density, X, schema):

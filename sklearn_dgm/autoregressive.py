@@ -106,7 +106,7 @@ default="random"
         was among the fitted rows (by the count of those seen once).
     bounds : dict, "observed" or None, default=None
         Where numbers can lie, in draws and in the density, which is one in all between the bounds and 0 (a score of
-        `-inf`) beyond. With None the fitted rows decide: integer and rounded columns of two values have just these; other
+        `-inf`) beyond, whatever `handle_unknown` says. With None the fitted rows decide: integer and rounded columns of two values have just these; other
         columns without a value below zero never have one (but for points in time, and for floats with a single 0, where a
         scaler may have put it); and what lies beyond the range of other integer and rounded columns has at most the
         probability that a new value had at the end of the fitted rows (by the count of those seen once). "observed" keeps

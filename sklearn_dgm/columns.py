@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_dgm._bounds import bounded, check_bounds
 from sklearn_dgm._clock import Clock
 from sklearn_dgm._column import (
+    BEYOND,
     CATEGORICAL,
     CONTINUOUS,
     INTEGER,
     LARGEST_INTEGER,
     MIXED,
     ROUNDED,
+    UNKNOWN,
     Column,
     as_categories,
     as_float,
@@ -80,7 +82,7 @@ def _is_from_dtype(features):
 class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
-    Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted). Integer columns are counted from
+    Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted, -2 for what lies beyond bounds). Integer columns are counted from
     their smallest value (from their median, if that value is far out), in steps of one, or, with bounds, from the first to
     the second of two values, and continuous and mixed columns are standardised (by what most of their values are, if a few far out would
     set the scale), or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
@@ -120,8 +122,9 @@ class ColumnSchema:
         the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
         pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
         possible values (times of columns of times, or strings of ISO 8601, with a zone where the column has one); None
-        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for a pair. Numbers that are
-        all the same, or all missing, must lie within, and stay the only ones. With False there are no bounds.
+        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for a pair. What lies beyond a
+        bound is impossible, whatever `handle_unknown` says. Numbers that are all the same must lie within, and any other one
+        within is an unknown category; a column without any value has no bounds. With False there are none.
 
     Attributes
     ----------
@@ -515,8 +518,10 @@ class ColumnSchema:
             values = as_float(raw, column.clock)
         else:
             values = raw.values if column.empty else as_categories(raw)
-        code = np.full(len(values), -1) if column.empty else codes(values, column.categories)
+        code = np.full(len(values), UNKNOWN) if column.empty else codes(values, column.categories)
         unknown = code < 0
+        if column.constant and column.is_bounded:
+            code[(values < column.lower) | (values > column.upper)] = BEYOND
         if self.handle_unknown == "error" and unknown.any():
             raise ValueError(
                 f"{raw.where} holds {values[unknown].tolist()[0]!r} in row {raw.row(unknown)}, a category that fit has not seen."

@@ -30,6 +30,7 @@ from sklearn_dgm._members import (
     learn_schema,
     schema_of_numbers,
     seeded,
+    warning_once,
 )
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
@@ -248,6 +249,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         with (
             fit_task(self, X, y, sample_weight, n_subtasks=1 + is_stacked) as task,
             restored_on_failure(self),
+            warning_once(),
         ):
             X, sample_weight = self._checked(X, sample_weight)
             self._fit(X, sample_weight, schema, task)
@@ -281,10 +283,11 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         names, densities, _ = template._checked_members()
         X, sample_weight = template._checked(X, sample_weight)
         numbers = schema_of_numbers(densities, X, sample_weight)
-        of_members = {
-            name: learn_schema(density, as_taken(density, X, numbers), sample_weight)
-            for name, density in zip(names, densities, strict=True)
-        }
+        with warning_once():
+            of_members = {
+                name: learn_schema(density, as_taken(density, X, numbers), sample_weight)
+                for name, density in zip(names, densities, strict=True)
+            }
         learns = any(schema is not None for schema in of_members.values())
         return EnsembleSchema(numbers, of_members) if learns else None
 

@@ -192,6 +192,9 @@ class HistogramDensity(BaseDensity):
     them at most; "knuth" tries up to 1000 bins. Rules of NumPy that take no weights are computed on rows repeated by their weights, which must be
     whole numbers; equal bins, edges, "blocks", "knuth" and "quantiles" take any.
 
+    A value far from all others leaves these in one of several equal bins, and `fit` warns of it; "blocks" and "quantiles" do
+    not mind.
+
     References
     ----------
     .. [1] J. D. Scargle et al., "Studies in Astronomical Time Series Analysis. VI. Bayesian Block Representations",

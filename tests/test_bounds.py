@@ -362,3 +362,38 @@ def test_a_warm_start_keeps_the_bounds():
     density = AutoregressiveDensity(order="given", warm_start=True, **QUICK).fit(X)
     with pytest.raises(ValueError, match="Row 0 is impossible .* beyond its bounds"):
         density.fit(-X)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("kind", ["plain", "whole", "constant"])
+def test_what_is_beyond_a_bound_is_no_rare_value(name, kind):
+    rng = np.random.default_rng(0)
+    x = {
+        "plain": rng.gamma(2, 2, 200).clip(0.1, 9),
+        "whole": rng.integers(1, 9, 200).astype(float),
+        "constant": np.full(200, 5.0),
+    }[kind]
+    X, new = np.column_stack([x, rng.normal(size=200)]), np.array([[7.0, 0], [-1, 0], [10.5, 0]])
+    if kind == "whole":
+        X, new[2, 0] = pd.DataFrame(X).astype({0: int}), 11
+    density = fitted(name, X, handle_unknown="rare", bounds={0: (0, 10)})
+    scores = density.score_samples(new)
+    assert np.isfinite(scores[0])
+    assert np.isneginf(scores[1:]).all()
+    if kind == "constant":
+        # By hand: half a row of 201, of a column that has seen one value alone.
+        other = np.exp(scores[0] - density.score_samples([[5.0, 0]])[0])
+        assert other == pytest.approx(0.5 / 201 / (1 - 0.5 / 201), rel=0.02)  # y may follow
+        assert np.isneginf(
+            fitted(name, X, handle_unknown="rare", bounds="observed").score_samples(new)
+        ).all()
+    if hasattr(density, "predict_proba"):
+        assert np.isfinite(density.predict_proba(new)).all()
+
+
+def test_the_codec_keeps_what_is_beyond_the_bounds_of_a_constant():
+    X = pd.DataFrame({"x": np.full(100, 5), "y": np.arange(100) % 3})
+    density = fitted("tables", X, handle_unknown="rare", bounds={"x": (0, 10)})
+    codec = DensityCodec(density).fit(X)
+    new = pd.DataFrame({"x": [5, 11, 7, -1], "y": [0, 1, 2, 0]})
+    pd.testing.assert_frame_equal(codec.decode(codec.encode(new)), new)

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_dgm import HistogramDensity
+from sklearn_dgm import EnsembleDensity, HistogramDensity, NaiveBayesClassifier
 from sklearn_dgm._binning import NUMPY_RULES, EdgeAxis, block_cells, knuth_edges
 from sklearn_dgm._blocks import best_partitions
 
@@ -469,3 +469,52 @@ def test_any_table_agrees_with_slow_counting(train, new, alpha, n_bins):
     drawn = density.sample(5, random_state=0)
     assert np.isfinite(density.score_samples(drawn)).all()
     pd.testing.assert_series_equal(drawn.dtypes, frame.dtypes)
+
+
+FAR = "nearly all values of column {} lie within 10% of one of its 10 equal bins.*'blocks'"
+
+
+@pytest.mark.parametrize("far", [1e4, -1e10, [9999.0] * 90])
+def test_a_value_far_from_all_others_is_said(far):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 2))
+    fresh = rng.normal(size=(600, 2))
+    x[: np.size(far), 1] = far
+    with pytest.warns(UserWarning, match=FAR.format(1)):
+        density = HistogramDensity(10, alpha=0.1).fit(x)
+    # What it is warned of: most of the density is gone.
+    blocks = HistogramDensity("blocks", alpha=0.1).fit(x)
+    assert np.median(blocks.score_samples(fresh) - density.score_samples(fresh)) > 3
+    for bins in ("quantiles", 1, [*range(-10, 10), 1e5] if np.min(far) > 0 else "blocks"):
+        HistogramDensity({0: 10, 1: bins}, alpha=0.1).fit(x)
+    labels = np.arange(600) % 2
+    if np.size(far) > 1:  # an atom, beside which bins are those of the others
+        NaiveBayesClassifier(bins=10).fit(x, labels)
+        return
+    with pytest.warns(UserWarning, match=FAR.format("'v'")):
+        NaiveBayesClassifier(bins=10).fit(pd.DataFrame(x, columns=["u", "v"]), labels)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: rng.normal(size=600),
+        lambda rng: rng.lognormal(0, 1.5, 600),
+        lambda rng: rng.standard_t(2, 600),
+        lambda rng: rng.exponential(size=600) * (rng.random(600) < 0.05),
+        lambda rng: rng.choice([0.0, 1.0, 1e6], 600),
+        lambda rng: np.append(rng.normal(size=5), 1e6),
+    ],
+)
+def test_usual_columns_are_not_warned_of(draw):
+    for seed in range(20):
+        HistogramDensity().fit(draw(np.random.default_rng(seed))[:, None])
+
+
+def test_members_of_an_ensemble_warn_once():
+    x = np.random.default_rng(0).normal(size=(100, 1))
+    x[0] = 1e6
+    members = [(name, HistogramDensity(10, alpha=1.0)) for name in "ab"]
+    with pytest.warns(UserWarning, match="equal bins") as caught:
+        EnsembleDensity(members, random_state=0).fit(x)
+    assert len(caught) == 1

@@ -31,7 +31,7 @@ ALLOWED = {
     "columns": {"_typing", "_clock", "_frames", "_names", "_ties", "_column", "_dtypes", "_bounds"},
     "base": {"_typing", "_callbacks", "columns"},
     "_blocks": set(),
-    "_binning": {"_blocks", "_names"},
+    "_binning": {"_blocks", "_names", "_dtypes"},
     "_quadrature": set(),
     "_members": {*FLOOR, "_frames"},
     "_held_out": {*FLOOR, "_members"},
@@ -65,7 +65,7 @@ ALLOWED = {
         "_bayes_rule",
         "bayes_net",
     },
-    "compose": {*FLOOR, "_frames", "_ties", "_members", "compose"},
+    "compose": {*FLOOR, "_frames", "_names", "_ties", "_members", "compose"},
 }
 FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
 NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}

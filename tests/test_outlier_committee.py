@@ -426,3 +426,16 @@ def test_callbacks(estimator, X):
     assert ("DensityOutlierDetector", "fit") in listener.begun
     told = {name for name, _ in listener.begun}
     assert ("HistogramDensity" in told) == (estimator is not None)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [(None, "a committee"), ([("k", KernelDensity())], "a committee"), (GaussianMixture(), "Gaus")],
+)
+def test_a_fit_parameter_that_nobody_takes_is_named(estimator, name):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    for given in ("weights", "task", "schema"):
+        with pytest.raises(
+            TypeError, match=rf"DensityOutlierDetector.fit\(\) got '{given}', .* {name}"
+        ):
+            DensityOutlierDetector(estimator).fit(X, **{given: np.ones(30)})

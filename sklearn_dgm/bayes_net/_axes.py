@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_dgm._binning import bins_by_column, distinct_numbers, edges_by_column, naming
 from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
+from sklearn_dgm._column import BEYOND, UNKNOWN
 from sklearn_dgm._column import codes as codes_of
 from sklearn_dgm._dtypes import times_for
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, Column
@@ -249,10 +250,11 @@ class CategoryAxis:
             it is the probability that they are known, or unknown.
         """
         missing = np.isnan(z)
-        codes = np.where(missing, -1, z).astype(np.intp)
+        codes = np.where(missing, UNKNOWN, z).astype(np.intp)
+        share = np.where(codes < 0, self.unknown_share, 1 - self.unknown_share)
         with np.errstate(divide="ignore"):
-            log_within = np.log(np.where(codes < 0, self.unknown_share, 1 - self.unknown_share))
-        return codes, np.where(missing, 0.0, log_within)
+            log_within = np.log(np.where(codes == BEYOND, 0.0, share))
+        return np.maximum(codes, UNKNOWN), np.where(missing, 0.0, log_within)
 
     def draw(self, codes, uniforms):
         """Values within cells.

@@ -93,7 +93,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     what the density expects there. A missing cell comes back as it was missing: null or NaN in polars, None, NaN, NA or NaT
     among objects. Every NaN is the same, and NumPy's scalars in columns of objects come back as Python's. `encode` makes the
     table that would come back and compares it with the given one: what its dtype or float64 cannot keep, such as decimals of
-    more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names column and row.
+    more than 15 digits, Python's Decimals with different numbers of decimals in one column, or NaN beside NA in pandas'
+    nullable floats, is an error that names column and row.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
     versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its bytes,
@@ -193,7 +194,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             If the columns are not those of `fit`, a value is no multiple of the resolution stated for it, or a cell would not
             come back as it is.
         TypeError
-            If a row that the density does not know holds other objects than numbers and strings.
+            If a row that the density does not know holds other objects than numbers and strings, or a Decimal that is no
+            float64, or has other decimals than those of `fit`.
         """
         density, X = self._density(), self._checked(X)
         container = self._container(X)

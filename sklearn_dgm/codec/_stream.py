@@ -4,6 +4,8 @@ import hashlib
 import json
 import struct
 import zlib
+from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -162,7 +164,7 @@ def pack(raw, rows):
     Raises
     ------
     TypeError
-        If a value is neither a number, a string, a boolean nor a time.
+        If a value is neither a number of Python or NumPy, a string, a boolean nor a time.
     """
     observed = raw.observed_or_all
     chosen = rows[observed[rows]]
@@ -171,6 +173,12 @@ def pack(raw, rows):
     if dtype.kind == "O":
         packed = [plain(value) for value in values.tolist()]
         for row, value in zip(chosen.tolist(), packed, strict=True):
+            if isinstance(value, Decimal | Fraction):
+                raise TypeError(
+                    f"{raw.where} holds {value!r} in row {row}, which would not come back as it is: numbers are kept in float64, "
+                    "and all Decimals of a column with the same number of decimals; quantize them, or convert the column to "
+                    "strings."
+                )
             if not isinstance(value, str | int | float | bool | None):
                 raise TypeError(
                     f"{raw.where} holds {value!r} in row {row}, which the model does not know, and which is neither a "

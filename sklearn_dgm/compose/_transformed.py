@@ -1,7 +1,7 @@
 """Densities behind transformers, in the units of the rows that are handed in."""
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +39,7 @@ from sklearn_dgm.columns import (
     like_frame,
 )
 from sklearn_dgm.compose._bijections import Chain, bijection_of
+from sklearn_dgm.compose._bounds import bounds_behind, within_bounds
 from sklearn_dgm.compose._grids import (
     FLAGS,
     StraightInCells,
@@ -68,13 +69,15 @@ class Transformation:
     Attributes
     ----------
     columns : ColumnSchema
-        Of the rows, with the grids to which numbers were rounded.
+        Of the rows, with the grids to which numbers were rounded, and bounds.
     transformer : estimator, "passthrough" or None
         The fitted transformer.
     bijection : Identity
         The change of variables that it is.
     grids : dict
         Those that are none any longer behind it, by position of the column.
+    params : dict
+        Parameters of the density that say where transformed columns have bounds.
     of_density : object or None
         What the density is told of transformed columns.
     """
@@ -83,6 +86,7 @@ class Transformation:
     transformer: Any
     bijection: Identity
     grids: dict[int, Grid]
+    params: dict[str, Any] = field(default_factory=dict)
     of_density: Any = None
 
 
@@ -166,9 +170,11 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     densities that know of no grids, such as `GaussianMixture`, nothing of this is done; let a search choose between curves
     only if columns do not repeat values.
 
-    **Bounds** that a network of this package finds are those of transformed columns: behind a scaler that centres a column,
-    nothing says that it has no value below zero, and some draws may be negative. These densities need no scaler; or give
-    `bounds` to them, in the units of transformed columns.
+    **Bounds.** A density of this package that stands directly in `estimator`, or in an ensemble there, is told where the columns
+    of X have bounds (such as that one is never negative; see :class:`~sklearn_dgm.columns.ColumnSchema`), if its own
+    `bounds` are None: they become those of the transformed column (``estimator_.bounds``), if that is a function of this
+    column alone which has a finite value at the bound. In pipelines and searches within `estimator` columns have the bounds
+    that transformed values speak for, and behind transformers that mix columns some draws may be negative.
 
     **Training that goes on.** With ``estimator__warm_start=True`` a second `fit` goes on with the training of the density,
     and leaves the transformer as it is.
@@ -287,7 +293,8 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         with self._naming_what_has_no_jacobian():
             transformation = template._fit_transformer(X, sample_weight)
         Z = spread_over_cells(X, transformation.grids, transformation.bijection)
-        of_density = learn_schema(self.estimator, Z, sample_weight)
+        estimator = clone(self.estimator).set_params(**transformation.params)
+        of_density = learn_schema(estimator, Z, sample_weight)
         return None if of_density is None else replace(transformation, of_density=of_density)
 
     def _start_fit(self, X, sample_weight):
@@ -309,6 +316,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             standardize=False,
             missing=_allows_missing(self),
             detect_ties=detects_ties(self.estimator),
+            bounds=None,
         )
 
     def _fit_transformer(self, X, sample_weight):
@@ -326,7 +334,11 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             leaves = [leaf for step in split_steps(self.estimator)[0] for leaf in leaves_of(step)]
             if any(not isinstance(leaf, LINES) for leaf in leaves):
                 grids = all_grids(X, columns.columns_)
-        return Transformation(columns, transformer, bijection, grids)
+        Z = spread_over_cells(X, grids, bijection)
+        params = bounds_behind(
+            bijection, self.estimator, X, Z, sample_weight, columns.columns_, grids
+        )
+        return Transformation(columns, transformer, bijection, grids, params)
 
     def _check_schema(self, schema, X):
         is_own = isinstance(schema, Transformation)
@@ -358,6 +370,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         self._grids = all_grids(X, schema.columns.columns_) if schema.columns.detect_ties else {}
         transformer, outer = schema.transformer, schema.bijection
         Z = spread_over_cells(X, schema.grids, outer)
+        estimator.set_params(**schema.params)
         estimator = fit_with(estimator, Z, sample_weight, schema.of_density, task)
         steps, self._density = split_steps(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
@@ -583,6 +596,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
 
     def _on_grids(self, columns):
         """Columns with values of their grids, where the row stays possible, and is one for the density, too."""
+        columns = [self._within_bounds(j, column) for j, column in enumerate(columns)]
         rounded = list(columns)
         for j, grid in self._grids.items():
             x = np.asarray(columns[j], dtype=np.float64)
@@ -590,7 +604,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             if j not in self._lost:  # a density that knows the grid misses it by some last bits
                 is_close = np.abs(on_grid - x) <= CLOSE**2 * grid.resolution
                 on_grid = np.where(is_close, on_grid, x)
-            rounded[j] = on_grid
+            rounded[j] = self._within_bounds(j, on_grid)
             if grid is FLAGS and np.isin(on_grid.clip(0, 1), [0, 1]).all():
                 rounded[j] = on_grid.clip(0, 1).astype(bool)
         if not self._lost:
@@ -602,6 +616,12 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             x if np.asarray(x).dtype == bool else np.where(possible, x, as_drawn)
             for x, as_drawn in zip(rounded, columns, strict=True)
         ]
+
+    def _within_bounds(self, j, x):
+        """Numbers of a column that the density keeps within bounds, but for last bits."""
+        column = self._schema.columns_[j]
+        is_told = self._transformation.params and column.is_bounded
+        return within_bounds(x, column) if is_told else x
 
     def _as_fitted(self, columns):
         """A list of columns in the container of `fit`."""

@@ -9,7 +9,7 @@ from sklearn.utils._optional_dependencies import check_pandas_support
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
-from sklearn_dgm._members import check_cells, schema_of_numbers, seeded
+from sklearn_dgm._members import check_cells, schema_of_numbers, seeded, warning_once
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
@@ -120,9 +120,9 @@ def compare_densities(
     check_cells([density for _, density in named], X)
     rng = check_generator(random_state)
     named = [(name, seeded(density, rng)) for name, density in named]
-    log_density = held_out_log_densities(
-        named, X, schema_of_numbers([d for _, d in named], X), folds_of(cv, X, rng), n_jobs=n_jobs
-    )
+    numbers, folds = schema_of_numbers([d for _, d in named], X), folds_of(cv, X, rng)
+    with warning_once():
+        log_density = held_out_log_densities(named, X, numbers, folds, n_jobs=n_jobs)
     return _frame(pandas, names, log_density, baseline)
 
 

@@ -1,6 +1,7 @@
 """The outlier detector: thresholds, p-values and shares of columns, by any density or by several."""
 
 import warnings
+from inspect import Parameter, signature
 from numbers import Real
 from typing import Any, Literal, Self
 
@@ -21,7 +22,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._held_out import check_pairs, is_dropped
-from sklearn_dgm._members import check_cells
+from sklearn_dgm._members import check_cells, warning_once
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
@@ -316,6 +317,8 @@ class DensityOutlierDetector(
 
         Raises
         ------
+        TypeError
+            If the density's `fit`, or that of a committee, does not take one of `fit_params`.
         ValueError
             If a parameter is invalid, there are too few rows to keep some, none of the rows that tell what is typical is
             possible, or the density cannot be fitted to X.
@@ -329,6 +332,7 @@ class DensityOutlierDetector(
         with (
             fit_task(self, X, y, fit_params.get("sample_weight"), n_subtasks=None) as task,
             restored_on_failure(self),
+            warning_once(),
         ):
             self._fit(X, fit_params, task)
         return self
@@ -392,8 +396,23 @@ class DensityOutlierDetector(
             return [pair for pair in self.estimator if not is_dropped(pair[1])]
         return [(type(self.estimator).__name__, getattr(self, "estimator_", self.estimator))]
 
+    def _check_takes(self, fit_params):
+        """Refuse what `fit` of the density does not take; of a committee, whose members may be many, it is told here."""
+        if _has_several(self):
+            name, takes = "a committee", {"sample_weight"}
+        else:
+            name, takes = type(self.estimator).__name__, signature(self.estimator.fit).parameters
+            if any(of.kind == Parameter.VAR_KEYWORD for of in takes.values()):
+                return
+        for given in fit_params:
+            if given not in takes:
+                raise TypeError(
+                    f"DensityOutlierDetector.fit() got {given!r}, which the fit of {name} does not take."
+                )
+
     def _routed(self, fit_params):
         if not fit_params or not get_config()["enable_metadata_routing"]:
+            self._check_takes(fit_params)
             return fit_params
         routed = process_routing(self, "fit", **fit_params)
         return {key: value for to in routed.values() for key, value in to.fit.items()}

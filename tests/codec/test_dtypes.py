@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -239,3 +240,31 @@ def test_nan_that_a_dtype_would_take_for_missing_is_refused(dtype):
         ValueError, match=f"'{NAME}' holds nan in row 1, which would come back as <NA>"
     ):
         codec.encode(pd.DataFrame({NAME: values}))
+
+
+@pytest.mark.parametrize("frame", [True, False])
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        ([Decimal("1.5"), Decimal("2.50"), Decimal(3)], 1),
+        ([Decimal("1.5"), 2, Decimal("3.5")], 0),
+        ([Decimal("2.5"), Decimal("1.123456789012345678901")], 1),
+        ([Fraction(1, 3), Fraction(1, 2)], 0),
+    ],
+)
+def test_decimals_of_several_kinds_are_refused_in_plain_words(cells, row, frame):
+    x = np.empty((40 * len(cells), 1), dtype=object)
+    x[:, 0] = cells * 40
+    X = pd.DataFrame({"price": x[:, 0]}) if frame else x
+    codec = DensityCodec(BayesianNetworkDensity("empty", conditional="table")).fit(X)
+    where = (
+        rf"column {'.price.' if frame else 0} holds {type(cells[0]).__name__}\(.* in row {row}, "
+    )
+    with pytest.raises(TypeError, match=f"{where}.*same number of decimals; quantize") as caught:
+        codec.encode(X)
+    assert "\n" not in str(caught.value)
+    # The way out.
+    even = x.copy()
+    even[:, 0] = [Decimal(str(float(cell))).quantize(Decimal("0.01")) for cell in x[:, 0]]
+    codec.fit(even)
+    assert codec.decode(codec.encode(even)).ravel().tolist() == even.ravel().tolist()

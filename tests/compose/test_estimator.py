@@ -343,7 +343,8 @@ def test_training_that_goes_on():
     density.fit(X[:100])
     assert density.transformer_ is scaler
     assert density.estimator_.n_iter_ == 2 * first.n_iter_ == 8
-    alone = AutoregressiveDensity(**network.get_params()).fit(scaler.transform(X))
+    alone = AutoregressiveDensity(**{**network.get_params(), "bounds": first.bounds})
+    alone.fit(scaler.transform(X))
     alone.fit(scaler.transform(X[:100]))
     expected = alone.score_samples(scaler.transform(X)) - np.log(scaler.scale_).sum()
     np.testing.assert_allclose(density.score_samples(X), expected)
