@@ -27,6 +27,16 @@ class Component:
     """A standard distribution that is symmetric about 0."""
 
     @classmethod
+    def density(cls, u):
+        """Density, elementwise."""
+        return torch.exp(cls.log_density(u))
+
+    @classmethod
+    def mass(cls, u, width):
+        """Probability of the interval of some width around u, without cancellation in the tails."""
+        return torch.exp(cls.log_mass(u, width))
+
+    @classmethod
     def log_between(cls, low, high):
         """Log-probability between two points.
 
@@ -136,11 +146,24 @@ class Logistic(Component):
     scale = math.sqrt(3) / math.pi
 
     @classmethod
+    def density(cls, u):
+        """Density, elementwise."""
+        u = u / cls.scale
+        return torch.sigmoid(u) * torch.sigmoid(-u) / cls.scale
+
+    @classmethod
     def log_density(cls, u):
         """Log-density, elementwise."""
         u = u / cls.scale
         # Beyond the threshold softplus(u) is u, to double precision.
         return u - 2 * F.softplus(u, threshold=40) - math.log(cls.scale)
+
+    @classmethod
+    def mass(cls, u, width):
+        """Probability of the interval of some width around u, without cancellation in the tails."""
+        u, width = u / cls.scale, width / cls.scale
+        within = torch.sigmoid(u + width / 2) * torch.sigmoid(width / 2 - u)
+        return within * -torch.expm1(-width)
 
     @classmethod
     def log_mass(cls, u, width):
