@@ -13,6 +13,8 @@ from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_mean, l
 
 # Halvings that leave nothing of an interval but rounding.
 N_BISECTIONS = 60
+# Standard deviations from the mean within which bounds play a part in training.
+NEAR = 3.0
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
 MAX_LOG_SCALE = 5.0
 
@@ -72,6 +74,9 @@ class MixtureHead(nn.Module):
         self.support = support
         if support is not None:
             self.cuts = np.stack(self._cuts(support), axis=1)
+            # Training goes without bounds that are so far from the mean that hardly anything is beyond them.
+            gap = np.abs(support[:, [0, 3]] - location.numpy()[:, None]) / scale.numpy()[:, None]
+            self.is_near = bool((gap < NEAR).any())
 
     def _cuts(self, support):
         """Ends of what is below, within and above the range, of shape (m, 4); on the coarse grid, too."""
@@ -159,15 +164,17 @@ class MixtureHead(nn.Module):
         """
         logits, means, scales = self._components(params, columns)
         location, scale = self.location[columns], self.scale[columns]
-        u = (((z - location) / scale)[..., None] - means) / scales
-        log_share, base = log_softmax(logits), self.base
+        rate, base = torch.reciprocal(scales), self.base
+        u = (((z - location) / scale)[..., None] - means) * rate
+        log_share = log_softmax(logits)
+        shares = torch.exp(log_share), log_share
         if self.discrete:
-            unit = scale[:, None] * scales
-            log_p = log_mean(log_share, base.mass, base.log_mass, u, 1 / unit)
+            per_unit = rate / scale[:, None]
+            log_p = log_mean(shares, base.mass, base.log_mass, u, per_unit)
             if self.grid is not None:
                 step, offset = self._grid(columns, z)
-                width = step[:, None] / unit
-                on_grid = log_mean(log_share, base.mass, base.log_mass, u, width)
+                width = step[:, None] * per_unit
+                on_grid = log_mean(shares, base.mass, base.log_mass, u, width)
                 # Large numbers in single precision are not exact.
                 distance = (z - self._nearest(z, step, offset)).abs()
                 is_on = distance <= z.abs() * torch.finfo(z.dtype).eps
@@ -176,11 +183,16 @@ class MixtureHead(nn.Module):
                 log_p = torch.logaddexp(on_grid, F.logsigmoid(-logit) + log_p)
             log_p = torch.where(is_whole(z, -math.inf, math.inf), log_p, -math.inf)
         else:
-            # In units of the components, and the widths of these beside the shares.
-            log_p = log_mean(log_share - torch.log(scales), base.density, base.log_density, u)
+            log_p = log_mean(
+                shares,
+                lambda u, rate: rate * base.density(u),
+                lambda u, rate: torch.log(rate) + base.log_density(u),
+                u,
+                rate,
+            )
             log_p = log_p - torch.log(scale)
-        if self.support is not None:
-            log_p = self._within_support(log_p, params, (log_share, means, scales), z, columns)
+        if self.support is not None and (not self.training or self.is_near):
+            log_p = self._within_support(log_p, params, (shares, means, rate), z, columns)
         return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[1] else log_p
 
     def _within_support(self, log_p, params, components, z, columns):
@@ -208,35 +220,37 @@ class MixtureHead(nn.Module):
 
     def _points(self, components, columns, *ends):
         """Ends of the support in units of the components, for each way to make a value; None for infinity."""
-        _, means, scales = components
+        _, means, rate = components
         cuts = self._units(self.cuts[columns], columns, means)
 
         def of_end(end):
             if np.isinf(self.cuts[..., end]).all():
                 return [None] * cuts.shape[-2]
-            return [(cut[..., None] - means) / scales for cut in cuts[..., end].unbind(dim=-1)]
+            return [(cut[..., None] - means) * rate for cut in cuts[..., end].unbind(dim=-1)]
 
         return [of_end(end) for end in ends]
 
     def _outside(self, log_ways, components, lows, highs):
         """Probability that is not between points, of shape (...)."""
-        log_share, means, _ = components
-        share, outside = torch.exp(log_share), torch.zeros_like(means[..., 0])
+        (share, _), *_ = components
+        outside = torch.zeros_like(share[..., 0])
         for log_way, low, high in zip(log_ways, lows, highs, strict=True):
-            for point in (low, None if high is None else -high):
-                if point is not None:
-                    below = (share * self.base.below(point)).sum(dim=-1)
-                    outside = outside + torch.exp(log_way) * below
+            points = [
+                point for point in (low, None if high is None else -high) if point is not None
+            ]
+            if points:
+                below = sum(map(self.base.below, points[1:]), self.base.below(points[0]))
+                outside = outside + torch.exp(log_way) * (share * below).sum(dim=-1)
         return outside
 
     def _log_between(self, log_ways, components, lows, highs, where):
         """Log-probability between points in single places, of shape (n_places,)."""
-        of_ways = []
+        ((_, log_share), *_), of_ways = components, []
         for log_way, low, high in zip(log_ways, lows, highs, strict=True):
             log_way = log_way.expand_as(where)[where]
             if low is not None or high is not None:
                 first, last = (None if x is None else x[where] for x in (low, high))
-                log_mass = components[0][where] + self.base.log_between(first, last)
+                log_mass = log_share[where] + self.base.log_between(first, last)
                 log_way = log_way + torch.logsumexp(log_mass, dim=-1)
             of_ways.append(log_way)
         return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
@@ -272,24 +286,29 @@ class MixtureHead(nn.Module):
             Where they end, in units of the components.
         """
         logits, means, scales = self._components(params, column)
-        cuts = self._units(self.cuts[column], column, means)
-        points = (cuts[..., None] - means[:, None, None]) / scales[:, None, None]
-        log_mass = points.new_full((*points.shape[:2], 3, points.shape[3]), -math.inf)
+        cuts, rate = self._units(self.cuts[column], column, means), torch.reciprocal(scales)
+        # Each end and each piece is made in memory of its own, where functions of it are quick.
+        points = [[(cut - means) * rate for cut in of_way] for of_way in cuts]
+        nothing, all_of_it = torch.full_like(means, -math.inf), torch.zeros_like(means)
+        log_mass = [[nothing] * 3 for _ in points]
         for way, region, low, high in self._regions(column):
-            first = None if math.isinf(low) else points[:, way, region]
-            last = None if math.isinf(high) else points[:, way, region + 1]
+            first = None if math.isinf(low) else points[way][region]
+            last = None if math.isinf(high) else points[way][region + 1]
             is_all = first is None and last is None
-            log_mass[:, way, region] = 0.0 if is_all else self.base.log_between(first, last)
-        log_weight = log_softmax(logits)[:, None, None].repeat(1, len(cuts), 3, 1)
-        for way, log_way in enumerate(self._log_ways(params)):
-            log_weight[:, way] += log_way[..., None, None]
-        log_p = log_weight + log_mass
+            log_mass[way][region] = all_of_it if is_all else self.base.log_between(first, last)
+        points, log_mass = (
+            torch.stack([torch.stack(of_way, dim=1) for of_way in parts], dim=1)
+            for parts in (points, log_mass)
+        )
+        log_way = torch.stack(self._log_ways(params), dim=-1)
+        log_weight = log_way[..., None] + log_softmax(logits)[:, None]
+        log_p = log_weight[:, :, None] + log_mass
         log_total = torch.logsumexp(log_p.flatten(1), dim=1)
         log_inside = torch.logsumexp(log_p[:, :, 1].flatten(1), dim=1)
         share = self._support(column, means)[-1]
         inside, beyond = limited(log_total, log_inside, share)
-        log_weight = log_weight + torch.stack([beyond, inside, beyond], dim=1)[:, None, :, None]
-        return log_weight, log_mass, points
+        limits = torch.stack([beyond, inside, beyond], dim=1)[:, None, :, None]
+        return log_weight[:, :, None] + limits, log_mass, points
 
     def _regions(self, column):
         """Way, number and ends of each part of the support of a column that is not empty."""

@@ -14,13 +14,13 @@ def log_softmax(logits):
     return logits - torch.logsumexp(logits, dim=-1, keepdim=True)
 
 
-def log_mean(log_share, linear, logarithmic, *args):
+def log_mean(shares, linear, logarithmic, *args):
     """Logarithm of the mean of something positive over components, whose shares are given.
 
     Parameters
     ----------
-    log_share : Tensor of shape (..., k)
-        Logarithms of the shares.
+    shares : pair of Tensor of shape (..., k)
+        The shares, and their logarithms.
     linear : callable
         Takes `args` and gives what is averaged, of shape (..., k).
     logarithmic : callable
@@ -33,12 +33,13 @@ def log_mean(log_share, linear, logarithmic, *args):
     log_mean : Tensor of shape (...)
         In nats.
     """
-    mean = (torch.exp(log_share) * linear(*args)).sum(dim=-1)
+    share, log_share = shares
+    mean = (share * linear(*args)).sum(dim=-1)
     limits = torch.finfo(mean.dtype)
     is_tiny = ~(mean > limits.tiny / limits.eps)
     if not is_tiny.any():
         return torch.log(mean)
-    shape = *mean.shape, log_share.shape[-1]
+    shape = *mean.shape, share.shape[-1]
     log_share, *args = (x.expand(shape)[is_tiny] for x in (log_share, *args))
     exact = torch.logsumexp(log_share + logarithmic(*args), dim=-1)
     return torch.log(mean.masked_fill(is_tiny, 1)).masked_scatter(is_tiny, exact)
