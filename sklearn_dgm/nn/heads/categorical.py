@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited
+from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_softmax
 
 
 class CategoricalHead(nn.Module):
@@ -81,7 +81,7 @@ class CategoricalHead(nn.Module):
         if self.is_binary:
             log_p = F.logsigmoid(torch.where(z > 0.5, 1, -1) * params[..., 0])
         else:
-            log_p = F.log_softmax(self._logits(params, columns), dim=-1)
+            log_p = log_softmax(self._logits(params, columns))
             log_p, inside = self._of_outcome(log_p, z, inside, columns)
         if self.unknown_share is not None:
             unknown_share = self.unknown_share[columns]
@@ -100,8 +100,8 @@ class CategoricalHead(nn.Module):
         """Probabilities of the outcomes of one column."""
         logits = self._logits(params, column)
         if self.support is None:
-            return logits.softmax(dim=-1)
-        log_p = F.log_softmax(logits, dim=-1)
+            return torch.exp(log_softmax(logits))
+        log_p = log_softmax(logits)
         inside, beyond = self._limits(log_p, column)
         is_tail = torch.arange(log_p.shape[-1], device=log_p.device) >= self.max_levels
         return torch.exp(log_p + torch.where(is_tail, beyond[:, None], inside[:, None]))
@@ -121,7 +121,9 @@ class CategoricalHead(nn.Module):
             below, above = z < 0, z > n_levels - 1
             code = torch.where(below, self.max_levels, code)
             code = torch.where(above, self.max_levels + 1, code)
-        limits = None if self.support is None else self._limits(log_p, columns)
+        # Training goes without the limit, as that of mixtures does.
+        is_limited = self.support is not None and not self.training
+        limits = self._limits(log_p, columns) if is_limited else None
         log_p = log_p.gather(-1, code[..., None])[..., 0]
         if limits is not None:
             log_p = log_p + torch.where(below | above, limits[1], limits[0])

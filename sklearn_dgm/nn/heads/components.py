@@ -27,6 +27,16 @@ class Component:
     """A standard distribution that is symmetric about 0."""
 
     @classmethod
+    def density(cls, u):
+        """Density, elementwise."""
+        return torch.exp(cls.log_density(u))
+
+    @classmethod
+    def mass(cls, u, width):
+        """Probability of the interval of some width around u, without cancellation in the tails."""
+        return torch.exp(cls.log_mass(u, width))
+
+    @classmethod
     def log_between(cls, low, high):
         """Log-probability between two points.
 
@@ -133,19 +143,32 @@ class Gaussian(Component):
 class Logistic(Component):
     """The logistic distribution, scaled to unit variance."""
 
-    scale = math.sqrt(3) / math.pi
+    scale, rate = math.sqrt(3) / math.pi, math.pi / math.sqrt(3)
+
+    @classmethod
+    def density(cls, u):
+        """Density, elementwise."""
+        u = u * cls.rate
+        return torch.sigmoid(u) * torch.sigmoid(-u) * cls.rate
 
     @classmethod
     def log_density(cls, u):
         """Log-density, elementwise."""
-        u = u / cls.scale
+        u = u * cls.rate
         # Beyond the threshold softplus(u) is u, to double precision.
-        return u - 2 * F.softplus(u, threshold=40) - math.log(cls.scale)
+        return u - 2 * F.softplus(u, threshold=40) + math.log(cls.rate)
+
+    @classmethod
+    def mass(cls, u, width):
+        """Probability of the interval of some width around u, without cancellation in the tails."""
+        u, width = u * cls.rate, width * cls.rate
+        within = torch.sigmoid(u + width / 2) * torch.sigmoid(width / 2 - u)
+        return within * -torch.expm1(-width)
 
     @classmethod
     def log_mass(cls, u, width):
         """Log-probability of the interval of some width around u, without cancellation in the tails."""
-        u, width = u / cls.scale, width / cls.scale
+        u, width = u * cls.rate, width * cls.rate
         within = F.logsigmoid(u + width / 2) + F.logsigmoid(width / 2 - u)
         return within + torch.log(-torch.expm1(-width))
 
@@ -157,12 +180,12 @@ class Logistic(Component):
     @classmethod
     def below(cls, u):
         """Probability below u."""
-        return torch.sigmoid(u / cls.scale)
+        return torch.sigmoid(u * cls.rate)
 
     @classmethod
     def log_below(cls, u):
         """Log-probability below u."""
-        return F.logsigmoid(u / cls.scale)
+        return F.logsigmoid(u * cls.rate)
 
     @classmethod
     def of_log(cls, log_p):

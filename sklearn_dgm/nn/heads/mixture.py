@@ -9,10 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.heads.components import BASES
-from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited
+from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_mean, log_softmax
 
 # Halvings that leave nothing of an interval but rounding.
 N_BISECTIONS = 60
+# Standard deviations from the mean within which bounds play a part in training.
+NEAR = 3.0
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
 MAX_LOG_SCALE = 5.0
 
@@ -72,6 +74,9 @@ class MixtureHead(nn.Module):
         self.support = support
         if support is not None:
             self.cuts = np.stack(self._cuts(support), axis=1)
+            # Training goes without bounds that are so far from the mean that hardly anything is beyond them.
+            gap = np.abs(support[:, [0, 3]] - location.numpy()[:, None]) / scale.numpy()[:, None]
+            self.is_near = bool((gap < NEAR).any())
 
     def _cuts(self, support):
         """Ends of what is below, within and above the range, of shape (m, 4); on the coarse grid, too."""
@@ -128,7 +133,11 @@ class MixtureHead(nn.Module):
 
     def _components(self, params, column):
         k = self.n_components
-        shared, logits, offsets, log_scales = params.split([self.n_shared, k, k, k], dim=-1)
+        shared = params[..., : self.n_shared]
+        # Functions of what lies side by side in memory take a fraction of the time.
+        logits, offsets, log_scales = (
+            part.contiguous() for part in params[..., self.n_shared :].split(k, dim=-1)
+        )
         location = shared[..., :1]
         spread = self.spread[column]
         # A soft bound, so that no component collapses onto a row or flattens out.
@@ -155,15 +164,17 @@ class MixtureHead(nn.Module):
         """
         logits, means, scales = self._components(params, columns)
         location, scale = self.location[columns], self.scale[columns]
-        u = (((z - location) / scale)[..., None] - means) / scales
-        log_share = F.log_softmax(logits, dim=-1)
+        rate, base = torch.reciprocal(scales), self.base
+        u = (((z - location) / scale)[..., None] - means) * rate
+        log_share = log_softmax(logits)
+        shares = torch.exp(log_share), log_share
         if self.discrete:
-            unit = scale[:, None] * scales
-            log_p = torch.logsumexp(self.base.log_mass(u, 1 / unit) + log_share, dim=-1)
+            per_unit = rate / scale[:, None]
+            log_p = log_mean(shares, base.mass, base.log_mass, u, per_unit)
             if self.grid is not None:
                 step, offset = self._grid(columns, z)
-                log_mass = self.base.log_mass(u, step[:, None] / unit)
-                on_grid = torch.logsumexp(log_mass + log_share, dim=-1)
+                width = step[:, None] * per_unit
+                on_grid = log_mean(shares, base.mass, base.log_mass, u, width)
                 # Large numbers in single precision are not exact.
                 distance = (z - self._nearest(z, step, offset)).abs()
                 is_on = distance <= z.abs() * torch.finfo(z.dtype).eps
@@ -172,24 +183,77 @@ class MixtureHead(nn.Module):
                 log_p = torch.logaddexp(on_grid, F.logsigmoid(-logit) + log_p)
             log_p = torch.where(is_whole(z, -math.inf, math.inf), log_p, -math.inf)
         else:
-            log_p = self.base.log_density(u) - torch.log(scales) + log_share
-            log_p = torch.logsumexp(log_p, dim=-1) - torch.log(scale)
-        if self.support is not None:
-            log_p = self._within_support(log_p, params, (log_share, means, scales), z, columns)
+            log_p = log_mean(
+                shares,
+                lambda u, rate: rate * base.density(u),
+                lambda u, rate: torch.log(rate) + base.log_density(u),
+                u,
+                rate,
+            )
+            log_p = log_p - torch.log(scale)
+        if self.support is not None and (not self.training or self.is_near):
+            log_p = self._within_support(log_p, params, (shares, means, rate), z, columns)
         return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[1] else log_p
 
     def _within_support(self, log_p, params, components, z, columns):
         """Log-density or log-mass of what the components are between the bounds."""
         lower, low, high, upper, share = self._support(columns, z)
-        cuts = self._units(self.cuts[columns], columns, z)
-        log_total = self._log_between(params, components, cuts[..., 0], cuts[..., 3])
-        is_possible = (z >= lower) & (z <= upper)
-        if (share == 0).all():
-            return torch.where(is_possible, log_p - log_total, -math.inf)
-        log_inside = self._log_between(params, components, cuts[..., 1], cuts[..., 2])
-        inside, beyond = limited(log_total, log_inside, share)
-        log_p = log_p + torch.where((z >= low) & (z <= high), inside, beyond)
-        return torch.where(is_possible, log_p, -math.inf)
+        log_ways, bounds = self._log_ways(params), self._points(components, columns, 0, 3)
+        outside = self._outside(log_ways, components, *bounds)
+        is_little = ~(outside < 0.5)
+        log_total = torch.log1p(-outside.masked_fill(is_little, 0))
+        if is_little.any():
+            exact = self._log_between(log_ways, components, *bounds, is_little)
+            log_total = log_total.masked_scatter(is_little, exact)
+        change = -log_total
+        # Training goes without the limit: fitted rows are within the range, and can only gain by it.
+        if not self.training and (share > 0).any():
+            range_ends = self._points(components, columns, 1, 2)
+            beyond = self._outside(log_ways, components, *range_ends) - outside
+            is_more = is_little | ~(beyond < share * (1 - outside))
+            if is_more.any():
+                log_inside = self._log_between(log_ways, components, *range_ends, is_more)
+                limits = limited(log_total[is_more], log_inside, share.expand_as(z)[is_more])
+                is_within = ((z >= low) & (z <= high))[is_more]
+                change = change.masked_scatter(is_more, torch.where(is_within, *limits))
+        return torch.where((z >= lower) & (z <= upper), log_p + change, -math.inf)
+
+    def _points(self, components, columns, *ends):
+        """Ends of the support in units of the components, for each way to make a value; None for infinity."""
+        _, means, rate = components
+        cuts = self._units(self.cuts[columns], columns, means)
+
+        def of_end(end):
+            if np.isinf(self.cuts[..., end]).all():
+                return [None] * cuts.shape[-2]
+            return [(cut[..., None] - means) * rate for cut in cuts[..., end].unbind(dim=-1)]
+
+        return [of_end(end) for end in ends]
+
+    def _outside(self, log_ways, components, lows, highs):
+        """Probability that is not between points, of shape (...)."""
+        (share, _), *_ = components
+        outside = torch.zeros_like(share[..., 0])
+        for log_way, low, high in zip(log_ways, lows, highs, strict=True):
+            points = [
+                point for point in (low, None if high is None else -high) if point is not None
+            ]
+            if points:
+                below = sum(map(self.base.below, points[1:]), self.base.below(points[0]))
+                outside = outside + torch.exp(log_way) * (share * below).sum(dim=-1)
+        return outside
+
+    def _log_between(self, log_ways, components, lows, highs, where):
+        """Log-probability between points in single places, of shape (n_places,)."""
+        ((_, log_share), *_), of_ways = components, []
+        for log_way, low, high in zip(log_ways, lows, highs, strict=True):
+            log_way = log_way.expand_as(where)[where]
+            if low is not None or high is not None:
+                first, last = (None if x is None else x[where] for x in (low, high))
+                log_mass = log_share[where] + self.base.log_between(first, last)
+                log_way = log_way + torch.logsumexp(log_mass, dim=-1)
+            of_ways.append(log_way)
+        return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
 
     def _support(self, columns, like):
         """The parts of the support, as tensors."""
@@ -205,26 +269,9 @@ class MixtureHead(nn.Module):
     def _log_ways(self, params):
         """Log-probabilities of the ways to make a value of a component: as it is, and on the coarse grid."""
         if self.grid is None:
-            return [0.0]
+            return [params.new_zeros(())]
         logit = params[..., self.n_shared - 1]
         return [F.logsigmoid(-logit), F.logsigmoid(logit)]
-
-    def _log_between(self, params, components, low, high):
-        """Log-probability between cuts of shape (..., n_ways), of shape (...)."""
-        log_share, means, scales = components
-
-        def of_components(points):
-            return None if points.isinf().all() else (points[..., None] - means) / scales
-
-        of_ways = []
-        for way, log_way in enumerate(self._log_ways(params)):
-            first, last = of_components(low[..., way]), of_components(high[..., way])
-            if first is None and last is None:
-                of_ways.append(log_way + torch.zeros_like(means[..., 0]))
-                continue
-            log_mass = torch.logsumexp(log_share + self.base.log_between(first, last), dim=-1)
-            of_ways.append(log_way + log_mass)
-        return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
 
     def _pieces(self, params, column):
         """What a value of one column comes from: components below, within and above the range, made in each way.
@@ -239,26 +286,29 @@ class MixtureHead(nn.Module):
             Where they end, in units of the components.
         """
         logits, means, scales = self._components(params, column)
-        cuts = self._units(self.cuts[column], column, means)
-        points = (cuts[..., None] - means[:, None, None]) / scales[:, None, None]
-        log_mass = points.new_full((*points.shape[:2], 3, points.shape[3]), -math.inf)
+        cuts, rate = self._units(self.cuts[column], column, means), torch.reciprocal(scales)
+        # Each end and each piece is made in memory of its own, where functions of it are quick.
+        points = [[(cut - means) * rate for cut in of_way] for of_way in cuts]
+        nothing, all_of_it = torch.full_like(means, -math.inf), torch.zeros_like(means)
+        log_mass = [[nothing] * 3 for _ in points]
         for way, region, low, high in self._regions(column):
-            first = None if math.isinf(low) else points[:, way, region]
-            last = None if math.isinf(high) else points[:, way, region + 1]
+            first = None if math.isinf(low) else points[way][region]
+            last = None if math.isinf(high) else points[way][region + 1]
             is_all = first is None and last is None
-            log_mass[:, way, region] = 0.0 if is_all else self.base.log_between(first, last)
-        log_weight = F.log_softmax(logits, dim=-1)[:, None, None].repeat(1, len(cuts), 3, 1)
-        for way, log_way in enumerate(self._log_ways(params)):
-            log_weight[:, way] += (
-                log_way if way == 0 and self.grid is None else log_way[:, None, None]
-            )
-        log_p = log_weight + log_mass
+            log_mass[way][region] = all_of_it if is_all else self.base.log_between(first, last)
+        points, log_mass = (
+            torch.stack([torch.stack(of_way, dim=1) for of_way in parts], dim=1)
+            for parts in (points, log_mass)
+        )
+        log_way = torch.stack(self._log_ways(params), dim=-1)
+        log_weight = log_way[..., None] + log_softmax(logits)[:, None]
+        log_p = log_weight[:, :, None] + log_mass
         log_total = torch.logsumexp(log_p.flatten(1), dim=1)
         log_inside = torch.logsumexp(log_p[:, :, 1].flatten(1), dim=1)
         share = self._support(column, means)[-1]
         inside, beyond = limited(log_total, log_inside, share)
-        log_weight = log_weight + torch.stack([beyond, inside, beyond], dim=1)[:, None, :, None]
-        return log_weight, log_mass, points
+        limits = torch.stack([beyond, inside, beyond], dim=1)[:, None, :, None]
+        return log_weight[:, :, None] + limits, log_mass, points
 
     def _regions(self, column):
         """Way, number and ends of each part of the support of a column that is not empty."""
@@ -327,7 +377,7 @@ class MixtureHead(nn.Module):
 
     def _beside_atoms(self, log_of_rest, params, z, columns):
         """Log-probability of atoms, mixed with the density or mass of what is drawn from the components."""
-        log_p = F.log_softmax(self._atom_logits(params, columns), dim=-1)
+        log_p = log_softmax(self._atom_logits(params, columns))
         atoms = torch.as_tensor(self.atoms[columns], dtype=z.dtype, device=z.device)
         at = z[..., None] == atoms
         # The one atom that a value is, if any; a masked sum would turn -inf of the others into NaN.
@@ -357,7 +407,7 @@ class MixtureHead(nn.Module):
         """
         n_atoms = self.atoms.shape[1]
         if n_atoms:
-            share = self._atom_logits(params, column).softmax(dim=-1)
+            share = torch.exp(log_softmax(self._atom_logits(params, column)))
             atom, uniform = choose(share, uniform)
             uniform = uniform[:, 0]
         if self.support is not None:
@@ -368,7 +418,7 @@ class MixtureHead(nn.Module):
             is_off, uniform = choose(torch.stack([logit, -logit], dim=-1).sigmoid(), uniform)
             uniform = uniform[:, 0]
         logits, means, scales = self._components(params, column)
-        component, uniform = choose(logits.softmax(dim=-1), uniform)
+        component, uniform = choose(torch.exp(log_softmax(logits)), uniform)
         noise = self.base.draw(uniform).to(params.dtype)
         u = (means.gather(-1, component) + scales.gather(-1, component) * noise)[:, 0]
         z = u * self.scale[column] + self.location[column]
@@ -403,7 +453,7 @@ class MixtureHead(nn.Module):
         below = of_rest(params, column, z)
         if not self.atoms.shape[1]:
             return below
-        p = self._atom_logits(params, column).softmax(dim=-1)
+        p = torch.exp(log_softmax(self._atom_logits(params, column)))
         atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
         of_atoms = ((atoms < z[..., None]) * p[:, None, :-1]).sum(dim=-1)
         return of_atoms + p[:, -1:] * below
@@ -411,7 +461,7 @@ class MixtureHead(nn.Module):
     def _below(self, params, column, z):
         """Probabilities below values of what is no atom, without bounds."""
         logits, means, scales = self._components(params, column)
-        share = logits.softmax(dim=-1)
+        share = torch.exp(log_softmax(logits))
 
         def of_components(z):
             u = (z - self.location[column]) / self.scale[column]
@@ -458,11 +508,11 @@ class MixtureHead(nn.Module):
         v = (u[..., None] - means) / scales
         lower, upper = ends
         if self.support is None:
-            share = logits.softmax(dim=-1)
+            share = torch.exp(log_softmax(logits))
             below = (share * self.base.below(v)).sum(dim=-1)
             above = (share * self.base.below(-v)).sum(dim=-1)
         else:
-            log_p = F.log_softmax(logits, dim=-1)
+            log_p = log_softmax(logits)
             log_below = torch.logsumexp(log_p + self.base.log_between(lower, v), dim=-1)
             log_above = torch.logsumexp(log_p + self.base.log_between(v, upper), dim=-1)
             below, above = torch.stack([log_below, log_above]).softmax(dim=0)
