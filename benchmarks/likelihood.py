@@ -1,11 +1,13 @@
 """Held-out log-likelihood beside peers, on continuous, binary or mixed tables.
 
-AutoregressiveDensity has nothing set but random_state, and is fitted to training and validation rows together, of which
-it keeps a part of its own to stop on. Peers choose what they choose on the validation rows.
+AutoregressiveDensity has nothing set but random_state (and `column_kinds` where all are continuous), and is fitted to
+training and validation rows together, of which it keeps a part of its own to stop on. Peers choose what they choose on
+the validation rows.
 
 continuous  70 % training, 15 % validation, 15 % test, standardised by the training rows. Only columns that look
             continuous take part: where values repeat, a density can be raised at will. Single values that are frequent
-            have a mass in AutoregressiveDensity, so that columns with such are left out, too.
+            have a mass in AutoregressiveDensity, so that columns with such are left out, too; and it is told that all are
+            continuous, so that it gives no mass to the cells of a grid to which values were rounded.
 binary      The three parts that came with the tables; booleans.
 mixed       70/15/15 %. Rows and columns that all can take, on one reference measure (data.py and mixed_peers.py say
             how); and AutoregressiveDensity alone on tables "as read", with strings and missing cells.

@@ -71,9 +71,11 @@ def both_parts(train, valid):
     return join([train, valid])
 
 
-def fit_ours(train, valid, seed):
-    """Nothing set, on all rows: it keeps a validation part of its own."""
-    density = AutoregressiveDensity(random_state=seed).fit(both_parts(train, valid))
+def fit_ours(train, valid, seed, kind=None):
+    """Nothing set but perhaps one kind for all columns, on all rows: it keeps a validation part of its own."""
+    kinds = None if kind is None else dict.fromkeys(range(train.shape[1]), kind)
+    density = AutoregressiveDensity(column_kinds=kinds, random_state=seed)
+    density.fit(both_parts(train, valid))
     mixed = [str(c.label) for c in density.schema_.columns_ if c.kind == "mixed"]
     notes = f"{density.n_iter_} epochs"
     if mixed:  # atoms: on another measure than the peers
@@ -140,7 +142,8 @@ MAF = partial(zuko_flow, "MAF", (64, 64))
 NSF = partial(zuko_flow, "NSF", (128, 128))
 PEERS = {
     "continuous": [
-        OURS_PEER,
+        # Peers see no grid to which values were rounded, either.
+        Peer(OURS, "sklearn-dgm", partial(fit_ours, kind="continuous")),
         Peer("GaussianMixture", "scikit-learn", fit_mixture),
         Peer("KernelDensity", "scikit-learn", fit_kernel_density),
         Peer("zuko MAF", "zuko", partial(fit_flow, MAF)),
