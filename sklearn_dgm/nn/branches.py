@@ -34,13 +34,15 @@ class Branches:
         self.order = [j for j in topological_order(module.adjacency) if varying[j]]
         is_possible = z.abs() < FARTHEST
         z = torch.where(is_possible, z, 0).masked_fill(torch.from_numpy(varying).to(z.device), 0)
-        shared = module.log_prob_features(z)
-        shared[:, self.depends | varying] = 0
         # Rows of shape (n, n_branches, d), and each column's share of their log-density, as far as it is known.
         self.z = z[:, None].repeat(1, n_branches, 1)
-        self.shares = shared[:, None].repeat(1, n_branches, 1)
+        self.shares = torch.zeros_like(self.z)
         self._is_possible = is_possible
         self._compute_shared(z)
+        is_shared = ~(self.depends | varying)
+        params = self._params_part[:, np.flatnonzero(is_shared[module.param_label])]
+        for columns, shares in self._ask_heads(is_shared, params, z):
+            self.shares[..., columns] = shares[:, None]
 
     def _compute_shared(self, z):
         """What all branches of a row add to the inputs, units and parameters that vary."""
@@ -175,19 +177,23 @@ class Branches:
         ):
             is_asked = (columns & which)[self.module.param_label]
             if is_asked.any():
-                self._ask_heads(columns & which, params_of(np.flatnonzero(is_asked)))
+                params = params_of(np.flatnonzero(is_asked))
+                for asked, shares in self._ask_heads(columns & which, params, self.z.flatten(0, 1)):
+                    self.shares[..., asked] = shares.reshape(*self.z.shape[:2], -1)
         is_possible = torch.from_numpy(self.varying).to(self.z.device) | self._is_possible
         self.shares.masked_fill_(~is_possible[:, None], -torch.inf)
 
-    def _ask_heads(self, columns, params):
-        """Enter the shares of columns of which these are the parameters, side by side."""
-        module, z = self.module, self.z.flatten(0, 1)
+    def _ask_heads(self, columns, params, z):
+        """Shares of columns in rows, head by head, where their parameters stand side by side."""
         start = 0
-        for head, of_head in zip(module.heads, map(np.array, module.head_columns), strict=True):
+        heads = zip(self.module.heads, map(np.array, self.module.head_columns), strict=True)
+        for head, of_head in heads:
             places = np.flatnonzero(columns[of_head])
             if len(places):
                 stop = start + len(places) * head.n_params
                 shaped = params[:, start:stop].reshape(len(z), len(places), head.n_params)
-                shares = head.log_prob(shaped, z[:, of_head[places]], places.tolist())
-                self.shares[..., of_head[places]] = shares.reshape(*self.z.shape[:2], -1)
+                yield (
+                    of_head[places],
+                    head.log_prob(shaped, z[:, of_head[places]], places.tolist()),
+                )
                 start = stop

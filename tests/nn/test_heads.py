@@ -315,3 +315,62 @@ def test_columns_of_one_head_may_have_unequal_numbers_of_atoms(discrete):
     numbers = uniforms(500)
     drawn = together.draw(params[0, 1].expand(500, -1), 1, numbers)
     torch.testing.assert_close(drawn, alone.draw(own[0, 0].expand(500, -1), 0, numbers))
+
+
+@pytest.mark.parametrize(("base", "peer"), [("gaussian", stats.norm), ("logistic", None)])
+@pytest.mark.parametrize("bounds", [(0.0, np.inf), (-np.inf, 7.0), (0.0, 7.0)])
+def test_densities_between_bounds_are_those_of_scipy(base, peer, bounds):
+    # From components that are within the bounds to ones of which less than any number is there.
+    locations = np.concatenate([np.linspace(-4, 11, 16), [-1e5, -300.0, 300.0, 1e5]])
+    peer = peer or stats.logistic(scale=Logistic.scale)
+    support = np.array([[bounds[0], *bounds, bounds[1], 0.0]])
+    location, scale = torch.zeros(1).double(), torch.ones(1).double()
+    head = MixtureHead(location, scale, 1, base, support=support).double().eval()
+    params = torch.zeros(len(locations), 1, head.n_params, dtype=torch.float64)
+    params[:, 0, 0] = torch.as_tensor(locations)
+    found = head.log_prob(params, torch.full((len(locations), 1), 2.5).double())[:, 0].numpy()
+    # Differences in the lower tail, where probabilities keep their digits.
+    low, high = bounds[0] - locations, bounds[1] - locations
+    flips = low > -high
+    low, high = np.where(flips, -high, low), np.where(flips, -low, high)
+    log_total = peer.logcdf(high) + np.log1p(-np.exp(peer.logcdf(low) - peer.logcdf(high)))
+    expected = peer.logpdf(2.5 - locations) - log_total
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_what_is_too_small_for_numbers_keeps_its_logarithm(discrete):
+    head = mixture("logistic", discrete, location=0.0, scale=1.0, n_components=2).eval()
+    params = torch.zeros(1, 1, head.n_params, dtype=torch.float64)
+    params[..., -2:] = -3.0
+    scale = Logistic.scale * np.exp(5 * np.tanh(-3 / 5))
+    peer = stats.logistic(scale=scale)
+    z = np.array([0.0, 60.0, 70.0, 80.0, 90.0, 500.0])
+    expected = peer.logpdf(z)
+    if discrete:
+        expected = peer.logsf(z - 0.5) + np.log(
+            -np.expm1(peer.logsf(z + 0.5) - peer.logsf(z - 0.5))
+        )
+    np.testing.assert_allclose(scores(head, params, z), expected, rtol=1e-10)
+    params.requires_grad_()
+    points = torch.as_tensor(z)[:, None]
+    head.log_prob(params.expand(len(z), -1, -1), points).sum().backward()
+    assert torch.isfinite(params.grad).all()
+
+
+def test_training_goes_without_what_does_not_bind():
+    def head(lower, share):
+        support = np.array([[lower, 2.0, 9.0, np.inf, share]])
+        location, scale = torch.tensor([5.0]).double(), torch.tensor([2.0]).double()
+        return MixtureHead(location, scale, 3, "logistic", True, support=support).double()
+
+    near, far = head(0.0, 0.01), head(-100.0, 0.01)
+    params, z = random_params(near, 0, 1.0), np.arange(-3.0, 15.0)
+    within = (z >= 2) & (z <= 9)
+    trained, scored = scores(near.train(), params, z), scores(near.eval(), params, z)
+    # The density that is trained is one, too: that without a limit.
+    assert np.exp(scores(near.train(), params, np.arange(0.0, 5000.0))).sum() == pytest.approx(1)
+    assert np.isneginf(trained[z < 0]).all()
+    assert (trained[within] < scored[within]).all()
+    plain = MixtureHead(torch.tensor([5.0]), torch.tensor([2.0]), 3, "logistic", True).double()
+    np.testing.assert_allclose(scores(far.train(), params, z), scores(plain, params, z))
