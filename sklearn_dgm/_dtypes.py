@@ -18,6 +18,7 @@ from sklearn_dgm._objects import (
     STRINGS,
     TIMES,
     ZONED_TIMES,
+    are_whole,
     as_times,
     content_of,
 )
@@ -65,6 +66,8 @@ def kind_by_dtype(raw):
     """
     dtype = raw.dtype
     if raw.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
+        if are_whole(raw.values, raw.content):
+            return INTEGER
         return CONTINUOUS if raw.content in (NUMBERS, None) else CATEGORICAL
     if isinstance(dtype, np.dtype):
         kinds = {"i": INTEGER, "u": INTEGER}

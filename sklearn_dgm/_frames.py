@@ -219,7 +219,7 @@ class RawColumn(NamedTuple):
 
     @property
     def maker(self):
-        """What makes objects such as the observed cells are; None where these are neither times nor Decimals."""
+        """What makes objects such as the observed cells are; None where these are neither times, Decimals nor whole numbers."""
         is_own = self.declared is None or self.objects is not None
         is_object = self.as_given.dtype.kind == "O" and is_own
         return Maker.of(self.as_given, self.content) if is_object and self.content else None
@@ -337,7 +337,10 @@ def _with_plain_dtype(native):
     """A series of pandas whose categories are times, as one of times."""
     dtype = native.dtype
     plain = _plain_dtype(dtype)
-    return native if plain is dtype else native.astype(plain)
+    if plain is dtype:
+        return native
+    # No cell at all is a number to pandas, and Arrow casts none to dates.
+    return native.astype(plain) if len(native) else dtype.categories.to_series().head(0)
 
 
 def _is_dictionary(dtype):
@@ -463,6 +466,8 @@ def fill(template, columns, n_samples, clip=True, exact=False):
     """
     fit_into = _as_it_is if exact else _fit_into
     if not isinstance(template, np.dtype):
+        if n_samples == 0:
+            return nw.maybe_reset_index(nw.from_native(template.head(0))).to_native()
         decoded = [column(slice(None)) for column in columns]
         dtypes = dict(
             template.schema if hasattr(template, "schema") else enumerate(template.dtypes)

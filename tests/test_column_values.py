@@ -29,7 +29,7 @@ from sklearn_dgm import (
     TreeAugmentedNaiveBayesClassifier,
 )
 from sklearn_dgm._column import codes
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, ColumnSchema
+from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, ColumnSchema
 
 DAYS = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"])
 # One category that no row has, and none of them in increasing order.
@@ -313,6 +313,49 @@ def test_objects_are_what_they_are(of, make):
     Z[0, 0] = np.nan
     back = schema.decode(Z)
     assert pd.isna(back["x"][0] if make is frame_of else back[0, 0])
+
+
+@pytest.mark.parametrize("make", [array_of, frame_of])
+@pytest.mark.parametrize("of", [int, np.int16, lambda k: int(k) if k % 2 else np.uint8(k)])
+def test_objects_that_are_whole_numbers_are_integers(make, of):
+    """What an array of int64 is when strings stand beside it."""
+    whole = np.random.default_rng(0).poisson(4, 60)
+    table = make([of(k) for k in whole])
+    density = DENSITIES["tree"].fit(table)
+    assert density.schema_.kinds_.tolist() == [INTEGER, CATEGORICAL]
+    of_dtype = pd.DataFrame({"x": whole, "s": ["a", "b"] * 30})
+    expected = DENSITIES["tree"].fit(of_dtype).score_samples(of_dtype)
+    density.fit(table)
+    np.testing.assert_allclose(density.score_samples(table), expected)
+    for kind in ({}, {"integer_features": None}):
+        drawn = (
+            BayesianNetworkDensity("chow-liu", conditional="table", **kind).fit(table).sample(99, 0)
+        )
+        cells = list(drawn["x"] if make is frame_of else drawn[:, 0])
+        assert {type(cell) for cell in cells} == {int}
+        assert min(cells) >= 0
+
+
+@pytest.mark.parametrize("of", ["decimals", "dates", "zoned timestamps", "timedelta64"])
+def test_cells_of_objects_may_all_be_missing(of):
+    table = frame_of(OBJECTS[of][0] * 3)
+    density = DENSITIES["tree"].fit(table)
+    for gap in (None, np.nan):
+        drawn = density.conditional_sample(table.head(4).assign(x=gap), random_state=0)
+        assert {type(cell) for cell in drawn["x"]} == {type(table["x"][0])}
+        assert drawn["s"].tolist() == table["s"][:4].tolist()
+
+
+def test_observed_numbers_are_not_rounded_to_what_objects_hold():
+    x = [2.567, 3.25]
+    for values, kinds in (
+        (OBJECTS["decimals"][0] * 3, {}),
+        (list(range(20)) * 3, {"integer_features": None}),
+    ):
+        density = BayesianNetworkDensity("chow-liu", conditional="table", **kinds)
+        density.fit(frame_of(values))
+        given = pd.DataFrame({"x": x, "s": [None, "a"]})
+        assert density.conditional_sample(given, random_state=0)["x"].tolist() == x
 
 
 def test_times_beyond_those_of_python_are_clipped():

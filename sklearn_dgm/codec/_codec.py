@@ -278,18 +278,19 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         self, cells, numbers, missing, negative, as_whole, known, stored, *, dtype, markers=()
     ):
         """The table that coded cells and rows that are stored apart stand for."""
-        template = self._density().schema_._template if dtype is None else np.dtype(dtype)
+        schema = self._density().schema_
+        template, columns = schema._template if dtype is None else np.dtype(dtype), schema.columns_
         made = [
             _column(
                 _values(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
                 missing[:, j],
                 known,
                 stored[j + 1 : j + 2],
+                column,
             )
-            for j in range(len(cells))
+            for j, column in enumerate(columns)
         ]
         if is_frame(template) or template.kind == "O":
-            columns = self._density().schema_.columns_
             made = [
                 (column.as_fitted(values), gaps)
                 for column, (values, gaps) in zip(columns, made, strict=True)
@@ -508,12 +509,14 @@ def _values(cells, numbers, missing, negative, is_whole):
     return values.astype(np.int64) if is_whole else values
 
 
-def _column(decoded, missing, known, packed):
+def _column(decoded, missing, known, packed, column):
     """Values of a column, and flags of the missing ones or None."""
     flags = np.zeros(len(known), dtype=bool)
     flags[known] = missing
     if packed:
         raw = unpack(packed[0], None)
+        # Objects stay as they are beside others.
+        decoded = column.as_fitted(decoded) if raw.values.dtype.kind == "O" else decoded
         flags[~known] = ~raw.observed
         observed, dtype = raw.observed, _common(decoded[~missing], raw.values)
         values = np.full(len(known), _filler(decoded[~missing], raw.values), dtype=dtype)

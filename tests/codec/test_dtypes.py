@@ -1,5 +1,6 @@
 """Whatever the dtype, a column comes back as it was, or is refused by name."""
 
+import enum
 import re
 from decimal import Decimal
 
@@ -239,3 +240,45 @@ def test_nan_that_a_dtype_would_take_for_missing_is_refused(dtype):
         ValueError, match=f"'{NAME}' holds nan in row 1, which would come back as <NA>"
     ):
         codec.encode(pd.DataFrame({NAME: values}))
+
+
+@pytest.mark.parametrize("container", ["frame", "array", "polars"])
+def test_decimals_of_several_lengths(container):
+    """Which the decimals of a float do not tell apart."""
+    values = [Decimal(text) for text in ("3", "2.50", "2.5", "-0.125", "1E+3", "0")] * 10
+    X = np.array([values], dtype=object).T
+    if container != "array":
+        of = pd.DataFrame if container == "frame" else pl.DataFrame
+        column = (
+            pd.Series(values, dtype=object)
+            if of is pd.DataFrame
+            else pl.Series(values, dtype=pl.Object)
+        )
+        X = of({NAME: column})
+    codec = DensityCodec(BayesianNetworkDensity("empty", conditional="table")).fit(X)
+    assert in_words(codec.decode(codec.encode(X))) == in_words(X)
+
+
+class Size(enum.IntEnum):
+    SMALL, LARGE = 1, 2
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("values", [list(Size), [Name("a"), "b"]], ids=["numbers", "strings"])
+def test_objects_of_derived_types_are_refused(values):
+    """JSON, in which rows are stored apart, would make numbers and strings of them."""
+    usual = [1, 2] if values[0] == 1 else ["a", "b"]
+    fitted, X = (np.array([of * 30], dtype=object).T for of in (usual, values))
+    codec = DensityCodec(BayesianNetworkDensity("empty", conditional="table")).fit(fitted)
+    with pytest.raises((TypeError, ValueError), match="column 0 holds"):
+        codec.encode(X)
+
+
+def test_no_rows_of_categories_that_arrow_calls_dates():
+    days = pd.array([18_000, 18_001], dtype="int32[pyarrow]").astype("date32[pyarrow]")
+    X = pd.DataFrame({NAME: pd.Categorical.from_codes([0, 1] * 30, pd.Index(days))})
+    codec = DensityCodec(BayesianNetworkDensity("empty", conditional="table")).fit(X)
+    pd.testing.assert_frame_equal(codec.decode(codec.encode(X[:0])), X[:0])
