@@ -155,7 +155,7 @@ def with_added(X, terms):
             return nw.new_series(column.name, sum_of(j), backend=frame.implementation)
         dtype = column.dtype if column.dtype.is_float() else nw.Float64
         term = nw.new_series(column.name, terms[j], backend=frame.implementation)
-        return (column.cast(dtype) + term).cast(dtype)
+        return (column.cast(nw.Float64) + term).cast(dtype)
 
     return frame.with_columns(*map(with_term, terms)).to_native()
 
@@ -309,7 +309,8 @@ def _of_series(series, label):
     if hasattr(native.dtype, "tz"):  # narwhals does not know all names of zones
         native = native.dt.tz_convert(None)
     series = nw.from_native(native, series_only=True)
-    if series.dtype == nw.Decimal:
+    # Not all of Arrow's are such to narwhals.
+    if series.dtype == nw.Decimal or str(native_dtype).startswith("decimal"):
         series = series.cast(nw.Float64)
     null = series.is_null().to_numpy()
     present = series.drop_nulls() if null.any() else series
@@ -588,6 +589,8 @@ def _fill_pandas(template, decoded, dtypes, fit_into):
         is_object = isinstance(dtypes[j], np.dtype) and dtypes[j].kind == "O"
         if is_object and array.dtype.kind == "O":  # for which pandas would look for a better dtype
             arrays[j] = type(template.iloc[:, j])(array, dtype=object)
+        if str(dtypes[j]).startswith("decimal64"):  # for one of which Arrow would take any 8 bytes
+            arrays[j] = array.astype(object)
     dtypes_of_all = {j: dtype for j, dtype in dtypes.items() if dtype is not None}
     plain = {j: _plain_dtype(dtype) for j, dtype in dtypes_of_all.items()}
     frame = type(template)(arrays).astype(plain)

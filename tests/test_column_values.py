@@ -383,6 +383,37 @@ def test_mixtures_become_categories_with_a_warning(values, message):
     assert ColumnSchema(categorical_features=[0]).fit(X).kinds_[0] == CATEGORICAL
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([datetime.time(7), datetime.time(9, 30)], "times of day.*durations since midnight"),
+        ([pd.Period("2020-01"), pd.Period("2020-02")], "periods.*to_timestamp"),
+    ],
+)
+def test_other_times_become_categories_with_a_warning(values, message):
+    with pytest.warns(DataConversionWarning, match=f"column 0 holds {message}") as caught:
+        ColumnSchema().fit(np.array([values * 30], dtype=object).T)
+    assert len(caught) == 1
+    ColumnSchema([0]).fit(np.array([values], dtype=object).T)
+    ColumnSchema().fit(pd.DataFrame({"x": pd.Categorical(values)}))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.Series(pd.period_range("2020", periods=3, freq="M")), "PeriodIndex"),
+        (pd.Series(pd.arrays.SparseArray([0, 1, 0])), "to_dense"),
+        (pl.Series([datetime.time(7), datetime.time(9)]), "durations since midnight"),
+        (pl.Series([b"a", b"b"]), "convert it to one of them or drop it"),
+    ],
+    ids=["period", "sparse", "time", "binary"],
+)
+def test_dtypes_of_no_column_are_refused_with_a_way_out(column, message):
+    frame = (pl if isinstance(column, pl.Series) else pd).DataFrame({"x": column})
+    with pytest.raises(TypeError, match=f"column 'x' has dtype .*{message}"):
+        ColumnSchema().fit(frame)
+
+
 @pytest.mark.parametrize("of", ["dates", "zoned timestamps", "timedelta64", "decimals"])
 def test_objects_stay_such_in_codec_and_imputer(of):
     table = array_of(OBJECTS[of][0] * 3)

@@ -331,7 +331,9 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return unwrapped(self.estimator_)
 
     def _raw(self, X):
-        columns = self._density().schema_.columns_
+        schema = self._density().schema_
+        schema.check_order(X)
+        columns = schema.columns_
         pairs = zip(raw_columns(X), columns, strict=True)
         raw = [raw._replace(label=column.label) for raw, column in pairs]
         for column, of_column in zip(columns, raw, strict=True):
