@@ -150,6 +150,7 @@ class ColumnSchema:
     no value             all, as unknown categories
     ===================  ==============================================================================================
 
+    Columns of Python objects are what dtypes of their contents would be: whole numbers are integers, and come back as int.
     Other objects are those of several types, and those of types that are not named here. Columns without any value are
     taken whatever their dtype. Later objects of several types are taken cell by cell in columns of numbers, where each must
     be a number, and in categorical columns, where those of another type are unknown categories. Strings stay numbers
@@ -460,7 +461,7 @@ class ColumnSchema:
         ValueError
             If a value is missing without ``missing=True``, infinite, no number in a numeric column, or an unknown
             category under ``handle_unknown="error"``, or the dtype of a column does not go with that of `fit` (see
-            Notes).
+            Notes), or a DataFrame has the columns of `fit` in another order.
         """
         in_numbers = CATEGORICAL not in self.kinds_ and not any(c.clock for c in self.columns_)
         if isinstance(X, np.ndarray) and X.dtype.kind in "fiu" and in_numbers:
