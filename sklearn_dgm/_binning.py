@@ -345,10 +345,12 @@ class EdgeAxis:
     ----------
     edges : ndarray of shape (n_bins + 1,)
         Strictly increasing.
+    whole : bool, default=False
+        Whether draws are whole numbers, in bins that have some.
     """
 
-    def __init__(self, edges):
-        self.edges = edges
+    def __init__(self, edges, whole=False):
+        self.edges, self._whole = edges, whole
         self.n_bins = len(edges) - 1
         self.log_widths = np.log(np.diff(edges))
         # The last bin is closed, so nothing within the range lies beyond its upper edge.
@@ -401,8 +403,14 @@ class EdgeAxis:
         z : ndarray of shape (n,)
             Values.
         """
-        low = self.edges[index]
-        return low + rng.random(len(index)) * (self.edges[index + 1] - low)
+        low, high = self.edges[index], self.edges[index + 1]
+        share = rng.random(len(index))
+        z = low + share * (high - low)
+        if not self._whole:
+            return z
+        first, end = np.ceil(low), np.ceil(high)
+        end += (index == self.n_bins - 1) & (end == high)  # for that bin is closed
+        return np.where(first < end, first + np.floor(share * (end - first)), z)
 
     def describe(self):
         """The grid, as messages name it."""

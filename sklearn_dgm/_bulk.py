@@ -57,3 +57,23 @@ def bulk_of(x, sample_weight):
     low, high = np.split(found[1:], 2)
     spread = high / (-2 * ndtri(TAILS)) - low / (-2 * ndtri(TAILS))
     return found[0], spread[np.argmax(high > low)]
+
+
+def standard_deviation(x):
+    """Standard deviation of finite numbers whose squares may be more than float64 holds.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Numbers.
+
+    Returns
+    -------
+    scale : float
+        Zero if they are all the same.
+    """
+    largest = np.abs(x).max()
+    unit = (
+        2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
+    )  # by which a division rounds nothing
+    return float((x / unit).std() * unit)

@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_dgm._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
 from sklearn_dgm._clock import Clock
+from sklearn_dgm._frames import numpy_dtype
 from sklearn_dgm._objects import Maker
 from sklearn_dgm._ties import Grid
 
@@ -85,7 +86,7 @@ class Column:
     content : str or None
         What the fitted cells are, whatever their dtype: "numbers", "strings", "times with a zone", ...; None without any.
     maker : Maker or None
-        What makes objects of Python, where the fitted cells were such and times, or Decimals.
+        What makes objects of Python, where the fitted cells were such and times, Decimals or whole numbers.
     grid : Grid or None
         The grid of a rounded column, which knows its values to the last bit.
     clock : Clock or None
@@ -118,6 +119,14 @@ class Column:
     def where(self):
         """The column as error messages name it."""
         return f"column {self.label!r}"
+
+    @property
+    def is_whole(self):
+        """Whether the dtype of a column of numbers or times holds whole ones (days) alone."""
+        if self.clock or self.maker:
+            return self.clock.unit == "D" if self.clock else self.maker.type is int
+        dtype = numpy_dtype(self.dtype)
+        return dtype is not None and dtype.kind in "iu"
 
     @property
     def resolution(self):

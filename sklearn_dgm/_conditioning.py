@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._frames import fill, is_frame, raw_columns
 from sklearn_dgm._names import position_of
+from sklearn_dgm._objects import NUMBERS
 from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -450,7 +451,7 @@ def _with_given_cells(schema, Z, X):
 def _given_or_drawn(column, raw, drawn, n_times):
     """A column of drawn values, but for the observed cells; and which are missing still, in a column without values."""
     given, made = raw.values, drawn.values
-    if column.maker:
+    if column.maker and column.content != NUMBERS:  # those that are given are not to be rounded
         given, made = (
             of.as_given if of.as_given.dtype.kind == "O" else column.as_fitted(of.values)
             for of in (raw, drawn)

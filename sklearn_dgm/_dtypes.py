@@ -18,6 +18,7 @@ from sklearn_dgm._objects import (
     STRINGS,
     TIMES,
     ZONED_TIMES,
+    are_whole,
     as_times,
     content_of,
 )
@@ -43,6 +44,12 @@ ADVICE = {
     (STRINGS, NUMBERS): "convert them to strings",
     (NUMBERS, STRINGS): "convert them to numbers",
 }
+# What to do about dtypes that are none of a column, by how their names start.
+WAYS_OUT = {
+    "time": "make durations since midnight of it",
+    "period": "make times of it with pandas.PeriodIndex(column).to_timestamp()",
+    "sparse": "make it dense with .sparse.to_dense()",
+}
 
 
 def kind_by_dtype(raw):
@@ -65,6 +72,8 @@ def kind_by_dtype(raw):
     """
     dtype = raw.dtype
     if raw.values.dtype.kind == "O" and dtype in (np.dtype(object), nw.Object):
+        if are_whole(raw.values, raw.content):
+            return INTEGER
         return CONTINUOUS if raw.content in (NUMBERS, None) else CATEGORICAL
     if isinstance(dtype, np.dtype):
         kinds = {"i": INTEGER, "u": INTEGER}
@@ -77,9 +86,11 @@ def kind_by_dtype(raw):
     else:
         kind = CATEGORICAL if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum) else None
     if kind is None:
+        starts = str(raw.native_dtype).lower()
+        ways = (way for start, way in WAYS_OUT.items() if starts.startswith(start))
         raise TypeError(
-            f"{raw.where} has dtype {raw.native_dtype}, which is neither a number, a time nor a category; "
-            "convert it to one of them or drop it."
+            f"{raw.where} has dtype {raw.native_dtype}, which holds neither numbers, points in time, durations nor categories; "
+            f"{next(ways, 'convert it to one of them or drop it')}."
         )
     return kind
 
@@ -94,6 +105,14 @@ def warn_of_categories(raw):
     """
     if raw.values.dtype.kind not in "OUS" or raw.declared is not None:
         return
+    types = set(map(type, raw.values))
+    for of, what in (("time", "times of day"), ("Period", "periods")):
+        if types and all(one.__name__ == of for one in types):
+            _warn(
+                f"{raw.where} holds {what}, and is taken as categorical; {WAYS_OUT[of.lower()]}, or name it in "
+                "categorical_features."
+            )
+            return
     if raw.content == OBJECTS:
         _warn_of_mixture(raw)
     n, n_distinct = len(raw.values), _n_distinct(raw.values)

@@ -155,7 +155,7 @@ def with_added(X, terms):
             return nw.new_series(column.name, sum_of(j), backend=frame.implementation)
         dtype = column.dtype if column.dtype.is_float() else nw.Float64
         term = nw.new_series(column.name, terms[j], backend=frame.implementation)
-        return (column.cast(dtype) + term).cast(dtype)
+        return (column.cast(nw.Float64) + term).cast(dtype)
 
     return frame.with_columns(*map(with_term, terms)).to_native()
 
@@ -219,7 +219,7 @@ class RawColumn(NamedTuple):
 
     @property
     def maker(self):
-        """What makes objects such as the observed cells are; None where these are neither times nor Decimals."""
+        """What makes objects such as the observed cells are; None where these are neither times, Decimals nor whole numbers."""
         is_own = self.declared is None or self.objects is not None
         is_object = self.as_given.dtype.kind == "O" and is_own
         return Maker.of(self.as_given, self.content) if is_object and self.content else None
@@ -309,7 +309,8 @@ def _of_series(series, label):
     if hasattr(native.dtype, "tz"):  # narwhals does not know all names of zones
         native = native.dt.tz_convert(None)
     series = nw.from_native(native, series_only=True)
-    if series.dtype == nw.Decimal:
+    # Not all of Arrow's are such to narwhals.
+    if series.dtype == nw.Decimal or str(native_dtype).startswith("decimal"):
         series = series.cast(nw.Float64)
     null = series.is_null().to_numpy()
     present = series.drop_nulls() if null.any() else series
@@ -337,7 +338,10 @@ def _with_plain_dtype(native):
     """A series of pandas whose categories are times, as one of times."""
     dtype = native.dtype
     plain = _plain_dtype(dtype)
-    return native if plain is dtype else native.astype(plain)
+    if plain is dtype:
+        return native
+    # No cell at all is a number to pandas, and Arrow casts none to dates.
+    return native.astype(plain) if len(native) else dtype.categories.to_series().head(0)
 
 
 def _is_dictionary(dtype):
@@ -463,6 +467,8 @@ def fill(template, columns, n_samples, clip=True, exact=False):
     """
     fit_into = _as_it_is if exact else _fit_into
     if not isinstance(template, np.dtype):
+        if n_samples == 0:
+            return nw.maybe_reset_index(nw.from_native(template.head(0))).to_native()
         decoded = [column(slice(None)) for column in columns]
         dtypes = dict(
             template.schema if hasattr(template, "schema") else enumerate(template.dtypes)
@@ -583,6 +589,8 @@ def _fill_pandas(template, decoded, dtypes, fit_into):
         is_object = isinstance(dtypes[j], np.dtype) and dtypes[j].kind == "O"
         if is_object and array.dtype.kind == "O":  # for which pandas would look for a better dtype
             arrays[j] = type(template.iloc[:, j])(array, dtype=object)
+        if str(dtypes[j]).startswith("decimal64"):  # for one of which Arrow would take any 8 bytes
+            arrays[j] = array.astype(object)
     dtypes_of_all = {j: dtype for j, dtype in dtypes.items() if dtype is not None}
     plain = {j: _plain_dtype(dtype) for j, dtype in dtypes_of_all.items()}
     frame = type(template)(arrays).astype(plain)

@@ -21,19 +21,28 @@ def as_labels(y):
     -------
     y : array-like of shape (n,)
         The same, or an array of objects.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
     """
+    if y is None:
+        raise ValueError("Learning from labels requires y to be passed, but the target y is None.")
     is_list = isinstance(y, list | tuple) and np.asarray(y).dtype.kind in "US"
     is_mixed = is_list and not all(isinstance(label, str) for label in y)
     return np.array(y, dtype=object) if is_mixed else y
 
 
-def check_labels(y):
+def check_labels(y, advice="that of an unlabelled row should be -1"):
     """Refuse labels that are infinite or missing.
 
     Parameters
     ----------
     y : ndarray of shape (n,)
         Labels.
+    advice : str, default="that of an unlabelled row should be -1"
+        What to do about missing ones.
 
     Raises
     ------
@@ -43,9 +52,7 @@ def check_labels(y):
     if y.dtype.kind != "O":
         assert_all_finite(y, input_name="y")
     elif ColumnSchema([0], missing=True).fit(y[:, None]).columns_[0].missing_share:
-        raise ValueError(
-            "Input y contains NaN (a missing label); that of an unlabelled row should be -1."
-        )
+        raise ValueError(f"Input y contains NaN (a missing label); {advice}.")
 
 
 def is_unlabelled(y):

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Context, Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,11 @@ def _of_time(value):
     return TIMES if value.utcoffset() is None else ZONED_TIMES
 
 
+def are_whole(objects, content):
+    """Whether objects, of which is said what they are, are whole numbers."""
+    return content == NUMBERS and all(issubclass(one, Integral) for one in set(map(type, objects)))
+
+
 def as_times(objects, content):
     """Objects that are dates, times or durations, as an array of NumPy; those with a zone in UTC.
 
@@ -109,7 +114,7 @@ class Maker(NamedTuple):
     Attributes
     ----------
     type : type
-        That of the objects: of times and durations, or Decimal.
+        That of the objects: of times and durations, Decimal, or int.
     zone : tzinfo or None
         The zone of times.
     exponent : int or None
@@ -122,8 +127,10 @@ class Maker(NamedTuple):
 
     @classmethod
     def of(cls, objects, content):
-        """The maker of a column's objects; None where these are neither times nor Decimals."""
+        """The maker of a column's objects; None where these are neither times, Decimals nor whole numbers."""
         types = set(map(type, objects))
+        if are_whole(objects, content):
+            return cls(int)
         if content == NUMBERS and types == {Decimal}:
             exponents = {value.as_tuple().exponent for value in objects}
             return cls(Decimal, None, exponents.pop() if len(exponents) == 1 else None)
@@ -146,13 +153,17 @@ class Maker(NamedTuple):
         objects : ndarray of object of shape (n,)
             In the zone of the fitted ones.
         """
-        if values.dtype.kind == "O":
-            return values
+        if values.dtype.kind == "O" or not len(values):
+            return values.astype(object)
         return np.fromiter(self._made(values), dtype=object, count=len(values))
 
     def _made(self, values):
         if self.type is Decimal:
             return map(self._decimal, values.tolist())
+        if self.type is int:
+            largest = np.finfo(np.float64).max
+            is_float = values.dtype.kind == "f"
+            return map(int, np.rint(values.clip(-largest, largest)) if is_float else values)
         if issubclass(self.type, np.generic):
             return iter(values)
         bounds = (-LONGEST, LONGEST) if values.dtype.kind == "m" else (FIRST, LAST)

@@ -153,6 +153,7 @@ class ColumnSchema:
     no value             all, as unknown categories
     ===================  ==============================================================================================
 
+    Columns of Python objects are what dtypes of their contents would be: whole numbers are integers, and come back as int.
     Other objects are those of several types, and those of types that are not named here. Columns without any value are
     taken whatever their dtype. Later objects of several types are taken cell by cell in columns of numbers, where each must
     be a number, and in categorical columns, where those of another type are unknown categories. Strings stay numbers
@@ -463,7 +464,7 @@ class ColumnSchema:
         ValueError
             If a value is missing without ``missing=True``, infinite, no number in a numeric column, or an unknown
             category under ``handle_unknown="error"``, or the dtype of a column does not go with that of `fit` (see
-            Notes).
+            Notes), or a DataFrame has the columns of `fit` in another order.
         """
         in_numbers = CATEGORICAL not in self.kinds_ and not any(c.clock for c in self.columns_)
         if isinstance(X, np.ndarray) and X.dtype.kind in "fiu" and in_numbers:
@@ -506,10 +507,36 @@ class ColumnSchema:
             r._replace(label=column.label)
             for r, column in zip(raw_columns(X), self.columns_, strict=True)
         ]
+        self.check_order(X)
         self._check_missing(raw)
         for column, r in zip(self.columns_, raw, strict=True):
             check_content(column, r)
         return raw
+
+    def check_order(self, X: Any):
+        """Refuse a DataFrame with the columns of `fit` in another order, of which scikit-learn compares strings alone.
+
+        Parameters
+        ----------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            A table.
+
+        Raises
+        ------
+        ValueError
+            If both tables are DataFrames and their labels are the same, but not column by column.
+        """
+        if not is_frame(X) or isinstance(self._template, np.dtype):
+            return
+        labels, own = list(X.columns), [column.label for column in self.columns_]
+        if labels != own and set(labels) == set(own):
+            found = next(
+                label for label, of_fit in zip(labels, own, strict=True) if label != of_fit
+            )
+            raise ValueError(
+                f"X has the columns of fit in another order: column {found!r} is at position {labels.index(found)}, where "
+                f"fit had {own[labels.index(found)]!r}; put them in that order."
+            )
 
     def _encode_column(self, column, raw):
         if column.kind != CATEGORICAL:

@@ -257,7 +257,8 @@ class HistogramDensity(BaseDensity):
             [bins[j] for j in continuous],
         )
         for j, of_column in zip(continuous, edges, strict=True):
-            axes[j] = EdgeAxis(of_column)
+            # In a bin beside, to which a cast would round, there may be nothing.
+            axes[j] = EdgeAxis(of_column, whole=columns[j].is_whole)
         return axes
 
     def _level_axis(self, column, bins):

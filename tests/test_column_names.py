@@ -4,8 +4,16 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.preprocessing import StandardScaler
 
-from sklearn_dgm import BayesianNetworkDensity, HistogramDensity
+from sklearn_dgm import (
+    BayesianNetworkDensity,
+    DensityImputer,
+    DensityOutlierDetector,
+    HistogramDensity,
+    NaiveBayesClassifier,
+    TransformedDensity,
+)
 from sklearn_dgm._names import Position, by_position, position_of, positions_of
 from sklearn_dgm.codec import DensityCodec
 from sklearn_dgm.columns import ColumnSchema
@@ -185,3 +193,30 @@ def test_labels_that_are_not_unique_or_are_flags():
 def test_a_column_named_twice_in_a_dict():
     with pytest.raises(ValueError, match="bins names column 'b' twice"):
         by_position({"b": 2, 1: 3}, STRINGS, "bins")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [SHIFTED, [2, 0, 1], TUPLES, [0.5, 1.5, 2.5]],
+    ids=["shifted", "mixed up", "tuples", "floats"],
+)
+@pytest.mark.parametrize(
+    ("estimator", "method"),
+    [
+        (HistogramDensity(), "score_samples"),
+        (NaiveBayesClassifier(), "predict"),
+        (TransformedDensity(StandardScaler(), tables()), "score_samples"),
+        (DensityOutlierDetector(tables()), "predict"),
+        (DensityImputer(tables()), "transform"),
+        (DensityCodec(tables()), "encode"),
+    ],
+    ids=lambda of: type(of).__name__,
+)
+def test_columns_in_another_order_are_refused(estimator, method, labels):
+    """Of labels that are strings scikit-learn says so."""
+    table = frame(labels)
+    ask = getattr(estimator.fit(table, np.arange(N_ROWS) % 2), method)
+    ask(table)
+    with pytest.raises(ValueError, match="in another order: column .* is at position 0"):
+        ask(table[table.columns[::-1]])
+    ask(table.to_numpy())

@@ -29,7 +29,7 @@ from sklearn_dgm import (
     TreeAugmentedNaiveBayesClassifier,
 )
 from sklearn_dgm._column import codes
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, ColumnSchema
+from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, ColumnSchema
 
 DAYS = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"])
 # One category that no row has, and none of them in increasing order.
@@ -315,6 +315,49 @@ def test_objects_are_what_they_are(of, make):
     assert pd.isna(back["x"][0] if make is frame_of else back[0, 0])
 
 
+@pytest.mark.parametrize("make", [array_of, frame_of])
+@pytest.mark.parametrize("of", [int, np.int16, lambda k: int(k) if k % 2 else np.uint8(k)])
+def test_objects_that_are_whole_numbers_are_integers(make, of):
+    """What an array of int64 is when strings stand beside it."""
+    whole = np.random.default_rng(0).poisson(4, 60)
+    table = make([of(k) for k in whole])
+    density = DENSITIES["tree"].fit(table)
+    assert density.schema_.kinds_.tolist() == [INTEGER, CATEGORICAL]
+    of_dtype = pd.DataFrame({"x": whole, "s": ["a", "b"] * 30})
+    expected = DENSITIES["tree"].fit(of_dtype).score_samples(of_dtype)
+    density.fit(table)
+    np.testing.assert_allclose(density.score_samples(table), expected)
+    for kind in ({}, {"integer_features": None}):
+        drawn = (
+            BayesianNetworkDensity("chow-liu", conditional="table", **kind).fit(table).sample(99, 0)
+        )
+        cells = list(drawn["x"] if make is frame_of else drawn[:, 0])
+        assert {type(cell) for cell in cells} == {int}
+        assert min(cells) >= 0
+
+
+@pytest.mark.parametrize("of", ["decimals", "dates", "zoned timestamps", "timedelta64"])
+def test_cells_of_objects_may_all_be_missing(of):
+    table = frame_of(OBJECTS[of][0] * 3)
+    density = DENSITIES["tree"].fit(table)
+    for gap in (None, np.nan):
+        drawn = density.conditional_sample(table.head(4).assign(x=gap), random_state=0)
+        assert {type(cell) for cell in drawn["x"]} == {type(table["x"][0])}
+        assert drawn["s"].tolist() == table["s"][:4].tolist()
+
+
+def test_observed_numbers_are_not_rounded_to_what_objects_hold():
+    x = [2.567, 3.25]
+    for values, kinds in (
+        (OBJECTS["decimals"][0] * 3, {}),
+        (list(range(20)) * 3, {"integer_features": None}),
+    ):
+        density = BayesianNetworkDensity("chow-liu", conditional="table", **kinds)
+        density.fit(frame_of(values))
+        given = pd.DataFrame({"x": x, "s": [None, "a"]})
+        assert density.conditional_sample(given, random_state=0)["x"].tolist() == x
+
+
 def test_times_beyond_those_of_python_are_clipped():
     for of in ("dates", "zoned datetimes", "timestamps", "timedeltas"):
         schema = ColumnSchema().fit(array_of(OBJECTS[of][0]))
@@ -338,6 +381,37 @@ def test_mixtures_become_categories_with_a_warning(values, message):
     with pytest.warns(DataConversionWarning, match=f"column 0 holds {message}"):
         assert ColumnSchema().fit(X).kinds_[0] == CATEGORICAL
     assert ColumnSchema(categorical_features=[0]).fit(X).kinds_[0] == CATEGORICAL
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([datetime.time(7), datetime.time(9, 30)], "times of day.*durations since midnight"),
+        ([pd.Period("2020-01"), pd.Period("2020-02")], "periods.*to_timestamp"),
+    ],
+)
+def test_other_times_become_categories_with_a_warning(values, message):
+    with pytest.warns(DataConversionWarning, match=f"column 0 holds {message}") as caught:
+        ColumnSchema().fit(np.array([values * 30], dtype=object).T)
+    assert len(caught) == 1
+    ColumnSchema([0]).fit(np.array([values], dtype=object).T)
+    ColumnSchema().fit(pd.DataFrame({"x": pd.Categorical(values)}))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.Series(pd.period_range("2020", periods=3, freq="M")), "PeriodIndex"),
+        (pd.Series(pd.arrays.SparseArray([0, 1, 0])), "to_dense"),
+        (pl.Series([datetime.time(7), datetime.time(9)]), "durations since midnight"),
+        (pl.Series([b"a", b"b"]), "convert it to one of them or drop it"),
+    ],
+    ids=["period", "sparse", "time", "binary"],
+)
+def test_dtypes_of_no_column_are_refused_with_a_way_out(column, message):
+    frame = (pl if isinstance(column, pl.Series) else pd).DataFrame({"x": column})
+    with pytest.raises(TypeError, match=f"column 'x' has dtype .*{message}"):
+        ColumnSchema().fit(frame)
 
 
 @pytest.mark.parametrize("of", ["dates", "zoned timestamps", "timedelta64", "decimals"])

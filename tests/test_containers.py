@@ -1,6 +1,7 @@
 """Containers that users have: Arrow's dtypes within pandas, and what is refused in one line."""
 
 import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,7 @@ def values_of(kind):
     return {
         "text": ["b", "a", "c", "b", "a"],
         "whole": [7, 3, 5, 3, 3],
+        "price": [Decimal(cents).scaleb(-2) for cents in (750, 125, 299, 125, 125)],
         "flag": [True, False, False, True, True],
         "time": [day + datetime.timedelta(hours=7 * k) for k in (3, 1, 2, 5, 0)],
         "date": [day.date() + datetime.timedelta(days=k) for k in (3, 1, 2, 5, 0)],
@@ -52,6 +54,11 @@ def values_of(kind):
 
 
 DTYPES = {
+    **{
+        f"decimal{bits}": ("price", getattr(pa, f"decimal{bits}")(5, 2))
+        for bits in (32, 64, 128, 256)
+        if hasattr(pa, f"decimal{bits}")
+    },
     "dictionary of text": ("text", pa.dictionary(pa.int32(), pa.string())),
     "dictionary of large text": ("text", pa.dictionary(pa.int8(), pa.large_string())),
     "dictionary of whole": ("whole", pa.dictionary(pa.int32(), pa.int64())),
@@ -141,6 +148,13 @@ def test_text_of_arrow_stays_such_where_cells_are_filled_and_rows_transformed():
     for table in (drawn, filled):
         assert table.dtypes.tolist() == frame.dtypes.tolist()
     assert filled["c"].tolist() == text
+
+
+def test_half_precision_of_arrow_takes_the_noise_of_a_committee():
+    half = pd.Series(np.arange(N_ROWS) % 5 / 4, dtype="halffloat[pyarrow]")
+    frame = pd.DataFrame({"x": half, "y": np.random.default_rng(0).normal(size=N_ROWS)})
+    detector = DensityOutlierDetector([("tables", TABLES), ("tree", TABLES)]).fit(frame)
+    assert np.isfinite(detector.score_samples(frame)).all()
 
 
 def test_levels_of_a_dictionary_that_no_row_has_are_possible():

@@ -16,6 +16,7 @@ from sklearn_dgm import (
 )
 from sklearn_dgm._bulk import bulk_of, quantiles
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.outlier._committee import location_and_scale
 
 N_ROWS, CORRUPT = 300, 7
 
@@ -140,6 +141,7 @@ def test_integers_are_counted_from_their_median_where_the_smallest_is_far_out():
             ]
         ),
         DensityOutlierDetector(BayesianNetworkDensity("chow-liu", conditional="table")),
+        DensityOutlierDetector(),
         NaiveBayesClassifier(),
     ],
     ids=lambda density: type(density).__name__,
@@ -166,6 +168,14 @@ def test_values_at_the_end_of_float64_leak_no_warnings(density, values):
         assert np.isfinite(found[len(values) :]).all()
         if hasattr(density, "sample"):
             density.sample(5, random_state=0)
+
+
+def test_columns_at_the_end_of_float64_leak_no_warnings_from_a_committee():
+    """Nor do scores that are as far apart."""
+    X = _rows("continuous")[:100]
+    X[:, 1] = np.where(X[:, 0] > 0, 1e300, -1e300)
+    assert np.isfinite(DensityOutlierDetector().fit(X).score_samples(X)).all()
+    assert location_and_scale(np.array([-1e300, -1.0, -1.0, -1.0, -1.0]))[1] == pytest.approx(4e299)
 
 
 def scores_of(density, X):

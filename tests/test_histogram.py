@@ -261,6 +261,27 @@ def test_samples_are_uniform_within_bins_and_in_random_order():
     assert np.corrcoef(lower[:-1], lower[1:])[0, 1] == pytest.approx(0, abs=0.05)
 
 
+@pytest.mark.parametrize("of", ["days", "dates", "integers", "objects"])
+@pytest.mark.parametrize("bins", [3, 4, 7, 150])
+def test_whole_draws_stay_in_their_bins(of, bins):
+    """Rounded to the nearest day or integer they might end in an empty bin beside."""
+    whole = np.repeat([0, 2, 3, 9, 90], 8)
+    days = np.datetime64("2024-02-28", "D") + whole
+    x = {
+        "days": days,
+        "dates": pd.Series(days.tolist(), dtype=object),
+        "integers": whole,
+        "objects": pd.Series(whole.tolist(), dtype=object),
+    }[of]
+    table = days[:, None] if of == "days" else pd.DataFrame({"x": x})
+    density = HistogramDensity(bins, integer_features=None).fit(table)
+    drawn = density.sample(3000, random_state=0)
+    assert np.isfinite(density.score_samples(drawn)).all()
+    if (of, bins) == ("integers", 3):  # a bin of whole numbers, all of which are as likely
+        counts = np.bincount(drawn["x"])[:30]
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
 def test_partial_fit_equals_one_fit():
     frame = mixed_frame()
     frame["city"] = frame["city"].astype("category")

@@ -15,7 +15,12 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_dgm import DensityOutlierDetector, mean_log_likelihood, neg_bits_per_dim
+from sklearn_dgm import (
+    BayesianNetworkDensity,
+    DensityOutlierDetector,
+    mean_log_likelihood,
+    neg_bits_per_dim,
+)
 from sklearn_dgm.metrics import neg_mass_volume, outlier_roc_auc
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -96,6 +101,33 @@ class TestUnlabelled:
         again = neg_mass_volume(search.best_estimator_.fit(frame), frame)
         assert again == neg_mass_volume(search.best_estimator_.fit(X), X)
 
+    def test_rows_of_the_box_are_like_those_of_the_table(self):
+        """A column of times stays one, and all rows are scored at once, however few X has."""
+        n = 24
+        rng = np.random.default_rng(0)
+        table = pd.DataFrame(
+            {
+                "time": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 99, n), "h"),
+                "count": rng.integers(0, 9, n).astype(np.int16),
+                "size": rng.normal(size=n),
+            }
+        )
+        detector = DensityOutlierDetector(BayesianNetworkDensity("empty", conditional="table"))
+        detector.fit(table)
+        asked = []
+
+        class Asked:
+            def score_samples(self, X):
+                asked.append(X)
+                return detector.score_samples(X)
+
+        assert np.isfinite(neg_mass_volume(Asked(), table))
+        assert len(asked) == 2
+        drawn = asked[1]
+        assert drawn.dtypes.equals(table.dtypes)
+        assert (drawn.min() >= table.min()).all()
+        assert (drawn.max() <= table.max()).all()
+
     def test_where_it_cannot_work(self):
         table = pd.DataFrame({"c": list("abcd") * 10, "x": np.arange(40.0)})
         with pytest.raises(ValueError, match="column 'c' has categories"):
@@ -113,6 +145,14 @@ def test_likelihoods_say_what_to_take_instead(rows, metric):
     for detector in (DensityOutlierDetector(KernelDensity()), IsolationForest(n_estimators=5)):
         with pytest.raises(TypeError, match="is not: .* outlier_roc_auc"):
             cross_val_score(detector, X, scoring=metric, error_score="raise")
+
+
+def test_labels_that_are_not_there(rows):
+    X, _ = rows
+    with pytest.raises(ValueError, match="outlier_roc_auc needs y.*neg_mass_volume"):
+        cross_val_score(
+            IsolationForest(n_estimators=5), X, scoring=outlier_roc_auc, error_score="raise"
+        )
 
 
 def test_no_score():

@@ -93,8 +93,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     what the density expects there. A missing cell comes back as it was missing: null or NaN in polars, None, NaN, NA or NaT
     among objects. Every NaN is the same, and NumPy's scalars in columns of objects come back as Python's. `encode` makes the
     table that would come back and compares it with the given one: what its dtype or float64 cannot keep, such as decimals of
-    more than 15 digits, Python's Decimals with different numbers of decimals in one column, or NaN beside NA in pandas'
-    nullable floats, is an error that names column and row.
+    more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names column and row.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
     versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its bytes,
@@ -194,8 +193,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             If the columns are not those of `fit`, a value is no multiple of the resolution stated for it, or a cell would not
             come back as it is.
         TypeError
-            If a row that the density does not know holds other objects than numbers and strings, or a Decimal that is no
-            float64, or has other decimals than those of `fit`.
+            If a row that the density does not know holds other objects than numbers, Decimals and strings.
         """
         density, X = self._density(), self._checked(X)
         container = self._container(X)
@@ -280,18 +278,19 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         self, cells, numbers, missing, negative, as_whole, known, stored, *, dtype, markers=()
     ):
         """The table that coded cells and rows that are stored apart stand for."""
-        template = self._density().schema_._template if dtype is None else np.dtype(dtype)
+        schema = self._density().schema_
+        template, columns = schema._template if dtype is None else np.dtype(dtype), schema.columns_
         made = [
             _column(
                 _values(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
                 missing[:, j],
                 known,
                 stored[j + 1 : j + 2],
+                column,
             )
-            for j in range(len(cells))
+            for j, column in enumerate(columns)
         ]
         if is_frame(template) or template.kind == "O":
-            columns = self._density().schema_.columns_
             made = [
                 (column.as_fitted(values), gaps)
                 for column, (values, gaps) in zip(columns, made, strict=True)
@@ -332,7 +331,9 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return unwrapped(self.estimator_)
 
     def _raw(self, X):
-        columns = self._density().schema_.columns_
+        schema = self._density().schema_
+        schema.check_order(X)
+        columns = schema.columns_
         pairs = zip(raw_columns(X), columns, strict=True)
         raw = [raw._replace(label=column.label) for raw, column in pairs]
         for column, of_column in zip(columns, raw, strict=True):
@@ -510,12 +511,14 @@ def _values(cells, numbers, missing, negative, is_whole):
     return values.astype(np.int64) if is_whole else values
 
 
-def _column(decoded, missing, known, packed):
+def _column(decoded, missing, known, packed, column):
     """Values of a column, and flags of the missing ones or None."""
     flags = np.zeros(len(known), dtype=bool)
     flags[known] = missing
     if packed:
         raw = unpack(packed[0], None)
+        # Objects stay as they are beside others.
+        decoded = column.as_fitted(decoded) if raw.values.dtype.kind == "O" else decoded
         flags[~known] = ~raw.observed
         observed, dtype = raw.observed, _common(decoded[~missing], raw.values)
         values = np.full(len(known), _filler(decoded[~missing], raw.values), dtype=dtype)

@@ -5,7 +5,6 @@ import json
 import struct
 import zlib
 from decimal import Decimal
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,8 @@ from sklearn_dgm.codec._cells import plain
 MAGIC, VERSION = b"dgmz", 1
 # Magic number, version, checksum of all that follows; fingerprint, checksum of the rows.
 START, FIXED = struct.Struct("<4sBI"), struct.Struct("<8sI")
+# The name of a Decimal, which JSON has not.
+DECIMAL = "Decimal"
 # Raw deflate: there is a checksum already.
 WINDOW = -zlib.MAX_WBITS
 
@@ -164,31 +165,38 @@ def pack(raw, rows):
     Raises
     ------
     TypeError
-        If a value is neither a number of Python or NumPy, a string, a boolean nor a time.
+        If a value is neither a number, a Decimal, a string, a boolean nor a time.
     """
     observed = raw.observed_or_all
     chosen = rows[observed[rows]]
     values = raw.values[(np.cumsum(observed) - 1)[chosen]]
     dtype = values.dtype
     if dtype.kind == "O":
-        packed = [plain(value) for value in values.tolist()]
-        for row, value in zip(chosen.tolist(), packed, strict=True):
-            if isinstance(value, Decimal | Fraction):
-                raise TypeError(
-                    f"{raw.where} holds {value!r} in row {row}, which would not come back as it is: numbers are kept in float64, "
-                    "and all Decimals of a column with the same number of decimals; quantize them, or convert the column to "
-                    "strings."
-                )
-            if not isinstance(value, str | int | float | bool | None):
-                raise TypeError(
-                    f"{raw.where} holds {value!r} in row {row}, which the model does not know, and which is neither a "
-                    "number nor a string; fit on a table that has it, or convert it."
-                )
+        pairs = zip(chosen.tolist(), map(plain, values.tolist()), strict=True)
+        packed = [
+            _as_json(value, f"{raw.where} holds {value!r} in row {row}") for row, value in pairs
+        ]
     elif dtype.kind in "US":
         packed = values.astype(str).tolist()
     else:
         packed = np.frombuffer(values.tobytes(), _whole_of(dtype)).tolist()
     return [dtype.str, observed[rows].astype(int).tolist(), packed]
+
+
+def _as_json(value, holds):
+    if isinstance(value, Decimal):
+        return {DECIMAL: str(value)}
+    if type(value) not in (
+        str,
+        int,
+        float,
+        bool,
+    ):  # to which JSON would turn what is derived from them
+        raise TypeError(
+            f"{holds}, which is neither among the values that the model gives back, nor a number or string of Python that "
+            "can be stored beside them; convert the column to numbers or strings."
+        )
+    return value
 
 
 def unpack(packed, label):
@@ -197,7 +205,7 @@ def unpack(packed, label):
     dtype, observed = np.dtype(dtype), np.array(observed, dtype=bool)
     if dtype.kind == "O":
         values = np.empty(len(packed), dtype=object)
-        values[:] = packed
+        values[:] = [Decimal(v[DECIMAL]) if isinstance(v, dict) else v for v in packed]
     elif dtype.kind in "US":
         values = np.array(packed, dtype=dtype)
     else:

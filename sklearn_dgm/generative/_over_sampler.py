@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
+from sklearn_dgm._labels import as_labels, check_labels
 from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
@@ -173,6 +174,7 @@ class GenerativeOverSampler(
         """Learn the columns and how many rows to add; returns the table, and the label of each row."""
         check_density(self.estimator)
         check_sampling_strategy, check_target_type = _imblearn()
+        _check_observed(y)
         check_classification_targets(y)
         labels, _ = check_target_type(y, indicate_one_vs_all=True)
         X = validated(self, X, reset=True)
@@ -212,6 +214,13 @@ class GenerativeOverSampler(
         tags.target_tags.one_d_labels = True
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _check_observed(y):
+    """Refuse missing labels, which NumPy would warn of and cannot sort."""
+    labels = np.asarray(as_labels(y))
+    if labels.ndim == 1:
+        check_labels(labels, "leave out the rows without a class")
 
 
 def _imblearn():

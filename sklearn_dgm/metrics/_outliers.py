@@ -8,13 +8,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame, like_frame
+from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame
 
 MASSES = np.linspace(0.9, 0.999, 100)
 MIN_DRAWS = 20_000
 
 
-def outlier_roc_auc(estimator: Any, X: MatrixLike, y: Any) -> float:
+def outlier_roc_auc(estimator: Any, X: MatrixLike, y: Any = None) -> float:
     """Area under the ROC curve of an outlier detector: a scorer for rows with labels.
 
     It can be handed to a search or to cross-validation as it is: ``scoring=outlier_roc_auc``. The scorer "roc_auc" of
@@ -116,7 +116,7 @@ def neg_mass_volume(
     """
     scores = _scores(estimator, X, "neg_mass_volume")
     thresholds = np.quantile(scores, 1 - MASSES, method="lower")
-    drawn = np.concatenate([estimator.score_samples(rows) for rows in _box(X, random_state)])
+    drawn = np.asarray(estimator.score_samples(_rows_of_box(X, random_state)))
     volume = 1 - np.searchsorted(np.sort(drawn), thresholds, side="left") / len(drawn)
     if not volume.any():
         raise ValueError(
@@ -136,7 +136,10 @@ def _scores(estimator, X, metric):
 def _is_outlier(y):
     """Which rows are outliers, by either convention."""
     if y is None:
-        raise ValueError("outlier_roc_auc needs y: -1 for outliers and 1 for others, or 1 and 0.")
+        raise ValueError(
+            "outlier_roc_auc needs y: -1 for outliers and 1 for others, or 1 and 0. Score rows without labels with "
+            "neg_mass_volume."
+        )
     y = column_or_1d(y)
     labels = set(np.unique(y).tolist()) if y.dtype.kind in "biuf" else set(y.tolist())
     if labels == {-1, 1}:
@@ -149,8 +152,8 @@ def _is_outlier(y):
     )
 
 
-def _box(X, random_state):
-    """Tables like X with rows drawn evenly from the box around it."""
+def _rows_of_box(X, random_state):
+    """A table like X with rows drawn evenly from the box around it."""
     X = X if is_frame(X) else np.asarray(X)
     schema = ColumnSchema(standardize=False).fit(X)
     for column in schema.columns_:
@@ -161,7 +164,6 @@ def _box(X, random_state):
     values = schema.encode(X)[0]
     low, high = values.min(axis=0), values.max(axis=0)
     is_whole = (values == np.rint(values)).all(axis=0)
-    rng = np.random.default_rng(random_state)
-    for _ in range(-(-MIN_DRAWS // len(values))):
-        drawn = rng.uniform(low, high, values.shape)
-        yield like_frame(np.where(is_whole, np.rint(drawn), drawn), X)
+    n_draws = len(values) * -(-MIN_DRAWS // len(values))
+    drawn = np.random.default_rng(random_state).uniform(low, high, (n_draws, len(low)))
+    return schema.decode(np.where(is_whole, np.rint(drawn), drawn))

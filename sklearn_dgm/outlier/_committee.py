@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._bulk import standard_deviation
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._held_out import folds_of
 from sklearn_dgm._members import as_taken, fit_density, schema_of_numbers, seeded
@@ -151,7 +152,7 @@ def location_and_scale(scores):
         return 0.0, 1.0
     low, median, high = np.quantile(finite, [0.25, 0.5, 0.75])
     # Where half of the rows have one score, the others tell what is far. Last bits are no spread.
-    for scale in (high - low, finite.std()):
+    for scale in (high - low, standard_deviation(finite)):
         if scale > LEAST_SCALE * max(1.0, abs(median)):
             return median, scale
     return median, 1.0

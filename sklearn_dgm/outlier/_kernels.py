@@ -9,6 +9,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._bulk import standard_deviation
 from sklearn_dgm.base import check_generator, check_weights, validate_table
 from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, like_frame
 
@@ -298,7 +299,9 @@ def _location_and_scale(values):
             least, low, location[j], high, most = np.quantile(column, shares, method="nearest")
             scale[j] = (high - low) / WIDTH_OF_NINE_TENTHS
             if location[j] in (low, high):  # of a value that most cells have, quantiles say little
-                scale[j] = np.clip(column, least, most).std() or column.std()
+                scale[j] = standard_deviation(np.clip(column, least, most)) or standard_deviation(
+                    column
+                )
     return location, np.where(scale > 0, scale, 1.0)
 
 
