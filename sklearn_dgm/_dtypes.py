@@ -108,9 +108,10 @@ def warn_of_categories(raw):
     types = set(map(type, raw.values))
     for of, what in (("time", "times of day"), ("Period", "periods")):
         if types and all(one.__name__ == of for one in types):
-            _warn(
+            warn_of(
+                (raw.label, what),
                 f"{raw.where} holds {what}, and is taken as categorical; {WAYS_OUT[of.lower()]}, or name it in "
-                "categorical_features."
+                "categorical_features.",
             )
             return
     if raw.content == OBJECTS:
