@@ -152,7 +152,7 @@ default="random"
 
     What a network knows before its training (scales, covariances, trees, a first completion of gaps) it has from its
     training rows, so that rows of validation are to it as new ones are. They say which of two starts is better for columns
-    of two values or of a few whole numbers: a tree, or a regression on all parents.
+    of a few whole numbers, or of two values beside columns of numbers: a tree, or a regression on all parents.
 
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their

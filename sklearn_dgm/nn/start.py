@@ -2,8 +2,8 @@
 
 Numbers start from the Gaussian with a shrunk covariance, written as linear regressions on the parents; ordered levels
 from its conditionals on the levels; categories from the table given the one parent that says most of them, as in the
-tree of Chow and Liu (1968, https://doi.org/10.1109/TIT.1968.1054142); what has two values, or is one of a few whole numbers,
-from the better of the last two. Before its first gradient step the network IS that density, so it has to learn only what
+tree of Chow and Liu (1968, https://doi.org/10.1109/TIT.1968.1054142); what is one of a few whole numbers, or has two values
+beside numbers, from the better of the last two. Before its first gradient step the network IS that density, so it has to learn only what
 it misses.
 """
 
@@ -180,9 +180,18 @@ def start_from(module, moments, regressed=()):
         module.bias[rows] = torch.as_tensor(biases, dtype=module.bias.dtype).flatten()
 
 
-def has_both_starts(variable):
-    """Whether a column can start from a tree and from a regression: it has two values, or a few whole numbers."""
-    return variable.has_indicators and (variable.whole or variable.n_levels == 2)
+def _with_both_starts(module):
+    """Columns that start from a tree or from a regression: a few whole numbers, and two values beside numbers.
+
+    Where no column is a number, trees leave nothing out, and training gets farther from them than from regressions on all
+    columns, also if these are better at first.
+    """
+    beside_numbers = not all(variable.has_indicators for variable in module.variables)
+    for j in module.targets:
+        variable = module.variables[j]
+        has_few = variable.whole if variable.n_levels != 2 else beside_numbers
+        if variable.has_indicators and has_few:
+            yield j
 
 
 @torch.no_grad()
@@ -206,7 +215,7 @@ def better_regressed(build, moments, z, weight):
         What is better for all of them together, but for columns that differ from that by two standard errors.
     """
     module = build()
-    both = [j for j in module.targets if has_both_starts(module.variables[j])]
+    both = list(_with_both_starts(module))
     if not both or len(module.feature_label) > MAX_LINEAR_FEATURES:
         # Where features are many, training does not get far from regressions on all of them.
         return frozenset()

@@ -1,5 +1,6 @@
 """Before its first step, a network is the simple density that it starts from."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -339,12 +340,13 @@ def test_rows_choose_the_better_of_two_starts():
     parents = rng.integers(0, 2, (1500, 6))
     noisy = np.where(rng.random(1500) < 0.9, parents[:, 0], 1 - parents[:, 0])
     graded = (parents.sum(axis=1) + rng.normal(size=1500) > 3).astype(int)
-    Z = np.column_stack([parents, noisy, graded]).astype(float)
-    variables = [Variable(2, False)] * 8
+    Z = np.column_stack([parents, noisy, graded, rng.normal(size=1500)]).astype(float)
 
-    def build():
+    def build(n_columns=9):
         torch.manual_seed(0)
-        return MADE(variables, complete_adjacency(range(8)), (4,), "relu", 1, "gaussian")
+        variables = [*[Variable(2, False)] * 8, NUMBER][:n_columns]
+        adjacency = complete_adjacency(range(n_columns))
+        return MADE(variables, adjacency, (4,), "relu", 1, "gaussian")
 
     start = moments(build(), torch.from_numpy(Z[:1000]), np.ones(1000))
     held_out = torch.from_numpy(Z[1000:]).float()
@@ -369,3 +371,6 @@ def test_rows_choose_the_better_of_two_starts():
         better_regressed(build, start, both, torch.cat([torch.ones(500), torch.zeros(500)]))
         == regressed
     )
+    # Without a number beside them all start from trees.
+    start = moments(build(8), torch.from_numpy(Z[:1000, :8]), np.ones(1000))
+    assert not better_regressed(partial(build, 8), start, held_out[:, :8], torch.ones(500))
