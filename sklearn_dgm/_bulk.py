@@ -73,7 +73,6 @@ def standard_deviation(x):
         Zero if they are all the same.
     """
     largest = np.abs(x).max()
-    unit = (
-        2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
-    )  # by which a division rounds nothing
+    # A power of two, by which a division rounds nothing.
+    unit = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
     return float((x / unit).std() * unit)

@@ -15,8 +15,8 @@ from sklearn_dgm.codec._cells import plain
 MAGIC, VERSION = b"dgmz", 1
 # Magic number, version, checksum of all that follows; fingerprint, checksum of the rows.
 START, FIXED = struct.Struct("<4sBI"), struct.Struct("<8sI")
-# The name of a Decimal, which JSON has not.
-DECIMAL = "Decimal"
+# The name of a Decimal, which JSON has not; and types that it has, to which it would turn what is derived from them.
+DECIMAL, OF_JSON = "Decimal", (str, int, float, bool)
 # Raw deflate: there is a checksum already.
 WINDOW = -zlib.MAX_WBITS
 
@@ -186,12 +186,7 @@ def pack(raw, rows):
 def _as_json(value, holds):
     if isinstance(value, Decimal):
         return {DECIMAL: str(value)}
-    if type(value) not in (
-        str,
-        int,
-        float,
-        bool,
-    ):  # to which JSON would turn what is derived from them
+    if type(value) not in OF_JSON:
         raise TypeError(
             f"{holds}, which is neither among the values that the model gives back, nor a number or string of Python that "
             "can be stored beside them; convert the column to numbers or strings."
