@@ -202,7 +202,6 @@ EXPECTED_FAILED_CHECKS = (
             "check_weights_equal_repeats": FOLDS,
             "check_normalized (counts)": COUNTS,
             "check_samples_agree_with_density (counts)": COUNTS,
-            "check_entropy_of_samples (counts)": COUNTS,
         },
     }
 )
