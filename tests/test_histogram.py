@@ -1,6 +1,7 @@
 """HistogramDensity against counting with a dictionary, against NumPy, and against itself."""
 
 import itertools
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -528,8 +529,11 @@ def test_a_value_far_from_all_others_is_said(far):
     ],
 )
 def test_usual_columns_are_not_warned_of(draw):
-    for seed in range(20):
-        HistogramDensity().fit(draw(np.random.default_rng(seed))[:, None])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for seed in range(20):
+            HistogramDensity().fit(draw(np.random.default_rng(seed))[:, None])
+    assert not caught
 
 
 def test_members_of_an_ensemble_warn_once():

@@ -291,8 +291,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         if not learns_columns(self.estimator):
             return None
         with self._naming_what_has_no_jacobian():
-            transformation = template._fit_transformer(X, sample_weight)
-        Z = spread_over_cells(X, transformation.grids, transformation.bijection)
+            transformation, Z = template._fit_transformer(X, sample_weight)
         estimator = clone(self.estimator).set_params(**transformation.params)
         of_density = learn_schema(estimator, Z, sample_weight)
         return None if of_density is None else replace(transformation, of_density=of_density)
@@ -320,6 +319,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         )
 
     def _fit_transformer(self, X, sample_weight):
+        """What is learnt of columns and transformer, and what the density sees."""
         columns = fit_quietly(self._unfitted_schema(), X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
@@ -338,7 +338,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         params = bounds_behind(
             bijection, self.estimator, X, Z, sample_weight, columns.columns_, grids
         )
-        return Transformation(columns, transformer, bijection, grids, params)
+        return Transformation(columns, transformer, bijection, grids, params), Z
 
     def _check_schema(self, schema, X):
         is_own = isinstance(schema, Transformation)
@@ -357,19 +357,20 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         return getattr(density, "warm_start", False) and type(last) is type(self.estimator)
 
     def _learn(self, X, sample_weight, schema, task):
-        estimator = clone(self.estimator)
+        estimator, Z = clone(self.estimator), None
         if self._continues():
             estimator = copy(self.estimator_).set_params(**estimator.get_params(deep=False))
             schema = self._transformation
         elif schema is None:
-            schema = self._fit_transformer(X, sample_weight)
+            schema, Z = self._fit_transformer(X, sample_weight)
         else:
             self._check_schema(schema, X)
         self._transformation = schema
         self._schema, self._lost = schema.columns, schema.grids
         self._grids = all_grids(X, schema.columns.columns_) if schema.columns.detect_ties else {}
         transformer, outer = schema.transformer, schema.bijection
-        Z = spread_over_cells(X, schema.grids, outer)
+        if Z is None:
+            Z = spread_over_cells(X, schema.grids, outer)
         estimator.set_params(**schema.params)
         estimator = fit_with(estimator, Z, sample_weight, schema.of_density, task)
         steps, self._density = split_steps(estimator)

@@ -492,17 +492,16 @@ class MixtureHead(nn.Module):
             Increasing in z; standard normal if z is drawn from the head.
         """
         u = (z - self.location[columns]) / self.scale[columns]
-        ends = self._ends(self._components(params, columns), columns)
-        return self._normal_score(*self._components(params, columns), u, ends)
+        components = self._components(params, columns)
+        return self._normal_score(*components, u, self._ends(components, columns))
 
     def _ends(self, components, columns):
         """Bounds of continuous columns in units of their components; None for infinity."""
         if self.support is None:
             return None, None
-        _, means, scales = components
-        cuts = self._units(self.cuts[columns], columns, means)[..., 0, :]
-        ends = cuts[..., 0], cuts[..., 3]
-        return [None if e.isinf().all() else (e[..., None] - means) / scales for e in ends]
+        logits, means, scales = components
+        lower, upper = self._points((logits, means, torch.reciprocal(scales)), columns, 0, 3)
+        return lower[0], upper[0]
 
     def _normal_score(self, logits, means, scales, u, ends):
         v = (u[..., None] - means) / scales
