@@ -9,15 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
+from sklearn_dgm._sklearn import check_sample_weight, safe_indexing
 from sklearn_dgm._typing import MatrixLike
 
 
@@ -105,11 +100,11 @@ class BayesRuleMixin(ClassifierMixin):
         check_is_fitted(self)
         y = column_or_1d(as_labels(y))
         check_consistent_length(X, y)
-        weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
         rows = np.flatnonzero((~is_unlabelled(y) | np.isin(y, self.classes_)) & (weight != 0))
         if not len(rows):
             return np.nan
-        return super().score(_safe_indexing(X, rows), y[rows], weight[rows])
+        return super().score(safe_indexing(X, rows), y[rows], weight[rows])
 
     def _places_to_draw(self, n_samples, y, rng):
         """Place of the class of each row to be drawn: of those given, or drawn as well."""

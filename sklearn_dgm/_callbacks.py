@@ -20,6 +20,21 @@ except ImportError:  # scikit-learn before 1.9
             return None
 
 
+def has_callbacks(estimator):
+    """Tell whether an estimator was given callbacks."""
+    return bool(getattr(estimator, "_skl_callbacks", []))
+
+
+def init_context(estimator, n_subtasks=0):
+    """Return the context of the fit that an estimator begins, or None before scikit-learn 1.9."""
+    return estimator._init_callback_context(max_subtasks=n_subtasks)
+
+
+def context_of_fit(estimator):
+    """Return the context of the fit that an estimator is in."""
+    return estimator._callback_fit_ctx
+
+
 @dataclass(frozen=True)
 class FitTask:
     """A part of an estimator's fit, of which its callbacks are told; of no estimator, nobody is.
@@ -145,9 +160,9 @@ def fit_task(estimator, X, y=None, sample_weight=None, *, n_subtasks=0):
     task : FitTask
         The fit as a whole.
     """
-    context = estimator._init_callback_context(max_subtasks=n_subtasks)
+    context = init_context(estimator, n_subtasks)
     # Whom nobody listens to does not have to travel to other processes with each of its tasks.
-    task = FitTask(estimator if hasattr(estimator, "_skl_callbacks") else None, context)
+    task = FitTask(estimator if has_callbacks(estimator) else None, context)
     metadata = None if sample_weight is None else {"sample_weight": sample_weight}
     with task.running(X, y=y, metadata=metadata, is_whole=True):
         yield task

@@ -7,11 +7,11 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import KFold, check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._members import as_taken, fit_density, measures_of
+from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import is_density, unwrapped
 from sklearn_dgm.columns import is_frame
 
@@ -161,8 +161,8 @@ def held_out_log_densities(
 def _fit_and_score(density, X, fold, sample_weight, schema, task):
     train, test = fold
     weight = None if sample_weight is None else sample_weight[train]
-    fitted = fit_density(clone(density), _safe_indexing(X, train), weight, schema, task)
-    return fitted.score_samples(_safe_indexing(X, test)), measures_of(fitted)
+    fitted = fit_density(clone(density), safe_indexing(X, train), weight, schema, task)
+    return fitted.score_samples(safe_indexing(X, test)), measures_of(fitted)
 
 
 def _check_same_measure(names, measures, X):

@@ -5,11 +5,11 @@ from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._conditioning import ConditionalMixin
 from sklearn_dgm._normal_scores import NormalScoresMixin
+from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator

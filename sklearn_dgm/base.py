@@ -14,12 +14,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, DensityMixin, clone
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._sklearn import (
+    StrOptions,
+    check_parameters,
+    check_sample_weight,
+    fit_context,
+    is_search,
+)
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.columns import ColumnSchema, check_container, is_frame
 
@@ -70,9 +76,8 @@ def unwrapped(estimator):
         The same if it is neither a search nor frozen.
     """
     from sklearn.frozen import FrozenEstimator
-    from sklearn.model_selection._search import BaseSearchCV
 
-    if isinstance(estimator, FrozenEstimator | BaseSearchCV):
+    if isinstance(estimator, FrozenEstimator) or is_search(estimator):
         return unwrapped(getattr(estimator, "best_estimator_", estimator.estimator))
     return estimator
 
@@ -245,7 +250,7 @@ def check_weights(X, sample_weight):
     ValueError
         If they are negative, all zero, or too large.
     """
-    sample_weight = _check_sample_weight(
+    sample_weight = check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     if not sample_weight.any():
@@ -433,7 +438,7 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
     def _draw(self, n_samples, rng):
         """Encoded rows drawn from the model, of shape (n_samples, n_features)."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: MatrixLike,
@@ -488,7 +493,7 @@ class BaseDensity(CallbackSupportMixin, DensityMixin, BaseEstimator, metaclass=A
             one is left as it is.
         """
         template = clone(self)
-        template._validate_params()
+        check_parameters(template)
         template._start_fit(X, sample_weight)
         return template.schema_
 

@@ -7,10 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.base import DensityMixin, MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils import Bunch, _safe_indexing, get_tags
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import _BaseComposition, available_if
+from sklearn.base import DensityMixin, MetaEstimatorMixin, clone
+from sklearn.utils import Bunch, get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
@@ -31,6 +30,13 @@ from sklearn_dgm._members import (
     schema_of_numbers,
     seeded,
     warning_once,
+)
+from sklearn_dgm._sklearn import (
+    NamedEstimatorsMixin,
+    StrOptions,
+    check_parameters,
+    fit_context,
+    safe_indexing,
 )
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
@@ -72,7 +78,7 @@ def _all_can_sample(ensemble):
     return all(hasattr(last_step(density), "sample") for density in densities)
 
 
-class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _BaseComposition):
+class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, NamedEstimatorsMixin):
     """Mixture of different densities, weighted by what they say of held-out rows.
 
     The density of a row is the weighted mean of its densities under the members, such as a kernel density, a histogram
@@ -191,7 +197,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         params : dict
             Values by name.
         """
-        return self._get_params("estimators", deep=deep)
+        return self._params_with_named("estimators", deep)
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters of the ensemble, of members (``kernel__bandwidth=0.2``), or whole members (``kernel="drop"``).
@@ -206,10 +212,10 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
         self : estimator
             The ensemble.
         """
-        self._set_params("estimators", **params)
+        self._set_params_of_named("estimators", params)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X: MatrixLike,
@@ -279,7 +285,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
             If a parameter is invalid, or a member cannot take X.
         """
         template = clone(self)
-        template._validate_params()
+        check_parameters(template)
         names, densities, _ = template._checked_members()
         X, sample_weight = template._checked(X, sample_weight)
         numbers = schema_of_numbers(densities, X, sample_weight)
@@ -337,7 +343,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, _B
     def _checked_members(self):
         """Names and densities that are not dropped, and the weights that are given, None for stacking."""
         check_pairs(self.estimators)
-        self._validate_names([name for name, _ in self.estimators])
+        self._check_names([name for name, _ in self.estimators])
         names, densities = self._members()
         if not names:
             raise ValueError("estimators should hold at least one density that is not dropped.")
@@ -444,7 +450,7 @@ def _without_weight_zero(X, folds, sample_weight):
         raise ValueError(
             "sample_weight leaves a fold of cv no rows to fit to; use fewer folds, or weights='equal'."
         )
-    return _safe_indexing(X, np.flatnonzero(kept)), folds, sample_weight[kept]
+    return safe_indexing(X, np.flatnonzero(kept)), folds, sample_weight[kept]
 
 
 def _stacking_weights(log_density, sample_weight=None):

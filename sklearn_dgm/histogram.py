@@ -8,12 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
 from sklearn_dgm._cell_tree import CellTree
+from sklearn_dgm._sklearn import Interval, fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
@@ -339,7 +338,7 @@ class HistogramDensity(BaseDensity):
         check_is_fitted(self)
         return self._grid.indices(self._keys)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:

@@ -8,14 +8,13 @@ from sklearn.base import (
     MetaEstimatorMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
-    _fit_context,
     clone,
 )
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_count, check_generator, unwrapped, validate_table
 
@@ -98,7 +97,7 @@ class DensityImputer(
         self.strategy = strategy
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Fit the density to rows, the missing cells left out.
 

@@ -14,10 +14,11 @@ PACKAGE = Path(sklearn_dgm.__file__).parent
 HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 
 # What each room may import of the package; rooms that are missing here are families, which may not know each other.
-FLOOR = {"_typing", "_callbacks", "columns", "base"}
+FLOOR = {"_typing", "_sklearn", "_callbacks", "columns", "base"}
 ALLOWED = {
     "__init__": set(),
     "_typing": set(),
+    "_sklearn": set(),
     "_callbacks": set(),
     "_objects": set(),
     "_clock": set(),
@@ -29,7 +30,7 @@ ALLOWED = {
     "_dtypes": {"_objects", "_column"},
     "_bounds": {"_frames", "_column", "_dtypes"},
     "columns": {"_typing", "_clock", "_frames", "_names", "_ties", "_column", "_dtypes", "_bounds"},
-    "base": {"_typing", "_callbacks", "columns"},
+    "base": {"_typing", "_sklearn", "_callbacks", "columns"},
     "_blocks": set(),
     "_binning": {"_blocks", "_names", "_dtypes"},
     "_quadrature": set(),
@@ -110,6 +111,63 @@ def test_torch_and_skorch_stay_in_their_rooms(path):
     roots = {name.split(".")[0] for name in imports_of(path)}
     assert "torch" not in roots or {room_of(path), path.with_suffix("").as_posix()} & NEEDS_TORCH
     assert "skorch" not in roots or room_of(path) == "_training"
+
+
+# Where private names of others may stand; each with a reason in its docstring.
+ADAPTERS = {"_sklearn.py", "_callbacks.py"}
+# A public method of named tuples, what torch's modules keep their state in, and a step of its own averaged models.
+PUBLIC_IN_FACT = {"_replace", "_buffers", "_foreach_lerp_"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_private_names_of_scikit_learn_are_imported_in_one_place(path):
+    if str(path) in ADAPTERS:
+        return
+    private = [
+        name
+        for name in imports_of(path)
+        if name.startswith("sklearn.") and any(p.startswith("_") for p in name.split("."))
+    ]
+    assert not private
+
+
+def names_defined(tree):
+    """Functions, classes and variables of a module, and attributes that it gives to itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def private_names_used(tree):
+    """Attributes with an underscore, written out or in quotes."""
+    parts = {id(part) for f in ast.walk(tree) if isinstance(f, ast.JoinedStr) for part in f.values}
+    for node in ast.walk(tree):
+        if id(node) in parts:
+            continue
+        if isinstance(node, ast.Attribute):
+            name = node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value
+        else:
+            continue
+        if name.startswith("_") and not name.startswith("__") and name.isidentifier():
+            yield name
+
+
+def test_private_attributes_of_others_are_used_in_one_place():
+    trees = {path: ast.parse((PACKAGE / path).read_text()) for path in modules()}
+    ours = {name for tree in trees.values() for name in names_defined(tree)}
+    used = {
+        (str(path), name)
+        for path, tree in trees.items()
+        if str(path) not in ADAPTERS
+        for name in private_names_used(tree)
+    }
+    assert not {(path, name) for path, name in used if name not in ours | PUBLIC_IN_FACT}
 
 
 def modules_loaded_by(code):

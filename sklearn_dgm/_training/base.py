@@ -13,13 +13,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import GradientNormClipping
 from skorch.helper import predefined_split
 
 from sklearn_dgm._bulk import REACH
+from sklearn_dgm._callbacks import context_of_fit, has_callbacks, init_context
+from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.callbacks import Monitor
 from sklearn_dgm._training.chained_equations import complete
 from sklearn_dgm._training.net import (
@@ -113,7 +113,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     def _settings(self, n_samples):
         return [None]
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: MatrixLike,
@@ -153,7 +153,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         ConvergenceWarning
             If the likelihood became infinite or undefined, or was still rising after `max_epochs`.
         """
-        task = self._init_callback_context(max_subtasks=None)
+        task = init_context(self, n_subtasks=None)
         if task is None:
             return self._fit_or_restore(X, sample_weight, schema)
         hooks = {"estimator": self, "X": X, "y": y}
@@ -178,7 +178,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
     def _fit(self, Z, sample_weight):
         device = self._resolve_device()
         # Scikit-learn's callbacks are told of one epoch after the other.
-        alone = device.type != "cpu" or getattr(self, "_skl_callbacks", [])
+        alone = device.type != "cpu" or has_callbacks(self)
         n_threads = 1 if alone else torch.get_num_threads()
         rng = check_generator(self.random_state)
         Z = Z.clip(-REACH, REACH)  # of the training alone; scores are of values as they are
@@ -338,7 +338,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
         if hasattr(self, "_callback_hooks"):
             hooks = {**self._callback_hooks, "reconstruction_attributes": fitted_attributes}
-            monitor.report_to(self._callback_fit_ctx, hooks)
+            monitor.report_to(context_of_fit(self), hooks)
 
     def _make_net(self, module, n_train, valid, monitor, device):
         for name in sorted(OWN_NET_PARAMS.intersection(self.net_params or {})):

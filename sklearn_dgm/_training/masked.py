@@ -3,8 +3,8 @@
 from numbers import Integral, Real
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.variables import has_few_values, variables_of

@@ -8,10 +8,10 @@ import networkx as nx
 import numpy as np
 import torch
 from scipy.special import logsumexp
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
+from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.variables import variables_of

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._sklearn import Interval
 from sklearn_dgm.bayes_net._one_dependence import OneDependenceClassifier
 from sklearn_dgm.bayes_net._pairs import MAX_PAIRS, blocks_of, mutual_information, starts_of
 from sklearn_dgm.bayes_net._structure import maximum_spanning_forest

@@ -13,13 +13,12 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
 from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseDensity, restored_on_failure
 from sklearn_dgm.bayes_net._axes import axes_of
@@ -98,7 +97,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
     def _forests(self):
         """The other parent of each column in each graph, -1 for none, of shape (n_graphs, n_features)."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Count the cells of rows of each class.
 
@@ -131,7 +130,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
             self._learn(X, y, None, sample_weight, is_first=True)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: MatrixLike, y: Any, classes: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:

@@ -9,15 +9,15 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._dtypes import check_content
 from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm._names import by_position
+from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
@@ -130,7 +130,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimator = estimator
         self.resolution = resolution
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Fit the density to rows; one that is frozen stays as it is.
 

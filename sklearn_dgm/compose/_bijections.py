@@ -18,9 +18,9 @@ from sklearn.preprocessing import (
     PowerTransformer,
     QuantileTransformer,
 )
-from sklearn.utils import _safe_indexing
 
 from sklearn_dgm._frames import is_frame
+from sklearn_dgm._sklearn import input_indices, safe_indexing
 from sklearn_dgm.compose._jacobians import log_abs_det_jacobian
 from sklearn_dgm.compose._leaves import (
     SEVERAL,
@@ -79,7 +79,7 @@ class Blocks(Chain):
         names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_))
         blocks, times_used = [], np.zeros(transformer.n_features_in_, dtype=int)
         for name, step, _ in transformer.transformers_:
-            indices = list(transformer._transformer_to_input_indices[name])
+            indices = input_indices(transformer, name)
             if indices and not _is(step, "drop"):
                 weight = (transformer.transformer_weights or {}).get(name, 1.0)
                 blocks.append((name, indices, float(weight), bijection_of(step)))
@@ -97,7 +97,7 @@ class Blocks(Chain):
         super().__init__(bijections)
 
     def _blocks_of(self, X):
-        return [_safe_indexing(X, indices, axis=1) for indices in self.indices]
+        return [safe_indexing(X, indices, axis=1) for indices in self.indices]
 
     def fit(self, X):
         """Let each see its columns."""

@@ -6,11 +6,11 @@ Zero is anywhere behind a scaler, so that a density of scaled columns cannot fin
 import math
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from sklearn_dgm._frames import raw_columns, with_added
 from sklearn_dgm._members import fit_quietly
 from sklearn_dgm._names import Position
+from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CATEGORICAL, INTEGER
 
@@ -77,7 +77,7 @@ def _images(bijection, X, columns, grids):
             ends[place] = np.array([low, high])
             by_row.setdefault(raw[j].row(np.ones(len(raw[j].values), bool)), []).append(place)
     for row, places in by_row.items():
-        rows = _safe_indexing(X, [row, row])
+        rows = safe_indexing(X, [row, row])
         values = raw_columns(rows)
         terms = {source[p]: ends[p] - values[source[p]].values.astype(np.float64) for p in places}
         try:

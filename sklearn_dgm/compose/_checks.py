@@ -1,9 +1,9 @@
 """Whether a transformer's inverse and Jacobian are what they should be, tried on a handful of rows."""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from sklearn_dgm._frames import like_frame, raw_columns
+from sklearn_dgm._sklearn import safe_indexing
 
 N_ROWS = 10
 # Of the range of a column, and of its size: what may be lost on the way there and back.
@@ -60,10 +60,10 @@ def check_jacobian(bijection, X):
     is_complete = ~np.isnan(x).any(axis=1)
     if not is_complete.any():
         return
-    x, X = x[is_complete], _safe_indexing(X, np.flatnonzero(is_complete))
+    x, X = x[is_complete], safe_indexing(X, np.flatnonzero(is_complete))
     log_det = bijection.forward(like_frame(x, X), np.zeros(x.shape))[1]
     for k, (row, shares) in enumerate(zip(x, log_det, strict=True)):
-        slopes = _differences(bijection, row, _safe_indexing(X, [k]), np.ptp(x, axis=0))
+        slopes = _differences(bijection, row, safe_indexing(X, [k]), np.ptp(x, axis=0))
         if slopes is not None:
             _compare(bijection, row, shares, slopes)
 
@@ -73,7 +73,7 @@ def _differences(bijection, row, table, spread):
     d = len(row)
     step = STEP * np.where(spread > 0, spread, np.maximum(np.abs(row), 1))
     points = np.concatenate([row[None], row + np.diag(step), row - np.diag(step)])
-    table = like_frame(points, _safe_indexing(table, np.zeros(len(points), dtype=int)))
+    table = like_frame(points, safe_indexing(table, np.zeros(len(points), dtype=int)))
     Z, log_det = bijection.forward(table, np.zeros(points.shape))
     z = np.asarray(Z, dtype=np.float64)
     ahead, behind = (z[1 : d + 1] - z[0]) / step[:, None], (z[0] - z[d + 1 :]) / step[:, None]
@@ -125,11 +125,11 @@ def reaches_all_numbers(bijection, X):
     reach = np.where(high > low, high - low, 1.0)
     beyond = np.vstack([low - reach, high + reach])
     x = np.column_stack(bijection.inverse(list(beyond.T)))
-    table = like_frame(x, _safe_indexing(X, [0, 0]))
+    table = like_frame(x, safe_indexing(X, [0, 0]))
     again, log_det = bijection.forward(table, np.zeros(x.shape))
     error = np.abs(np.asarray(again, dtype=np.float64) - beyond)
     return bool((error <= TOLERANCE * reach).all() and not np.isneginf(log_det).any())
 
 
 def _some(X):
-    return _safe_indexing(X, np.unique(np.linspace(0, X.shape[0] - 1, N_ROWS).astype(int)))
+    return safe_indexing(X, np.unique(np.linspace(0, X.shape[0] - 1, N_ROWS).astype(int)))

@@ -7,9 +7,9 @@ QuantileTransformer is at the ends, it becomes a straight line in each cell that
 """
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from sklearn_dgm._frames import raw_columns, with_added
+from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._ties import Grid
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
 
@@ -129,7 +129,7 @@ class StraightInCells(Identity):
         cells = np.unique(grid.cells(x))
         borders = grid.low + grid.resolution * (cells[:, None] + np.array([-0.5, 0.5]))
         first = raw.row(np.ones(len(x), dtype=bool))
-        rows = _safe_indexing(X, np.full(borders.size, first))
+        rows = safe_indexing(X, np.full(borders.size, first))
         Z, log_det = self.bijection.forward(
             with_added(rows, {j: borders.ravel() - x[0]}), np.zeros(rows.shape)
         )

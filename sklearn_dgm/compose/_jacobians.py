@@ -17,6 +17,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import check_array
 
+from sklearn_dgm._sklearn import scaler_after_powers
 from sklearn_dgm._typing import MatrixLike
 
 # Of the functions that people put into a FunctionTransformer.
@@ -141,7 +142,9 @@ def _of_power(transformer, X):
         else:
             log_slope = np.sign(x) * (transformer.lambdas_ - 1) * np.log1p(np.abs(x))
     log_slope[np.isnan(log_slope)] = -np.inf
-    return log_slope - (np.log(transformer._scaler.scale_) if transformer.standardize else 0.0)
+    if transformer.standardize:
+        log_slope -= np.log(scaler_after_powers(transformer).scale_)
+    return log_slope
 
 
 @log_abs_det_jacobian.register(PCA)

@@ -7,9 +7,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import boxcox
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import _safe_indexing
 
 from sklearn_dgm._frames import is_frame, like_frame, raw_columns
+from sklearn_dgm._sklearn import safe_indexing, scaler_after_powers, without_frames
 from sklearn_dgm.compose._checks import check_inverse, check_jacobian, reaches_all_numbers
 from sklearn_dgm.compose._jacobians import log_abs_det_jacobian, numbers_of
 
@@ -113,7 +113,7 @@ class Leaf(Identity):
             row = int(np.flatnonzero(impossible)[0])
             raise ValueError(
                 f"{self.name} cannot take row {row} of the {len(log_det)} to fit, or has a slope of 0 or of infinity there: "
-                f"{_safe_indexing(X, [row]).to_numpy()[0] if is_frame(X) else X[row]}."
+                f"{safe_indexing(X, [row]).to_numpy()[0] if is_frame(X) else X[row]}."
             )
 
     def track(self, columns):
@@ -177,9 +177,7 @@ class NumbersLeaf(Leaf):
     """A leaf over float64 numbers: one of scikit-learn's own, in a copy that knows of no frames."""
 
     def __init__(self, transformer):
-        super().__init__(copy(transformer))
-        for of_frames in ("feature_names_in_", "_sklearn_output_config"):
-            vars(self.transformer).pop(of_frames, None)
+        super().__init__(without_frames(copy(transformer)))
 
     def _map(self, X):
         with np.errstate(all="ignore"):
@@ -254,7 +252,8 @@ class PowerLeaf(NumbersLeaf):
         z = np.column_stack([function(x_j, power) for x_j, power in pairs])
         if not self.transformer.standardize:
             return z
-        return (z - self.transformer._scaler.mean_) / self.transformer._scaler.scale_
+        scaler = scaler_after_powers(self.transformer)
+        return (z - scaler.mean_) / scaler.scale_
 
     def _curve(self, x):
         (low, z_low), (high, z_high) = self.low, self.high

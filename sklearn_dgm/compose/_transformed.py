@@ -6,17 +6,23 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
-from sklearn.utils import _safe_indexing, get_tags
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm._members import fit_quietly, learn_schema, learns_columns, measures_of
+from sklearn_dgm._sklearn import (
+    HasMethods,
+    StrOptions,
+    check_parameters,
+    fit_context,
+    safe_indexing,
+)
 from sklearn_dgm._ties import Grid
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
@@ -215,7 +221,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         self.transformer = transformer
         self.estimator = estimator
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X: MatrixLike,
@@ -286,7 +292,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             As in `fit`.
         """
         template = clone(self)
-        template._validate_params()
+        check_parameters(template)
         X, sample_weight = template._start_fit(X, sample_weight)
         if not learns_columns(self.estimator):
             return None
@@ -304,7 +310,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         if sample_weight is None:
             return X, None
         rows, sample_weight = weighted_rows(self.estimator, check_weights(X, sample_weight))
-        return _safe_indexing(X, rows), sample_weight
+        return safe_indexing(X, rows), sample_weight
 
     def _naming_what_has_no_jacobian(self):
         return naming_what_has_no_jacobian([self.transformer, *split_steps(self.estimator)[0]])
@@ -474,7 +480,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         if possible.any():
             rows = np.flatnonzero(possible)
             with np.errstate(over="ignore"):  # an infinite distance is an impossible point
-                found = np.asarray(score(Z if possible.all() else _safe_indexing(Z, rows)))
+                found = np.asarray(score(Z if possible.all() else safe_indexing(Z, rows)))
             scores[rows] = np.where(np.isneginf(found), -np.inf, found + log_det[rows])
         return scores
 

@@ -7,9 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils import _safe_indexing, check_array, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.utils import check_array, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
@@ -30,6 +29,7 @@ from sklearn_dgm._members import (
     schema_of_numbers,
     takes_weights,
 )
+from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     check_count,
@@ -182,7 +182,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit a density to the rows of each class.
 
@@ -246,7 +246,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         self.schema_ = learn_schema(self.estimator, X, weight)
 
         rows = np.flatnonzero(weight)
-        X, place, weight = _safe_indexing(X, rows), place[rows], weight[rows]
+        X, place, weight = safe_indexing(X, rows), place[rows], weight[rows]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
         self.estimators_ = [clone(self.estimator) for _ in self.classes_]
         self._fit_classes(X, of_class, task)

@@ -5,15 +5,8 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    MetaEstimatorMixin,
-    OneToOneFeatureMixin,
-    _fit_context,
-    clone,
-)
-from sklearn.utils import _safe_indexing, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, clone
+from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
@@ -21,6 +14,7 @@ from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
 from sklearn_dgm._labels import as_labels, check_labels
 from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
+from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
 from sklearn_dgm.columns import stacked
@@ -110,7 +104,7 @@ class GenerativeOverSampler(
         self.sampling_strategy = sampling_strategy
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any) -> Self:
         """Check rows, and count how many new ones there are to be.
 
@@ -139,7 +133,7 @@ class GenerativeOverSampler(
             self._count(X, y)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit_resample(self, X: MatrixLike, y: Any) -> MatrixLike:
         """Fit densities, and add the rows that are drawn.
 
@@ -203,7 +197,7 @@ class GenerativeOverSampler(
                 like.append(np.full(count, np.flatnonzero(of_class)[0]))
         resampled = stacked([X, *drawn])
         # The label of a new row is that of another one of its class, whatever the container.
-        y = _safe_indexing(y, np.concatenate(like))
+        y = safe_indexing(y, np.concatenate(like))
         y = y.reset_index(drop=True) if hasattr(y, "reset_index") else y
         return resampled.tolist() if is_list else resampled, y
 

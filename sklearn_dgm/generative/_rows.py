@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._members import fit_density, takes_weights
+from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import is_density, takes_tables, unwrapped, validate_table
 
 
@@ -114,7 +114,7 @@ def fit_to_class(estimator, X, weight, label, schema, task=UNTOLD, quietly=False
         if quietly:
             warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            return fit_density(estimator, _safe_indexing(X, rows), weight, schema, task)
+            return fit_density(estimator, safe_indexing(X, rows), weight, schema, task)
         except ValueError as error:
             raise ValueError(
                 f"the density of class {label!r} cannot be fitted to its {n_rows} row(s): {error}"

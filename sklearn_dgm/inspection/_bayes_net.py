@@ -5,9 +5,9 @@ from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm.base import last_step
 from sklearn_dgm.inspection._layers import MIN_SIZE, corners_of, lay_out_parts
 

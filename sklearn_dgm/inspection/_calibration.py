@@ -5,10 +5,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from scipy import stats
 from sklearn.utils import check_array
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._names import Position
+from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_count, check_generator, draw_rows, is_density, last_step
 from sklearn_dgm.columns import CATEGORICAL

@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._names import Position, position_of
+from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, draw_rows, is_density, last_step, unwrapped
 from sklearn_dgm.columns import (

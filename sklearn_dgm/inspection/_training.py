@@ -4,9 +4,9 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm.base import last_step
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._optional_dependencies import check_pandas_support
-from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
 from sklearn_dgm._members import check_cells, schema_of_numbers, seeded, warning_once
+from sklearn_dgm._sklearn import check_pandas_support, validate_parameter_constraints
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error

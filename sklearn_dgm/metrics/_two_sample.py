@@ -9,8 +9,8 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import balanced_accuracy_score, pairwise_distances, pairwise_distances_chunked
 from sklearn.model_selection import StratifiedKFold, check_cv
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
 
+from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, validate_params
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import check_generator
 from sklearn_dgm.metrics._tables import as_points

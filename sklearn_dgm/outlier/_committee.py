@@ -4,7 +4,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,6 +12,7 @@ from sklearn_dgm._bulk import standard_deviation
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._held_out import folds_of
 from sklearn_dgm._members import as_taken, fit_density, schema_of_numbers, seeded
+from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import check_generator, check_weights, unwrapped
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._kernels import ColumnKernelDensity, TableKernelDensity
@@ -70,7 +71,7 @@ class Committee(BaseEstimator):
         if sample_weight is not None:
             sample_weight = check_weights(X, sample_weight)
             kept = np.flatnonzero(sample_weight)
-            X, sample_weight = _safe_indexing(X, kept), sample_weight[kept]
+            X, sample_weight = safe_indexing(X, kept), sample_weight[kept]
         self._numbers = schema_of_numbers([density for _, density in self.estimators], X)
         members = [seeded(density, rng) for _, density in self.estimators]
         folds = folds_for_scale(X, rng)
@@ -79,7 +80,7 @@ class Committee(BaseEstimator):
             held_out = [
                 self._scores(
                     self._fitted(clone(member), X, sample_weight, rng, train, task.subtask(name)),
-                    _safe_indexing(X, test),
+                    safe_indexing(X, test),
                 )
                 for train, test in folds
             ]
@@ -92,7 +93,7 @@ class Committee(BaseEstimator):
 
     def _fitted(self, member, X, sample_weight, rng, rows, task):
         if rows is not None:
-            X = _safe_indexing(X, rows)
+            X = safe_indexing(X, rows)
             sample_weight = None if sample_weight is None else sample_weight[rows]
         is_routed = sample_weight is not None and get_config()["enable_metadata_routing"]
         if is_routed and not get_routing_for_object(member).consumes("fit", ["sample_weight"]):

@@ -8,21 +8,29 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
-from sklearn.base import MetaEstimatorMixin, OutlierMixin, _fit_context, clone
+from sklearn.base import MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.metaestimators import _BaseComposition, available_if
-from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._held_out import check_pairs, is_dropped
 from sklearn_dgm._members import check_cells, warning_once
+from sklearn_dgm._sklearn import (
+    HasMethods,
+    Interval,
+    NamedEstimatorsMixin,
+    StrOptions,
+    check_method_params,
+    fit_context,
+    num_samples,
+    safe_indexing,
+)
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import (
     BaseDensity,
@@ -103,7 +111,7 @@ OF_SOME_FITS = ("calibration_scores_", "mean_log_density_", "_mean_shares", "is_
 
 
 class DensityOutlierDetector(
-    CallbackSupportMixin, OutlierMixin, MetaEstimatorMixin, _BaseComposition
+    CallbackSupportMixin, OutlierMixin, MetaEstimatorMixin, NamedEstimatorsMixin
 ):
     """Detect outliers as the rows to which a density, or a committee of several, gives a low probability.
 
@@ -275,7 +283,7 @@ class DensityOutlierDetector(
             Values by name.
         """
         if isinstance(self.estimator, list):
-            return self._get_params("estimator", deep=deep)
+            return self._params_with_named("estimator", deep)
         return super().get_params(deep=deep)
 
     def set_params(self, **params: Any) -> Self:
@@ -292,11 +300,11 @@ class DensityOutlierDetector(
             The detector.
         """
         if isinstance(params.get("estimator", self.estimator), list):
-            self._set_params("estimator", **params)
+            self._set_params_of_named("estimator", params)
             return self
         return super().set_params(**params)
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Any = None, **fit_params: Any) -> Self:
         """Fit the density, and set the threshold.
 
@@ -343,15 +351,15 @@ class DensityOutlierDetector(
         self._check_cells(X)
         fit_params = self._routed(fit_params)
         rng = check_generator(self.random_state)
-        rows, typical, calibration = self._split(_num_samples(X), rng)
-        params = _check_method_params(X, fit_params)
+        rows, typical, calibration = self._split(num_samples(X), rng)
+        params = check_method_params(X, fit_params)
         for name in OF_SOME_FITS:
             vars(self).pop(name, None)
         if self.trim is not None and not isinstance(self.estimator, FrozenEstimator):
             rows = self._trimmed(X, rows, params.get("sample_weight"), rng)
         self.estimator_ = self._fitted(X, rows, params, rng, task)
         if len(typical):
-            log_density = self._log_density(_safe_indexing(X, typical))
+            log_density = self._log_density(safe_indexing(X, typical))
             if np.isneginf(log_density).all():
                 raise ValueError(
                     "none of the rows that were kept from the fit is possible under the density, so that nothing is known of "
@@ -359,19 +367,19 @@ class DensityOutlierDetector(
                 )
             self.mean_log_density_ = float(mean_of_possible(log_density))
         if len(calibration):
-            self.calibration_scores_ = np.sort(self.score_samples(_safe_indexing(X, calibration)))
+            self.calibration_scores_ = np.sort(self.score_samples(safe_indexing(X, calibration)))
         self.offset_ = self._threshold(X)
         if np.isneginf(self.offset_):
             self._warn_of_no_outliers()
         if hasattr(self, "explain"):
             if isinstance(self.estimator_, Committee):
                 rows = rows[:: -(-len(rows) // ENOUGH_FOR_MEANS)]
-            self._mean_shares = mean_of_possible(self._shares(_safe_indexing(X, rows)))
+            self._mean_shares = mean_of_possible(self._shares(safe_indexing(X, rows)))
 
     def _check_members(self):
         if isinstance(self.estimator, list):
             check_pairs(self.estimator, "estimator")
-            self._validate_names([name for name, _ in self.estimator])
+            self._check_names([name for name, _ in self.estimator])
         if not self._members():
             raise ValueError("estimator should hold at least one density that is not dropped.")
         for name, density in self._members():
@@ -419,7 +427,7 @@ class DensityOutlierDetector(
 
     def _fitted(self, X, rows, params, rng, task):
         """The density, or the committee, fitted to some of the rows."""
-        part, params = _safe_indexing(X, rows), _check_method_params(X, params, indices=rows)
+        part, params = safe_indexing(X, rows), check_method_params(X, params, indices=rows)
         if _has_several(self):
             weights = DEFAULT_WEIGHTS if self.estimator is None else None
             committee = Committee(self._members(), weights, self.smoothing, rng)
@@ -435,8 +443,8 @@ class DensityOutlierDetector(
             weight = check_weights(X, sample_weight)
             counted = rows[weight[rows] > 0]
             weight = weight[counted]
-        is_apart = are_apart(_safe_indexing(X, counted), share, weight, rng)
-        self.is_trimmed_ = np.zeros(_num_samples(X), dtype=bool)
+        is_apart = are_apart(safe_indexing(X, counted), share, weight, rng)
+        self.is_trimmed_ = np.zeros(num_samples(X), dtype=bool)
         self.is_trimmed_[counted[is_apart]] = True
         return rows[~self.is_trimmed_[rows]]
 
