@@ -5,11 +5,18 @@ BIN = $(VENV)/bin
 # Tests run side by side, so each has one thread for its networks.
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test lint clean
+# The oldest releases that setup.cfg promises, and what they are tried on.
+OLDEST ?= $(VENV)-oldest
+OLDEST_TESTS = tests/test_packaging.py tests/test_base.py tests/test_histogram.py tests/test_callbacks.py \
+	tests/compose/test_jacobians.py tests/nn/test_made.py tests/codec/test_streams.py
+OLDEST_INSTANCES = density_checks and (bins='blocks' or n_orders=2 or equal or chow-liu)
+
+.PHONY: help demo test test-oldest lint clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the quickstart example"
 	@echo "make test   install into $(VENV) with the test extra, lint, run the tests"
+	@echo "make test-oldest   a selection of the tests with the oldest releases of what the package builds on"
 	@echo "make lint   check style, format and types"
 	@echo "make clean  remove $(VENV) and caches"
 
@@ -25,6 +32,16 @@ $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
 
+# On Linux the oldest torch comes with CUDA; WITH_TORCH=constraints-oldest.txt takes it all the same.
+WITH_TORCH ?= constraints.txt
+$(OLDEST)/.test: setup.cfg pyproject.toml constraints-oldest.txt constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	grep -v '^torch==' constraints-oldest.txt > $(OLDEST)/constraints.txt
+	grep '^torch==' $(WITH_TORCH) >> $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt --editable ".[examples]" \
+		hypothesis polars pyarrow pytest pytest-xdist
+	touch $@
+
 demo: $(VENV)/.demo
 	MPLBACKEND=Agg $(BIN)/python examples/plot_quickstart.py
 
@@ -36,5 +53,10 @@ lint: $(VENV)/.test
 test: lint
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_WORKERS)
 
+test-oldest: $(OLDEST)/.test
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/bin/python -m pytest -q -n $(TEST_WORKERS) $(OLDEST_TESTS)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/bin/python -m pytest -q -n $(TEST_WORKERS) tests/test_common.py \
+		-k "$(OLDEST_INSTANCES)"
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

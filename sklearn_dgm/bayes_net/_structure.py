@@ -135,15 +135,18 @@ def maximum_spanning_forest(weights):
         -1 for the roots, which are the smallest columns of their trees.
     """
     d = len(weights)
-    i, j = np.nonzero(np.triu(weights > 0, 1))
+    # Older releases of SciPy walk along int32 indices alone.
+    i, j = (indices.astype(np.int32) for indices in np.nonzero(np.triu(weights > 0, 1)))
     # Ranks are costs that differ, so that the answer does not depend on how SciPy breaks ties.
     rank = np.empty(len(i))
     rank[np.argsort(-weights[i, j], kind="stable")] = np.arange(1, len(i) + 1)
     forest = minimum_spanning_tree(sparse.csr_array((rank, (i, j)), shape=(d, d)))
     roots = np.unique(connected_components(forest, directed=False)[1], return_index=True)[1]
     # One walk from a node above all roots.
-    above = sparse.csr_array((np.ones(len(roots)), (np.zeros_like(roots), roots)), shape=(1, d))
-    tree = sparse.block_array([[forest, None], [above, np.zeros((1, 1))]], format="csr")
+    edges = forest.tocoo()
+    start = np.append(edges.row, np.full(len(roots), d, dtype=np.int32))
+    end = np.append(edges.col, roots.astype(np.int32))
+    tree = sparse.csr_array((np.ones(len(start)), (start, end)), shape=(d + 1, d + 1))
     parents = breadth_first_order(tree, d, directed=False)[1][:d]
     return np.where(parents == d, -1, parents).astype(int)
 

@@ -341,6 +341,8 @@ def log_mean(exponent, weight):
 
 
 def whitened(factor, rows):
+    if not factor.size:  # which older releases of SciPy cannot solve
+        return rows
     return solve_triangular(factor, rows.T, lower=True).T
 
 
