@@ -7,32 +7,29 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from sklearn_dgm.utils.discovery import all_estimators
 from sklearn_dgm.utils.estimator_checks import parametrize_with_density_checks
-from tests.instances import EXPECTED_FAILED_CHECKS, INSTANCES
+from tests.instances import INSTANCES
 
-ESTIMATORS = {name: make() for name, make in INSTANCES.items()}
+ESTIMATORS = [instance.make() for instance in INSTANCES.values()]
 # Estimators are told apart by identity: several of them may have equal parameters.
-NAMES = {id(estimator): name for name, estimator in ESTIMATORS.items()}
+FAILS = {
+    id(estimator): instance.fails
+    for estimator, instance in zip(ESTIMATORS, INSTANCES.values(), strict=True)
+}
 
 
-def expected_failed_checks(estimator):
-    return EXPECTED_FAILED_CHECKS.get(NAMES[id(estimator)], {})
-
-
-@parametrize_with_checks(list(ESTIMATORS.values()))
+@parametrize_with_checks(ESTIMATORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@parametrize_with_density_checks(
-    list(ESTIMATORS.values()), expected_failed_checks=expected_failed_checks
-)
+@parametrize_with_density_checks(ESTIMATORS, expected_failed_checks=lambda e: FAILS[id(e)])
 def test_density_checks(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize(("name", "estimator"), all_estimators())
 def test_every_density_is_in_the_catalogue(name, estimator):
-    assert any(type(instance) is estimator for instance in ESTIMATORS.values())
+    assert any(type(instance) is estimator for instance in ESTIMATORS)
 
 
 def checks_that_run(estimator):
@@ -43,7 +40,7 @@ def checks_that_run(estimator):
 
 @pytest.mark.parametrize("name", ["histogram", "autoregressive"])
 def test_no_check_is_skipped_that_runs_for_kernel_density(name):
-    estimator = INSTANCES[name]()
+    estimator = INSTANCES[name].make()
     expected = checks_that_run(KernelDensity())
     if get_tags(estimator).input_tags.allow_nan:
         # It forbids missing values; check_missing_cells and check_failed_fit stand in.

@@ -1,11 +1,13 @@
 """Fits, draws and rows that the checks of densities share."""
 
+import copy
 import functools
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from unittest import SkipTest
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -62,13 +64,43 @@ def _refit(estimator, X, **fit_params):
         return estimator.fit(X, **{**_labels(estimator, X), **fit_params})
 
 
+@dataclass
+class _SharedFits:
+    """Fits of one estimator, by a hash of their rows."""
+
+    estimator: object = None
+    parameters: str = ""
+    fits: dict = field(default_factory=dict)
+
+
+_shared = _SharedFits()
+
+
+def _fit_once(estimator, X):
+    """A copy of the fit to X that all checks of an estimator share; only the last estimator's fits are kept.
+
+    It is for checks that look neither at `fit` nor at what queries change. These have fits of their own, and what they
+    find sound makes the others so: two fits are the same, a copy is as its original, and no query changes the fit.
+    """
+    global _shared
+    shared, parameters, rows = _shared, joblib.hash(estimator.get_params()), joblib.hash(X)
+    if shared.estimator is not estimator or shared.parameters != parameters:
+        _shared = shared = _SharedFits(estimator, parameters)
+    if rows not in shared.fits:
+        shared.fits[rows] = _fit(estimator, X)
+    try:
+        return copy.deepcopy(shared.fits[rows])
+    except Exception:  # which is for check_copies_keep_state to say
+        return _fit(estimator, X)
+
+
 def _fit_known(estimator, name, seed=0):
     known = _known(name)
     if not isinstance(known.points[0, 0], float | np.integer):
         tags = get_tags(estimator).input_tags
         if not (tags.categorical or tags.string):
             raise SkipTest("the estimator takes no categories (see its input tags)")
-    return known, _fit(estimator, known.draw(TRAINING_ROWS, np.random.default_rng(seed)))
+    return known, _fit_once(estimator, known.draw(TRAINING_ROWS, np.random.default_rng(seed)))
 
 
 def _draw(estimator, n_samples, seed=0):
