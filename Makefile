@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# Tests run side by side, so each has one thread for its networks.
+# Tests run side by side, so each has one thread for its networks. What neighbours share is fitted once: a worker takes
+# its tests in a row, and from the end of another one when it has none left.
 TEST_WORKERS ?= 2
 
 # The oldest releases that setup.cfg promises, and what they are tried on.
@@ -51,7 +52,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 test: lint
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_WORKERS)
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
 
 test-oldest: $(OLDEST)/.test
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/bin/python -m pytest -q -n $(TEST_WORKERS) $(OLDEST_TESTS)

@@ -70,7 +70,7 @@ def test_learns_a_density_close_to_its_entropy():
         return x
 
     entropy = stats.norm.entropy() + stats.norm(scale=0.2).entropy()
-    density = AutoregressiveDensity(n_orders=2, random_state=0).fit(draw(2000))
+    density = AutoregressiveDensity((64, 64), n_orders=2, random_state=0).fit(draw(2000))
     held_out = draw(5000)
     gap = -density.score(held_out) / len(held_out) - entropy
     assert -0.05 < gap < 0.1
@@ -87,7 +87,7 @@ def test_beats_kernel_density_by_cross_validation(load, n_orders):
 
 def test_mixed_columns_are_learnt():
     frame = mixed_frame(2000)
-    density = AutoregressiveDensity(random_state=0, max_epochs=40, **ONE_ORDER).fit(frame)
+    density = AutoregressiveDensity((64, 64), random_state=0, max_epochs=40, **ONE_ORDER).fit(frame)
     scores = density.score_features(frame)
     assert list(scores.columns) == list(frame.columns)
     city = frame["city"].value_counts(normalize=True)
@@ -259,7 +259,7 @@ def test_weights_equal_repeats_on_held_out_rows():
     # Weights that shift the distribution: a fit that ignores them is worse.
     weight = np.where(X[:, 0] > 0, 5, 1)
     held_out = held_out[rng.random(2000) < np.where(held_out[:, 0] > 0, 1, 0.2)]
-    density = AutoregressiveDensity(random_state=0, max_epochs=60, **ONE_ORDER)
+    density = AutoregressiveDensity((64, 64), random_state=0, max_epochs=60, **ONE_ORDER)
     weighted = density.fit(X, sample_weight=weight).score(held_out) / len(held_out)
     repeated = density.fit(np.repeat(X, weight, axis=0)).score(held_out) / len(held_out)
     ignored = density.fit(X).score(held_out) / len(held_out)

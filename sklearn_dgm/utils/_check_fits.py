@@ -66,30 +66,37 @@ def _refit(estimator, X, **fit_params):
 
 @dataclass
 class _SharedFits:
-    """Fits of one estimator, by a hash of their rows."""
+    """Fits of one estimator, by a hash of their rows, and scores at the points of known distributions."""
 
     estimator: object = None
     parameters: str = ""
     fits: dict = field(default_factory=dict)
+    scores: dict = field(default_factory=dict)
 
 
-_shared = _SharedFits()
+_last = _SharedFits()
+
+
+def _shared_by(estimator):
+    """What the checks of an estimator share; that of the estimator before it is let go of."""
+    global _last
+    parameters = joblib.hash(estimator.get_params())
+    if _last.estimator is not estimator or _last.parameters != parameters:
+        _last = _SharedFits(estimator, parameters)
+    return _last
 
 
 def _fit_once(estimator, X):
-    """A copy of the fit to X that all checks of an estimator share; only the last estimator's fits are kept.
+    """A copy of the fit to X that all checks of an estimator share.
 
     It is for checks that look neither at `fit` nor at what queries change. These have fits of their own, and what they
     find sound makes the others so: two fits are the same, a copy is as its original, and no query changes the fit.
     """
-    global _shared
-    shared, parameters, rows = _shared, joblib.hash(estimator.get_params()), joblib.hash(X)
-    if shared.estimator is not estimator or shared.parameters != parameters:
-        _shared = shared = _SharedFits(estimator, parameters)
-    if rows not in shared.fits:
-        shared.fits[rows] = _fit(estimator, X)
+    fits, rows = _shared_by(estimator).fits, joblib.hash(X)
+    if rows not in fits:
+        fits[rows] = _fit(estimator, X)
     try:
-        return copy.deepcopy(shared.fits[rows])
+        return copy.deepcopy(fits[rows])
     except Exception:  # which is for check_copies_keep_state to say
         return _fit(estimator, X)
 
@@ -101,6 +108,15 @@ def _fit_known(estimator, name, seed=0):
         if not (tags.categorical or tags.string):
             raise SkipTest("the estimator takes no categories (see its input tags)")
     return known, _fit_once(estimator, known.draw(TRAINING_ROWS, np.random.default_rng(seed)))
+
+
+def _score_known(estimator, name):
+    """A known distribution, the fit to its rows, and the scores of its points, which are asked for once."""
+    known, density = _fit_known(estimator, name)
+    scores = _shared_by(estimator).scores
+    if name not in scores:
+        scores[name] = density.score_samples(known.points)
+    return known, density, scores[name]
 
 
 def _draw(estimator, n_samples, seed=0):

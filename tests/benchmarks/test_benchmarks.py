@@ -31,6 +31,7 @@ from benchmarks.__main__ import main
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
 from sklearn_dgm import HistogramDensity
+from tests.short_training import shorten_training
 
 
 def codes_of_four_columns():
@@ -157,7 +158,8 @@ def test_crps_is_the_energy_form():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Tiny tables of each kind."""
+    """Tiny tables of each kind, on which networks train for two epochs."""
+    shorten_training(monkeypatch)
     rng = np.random.default_rng(0)
     for name in ("continuous", "debd", "mixed"):
         (tmp_path / name).mkdir()

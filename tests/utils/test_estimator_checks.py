@@ -2,6 +2,7 @@
 
 import random
 import sys
+import threading
 import warnings
 from contextlib import suppress
 
@@ -676,6 +677,65 @@ def test_a_density_that_writes_into_its_rows_spoils_no_other_check():
     with suppress(AssertionError):
         check(WritesIntoRows())
     check(Sound())
+
+
+class CountsFits(Sound):
+    n_fits = 0
+
+    def _fit(self, Z, sample_weight):
+        type(self).n_fits += 1
+        super()._fit(Z, sample_weight)
+
+
+def test_checks_that_only_ask_share_the_fits_of_an_estimator():
+    def n_fits(estimator):
+        before = CountsFits.n_fits
+        for name in ("check_learns", "check_normalized", "check_entropy_of_samples"):
+            density_checks()[f"{name} (one column)"](estimator)
+        return CountsFits.n_fits - before
+
+    estimator, equal = CountsFits(), CountsFits()
+    assert [n_fits(e) for e in (estimator, estimator, equal, equal)] == [1, 0, 1, 0]
+    # Another estimator's checks have come between; and an estimator may be changed.
+    assert n_fits(estimator) == 1
+    assert n_fits(estimator.set_params(alpha=0.02)) == 1
+    density_checks()["check_seeded_fit"](estimator)
+    before = CountsFits.n_fits
+    density_checks()["check_seeded_fit"](estimator)
+    assert CountsFits.n_fits == before + 4
+
+
+class SpoiltByDraws(Sound):
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(n_samples, rng)
+        self.spoilt_ = True
+        return Z
+
+    def _log_density(self, Z):
+        return super()._log_density(Z) - hasattr(self, "spoilt_")
+
+
+def test_what_a_check_does_to_a_shared_fit_reaches_no_other():
+    results = check_density_estimator(SpoiltByDraws(), on_skip=None, on_fail=None)
+    failed = {r["check_name"] for r in results if r["status"] == "failed"}
+    assert failed == {
+        *(f"check_entropy_of_samples ({space})" for space in SPACES),
+        "check_seeded_fit",
+        "check_copies_keep_state",
+        "check_queries_change_nothing",
+    }
+
+
+class CannotBeCopied(Sound):
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        self.lock_ = threading.Lock()
+
+
+def test_what_cannot_be_copied_fails_no_check_that_only_asks():
+    results = check_density_estimator(CannotBeCopied(), on_skip=None, on_fail=None)
+    failed = [r["check_name"] for r in results if r["status"] == "failed"]
+    assert failed == ["check_sample_is_seeded", "check_copies_keep_state"]
 
 
 def test_every_check_has_a_broken_density():
