@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sklearn_dgm.autoregressive import AutoregressiveDensity
-    from sklearn_dgm.base import BaseDensity, is_density
+    from sklearn_dgm.base import BaseDensity, BaseGenerator
     from sklearn_dgm.bayes_net import (
         AveragedOneDependenceClassifier,
         BayesianNetworkDensity,
@@ -42,11 +42,13 @@ if TYPE_CHECKING:
         outlier_roc_auc,
     )
     from sklearn_dgm.outlier import DensityOutlierDetector
+    from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
     "AveragedOneDependenceClassifier": "bayes_net",
     "BaseDensity": "base",
+    "BaseGenerator": "base",
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
     "CalibrationDisplay": "inspection",
@@ -55,6 +57,7 @@ _HOMES = {
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
     "DensityOutlierDetector": "outlier",
+    "DensityTags": "tags",
     "GenerativeClassifier": "generative",
     "GenerativeOverSampler": "generative",
     "EnsembleDensity": "ensemble",
@@ -68,7 +71,9 @@ _HOMES = {
     "classifier_two_sample_test": "metrics",
     "compare_densities": "metrics",
     "energy_distance": "metrics",
-    "is_density": "base",
+    "get_density_tags": "tags",
+    "is_density": "tags",
+    "is_generator": "tags",
     "log_abs_det_jacobian": "compose",
     "maximum_mean_discrepancy": "metrics",
     "mean_log_likelihood": "metrics",

@@ -19,8 +19,10 @@ from sklearn_dgm._objects import NUMBERS
 from sklearn_dgm._prediction import ColumnPrediction, resample
 from sklearn_dgm._quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import BaseDensity, check_count, check_generator
+from sklearn_dgm._validation import check_count, check_generator
+from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
+from sklearn_dgm.tags import DensityTags
 
 # Completions of a row, for a few draws and for the distribution of a number.
 N_PARTICLES, N_PREDICTION_PARTICLES = 128, 512
@@ -39,15 +41,16 @@ class ConditionalMixin:
 
     Notes
     -----
-    It goes before :class:`~sklearn_dgm.BaseDensity` and asks for `_takes_missing = True` and one more hook,
+    It goes before :class:`~sklearn_dgm.BaseDensity` and asks for the tag `missing` and one more hook,
     `_completions(Z, n_particles, rng=None)`: it yields, for parts of the encoded rows, `rows` (their numbers), completed
     rows `z` of shape (n, m, n_features), `log_weight` of shape (n, m), of which the sum of the exponentials estimates the
     marginal density of a row's observed cells, and `effective_sample_size` of shape (n,), infinity where these are all
     completions that there are. Without `rng` nothing may be random.
     """
 
-    # Kind of the scores of marginals.
-    _marginal_score_kind = "estimate"
+    def _is_estimated(self, Z):
+        """Whether the scores of encoded rows with missing cells are estimates, of shape (n_samples,)."""
+        return np.zeros(len(Z), dtype=bool)
 
     def conditional_sample(
         self,
@@ -113,7 +116,7 @@ class ConditionalMixin:
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         draws, ess = self._conditional_draws(Z, int(n_samples), check_generator(random_state))
-        completed = _with_given_cells(self.schema_, draws.reshape(-1, Z.shape[1]), X)
+        completed = with_given_cells(self.schema_, draws.reshape(-1, Z.shape[1]), X)
         return (completed, ess) if return_ess else completed
 
     def _conditional_draws(self, Z, n_samples, rng):
@@ -172,7 +175,7 @@ class ConditionalMixin:
             weight = _normalised(part.log_weight, part.rows)
             for j, column in enumerate(self.schema_.columns_):
                 completed[part.rows, j] = _expected(column, part.z[..., j], weight)
-        return _with_given_cells(self.schema_, completed, X)
+        return with_given_cells(self.schema_, completed, X)
 
     def conditional_mode(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells of rows with the most probable of their completions.
@@ -214,7 +217,7 @@ class ConditionalMixin:
             _normalised(part.log_weight, part.rows)  # which refuses impossible rows
             log_p = self._log_density(part.z.reshape(-1, Z.shape[1])).reshape(part.z.shape[:2])
             completed[part.rows] = part.z[np.arange(len(part.z)), log_p.argmax(axis=1)]
-        return _with_given_cells(self.schema_, completed, X)
+        return with_given_cells(self.schema_, completed, X)
 
     def predict_column(self, X: MatrixLike, column: Any) -> Any:
         """Distribution of one column given the other observed cells of each row.
@@ -432,7 +435,7 @@ def _normalised(log_weight, rows):
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def _with_given_cells(schema, Z, X):
+def with_given_cells(schema, Z, X):
     """Decode completed rows, a multiple of those of X, with the observed cells exactly as X has them."""
     n_times = len(Z) // X.shape[0]
     drawn = schema.decode(Z)
@@ -474,7 +477,7 @@ def _rows_of(values, missing, block):
     return values[block], missing[block] if missing[block].any() else None
 
 
-class _MarginalDensity(ConditionalMixin, BaseDensity):
+class _MarginalDensity(ConditionalMixin, BaseEstimatedDensity):
     """Density of some columns of another density, as :meth:`ConditionalMixin.marginal` gives it.
 
     Parameters
@@ -489,11 +492,10 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
     schema_ : ColumnSchema
         Kinds and scales of these columns.
     score_kind_ : {"exact", "estimate"}
-        What `score_samples` returns; an estimate is exact where all other columns are categorical and have at most 256
-        joint outcomes.
+        What `score_samples` returns of rows without missing cells; see :class:`~sklearn_dgm.AutoregressiveDensity`.
     """
 
-    _takes_missing = True
+    _density_tags = DensityTags(missing=True)
     _parameter_constraints: dict = {}
 
     def __init__(self, density, columns):
@@ -505,13 +507,15 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
         part = cls(density, positions)
         part.schema_ = copy.copy(density.schema_)
         part.schema_.columns_ = [density.schema_.columns_[j] for j in positions]
+        part.schema_.given_ = density.schema_.given_[positions]
         template = density.schema_._template
         if is_frame(template):
             part.schema_._template = nw.from_native(template)[:, positions].to_native()
-        part.score_kind_ = density._marginal_score_kind
         part.n_features_in_ = len(positions)
         if hasattr(density, "feature_names_in_"):
             part.feature_names_in_ = density.feature_names_in_[positions]
+        is_estimated = part._is_estimated(np.zeros((1, len(positions)))).any()
+        part.score_kind_ = "estimate" if is_estimated else density.score_kind_
         return part
 
     def _embed(self, Z):
@@ -527,8 +531,14 @@ class _MarginalDensity(ConditionalMixin, BaseDensity):
     def _fit(self, Z, sample_weight):
         self.fit(Z)
 
-    def _log_density(self, Z):
-        return self.density._log_density(self._embed(Z))
+    def _is_estimated(self, Z):
+        return self.density._is_estimated(self._embed(Z))
+
+    def _log_density_and_std(self, Z):
+        whole = self._embed(Z)
+        if isinstance(self.density, BaseEstimatedDensity):
+            return self.density._log_density_and_std(whole)
+        return self.density._log_density(whole), np.zeros(len(Z))
 
     def _log_density_at(self, z, Z, j):
         return self.density._log_density_at(z, self._embed(Z), self.columns[j])

@@ -12,8 +12,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._members import as_taken, fit_density, measures_of
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm.base import is_density, unwrapped
+from sklearn_dgm.base import scored_rows
 from sklearn_dgm.columns import is_frame
+from sklearn_dgm.tags import SCORE_KINDS, is_density, require_normalised, unwrapped
 
 
 def check_pairs(estimators, parameter="estimators"):
@@ -30,20 +31,22 @@ def is_dropped(member):
     return isinstance(member, str) and member == "drop"
 
 
-def check_densities(estimators):
+def check_densities(estimators, who):
     """Refuse what is no list of names and densities of the same rows.
 
     Parameters
     ----------
     estimators : list of tuple
         Names and unfitted densities.
+    who : str
+        Name of the function or estimator that asks.
 
     Raises
     ------
     TypeError
         If an estimator is no density.
     ValueError
-        If two have the same name, or one is a Pipeline, whose density is one of other rows.
+        If two have the same name, one is a Pipeline, whose density is one of other rows, or its scores are unnormalised.
     """
     check_pairs(estimators)
     names = [name for name, _ in estimators]
@@ -61,6 +64,7 @@ def check_densities(estimators):
             )
         if not is_density(estimator):
             raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")
+    require_normalised([estimator for _, estimator in estimators], who)
 
 
 def fit_densities(
@@ -136,6 +140,8 @@ def held_out_log_densities(
     -------
     log_density : ndarray of shape (n_samples, n_estimators)
         Log-densities, each by a fit without the fold of the row.
+    score_kinds : list of str
+        What these are, for each estimator.
     """
     schemas = schemas or {}
     fits = [(fold, name, density) for fold in folds for name, density in estimators]
@@ -148,21 +154,22 @@ def held_out_log_densities(
         )
     names = [name for name, _ in estimators]
     log_density = np.empty((X.shape[0], len(names)))
+    kinds = [[kind for _, kind, _ in found[k :: len(names)]] for k in range(len(names))]
     for i, (_, test) in enumerate(folds):
         of_fold = found[i * len(names) : (i + 1) * len(names)]
-        _check_same_measure(names, [measures for _, measures in of_fold], X)
-        log_density[test] = np.column_stack([scores for scores, _ in of_fold])
+        _check_same_measure(names, [measures for *_, measures in of_fold], X)
+        log_density[test] = np.column_stack([scores for scores, *_ in of_fold])
     for name, scores in zip(names, log_density.T, strict=True):
         if not (scores < np.inf).all():
             raise ValueError(f"{name!r} gives a held-out row a log-density of NaN or infinity.")
-    return log_density
+    return log_density, [max(of, key=SCORE_KINDS.index) for of in kinds]
 
 
 def _fit_and_score(density, X, fold, sample_weight, schema, task):
     train, test = fold
     weight = None if sample_weight is None else sample_weight[train]
     fitted = fit_density(clone(density), safe_indexing(X, train), weight, schema, task)
-    return fitted.score_samples(safe_indexing(X, test)), measures_of(fitted)
+    return *scored_rows(fitted, safe_indexing(X, test)), measures_of(fitted)
 
 
 def _check_same_measure(names, measures, X):

@@ -13,15 +13,9 @@ from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._frames import fill, raw_columns
-from sklearn_dgm.base import (
-    BaseDensity,
-    densities_within,
-    draw_rows,
-    last_step,
-    takes_tables,
-    unwrapped,
-)
+from sklearn_dgm.base import BaseGenerator, draw_rows
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, is_frame, like_frame
+from sklearn_dgm.tags import densities_within, last_step, takes_tables, unwrapped
 
 
 def schema_of_numbers(densities, X, sample_weight=None):
@@ -150,8 +144,8 @@ def learn_schema(estimator, X, sample_weight=None):
         return None
     if has_fit_parameter(density, "schema"):
         return density.learn_schema(X, sample_weight)
-    if learns_columns(density) and not isinstance(density, BaseDensity):
-        inside = next(d for d in densities_within(density) if isinstance(d, BaseDensity))
+    if learns_columns(density) and not isinstance(density, BaseGenerator):
+        inside = next(d for d in densities_within(density) if isinstance(d, BaseGenerator))
         name, inside = type(density).__name__, type(inside).__name__
         raise TypeError(
             f"{name} lets {inside} learn from a part of the rows alone, such as those of one class, what the columns are, "
@@ -163,7 +157,7 @@ def learn_schema(estimator, X, sample_weight=None):
 
 def learns_columns(estimator):
     """Whether a density, or one within it, learns what the columns are; of numbers alone each is continuous."""
-    return any(isinstance(density, BaseDensity) for density in densities_within(estimator))
+    return any(isinstance(density, BaseGenerator) for density in densities_within(estimator))
 
 
 def takes_weights(estimator):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_dgm.base import check_count, check_generator
+from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.columns import CATEGORICAL
 
 

@@ -5,6 +5,7 @@ from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._conditioning import ConditionalMixin
@@ -12,10 +13,16 @@ from sklearn_dgm._normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_generator
+from sklearn_dgm._validation import check_generator
+from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
-from sklearn_dgm.nn.completion import log_marginal_at
+from sklearn_dgm.nn.completion import (
+    N_PARTICLES,
+    log_marginal_and_std,
+    log_marginal_at,
+    n_outcomes,
+)
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.start import start_from
 
@@ -24,7 +31,9 @@ CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
 
-class AutoregressiveDensity(ConditionalMixin, NormalScoresMixin, MaskedNetworkDensity):
+class AutoregressiveDensity(
+    ConditionalMixin, NormalScoresMixin, BaseEstimatedDensity, MaskedNetworkDensity
+):
     """Density from a chain of conditionals that one masked network computes.
 
     ``log p(x) = sum_j log p(x_j | x_<j)``. A masked network (MADE [1]_) gives the parameters of all conditionals in one
@@ -129,9 +138,11 @@ default="random"
         Share of hidden units dropped in training.
     schema_ : ColumnSchema
         Kinds and scales of the columns.
-    score_kind_ : {"exact"}
-        `score_samples` returns exact log-densities of complete rows, and of rows whose missing cells are categories of
-        at most 256 joint outcomes; of other rows with missing cells estimates, by sequential importance sampling.
+    score_kind_ : {"exact", "estimate"}
+        What `score_samples` returns of rows like those of `fit`: exact log-densities of complete rows, and of rows whose
+        missing cells are categories of at most 256 joint outcomes; of other rows with missing cells, if there was one in
+        `fit`, an estimate by sequential importance sampling, but for ``order="any"``. What it is of a row at hand,
+        ``score_samples(X, return_std=True)`` tells: exact if the standard error is 0.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -334,6 +345,31 @@ default="random"
 
         return build
 
+    def _fit(self, Z, sample_weight):
+        try:
+            super()._fit(Z, sample_weight)
+        finally:
+            if hasattr(self, "net_"):  # a warm start that is interrupted keeps one
+                is_estimate = self._is_estimated(Z).any()
+                self.score_kind_ = "estimate" if is_estimate else "exact"
+
+    def _is_estimated(self, Z):
+        if self._module.takes_any_order:
+            return np.zeros(len(Z), dtype=bool)
+        is_gap = np.isnan(Z)
+        outcomes = n_outcomes(self._module, torch.from_numpy(Z), N_PARTICLES).numpy()
+        return (outcomes == 0) & is_gap.any(axis=1) & ~is_gap.all(axis=1)
+
+    def _log_density_and_std(self, Z):
+        def of_rows(z):
+            if z.isnan().any():
+                return torch.stack(log_marginal_and_std(self._module, z), dim=1)
+            log_p = self._module.log_prob(z)
+            return torch.stack([log_p, torch.zeros_like(log_p)], dim=1)
+
+        log_p, std = np.ascontiguousarray(self._in_chunks(of_rows, Z).T)
+        return log_p, std
+
     def _log_density_at(self, z, Z, j):
         """Log-density of each row with each of its values in a column; an estimate where it is not exact."""
         d = Z.shape[1]
@@ -360,6 +396,7 @@ default="random"
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        Z, log_det = self.schema_.encode(X)
-        scores = self._in_chunks(self._module.log_prob_features, Z) + log_det
+        Z = self.schema_.encode(X)[0]
+        scores = self._in_chunks(self._module.log_prob_features, Z)
+        scores = scores + self.schema_.log_det_features(Z)
         return like_frame(scores, X)

@@ -61,6 +61,8 @@ __all__ = [
     "stacked",
 ]
 
+# A categorical column of two categories at most, where no other is allowed.
+BINARY = "binary"
 KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)
 HANDLE_UNKNOWN = ("impossible", "error", "rare")
 
@@ -125,11 +127,17 @@ class ColumnSchema:
         leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for a pair. What lies beyond a
         bound is impossible, whatever `handle_unknown` says. Numbers that are all the same must lie within, and any other one
         within is an unknown category; a column without any value has no bounds. With False there are none.
+    given : array-like of str or int, default=None
+        Columns that a conditional density is given, by name or index: they have no density, and no Jacobian.
+    allowed_kinds : tuple of str, default=("continuous", "integer", "categorical")
+        Kinds of columns that there may be, but for those that are given; see :class:`~sklearn_dgm.tags.DensityTags`.
 
     Attributes
     ----------
     columns_ : list of Column
         What is known of each column.
+    given_ : ndarray of bool of shape (n_features,)
+        Which columns a conditional density is given.
 
     Notes
     -----
@@ -193,6 +201,8 @@ class ColumnSchema:
         column_kinds: dict[Any, Any] | None = None,
         handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
         bounds: Any = False,
+        given: Any = None,
+        allowed_kinds: tuple[str, ...] = (CONTINUOUS, INTEGER, CATEGORICAL),
     ) -> None:
         self.categorical_features = categorical_features
         self.integer_features = integer_features
@@ -202,6 +212,8 @@ class ColumnSchema:
         self.column_kinds = column_kinds
         self.handle_unknown = handle_unknown
         self.bounds = bounds
+        self.given = given
+        self.allowed_kinds = allowed_kinds
 
     def fit(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn kinds, categories, ranges and scales.
@@ -221,8 +233,8 @@ class ColumnSchema:
         Raises
         ------
         ValueError
-            If a value is missing without ``missing=True``, one is infinite, or a parameter names no column or does not
-            fit the values of one.
+            If a value is missing without ``missing=True``, one is infinite, a column is of a kind that is not allowed, or a
+            parameter names no column or does not fit the values of one.
         TypeError
             If a column holds neither numbers, times nor hashable values.
         """
@@ -244,9 +256,27 @@ class ColumnSchema:
             self._detect_ties(numbers, weight, chosen)
         if self.bounds is not False:
             self._settle_bounds(numbers, weight)
+        self.given_ = np.zeros(len(raw), dtype=bool)
+        self.given_[positions_of(self.given, [r.label for r in raw], "given")] = True
+        self._check_kinds()
         numeric = [column.label for column in self.columns_ if column.kind != CATEGORICAL]
         self._template = template_of(X, numeric)
         return self
+
+    def _check_kinds(self):
+        """Refuse columns of kinds that the density does not take."""
+        allowed = {*self.allowed_kinds}
+        if CONTINUOUS in allowed:
+            allowed |= {ROUNDED, MIXED}
+        for column, is_given in zip(self.columns_, self.given_, strict=True):
+            is_binary = column.kind == CATEGORICAL and len(column.categories) <= 2
+            if is_given or column.kind in allowed or (is_binary and BINARY in allowed):
+                continue
+            raise ValueError(
+                f"{column.where} is {column.kind}, but only columns of these kinds are taken: "
+                f"{', '.join(self.allowed_kinds)}. Convert it, or let categorical_features, integer_features or column_kinds "
+                "say that it is of another kind."
+            )
 
     def _check_missing(self, raw):
         for r in raw:
@@ -398,8 +428,10 @@ class ColumnSchema:
                 column, x[counted], weight[counted], given[j], rescales=self.standardize
             )
 
-    def check_alike(self, schema: Any, X: MatrixLike) -> Any:
-        """Make sure that a fitted schema can stand in for this one.
+    def check_alike(
+        self, schema: Any, X: MatrixLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """Make sure that a fitted schema can stand in for this one, and knows all that there is to learn from rows.
 
         Parameters
         ----------
@@ -407,6 +439,8 @@ class ColumnSchema:
             A fitted schema.
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
             The table that it is to encode.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Weights of the rows; nothing is learnt from those of weight 0.
 
         Returns
         -------
@@ -416,7 +450,8 @@ class ColumnSchema:
         Raises
         ------
         ValueError
-            If it was learnt from other columns, or encodes numbers or missing cells in another way.
+            If it was learnt from other columns, encodes numbers or missing cells in another way, or does not know a category
+            of the rows, which the message names.
         """
         options = ("standardize", "missing", "detect_ties", "handle_unknown", "bounds")
         is_alike = isinstance(schema, ColumnSchema) and all(
@@ -428,6 +463,7 @@ class ColumnSchema:
                 "schema should be what learn_schema of a density with the same parameters returns for rows with the same "
                 "columns."
             )
+        schema._check_known(X, sample_weight)
         return schema
 
     @property
@@ -439,7 +475,8 @@ class ColumnSchema:
     def log_det_(self):
         """Log-Jacobian of the encoding, one number for each column, of shape (n_features,)."""
         # Whole numbers are counted, whatever their step.
-        scales = [1.0 if column.kind == INTEGER else column.scale for column in self.columns_]
+        scales = np.array([1.0 if c.kind == INTEGER else c.scale for c in self.columns_])
+        scales[self.given_] = 1.0
         return -np.log(scales)
 
     def encode(self, X: MatrixLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -455,9 +492,8 @@ class ColumnSchema:
         Z : ndarray of shape (n_samples, n_features)
             Codes, counts, cells and standardised values; NaN where a cell is missing, but 0 in a column that had no
             value in `fit`. May share memory with X.
-        log_det : ndarray of shape (n_features,) or (n_samples, n_features)
-            ``log |d z_j / d x_j|``, to be added to log-densities of Z. The shape is the second one if a cell is missing
-            or an atom, for which it is 0.
+        log_det : ndarray of shape (n_samples,)
+            ``log |d z / d x|``, to be added to log-densities of Z; :meth:`log_det_features` has it by column.
 
         Raises
         ------
@@ -475,25 +511,16 @@ class ColumnSchema:
                 Z[:, j] = r.spread(self._encode_column(column, r))
                 if column.empty:
                     Z[np.isnan(Z[:, j]), j] = 0.0
-        return Z, self._log_det(Z)
+        return Z, np.broadcast_to(self.log_det_features(Z).sum(axis=-1), len(Z))
 
-    def check_known(self, Z: Any, sample_weight: ArrayLike | None = None):
-        """Make sure that rows to learn from have no category that this schema does not know.
-
-        Parameters
-        ----------
-        Z : ndarray of shape (n_samples, n_features)
-            Encoded rows.
-        sample_weight : ndarray of shape (n_samples,), default=None
-            Their weights; nothing is learnt from rows of weight 0.
-
-        Raises
-        ------
-        ValueError
-            If one has; the message names the column and the row.
-        """
+    def _check_known(self, X, sample_weight):
+        """Refuse rows to learn from with a category that is unknown here, but for those of weight 0."""
+        categorical = np.flatnonzero(self.kinds_ == CATEGORICAL)
+        if not len(categorical):
+            return
+        Z = self.encode(X)[0]
         counted = True if sample_weight is None else np.asarray(sample_weight) > 0
-        for j in np.flatnonzero(self.kinds_ == CATEGORICAL):
+        for j in categorical:
             unknown = (Z[:, j] < 0) & counted
             if unknown.any():
                 column = self.columns_[j]
@@ -574,7 +601,19 @@ class ColumnSchema:
             Z[:, rounded] = np.rint(Z[:, rounded])
         return Z
 
-    def _log_det(self, Z):
+    def log_det_features(self, Z: Any) -> NDArray[np.float64]:
+        """Log-Jacobian of the encoding by column.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_samples, n_features)
+            Encoded rows.
+
+        Returns
+        -------
+        log_det : ndarray of shape (n_features,) or (n_samples, n_features)
+            ``log |d z_j / d x_j|``. The shape is the second one if a cell is missing or an atom, for which it is 0.
+        """
         mixed = np.flatnonzero(self.kinds_ == MIXED)
         if not self.missing and not len(mixed):
             return self.log_det_

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import DensityMixin, MetaEstimatorMixin, clone
-from sklearn.utils import Bunch, get_tags
+from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -39,17 +39,23 @@ from sklearn_dgm._sklearn import (
     safe_indexing,
 )
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import (
-    BaseDensity,
+from sklearn_dgm._validation import (
     check_count,
     check_generator,
     check_weights,
-    last_step,
     restored_on_failure,
     validate_table,
+)
+from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.columns import ColumnSchema, stacked
+from sklearn_dgm.tags import (
+    DensityTags,
+    common_density_tags,
+    last_step,
+    require_normalised,
+    with_density_tags,
     worst_score_kind,
 )
-from sklearn_dgm.columns import ColumnSchema, stacked
 
 # Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by no
 # more than the logarithm of the number of densities over the number of steps.
@@ -318,7 +324,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
         self._numbers, schemas = schema.numbers, schema.members
         self._template = template_of(X)
         if given is None:
-            log_density = held_out_log_densities(
+            log_density, _ = held_out_log_densities(
                 named, X, self._numbers, folds, schemas, sample_weight, self.n_jobs, task
             )
             given = _stacking_weights(log_density, sample_weight)
@@ -334,6 +340,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
         kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
         self.schema_ = next((schema for schema in kinds if schema is not None), self._numbers)
         self.score_kind_ = worst_score_kind(self.estimators_)
+        require_normalised(self.estimators_, "EnsembleDensity")
 
     def _members(self):
         """Names and densities that are not dropped."""
@@ -347,7 +354,7 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
         names, densities = self._members()
         if not names:
             raise ValueError("estimators should hold at least one density that is not dropped.")
-        check_densities(list(zip(names, densities, strict=True)))
+        check_densities(list(zip(names, densities, strict=True)), "EnsembleDensity")
         return names, densities, self._given_weights()
 
     def _given_weights(self):
@@ -429,15 +436,12 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
         return stacked(drawn, rng.permutation(int(n_samples)))
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
         try:
-            of_members = [get_tags(last_step(d)).input_tags for d in self._members()[1]]
+            of_members = common_density_tags(self._members()[1])
         except (AttributeError, TypeError, ValueError):
-            # No list of names and estimators, which fit will say.
-            return tags
-        for name in ("allow_nan", "categorical", "string"):
-            setattr(tags.input_tags, name, all(getattr(of, name) for of in of_members))
-        return tags
+            # No list of names and estimators, or an empty one, which fit will say.
+            of_members = DensityTags(column_kinds=())
+        return with_density_tags(super().__sklearn_tags__(), of_members)
 
 
 def _without_weight_zero(X, folds, sample_weight):

@@ -14,7 +14,8 @@ from sklearn_dgm._binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_c
 from sklearn_dgm._cell_tree import CellTree
 from sklearn_dgm._sklearn import Interval, fit_context
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm.base import BaseDensity, restored_on_failure
+from sklearn_dgm._validation import restored_on_failure
+from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
 
 # A grid of at most so many cells is scored from a table of all of them.
@@ -218,7 +219,6 @@ class HistogramDensity(BaseDensity):
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
     del _parameter_constraints["column_kinds"]  # its bins say what a column is
-    _standardize = False
 
     def __init__(
         self,
@@ -233,6 +233,11 @@ class HistogramDensity(BaseDensity):
         )
         self.bins = bins
         self.alpha = alpha
+
+    def _make_schema(self):
+        schema = super()._make_schema()
+        schema.standardize = False  # edges are in the units of X
+        return schema
 
     def _bins_by_column(self):
         """The entry of `bins` that is meant for each column."""

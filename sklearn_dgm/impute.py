@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_count, check_generator, unwrapped, validate_table
+from sklearn_dgm._validation import check_count, check_generator, validate_table
+from sklearn_dgm.tags import unwrapped
 
 
 class DensityImputer(

@@ -238,3 +238,11 @@ INSTANCES = {
         },
     ),
 }
+
+# Public estimators that are no densities, and the files that run scikit-learn's checks on them.
+TESTED_ELSEWHERE = {
+    "DensityCodec": "it turns tables into bytes; codec/test_estimator.py",
+    "DensityImputer": "it fills in cells; test_impute.py",
+    "DensityOutlierDetector": "its scores are for ranks; test_outlier.py",
+    "GenerativeOverSampler": "it adds rows to others; generative/test_over_sampler.py",
+}

@@ -17,7 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.fixes import parse_version
 
-from sklearn_dgm.base import BaseDensity, check_generator, is_density
+from sklearn_dgm._validation import check_generator
+from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.tags import DensityTags, is_density
 
 
 class StandardNormals(BaseDensity):
@@ -131,8 +133,7 @@ def test_a_mask_is_not_lost():
 class TakesHoles(StandardNormals):
     """The marginal of what is there."""
 
-    _takes_missing = True
-    _detect_ties = True
+    _density_tags = DensityTags(missing=True, ties=True)
 
     def __init__(self, column_kinds=None, handle_unknown="impossible"):
         super().__init__(column_kinds=column_kinds)

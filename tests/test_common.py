@@ -7,7 +7,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from sklearn_dgm.utils.discovery import all_estimators
 from sklearn_dgm.utils.estimator_checks import parametrize_with_density_checks
-from tests.instances import INSTANCES
+from tests.instances import INSTANCES, TESTED_ELSEWHERE
 
 ESTIMATORS = [instance.make() for instance in INSTANCES.values()]
 # Estimators are told apart by identity: several of them may have equal parameters.
@@ -28,8 +28,13 @@ def test_density_checks(estimator, check):
 
 
 @pytest.mark.parametrize(("name", "estimator"), all_estimators())
-def test_every_density_is_in_the_catalogue(name, estimator):
-    assert any(type(instance) is estimator for instance in ESTIMATORS)
+def test_every_estimator_is_in_the_catalogue_or_tested_elsewhere(name, estimator):
+    is_in_catalogue = any(type(instance) is estimator for instance in ESTIMATORS)
+    assert is_in_catalogue != (name in TESTED_ELSEWHERE)
+
+
+def test_no_estimator_that_is_tested_elsewhere_is_gone():
+    assert set(TESTED_ELSEWHERE) <= set(dict(all_estimators()))
 
 
 def checks_that_run(estimator):

@@ -35,6 +35,7 @@ from sklearn_dgm import (
     is_density,
 )
 from sklearn_dgm.ensemble import _stacking_weights
+from sklearn_dgm.tags import DensityTags
 
 
 def smooth_and_counted(**parameters):
@@ -339,7 +340,7 @@ def test_measures_that_cannot_be_mixed():
 
 def test_the_weakest_kind_of_score(X):
     class Bound(HistogramDensity):
-        _score_kind = "lower bound"
+        _density_tags = DensityTags(score_kind="lower bound")
 
     members = [("bound", Bound(alpha=1)), ("kernel", KernelDensity())]
     assert EnsembleDensity(members).fit(X).score_kind_ == "lower bound"

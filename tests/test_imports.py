@@ -14,7 +14,7 @@ PACKAGE = Path(sklearn_dgm.__file__).parent
 HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 
 # What each room may import of the package; rooms that are missing here are families, which may not know each other.
-FLOOR = {"_typing", "_sklearn", "_callbacks", "columns", "base"}
+FLOOR = {"_typing", "_sklearn", "_callbacks", "_validation", "columns", "tags", "base"}
 ALLOWED = {
     "__init__": set(),
     "_typing": set(),
@@ -30,7 +30,9 @@ ALLOWED = {
     "_dtypes": {"_objects", "_column"},
     "_bounds": {"_frames", "_column", "_dtypes"},
     "columns": {"_typing", "_clock", "_frames", "_names", "_ties", "_column", "_dtypes", "_bounds"},
-    "base": {"_typing", "_sklearn", "_callbacks", "columns"},
+    "_validation": {"_sklearn", "columns"},
+    "tags": {"_sklearn"},
+    "base": {"_typing", "_sklearn", "_callbacks", "_validation", "columns", "tags"},
     "_blocks": set(),
     "_binning": {"_blocks", "_names", "_dtypes"},
     "_quadrature": set(),
@@ -47,6 +49,7 @@ ALLOWED = {
     "codec": {*FLOOR, "_frames", "_names", "_column", "_dtypes", "codec"},
     "_prediction": FLOOR,
     "_conditioning": {*FLOOR, "_objects", "_frames", "_names", "_prediction", "_quadrature"},
+    "_given": {*FLOOR, "_conditioning"},
     "impute": FLOOR,
     "outlier": {*FLOOR, "_bulk", "_callbacks", "_frames", "_held_out", "_members", "outlier"},
     "_labels": FLOOR,
@@ -68,7 +71,7 @@ ALLOWED = {
     },
     "compose": {*FLOOR, "_frames", "_names", "_ties", "_members", "compose"},
 }
-FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_normal_scores"}
+FAMILY = {*FLOOR, "nn", "_training", "_conditioning", "_given", "_normal_scores"}
 NEEDS_TORCH = {"nn", "_training", "autoregressive", "_normal_scores", "bayes_net/_bayes_net"}
 
 

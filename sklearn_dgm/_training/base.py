@@ -33,7 +33,8 @@ from sklearn_dgm._training.net import (
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm.base import BaseDensity, check_generator
+from sklearn_dgm._validation import check_generator
+from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import MIXED
 from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.mixture import Mixture

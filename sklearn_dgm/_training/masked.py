@@ -10,6 +10,7 @@ from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.variables import has_few_values, variables_of
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
 from sklearn_dgm.nn.start import better_regressed, moments
+from sklearn_dgm.tags import DensityTags
 
 # What "auto" tries; inputs are dropped less than hidden units, by this.
 DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
@@ -36,8 +37,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
         "bounds": [dict, StrOptions({"observed"}), None],
     }
-    _detect_ties = True
-    _takes_missing = True
+    _density_tags = DensityTags(missing=True, ties=True)
     _shape_params = (
         *BaseNeuralDensity._shape_params,
         "hidden_layer_sizes",

@@ -16,7 +16,7 @@ from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_generator
+from sklearn_dgm._validation import check_generator
 from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
 from sklearn_dgm.bayes_net._export import to_pgmpy
 from sklearn_dgm.bayes_net._inference import Inference
@@ -31,7 +31,8 @@ from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_fore
 from sklearn_dgm.bayes_net._tables import Table, edge_strength
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.bayes_net import BayesNet
-from sklearn_dgm.nn.completion import Completions, fixed_uniforms, n_outcomes
+from sklearn_dgm.nn.common_numbers import common_uniforms
+from sklearn_dgm.nn.completion import Completions, n_outcomes
 from sklearn_dgm.nn.start import start_from
 
 # What passes through the network at once is bounded.
@@ -168,7 +169,6 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         "bins": [Interval(Integral, 1, None, closed="left"), str, "array-like", dict],
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
-    _marginal_score_kind = "exact"
     _n_steps = 5
     _shape_params = (
         *MaskedNetworkDensity._shape_params,
@@ -433,7 +433,7 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         n, d = Z.shape
 
         if rng is None:  # the same for every row
-            numbers = np.tile(fixed_uniforms(n_draws, 2 * d).numpy(), (n, 1))
+            numbers = np.tile(common_uniforms(n_draws, 2 * d).numpy(), (n, 1))
         else:
             numbers = rng.random((n * n_draws, 2 * d))
         rows, log_marginal = inference.draw(np.repeat(Z, n_draws, axis=0), numbers[:, :d])
@@ -508,12 +508,12 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        Z, log_det = self.schema_.encode(X)
+        Z = self.schema_.encode(X)[0]
         if np.isnan(Z).any():
             scores = self._shares_of_marginal(Z)
         else:
             scores = self._in_chunks(self._module.log_prob_features, Z)
-        return like_frame(scores + log_det, X)
+        return like_frame(scores + self.schema_.log_det_features(Z), X)
 
     def _shares_of_marginal(self, Z):
         """Log-density of each observed cell given those before it in topological order."""

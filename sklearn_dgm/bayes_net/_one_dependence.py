@@ -13,14 +13,15 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
 from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import BaseDensity, restored_on_failure
+from sklearn_dgm._validation import restored_on_failure
+from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.bayes_net._axes import axes_of
 from sklearn_dgm.bayes_net._pairs import (
     MAX_PAIRS,
@@ -32,6 +33,7 @@ from sklearn_dgm.bayes_net._pairs import (
 )
 from sklearn_dgm.bayes_net._tables import choose, smoothed
 from sklearn_dgm.columns import check_container
+from sklearn_dgm.tags import DensityTags
 
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
 # Friedman, Geiger and Goldszmidt.
@@ -62,8 +64,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
         "bounds": [dict, StrOptions({"observed"}), None],
     }
-    _takes_missing = True
-    _detect_ties = True
+    _density_tags = DensityTags(missing=True, ties=True)
     _counts_pairs = True
     _max_pairs = MAX_PAIRS
     _min_frequency = 0
@@ -375,17 +376,13 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         log_joint : ndarray of shape (n_samples, n_classes)
             In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
         """
-        Z, log_det = self._encoded(X)
+        Z, log_det = self._encode(X)
         codes, log_within = self._codes(Z)
-        return self._log_joint(codes) + (log_within + log_det.sum(axis=-1))[:, None]
-
-    def _encoded(self, X):
-        check_is_fitted(self)
-        return self.schema_.encode(self._validate(X, reset=False))
+        return self._log_joint(codes) + (log_within + log_det)[:, None]
 
     def _log_joint_but_for_a_factor(self, X):
         # Neither a category that fit has not seen nor the place of a number within its cell says anything of the class.
-        return self._log_joint(self._codes(self._encoded(X)[0])[0])
+        return self._log_joint(self._codes(self._encode(X)[0])[0])
 
     # The class comes before the seed, as in GenerativeClassifier; densities have no such parameter.
     def sample(  # type: ignore[override]

@@ -19,7 +19,6 @@ from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm._names import by_position
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm.base import unwrapped
 from sklearn_dgm.codec._blocks import (
     RowCoder,
     Stack,
@@ -39,6 +38,7 @@ from sklearn_dgm.codec._cells import (
 from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, check_container, is_frame
+from sklearn_dgm.tags import require_normalised, unwrapped
 
 AUTO = "auto"
 # From so many rows on it is worth looking for a coarser grid than that of floats.
@@ -153,7 +153,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         ImportError
             If constriction is not installed.
         ValueError
-            If `resolution` does not fit the columns, or the density cannot be fitted to X.
+            If `resolution` does not fit the columns, or the density is unnormalised or cannot be fitted to X.
         """
         check_installed()
         if not hasattr(unwrapped(self.estimator), "_factors"):
@@ -162,6 +162,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 f"estimator should be a density that factorises over the columns: AutoregressiveDensity, "
                 f"BayesianNetworkDensity or HistogramDensity; {name} does not."
             )
+        require_normalised([self.estimator], "DensityCodec")
         with fit_task(self, X, y, n_subtasks=1) as task:
             fitted = task.subtask("fit density").fit(clone(self.estimator), X)
             columns = unwrapped(fitted).schema_.columns_

@@ -53,7 +53,7 @@ def bounds_behind(bijection, estimator, X, Z, sample_weight, columns, grids):
         return {}
     images, params = _images(bijection, X, columns, grids), {}
     for name, density in densities.items():
-        seen = fit_quietly(density._unfitted_schema(), Z, sample_weight).columns_
+        seen = fit_quietly(density._make_schema(), Z, sample_weight).columns_
         told = {
             Position(place): _around(seen[place], pair)
             for place, pair in images.items()

@@ -25,18 +25,14 @@ from sklearn_dgm._sklearn import (
 )
 from sklearn_dgm._ties import Grid
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import (
-    BaseDensity,
+from sklearn_dgm._validation import (
     check_count,
     check_generator,
     check_weights,
-    detects_ties,
-    draw_rows,
-    is_density,
-    last_step,
     restored_on_failure,
     validate_table,
 )
+from sklearn_dgm.base import BaseDensity, draw_rows
 from sklearn_dgm.columns import (
     CATEGORICAL,
     INTEGER,
@@ -61,9 +57,20 @@ from sklearn_dgm.compose._within import (
     split_steps,
     weighted_rows,
 )
+from sklearn_dgm.tags import (
+    common_density_tags,
+    get_density_tags,
+    is_density,
+    last_step,
+    require_normalised,
+    score_kind,
+    with_density_tags,
+)
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
+# Kinds of columns that only a ColumnTransformer can leave out.
+OF_CATEGORIES = ("categorical", "binary")
 # Transformers whose columns are straight lines, one each.
 LINES = (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
 
@@ -209,9 +216,6 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     (2, 4)
     """
 
-    # That it goes on with its training if its density does.
-    _hands_on_warm_start = True
-
     _parameter_constraints: dict = {
         "transformer": [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None],
         "estimator": [HasMethods(["fit", "score_samples"])],
@@ -254,7 +258,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         TypeError
             If `estimator` is no density, or no Jacobian of a transformer is known.
         ValueError
-            If a transformer loses information or its inverse or Jacobian is wrong, if it cannot take a row, if weights
+            If scores of the density are unnormalised, if a transformer loses information or its inverse or Jacobian is wrong, if it cannot take a row, if weights
             are no whole numbers and the density takes none, if `schema` is not what `learn_schema` gives, and for what
             the density and the transformers raise it.
         """
@@ -306,6 +310,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         if not is_density(self.estimator):
             name = type(last_step(self.estimator)).__name__
             raise TypeError(f"estimator should be a density, which {name} is not.")
+        require_normalised([self.estimator], "TransformedDensity")
         X = validate_table(self, X, reset=True)
         if sample_weight is None:
             return X, None
@@ -315,18 +320,18 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     def _naming_what_has_no_jacobian(self):
         return naming_what_has_no_jacobian([self.transformer, *split_steps(self.estimator)[0]])
 
-    def _unfitted_schema(self):
+    def _make_schema(self):
         return ColumnSchema(
             integer_features=None,
             standardize=False,
             missing=_allows_missing(self),
-            detect_ties=detects_ties(self.estimator),
+            detect_ties=get_density_tags(self.estimator).ties,
             bounds=None,
         )
 
     def _fit_transformer(self, X, sample_weight):
         """What is learnt of columns and transformer, and what the density sees."""
-        columns = fit_quietly(self._unfitted_schema(), X, sample_weight)
+        columns = fit_quietly(self._make_schema(), X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
             transformer = fit_with(clone(transformer), X, sample_weight)
@@ -352,7 +357,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             raise ValueError(
                 "schema should be what learn_schema of a density with the same parameters returns."
             )
-        self._unfitted_schema().check_alike(schema.columns, X)
+        self._make_schema().check_alike(schema.columns, X)
 
     def _continues(self):
         """Whether the density goes on with its training, behind the transformer that it knows."""
@@ -384,7 +389,8 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         self._bijection = Chain([outer, inner])
         self._source = self._bijection.track(np.arange(X.shape[1]))
         self._check_probabilities(inner.forward(Z, np.zeros(Z.shape))[0])
-        kind = getattr(self._density, "score_kind_", "exact")
+        kind = score_kind(self._density)
+        require_normalised([self._density], "TransformedDensity")
         is_whole = self._bijection.reaches_all or kind == "estimate"
         self.score_kind_ = kind if is_whole else "lower bound"
         self.transformer_, self.estimator_ = transformer, estimator
@@ -641,15 +647,17 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         steps, last = split_steps(self.estimator)
-        of_density = get_tags(last).input_tags
+        of_density = common_density_tags([last])
+        of_density.missing = _allows_missing(self)
+        of_density.warm_start_within = True
         takes_all = all(
             isinstance(step, ColumnTransformer) or not leaves_of(step)
             for step in [self.transformer, *steps]
         )
-        tags.input_tags.categorical = takes_all and of_density.categorical
-        tags.input_tags.string = takes_all and of_density.string
-        tags.input_tags.allow_nan = _allows_missing(self)
-        return tags
+        if not takes_all:
+            kinds = of_density.column_kinds
+            of_density.column_kinds = tuple(k for k in kinds if k not in OF_CATEGORIES)
+        return with_density_tags(tags, of_density)
 
 
 def _block_of(column):

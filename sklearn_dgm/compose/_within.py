@@ -10,8 +10,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_dgm._callbacks import UNTOLD
-from sklearn_dgm.base import last_step, unwrapped
 from sklearn_dgm.compose._jacobians import NO_JACOBIAN, has_jacobian
+from sklearn_dgm.tags import last_step, unwrapped
 
 
 def split_steps(estimator):

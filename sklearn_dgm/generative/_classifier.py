@@ -31,17 +31,18 @@ from sklearn_dgm._members import (
 )
 from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import (
-    check_count,
-    check_generator,
-    check_weights,
-    densities_within,
-    restored_on_failure,
-    unwrapped,
-    worst_score_kind,
-)
+from sklearn_dgm._validation import check_count, check_generator, check_weights, restored_on_failure
 from sklearn_dgm.columns import stacked
 from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
+from sklearn_dgm.tags import (
+    common_density_tags,
+    densities_within,
+    get_density_tags,
+    require_normalised,
+    unwrapped,
+    with_density_tags,
+    worst_score_kind,
+)
 
 # Epochs of a step of EM, where a density is a network that goes on with its training: all it takes is some progress.
 EPOCHS_OF_A_STEP = 5
@@ -206,7 +207,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         TypeError
             If the estimator is no density of the rows: an outlier detector, or a Pipeline.
         ValueError
-            If a parameter is invalid, no row has a label, `priors` do not fit the classes, rows are unlabelled and the
+            If a parameter is invalid, scores of the density are unnormalised, no row has a label, `priors` do not fit the classes, rows are unlabelled and the
             density takes no weights, or the density cannot be fitted to a class, such as one with too few rows.
 
         Warns
@@ -223,6 +224,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
 
     def _learn(self, X, y, sample_weight, task):
         check_density(self.estimator)
+        require_normalised([self.estimator], "GenerativeClassifier")
         X = validated(self, X, reset=True)
         y = column_or_1d(as_labels(y), warn=True)
         check_consistent_length(X, y)
@@ -254,6 +256,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         if (place < 0).any():
             self._maximise(X, of_class, weight, task)
         self.score_kind_ = worst_score_kind(self.estimators_)
+        require_normalised(self.estimators_, "GenerativeClassifier")
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
         """An error if a density takes no weights, though rows have such; one within another is to weigh unlabelled rows."""
@@ -344,7 +347,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
     def _warm_start(self):
         """Parameters of the densities that steps of EM change, as they are and as they are to be."""
         density, prefix = self.estimators_[0], ""
-        while getattr(density, "_hands_on_warm_start", False):
+        while get_density_tags(density).warm_start_within:
             density, prefix = density.estimator, f"{prefix}estimator__"
         params, in_steps = density.get_params(deep=False), {}
         if "warm_start" in params:
@@ -430,4 +433,4 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         of_density = get_tags(unwrapped(self.estimator))
         tags.input_tags = of_density.input_tags
         tags.non_deterministic = of_density.non_deterministic
-        return tags
+        return with_density_tags(tags, common_density_tags([self.estimator]))

@@ -16,9 +16,10 @@ from sklearn_dgm._labels import as_labels, check_labels
 from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_generator, restored_on_failure, unwrapped
+from sklearn_dgm._validation import check_generator, restored_on_failure
 from sklearn_dgm.columns import stacked
 from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
+from sklearn_dgm.tags import is_generator, unwrapped
 
 
 class GenerativeOverSampler(
@@ -166,7 +167,7 @@ class GenerativeOverSampler(
 
     def _count(self, X, y):
         """Learn the columns and how many rows to add; returns the table, and the label of each row."""
-        check_density(self.estimator)
+        check_density(self.estimator, is_generator)
         check_sampling_strategy, check_target_type = _imblearn()
         _check_observed(y)
         check_classification_targets(y)

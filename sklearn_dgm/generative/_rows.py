@@ -10,16 +10,19 @@ from sklearn.pipeline import Pipeline
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._members import fit_density, takes_weights
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm.base import is_density, takes_tables, unwrapped, validate_table
+from sklearn_dgm._validation import validate_table
+from sklearn_dgm.tags import is_density, takes_tables, unwrapped
 
 
-def check_density(estimator):
+def check_density(estimator, is_one=is_density):
     """Refuse what cannot be fitted to the rows of each class as a density of these rows.
 
     Parameters
     ----------
     estimator : estimator instance
         What was given as such.
+    is_one : callable, default=is_density
+        Tells what will do; `is_generator` where nothing is scored.
 
     Raises
     ------
@@ -35,7 +38,7 @@ def check_density(estimator):
     frozen = [
         value
         for value in estimator.get_params().values()
-        if isinstance(value, FrozenEstimator) and is_density(value)
+        if isinstance(value, FrozenEstimator) and is_one(value)
     ]
     if frozen:
         raise TypeError(
@@ -47,9 +50,9 @@ def check_density(estimator):
             "have a scale of their own, so that classes do not compare. Use TransformedDensity(transformer, estimator) "
             "in its place, which has that of the rows themselves."
         )
-    if not is_density(density):
+    if not is_one(density):
         raise TypeError(
-            f"estimator should be a density, which {name} is not: see sklearn_dgm.is_density."
+            f"estimator should be a {is_one.__name__.removeprefix('is_')}, which {name} is not: see sklearn_dgm.{is_one.__name__}."
         )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import check_matplotlib_support
-from sklearn_dgm.base import last_step
 from sklearn_dgm.inspection._layers import MIN_SIZE, corners_of, lay_out_parts
+from sklearn_dgm.tags import last_step
 
 # Lengths are in points.
 FONT_SIZE, PADDING = 9, 5

@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._names import Position
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_count, check_generator, draw_rows, is_density, last_step
+from sklearn_dgm._validation import check_count, check_generator
+from sklearn_dgm.base import draw_rows
 from sklearn_dgm.columns import CATEGORICAL
 from sklearn_dgm.inspection._density import (
     MODEL_COLOR,
@@ -22,6 +23,7 @@ from sklearn_dgm.inspection._density import (
     _resolved_names,
     _values,
 )
+from sklearn_dgm.tags import is_density, last_step
 
 # Draws are so many times the rows that their own randomness can be left out of account.
 DRAWS_PER_ROW, MIN_DRAWS = 20, 10_000

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_dgm._names import Position, position_of
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_generator, draw_rows, is_density, last_step, unwrapped
+from sklearn_dgm._validation import check_generator
+from sklearn_dgm.base import draw_rows
 from sklearn_dgm.columns import (
     CATEGORICAL,
     CONTINUOUS,
@@ -22,6 +23,7 @@ from sklearn_dgm.columns import (
     is_frame,
     like_frame,
 )
+from sklearn_dgm.tags import is_density, is_generator, last_step, score_kind, unwrapped
 
 # More columns than that make a corner grid that nobody can read.
 MAX_COLUMNS = 10
@@ -399,7 +401,7 @@ class DensityDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
         density = last_step(estimator)
-        if not is_density(density):
+        if not (is_density(density) or is_generator(density)):
             raise TypeError(f"{cls.__name__} needs a density, got {type(density).__name__}.")
         X, names = _as_last_step_sees(estimator, X)
         X, schema = _checked_rows(density, X)
@@ -414,7 +416,8 @@ class DensityDisplay:
             n_samples = min(len(rows), MAX_ROWS)
         rng = check_generator(random_state)
         data = {}
-        if len(features) == len(schema.columns_) <= 2:
+        has_scale = score_kind(density) not in ("unnormalised", "none")
+        if has_scale and len(features) == len(schema.columns_) <= 2:
             grid = [
                 _grid(column, x, grid_resolution) for column, x in zip(columns, rows.T, strict=True)
             ]

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm.base import last_step
+from sklearn_dgm.tags import last_step
 
 N_BINS = 40
 # The axis ends that many times as far below the threshold as the highest score is above it.

@@ -7,7 +7,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import check_matplotlib_support
-from sklearn_dgm.base import last_step
+from sklearn_dgm.tags import last_step
 
 
 class TrainingDisplay:

@@ -10,7 +10,7 @@ from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densit
 from sklearn_dgm._members import check_cells, schema_of_numbers, seeded, warning_once
 from sklearn_dgm._sklearn import check_pandas_support, validate_parameter_constraints
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_generator, validate_table
+from sklearn_dgm._validation import check_generator, validate_table
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
 
 # By a decorator, messages of the densities' own checks would speak of this function.
@@ -62,7 +62,8 @@ def compare_densities(
         - `difference`: the mean of the log-density less that of the baseline;
         - `difference_std_error`: the standard error of this mean of paired differences. A difference of less than two of
           them is not to be relied on;
-        - `n_impossible`: number of rows of density 0.
+        - `n_impossible`: number of rows of density 0;
+        - `score_kind`: what these log-densities are, "exact", "lower bound" or "estimate".
 
     Raises
     ------
@@ -71,8 +72,8 @@ def compare_densities(
     TypeError
         If an estimator is no density.
     ValueError
-        If an estimator is a pipeline, whose density is one of other rows, the densities are on different measures, or `cv`
-        does not hold out each row once.
+        If an estimator is a pipeline, whose density is one of other rows, the scores of one are unnormalised, the densities
+        are on different measures, or `cv` does not hold out each row once.
 
     Notes
     -----
@@ -111,7 +112,7 @@ def compare_densities(
     named = list(estimators.items() if isinstance(estimators, dict) else estimators)
     if not named:
         raise ValueError("estimators is empty; it should hold a density at least.")
-    check_densities(named)
+    check_densities(named, "compare_densities")
     names = [name for name, _ in named]
     if baseline is not None and baseline not in names:
         raise ValueError(f"baseline is {baseline!r}, which is none of {names}.")
@@ -121,8 +122,9 @@ def compare_densities(
     named = [(name, seeded(density, rng)) for name, density in named]
     numbers, folds = schema_of_numbers([d for _, d in named], X), folds_of(cv, X, rng)
     with warning_once():
-        log_density = held_out_log_densities(named, X, numbers, folds, n_jobs=n_jobs)
-    return _frame(pandas, names, log_density, baseline)
+        log_density, kinds = held_out_log_densities(named, X, numbers, folds, n_jobs=n_jobs)
+    frame = _frame(pandas, names, log_density, baseline)
+    return frame.assign(score_kind=dict(zip(names, kinds, strict=True)))
 
 
 def _frame(pandas, names, log_density, baseline):

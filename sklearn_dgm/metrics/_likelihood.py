@@ -8,7 +8,8 @@ from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm.base import check_weights, is_density, last_step
+from sklearn_dgm._validation import check_weights
+from sklearn_dgm.tags import is_density, last_step, require_normalised
 
 
 def mean_log_likelihood(
@@ -60,7 +61,7 @@ def mean_log_likelihood(
         If the estimator has no `score_samples`, or if it is not a density: that of an outlier detector such as
         :class:`~sklearn.ensemble.IsolationForest` is no log-density.
     ValueError
-        If the weights are negative or all zero.
+        If the weights are negative or all zero, or the scores are unnormalised.
 
     Notes
     -----
@@ -130,7 +131,7 @@ def bits_per_dim(
     TypeError
         If the estimator is not a density.
     ValueError
-        If the weights are negative or all zero.
+        If the weights are negative or all zero, or the scores are unnormalised.
 
     See Also
     --------
@@ -232,4 +233,5 @@ def _log_density(estimator, X, metric):
         raise TypeError(
             f"{metric} needs a density, which {name}{inside} is not: see sklearn_dgm.is_density.{advice}"
         )
+    require_normalised([estimator], metric)
     return np.asarray(estimator.score_samples(X))

@@ -4,7 +4,7 @@ import narwhals as nw
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_dgm.base import validate_table
+from sklearn_dgm._validation import validate_table
 from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame, stacked
 
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold, check_cv
 
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, validate_params
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import check_generator
+from sklearn_dgm._validation import check_generator
 from sklearn_dgm.metrics._tables import as_points
 
 # Rows whose distances the median heuristic looks at.

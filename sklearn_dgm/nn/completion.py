@@ -6,11 +6,11 @@ from its conditional given the earlier columns, with the density of the observed
 """
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 
+from sklearn_dgm.nn.common_numbers import common_uniforms
 from sklearn_dgm.nn.randomness import current_generator
 
 # Particles for each row with missing cells; so many times more, up to the second number, where these are worth too few.
@@ -59,30 +59,24 @@ class Completions(NamedTuple):
         """Log-density of the observed cells, of shape (n,)."""
         return torch.logsumexp(self.log_weight, dim=1)
 
+    def log_marginal_std(self, n_members):
+        """Standard error of :meth:`log_marginal`, of shape (n,), of draws by so many networks in equal numbers.
+
+        By the delta method, as if the draws were independent: the variance of the logarithm is that of the mean weight of
+        each network, over the squared mean of all. It is 0 where these are all completions that there are, and where
+        the row is impossible.
+        """
+        if self.effective_sample_size.isinf().all():
+            return torch.zeros_like(self.effective_sample_size)
+        n_draws = self.log_weight.shape[1] // n_members
+        weight = self.log_weight.softmax(dim=1).unflatten(1, (n_members, n_draws))
+        spread = weight.square().sum(dim=2) - weight.sum(dim=2).square() / n_draws
+        variance = spread.sum(dim=1).clamp(min=0) * n_draws / max(n_draws - 1, 1)
+        return variance.sqrt().nan_to_num(0.0)
+
     def numpy(self):
         """The same with arrays."""
         return Completions(*(None if x is None else x.cpu().numpy() for x in self))
-
-
-@lru_cache(maxsize=8)
-def fixed_uniforms(n_points, n_columns):
-    """A scrambled Sobol sequence, the same for every row, so that a score depends on nothing but the row.
-
-    Parameters
-    ----------
-    n_points, n_columns : int
-        Shape of the numbers.
-
-    Returns
-    -------
-    uniforms : Tensor of shape (n_points, n_columns)
-        Float64 numbers between 0 and 1.
-    """
-    if n_columns > torch.quasirandom.SobolEngine.MAXDIM:
-        generator = torch.Generator().manual_seed(0)
-        return torch.rand(n_points, n_columns, generator=generator, dtype=torch.float64)
-    engine = torch.quasirandom.SobolEngine(n_columns, scramble=True, seed=0)
-    return engine.draw(n_points, dtype=torch.float64)
 
 
 def _uniforms(n, z, generator):
@@ -213,7 +207,7 @@ def _propose(members, z, n_particles, generator):
     """Completions that are drawn, of shape (n, m, d), their log-weights, and the shares of columns in these."""
     n, d = z.shape
     each = -(-n_particles // len(members))
-    fixed = fixed_uniforms(each * len(members), d).to(z.device) if generator is None else None
+    fixed = common_uniforms(each * len(members), d).to(z.device) if generator is None else None
     parts = []
     for k, member in enumerate(members):
         if generator is None:
@@ -240,15 +234,36 @@ def log_marginal(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES
         In nats; exact where cells are complete or enumerated, 0 where none is observed, else an estimate. A network
         that takes the observed columns first needs no particles.
     """
-    result = z.new_zeros(len(z))
+    return log_marginal_and_std(module, z, n_particles, max_particles)[0]
+
+
+@torch.no_grad()
+def log_marginal_and_std(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES):
+    """Log-density of the observed cells of each row, and its standard error.
+
+    Parameters
+    ----------
+    module, z, n_particles, max_particles
+        See :func:`completions`.
+
+    Returns
+    -------
+    log_marginal : Tensor of shape (n,)
+        As :func:`log_marginal`.
+    std : Tensor of shape (n,)
+        In nats, as if the common numbers were independent; 0 where the log-density is exact.
+    """
+    result, std = z.new_zeros(len(z)), z.new_zeros(len(z))
     some = torch.nonzero(~z.isnan().all(dim=1))[:, 0]
     if module.takes_any_order:
         is_direct = n_outcomes(module, z[some], n_particles) == 0
         direct, some = some[is_direct], some[~is_direct]
         result[direct] = _log_marginal_directly(module, z[direct])
+    n_members = 1 if module.takes_any_order else len(module.members_given(None))
     for part in completions(module, z[some], n_particles, max_particles=max_particles):
         result[some[part.rows]] = part.log_marginal()
-    return result
+        std[some[part.rows]] = part.log_marginal_std(n_members)
+    return result, std
 
 
 def _log_marginal_directly(module, z):

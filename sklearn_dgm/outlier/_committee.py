@@ -13,10 +13,11 @@ from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._held_out import folds_of
 from sklearn_dgm._members import as_taken, fit_density, schema_of_numbers, seeded
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm.base import check_generator, check_weights, unwrapped
+from sklearn_dgm._validation import check_generator, check_weights
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._kernels import ColumnKernelDensity, TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
+from sklearn_dgm.tags import is_density, require_normalised, unwrapped
 
 N_FOLDS = 5
 # Enough for a median and two quartiles; on small tables all folds together.
@@ -67,6 +68,8 @@ class Committee(BaseEstimator):
 
     def fit(self, X, y=None, sample_weight=None, *, task=UNTOLD):
         """Fit each member, once without some folds of the rows and once to all."""
+        densities = [density for _, density in self.estimators if is_density(density)]
+        require_normalised(densities, "A committee of DensityOutlierDetector")
         rng = check_generator(self.random_state)
         if sample_weight is not None:
             sample_weight = check_weights(X, sample_weight)

@@ -32,15 +32,13 @@ from sklearn_dgm._sklearn import (
     safe_indexing,
 )
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import (
-    BaseDensity,
+from sklearn_dgm._validation import (
     check_generator,
     check_weights,
-    densities_within,
     restored_on_failure,
-    unwrapped,
     validate_table,
 )
+from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._committee import (
     DEFAULT_WEIGHTS,
@@ -56,6 +54,7 @@ from sklearn_dgm.outlier._thresholds import (
     quantile_below,
 )
 from sklearn_dgm.outlier._trimming import are_apart
+from sklearn_dgm.tags import densities_within, unwrapped
 
 
 def _is_calibrated(detector):

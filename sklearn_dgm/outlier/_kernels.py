@@ -10,7 +10,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._bulk import standard_deviation
-from sklearn_dgm.base import check_generator, check_weights, validate_table
+from sklearn_dgm._validation import check_generator, check_weights, validate_table
 from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, like_frame
 
 # Of a normal, the middle nine tenths are as wide as this, in standard deviations.

@@ -6,9 +6,9 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm._frames import raw_columns, with_added
 from sklearn_dgm._members import fit_quietly
-from sklearn_dgm.base import detects_ties, last_step
 from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame
 from sklearn_dgm.outlier._kernels import WIDTH_OF_NINE_TENTHS
+from sklearn_dgm.tags import get_density_tags, last_step
 
 # In units of the bandwidth of Scott's rule, chosen on tables that are in no benchmark.
 AUTO_SMOOTHING = 0.25
@@ -18,7 +18,7 @@ def amount_of_noise(estimator, smoothing):
     """The noise for a density, in units of the bandwidth of Scott's rule."""
     if smoothing != "auto":
         return smoothing
-    return AUTO_SMOOTHING if detects_ties(estimator) else 0.0
+    return AUTO_SMOOTHING if get_density_tags(estimator).ties else 0.0
 
 
 def noisy_for(estimator, X, smoothing, rng):

@@ -9,10 +9,12 @@ from unittest import SkipTest
 
 import joblib
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 
+from sklearn_dgm.tags import get_density_tags, score_kind
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS, TRAINING_ROWS
 
 # Below it, samples or masses are said to disagree. Seeds are fixed, so a check that passes once passes always.
@@ -50,6 +52,8 @@ def _labels(estimator, X):
 def _label(cell):
     if isinstance(cell, str):
         return ord(cell[0]) % 2
+    if isinstance(cell, bool):
+        return int(cell)
     return 0 if cell is None else int(cell > 1) + int(cell > 5)
 
 
@@ -102,11 +106,12 @@ def _fit_once(estimator, X):
 
 
 def _fit_known(estimator, name, seed=0):
-    known = _known(name)
-    if not isinstance(known.points[0, 0], float | np.integer):
-        tags = get_tags(estimator).input_tags
-        if not (tags.categorical or tags.string):
-            raise SkipTest("the estimator takes no categories (see its input tags)")
+    _needs_scores(estimator)
+    _needs_no_given(estimator)
+    known, kinds = _known(name), _tags(estimator).column_kinds
+    if known.kinds == {"binary"} and "categorical" in kinds:
+        raise SkipTest("the estimator takes categories of any number, which other checks look at")
+    _needs_kinds(estimator, *known.kinds)
     return known, _fit_once(estimator, known.draw(TRAINING_ROWS, np.random.default_rng(seed)))
 
 
@@ -119,11 +124,81 @@ def _score_known(estimator, name):
     return known, density, scores[name]
 
 
-def _draw(estimator, n_samples, seed=0):
+def _log_constant(density, known, log_p):
+    """The constant up to which scores are log-densities, by quadrature where it is unknown."""
+    if _score_kind(density) != "unnormalised":
+        return 0.0
+    return logsumexp(log_p + known.log_weights)
+
+
+def _scores(density, X):
+    """Scores of rows; zeros of a generator, which has none, so that a check looks at its draws alone."""
+    if _tags(density).score_kind == "none":
+        return np.zeros(len(X))
+    return density.score_samples(X)
+
+
+def _std_of_scores(density, X):
+    """Standard errors of scores, 0 of those that are exact; None where a density says that it estimates, but not how well."""
+    if _score_kind(density) != "estimate":
+        return np.zeros(len(X))
+    if "return_std" not in signature(density.score_samples).parameters:
+        return None
+    return density.score_samples(X, return_std=True)[1]
+
+
+def _tags(estimator):
+    return get_density_tags(estimator)
+
+
+def _needs_scores(estimator):
+    if _tags(estimator).score_kind == "none":
+        raise SkipTest("the estimator has no scores (see its density tags)")
+
+
+def _needs_log_densities(estimator):
+    _needs_scores(estimator)
+    if _tags(estimator).score_kind == "unnormalised":
+        raise SkipTest("scores are log-densities up to a constant (see the density tags)")
+
+
+def _needs_no_given(estimator):
+    if _tags(estimator).conditional:
+        raise SkipTest("some columns have to be given, and have no density")
+
+
+def _needs_kinds(estimator, *kinds):
+    for kind in sorted(kinds):
+        if kind not in _tags(estimator).column_kinds:
+            raise SkipTest(f"the estimator takes no {kind} columns (see its density tags)")
+
+
+def _given(estimator):
+    """Which of the columns of :func:`_rows` a conditional density is given."""
+    given = np.zeros(3, dtype=bool)
+    if _tags(estimator).conditional:
+        given[np.atleast_1d(estimator.get_params()["given"])] = True
+    return given
+
+
+def _draw(estimator, n_samples, seed=0, **given):
     """Rows drawn with a seed; where `sample` takes none or gives more than rows, a check of its own says so."""
     takes_seed = "random_state" in signature(estimator.sample).parameters
-    drawn = estimator.sample(n_samples, **({"random_state": seed} if takes_seed else {}))
+    drawn = _sample(estimator, n_samples, **({"random_state": seed} if takes_seed else {}), **given)
     return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
+def _sample(estimator, n_samples=None, scale=1.0, shift=0.0, **random_state):
+    """What `sample` returns; of a conditional density draws given columns of as many rows, by default of one."""
+    if not _tags(estimator).conditional:
+        return estimator.sample(*([] if n_samples is None else [n_samples]), **random_state)
+    rows = _rows(estimator, n_samples or 1) * scale + shift
+    rows[:, ~_given(estimator)] = np.nan
+    if hasattr(estimator, "feature_names_in_"):
+        import pandas as pd
+
+        rows = pd.DataFrame(rows, columns=estimator.feature_names_in_)
+    return estimator.conditional_sample(rows, **random_state)
 
 
 def _draw_known(estimator, known, n_samples, seed=0):
@@ -141,8 +216,18 @@ def _numbers(n_rows=200, n_columns=3, seed=0):
     return rng.normal(size=(n_rows, n_columns)) @ mix.T * 2.0 ** np.arange(n_columns) + 1.0
 
 
+def _rows(estimator, n_rows=200, seed=0):
+    """Three dependent columns of a kind that the estimator takes: numbers, else whole numbers, else flags."""
+    X, kinds = _numbers(n_rows, seed=seed), _tags(estimator).column_kinds
+    if "continuous" in kinds:
+        return X
+    if "integer" in kinds:
+        return np.rint(X).astype(np.int64)
+    return X > 1.0
+
+
 def _score_kind(estimator):
-    return getattr(estimator, "score_kind_", "exact")
+    return score_kind(estimator)
 
 
 def _must_work(call, message):

@@ -15,6 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
+from sklearn_dgm.tags import SCORE_KINDS
 from sklearn_dgm.utils._check_fits import (
     MOST_IMPOSSIBLE,
     SMALLEST_PVALUE,
@@ -24,21 +25,37 @@ from sklearn_dgm.utils._check_fits import (
     _fit_known,
     _fit_once,
     _fresh,
+    _given,
     _labels,
     _must_work,
-    _numbers,
+    _needs_kinds,
+    _needs_log_densities,
+    _needs_no_given,
+    _needs_scores,
     _refit,
+    _rows,
+    _sample,
+    _score_kind,
+    _scores,
+    _tags,
 )
 from sklearn_dgm.utils._distribution_checks import check_bounds, check_normalized_untrained
 from sklearn_dgm.utils._global_state import global_state_unchanged
+from sklearn_dgm.utils._known_distributions import _line
 
 
 def check_learns_dependence(estimator):
     """On real columns the joint density is better than the same estimator on each column alone."""
-    tags = get_tags(estimator).input_tags
-    if tags.categorical or tags.string:
-        pixels = load_digits().images[:, 3:5, 3:5].reshape(-1, 4) > 7
-        X = pixels.astype(str).astype(object)
+    _needs_log_densities(estimator)
+    _needs_no_given(estimator)
+    kinds = _tags(estimator).column_kinds
+    pixels = load_digits().images[:, 3:5, 3:5].reshape(-1, 4)
+    if "categorical" in kinds:
+        X = (pixels > 7).astype(str).astype(object)
+    elif "binary" in kinds:
+        X = pixels > 7
+    elif "continuous" not in kinds:
+        X = pixels[:, :2].astype(np.int64) // 4
     else:
         X = load_breast_cancer().data[:, [0, 2]]
         X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -55,13 +72,13 @@ def check_learns_dependence(estimator):
 
 def check_unfitted(estimator):
     """Queries before `fit` raise NotFittedError."""
-    X = _numbers()
-    density = _fresh(estimator)
-    for query in (
-        lambda: density.score_samples(X),
-        lambda: density.score(X, **_labels(density, X)),
-        lambda: density.sample(),
-    ):
+    X = _rows(estimator)
+    density, queries = _fresh(estimator), [lambda: _sample(density)]
+    if _tags(estimator).score_kind != "none":
+        queries.append(lambda: density.score_samples(X))
+        if _tags(estimator).score_kind != "unnormalised":
+            queries.append(lambda: density.score(X, **_labels(density, X)))
+    for query in queries:
         try:
             query()
         except NotFittedError:
@@ -73,7 +90,8 @@ def check_unfitted(estimator):
 
 def check_score_samples_returns_float64(estimator):
     """`fit` returns self; `score_samples` has shape (n_samples,) and dtype float64."""
-    X = _numbers()
+    _needs_scores(estimator)
+    X = _rows(estimator)
     density = _fresh(estimator)
     assert _refit(density, X) is density, "fit does not return self"
     for n in (1, len(X)):
@@ -87,7 +105,8 @@ def check_score_is_sum(estimator):
     """`score` is the sum of `score_samples`, a float, with or without a y."""
     if is_classifier(estimator):
         raise SkipTest("the score of a classifier is its accuracy")
-    X = _numbers()
+    _needs_log_densities(estimator)
+    X = _rows(estimator)
     density = _fit_once(estimator, X)
     expected = density.score_samples(X).sum()
     for score in (density.score(X), density.score(X, np.zeros(len(X)))):
@@ -96,17 +115,23 @@ def check_score_is_sum(estimator):
 
 
 def check_score_kind(estimator):
-    """`score_kind_` says what a score is."""
-    kind = getattr(_fit_once(estimator, _numbers()), "score_kind_", None)
-    assert kind in ("exact", "lower bound", "estimate"), f"score_kind_ is {kind!r}"
+    """`score_kind_` says what a score is, and is not better than the tags say."""
+    _needs_scores(estimator)
+    kind = getattr(_fit_once(estimator, _rows(estimator)), "score_kind_", None)
+    kinds = SCORE_KINDS[:-1]
+    assert kind in kinds, f"score_kind_ is {kind!r}"
+    at_best = _tags(estimator).score_kind
+    assert kinds.index(kind) >= kinds.index(at_best), (
+        f"score_kind_ is {kind!r}, though the tags say {at_best!r} at best"
+    )
 
 
 def check_sample_returns_rows(estimator):
     """`sample` returns X alone: an array of n_samples rows (1 by default) like those of `fit`."""
-    X = _numbers()
+    X = _rows(estimator)
     density = _fit_once(estimator, X)
     for kwargs, n in (({}, 1), ({"n_samples": 7}, 7)):
-        drawn = density.sample(**kwargs)
+        drawn = _sample(density, **kwargs)
         assert isinstance(drawn, np.ndarray), f"sample returns a {type(drawn).__name__}"
         assert drawn.shape == (n, X.shape[1]), f"sample returns shape {drawn.shape}"
         assert drawn.dtype == X.dtype, f"sample returns {drawn.dtype}, but X is {X.dtype}"
@@ -114,73 +139,72 @@ def check_sample_returns_rows(estimator):
 
 def check_sample_is_seeded(estimator):
     """The same seed gives the same rows, another seed others, and two unseeded calls differ."""
-    density = _fit_once(estimator, _numbers())
+    density = _fit_once(estimator, _rows(estimator))
     first = _draw(density, 20, seed=3)
     assert np.array_equal(first, _draw(density, 20, seed=3)), "the same seed gives other rows"
     assert not np.array_equal(first, _draw(density, 20, seed=4)), "another seed gives the same rows"
-    assert not np.array_equal(density.sample(20), density.sample(20)), (
+    assert not np.array_equal(_sample(density, 20), _sample(density, 20)), (
         "two unseeded calls give the same rows"
     )
     shared = np.random.RandomState(0)
     assert not np.array_equal(
-        density.sample(20, random_state=shared), density.sample(20, random_state=shared)
+        _sample(density, 20, random_state=shared), _sample(density, 20, random_state=shared)
     ), "a RandomState that is passed twice gives the same rows twice"
-    assert not np.array_equal(copy.deepcopy(density).sample(20), density.sample(20)), (
+    assert not np.array_equal(_sample(copy.deepcopy(density), 20), _sample(density, 20)), (
         "what is drawn without a seed is settled in fit: a copy draws the same rows"
     )
 
 
 def check_seeded_fit(estimator):
     """The same `random_state` gives the same fit, bit for bit, also on the fitted estimator."""
-    X = _numbers()
+    X = _rows(estimator)
     density = _fit(estimator, X)
-    expected = density.score_samples(X)
+    expected = _scores(density, X)
     again = _fit(estimator, X)
-    assert np.array_equal(again.score_samples(X), expected), "two fits with one random_state differ"
+    assert np.array_equal(_scores(again, X), expected), "two fits with one random_state differ"
     assert np.array_equal(_draw(again, 20), _draw(density, 20)), (
         "after two fits with one random_state, the same seed gives other rows"
     )
     if getattr(density, "warm_start", False):
         return
     _refit(_refit(density, X[:50]), X)
-    assert np.array_equal(density.score_samples(X), expected), (
+    assert np.array_equal(_scores(density, X), expected), (
         "a second fit remembers the first (or ignores random_state)"
     )
 
 
 def check_copies_keep_state(estimator):
     """Pickles, deep copies and joblib's files score and sample as the original does, whatever is fitted after it."""
-    X = _numbers()
+    X = _rows(estimator)
     density = _fit(estimator, X)
-    scores, drawn = density.score_samples(X), _draw(density, 20)
+    scores, drawn = _scores(density, X), _draw(density, 20)
     file, pickled, copied = io.BytesIO(), pickle.dumps(density), copy.deepcopy(density)
     joblib.dump(density, file)
     file.seek(0)
     # What is kept in the class, and not in its instance, is that of another fit from now on.
-    _fit(estimator, 2 * _numbers(seed=1) + 3)
+    _fit(estimator, _rows(estimator, seed=1))
     for how, restored in (
         ("the fit of another one", density),
         ("pickle", pickle.loads(pickled)),
         ("deepcopy", copied),
         ("joblib", joblib.load(file)),
     ):
-        assert np.array_equal(restored.score_samples(X), scores), f"{how} changes the scores"
+        assert np.array_equal(_scores(restored, X), scores), f"{how} changes the scores"
         assert np.array_equal(_draw(restored, 20), drawn), f"{how} changes the samples"
 
 
 def check_queries_change_nothing(estimator):
     """`fit` and queries leave X and the parameters, queries also the fitted state, as they were."""
-    X = _numbers()
+    X = _rows(estimator)
     given = X.copy()
     parameters = joblib.hash(_fresh(estimator).get_params())
     density = _fit(estimator, X)
     attributes = vars(density).copy()
-    scores, drawn = density.score_samples(X), _draw(density, 5)
-    density.score(X, **_labels(density, X))
-    density.sample(5)
+    scores, drawn = _scores(density, X), _draw(density, 5)
+    _query(density, X)
     assert np.array_equal(X, given), "X is modified"
     assert joblib.hash(density.get_params()) == parameters, "parameters are modified"
-    assert np.array_equal(density.score_samples(X), scores), "queries change the scores"
+    assert np.array_equal(_scores(density, X), scores), "queries change the scores"
     assert np.array_equal(_draw(density, 5), drawn), "queries change the samples"
     changed = [
         name
@@ -192,7 +216,8 @@ def check_queries_change_nothing(estimator):
 
 def check_rows_are_scored_alone(estimator):
     """A row's score depends neither on the rows beside it nor on their order or number."""
-    X = _numbers()
+    _needs_scores(estimator)
+    X = _rows(estimator)
     density = _fit_once(estimator, X)
     scores = density.score_samples(X)
     order = np.random.default_rng(0).permutation(len(X))
@@ -206,9 +231,12 @@ def check_rows_are_scored_alone(estimator):
 
 def check_containers(estimator):
     """Lists, memory layouts, read-only arrays and float32 score alike."""
-    X = _numbers(100).astype(np.float32).astype(np.float64)
+    X = _rows(estimator, 100)
+    is_float = X.dtype.kind == "f"
+    if is_float:
+        X = X.astype(np.float32).astype(np.float64)
     density = _fit(estimator, X)
-    scores = density.score_samples(X)
+    scores = _scores(density, X)
     read_only = X.copy()
     read_only.setflags(write=False)
     containers = {
@@ -216,29 +244,28 @@ def check_containers(estimator):
         "Fortran order": np.asfortranarray(X),
         "a strided view": np.repeat(X, 2, axis=1)[:, ::2],
         "a read-only array": read_only,
-        "float32": X.astype(np.float32),
         "an array of objects": X.astype(object),
-    }
+    } | ({"float32": X.astype(np.float32)} if is_float else {})
     for name, container in containers.items():
         actual = _must_work(
-            functools.partial(density.score_samples, container), f"{name} cannot be scored"
+            functools.partial(_scores, density, container), f"{name} cannot be scored"
         )
         _assert_close(actual, scores, f"{name} scores differently")
         if name == "float32":  # the means of float32 columns are not those of float64 ones
             continue
-        refitted = _fit(estimator, container).score_samples(X)
+        refitted = _scores(_fit(estimator, container), X)
         _assert_close(refitted, scores, f"{name} is fitted differently", atol=1e-3)
 
 
 def check_frames(estimator):
     """A DataFrame is fitted like its array, and sampled rows have its columns and dtypes."""
     pd = _pandas()
-    X = _numbers()
+    X = _rows(estimator)
     frame = pd.DataFrame(X, columns=["first", "second", "third"])
     density = _fit_once(estimator, frame)
     _assert_close(
-        density.score_samples(frame),
-        _fit_once(estimator, X).score_samples(X),
+        _scores(density, frame),
+        _scores(_fit_once(estimator, X), X),
         "a DataFrame scores unlike its array",
     )
     drawn = _draw(density, 5)
@@ -250,9 +277,8 @@ def check_frames(estimator):
 
 def check_mixed_frames(estimator):
     """Sampled rows of a mixed DataFrame have its dtypes, and can be scored."""
-    tags = get_tags(estimator).input_tags
-    if not (tags.categorical or tags.string):
-        raise SkipTest("the estimator takes no categories (see its input tags)")
+    _needs_kinds(estimator, "continuous", "integer", "categorical")
+    _needs_no_given(estimator)
     pd = _pandas()
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -271,7 +297,7 @@ def check_mixed_frames(estimator):
         f"fitted on a DataFrame, sample gives a {type(drawn).__name__}"
     )
     pd.testing.assert_series_equal(drawn.dtypes, frame.dtypes)
-    assert np.isfinite(density.score_samples(drawn)).all(), "a sampled row is impossible"
+    assert np.isfinite(_scores(density, drawn)).all(), "a sampled row is impossible"
 
 
 def _pandas():
@@ -284,18 +310,21 @@ def _pandas():
 
 def check_units(estimator):
     """A change of units shifts the log-density by the log-Jacobian, and samples change with it."""
-    X = _numbers()
+    _needs_kinds(estimator, "continuous")
+    X = _rows(estimator)
     scale, shift = np.array([100.0, 0.01, 7.0]), np.array([-5.0, 300.0, 0.0])
     density = _fit_once(estimator, X)
     scaled = _fit(estimator, X * scale + shift, **_labels(estimator, X))
-    scores = density.score_samples(X)
-    change = scaled.score_samples(X * scale + shift) - (scores - np.log(scale).sum())
+    scores, log_det = _scores(density, X), np.log(scale[~_given(estimator)]).sum()
+    change = _scores(scaled, X * scale + shift) - (scores - log_det)
+    if _score_kind(density) in ("unnormalised", "none"):  # whatever the constant
+        change = change - change.mean()
     assert np.mean(np.abs(change)) < 1e-2, (
         f"in other units the density changes by {np.mean(np.abs(change)):.3g} nats more than the "
         "log-Jacobian"
     )
     drawn = _draw(density, 2000) * scale + shift
-    pairs = zip(_draw(scaled, 2000).T, drawn.T, strict=True)
+    pairs = zip(_draw(scaled, 2000, scale=scale, shift=shift).T, drawn.T, strict=True)
     pvalue = min(stats.ks_2samp(*pair, method="asymp").pvalue for pair in pairs)
     assert pvalue > SMALLEST_PVALUE, (
         f"in other units other rows are drawn: Kolmogorov-Smirnov p = {pvalue:.1g}"
@@ -304,16 +333,18 @@ def check_units(estimator):
 
 def check_impossible_points(estimator):
     """Points far away and unseen categories score low, or minus infinity; they do not raise."""
-    X = _numbers()
+    _needs_scores(estimator)
+    X = _rows(estimator)
     density = _fit_once(estimator, X)
-    far = X[:3].copy()
-    far[0, 0], far[1, 1], far[2] = 1e9, -1e100, 1e300
+    far, is_float = X[:3].copy(), X.dtype.kind == "f"
+    far[0, 0], far[1, 1], far[2] = (1e9, -1e100, 1e300) if is_float else (10**9, -(10**15), 10**15)
+    if X.dtype.kind == "b":
+        raise SkipTest("no flag is far away")
     scores = _must_work(lambda: density.score_samples(far), "a point far away raises")
     assert not np.isnan(scores).any(), "a point far away scores NaN"
     assert (scores < np.inf).all(), "a point far away scores plus infinity"
     assert (scores < density.score_samples(X).min()).all(), "a point far away is likely"
-    tags = get_tags(estimator).input_tags
-    if tags.categorical or tags.string:
+    if {"continuous", "categorical"} <= {*_tags(estimator).column_kinds}:
         known, density = _fit_known(estimator, "mixed columns")
         row = known.points[:1].copy()
         row[0, 0] = "never seen"
@@ -331,14 +362,18 @@ def _message_of_value_error(call):
 
 def check_missing_values(estimator):
     """Infinity, and NaN where the tags allow none, raise a ValueError that names the column, in `fit` and in queries."""
+    _needs_kinds(estimator, "continuous")
     pd = _pandas()
-    frame = pd.DataFrame(_numbers(), columns=["first", "second", "third"])
+    frame = pd.DataFrame(_rows(estimator), columns=["first", "second", "third"])
     density = _fit_once(estimator, frame)
     bad_values = [np.inf] if get_tags(estimator).input_tags.allow_nan else [np.nan, np.inf]
     for bad in bad_values:
         broken = frame.copy()
         broken.loc[5, "second"] = bad
-        for call in (lambda X: _fit(estimator, X), density.score_samples):
+        calls = [functools.partial(_fit, estimator)]
+        if _tags(estimator).score_kind != "none":
+            calls.append(density.score_samples)
+        for call in calls:
             message = _message_of_value_error(functools.partial(call, broken))
             assert message is not None, f"{bad} is accepted in silence"
             assert "second" in message, f"the error does not name the column: {message}"
@@ -361,7 +396,10 @@ def check_missing_cells(estimator):
     tags = get_tags(estimator).input_tags
     if not tags.allow_nan:
         raise SkipTest("the estimator takes no missing cells (see its input tags)")
-    X = _numbers()
+    _needs_log_densities(estimator)
+    _needs_no_given(estimator)
+    _needs_kinds(estimator, "continuous")
+    X = _rows(estimator)
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
     density = _must_work(lambda: _fit(estimator, X), "rows with missing cells cannot be fitted")
     assert np.isfinite(_draw(density, 50)).all(), "a sampled row has missing cells"
@@ -391,11 +429,11 @@ def _assert_marginal(actual, expected, message):
 
 def check_failed_fit(estimator):
     """A fit that fails leaves a fitted estimator as it was, and an unfitted one unfitted."""
-    X = _numbers()
-    bad = X.copy()
+    X = _rows(estimator)
+    bad = X.astype(np.float64)
     bad[3, 1] = np.inf
     density = _fit(estimator, X)
-    scores = density.score_samples(X)
+    drawn, scores = _draw(density, 20), _scores(density, X)
     for change in ({"X": bad}, {"X": X[:, :2], "sample_weight": np.full(len(X), -1.0)}):
         try:
             density.fit(**change, **_labels(density, change["X"]))
@@ -405,8 +443,9 @@ def check_failed_fit(estimator):
             raise AssertionError(
                 f"fit accepts {'infinity' if change['X'] is bad else 'negative weights'}"
             )
-        after = _must_work(lambda: density.score_samples(X), "a failed fit spoils the estimator")
-        assert np.array_equal(after, scores), "a failed fit changes the estimator"
+        after = _must_work(lambda: _scores(density, X), "a failed fit spoils the estimator")
+        is_same = np.array_equal(after, scores) and np.array_equal(_draw(density, 20), drawn)
+        assert is_same, "a failed fit changes the estimator"
     fresh = _fresh(estimator)
     before = set(vars(fresh))
     try:
@@ -418,8 +457,10 @@ def check_failed_fit(estimator):
 
 def check_weights_matter(estimator):
     """The part of the rows that has most of the weight becomes likelier."""
-    X = _numbers()
-    upper = X[:, 0] > np.median(X[:, 0])
+    _needs_log_densities(estimator)
+    X = _rows(estimator)
+    column = X[:, np.argmin(_given(estimator))].astype(np.float64)
+    upper = column > np.median(column)
     unweighted = _fit_once(estimator, X)
     for side in (upper, ~upper):
         weight = np.where(side, 20, 1)
@@ -432,17 +473,17 @@ def check_weights_matter(estimator):
 
 def check_weights_equal_repeats(estimator):
     """A weight of 2 equals the row twice, a weight of 0 its absence."""
-    X = _numbers()
+    _needs_scores(estimator)
+    X = _rows(estimator)
     count = np.random.default_rng(0).integers(0, 4, len(X))
     weight = count.astype(np.float64)
     weighted = _fit(estimator, X, sample_weight=weight)
     assert np.array_equal(weight, count), "sample_weight is modified"
     repeated = _fit(estimator, np.repeat(X, count, axis=0))
-    _assert_close(
-        weighted.score_samples(X),
-        repeated.score_samples(X),
-        "weights are not equivalent to repeated rows",
-    )
+    pair = [_scores(density, X) for density in (weighted, repeated)]
+    if _score_kind(weighted) == "unnormalised":
+        pair = [scores - scores.mean() for scores in pair]
+    _assert_close(*pair, "weights are not equivalent to repeated rows")
 
 
 def check_global_state(estimator):
@@ -454,7 +495,7 @@ def check_global_state(estimator):
 
 
 def _assert_global_state_unchanged(estimator):
-    X = _numbers()
+    X = _rows(estimator)
     density = _fresh(estimator)
     with global_state_unchanged():
         density.fit(X, **_labels(density, X))
@@ -466,9 +507,38 @@ def _assert_global_state_unchanged(estimator):
 
 
 def _query(density, X):
-    density.score_samples(X)
+    _scores(density, X)
+    if _score_kind(density) not in ("unnormalised", "none"):
+        density.score(X, **_labels(density, X))
     _draw(density, 3)
-    density.sample(3)
+    _sample(density, 3)
+
+
+def check_conditional(estimator):
+    """Where columns are given, the density of the others integrates to one, and draws follow it; `sample` raises."""
+    if not _tags(estimator).conditional:
+        raise SkipTest("no columns are given")
+    _needs_kinds(estimator, "continuous")
+    X, given = _rows(estimator), _given(estimator)
+    if (~given).sum() != 1:
+        raise SkipTest("there is more than one column to integrate over")
+    density = _fit_once(estimator, X)
+    message = _message_of_value_error(lambda: density.sample(3))
+    assert message is not None, "sample draws columns that have to be given"
+    x, log_weights = _line(X[:, ~given].mean(), X[:, ~given].std())
+    for row in X[:3]:
+        points = np.tile(row, (len(x), 1))
+        points[:, ~given] = x[:, None]
+        mass = np.exp(density.score_samples(points) + log_weights)
+        assert abs(mass.sum() - 1) < 1e-3, f"given {row[given]} the total mass is {mass.sum():.6g}"
+        gaps = np.tile(np.where(given, row, np.nan), (1000, 1))
+        drawn = density.conditional_sample(gaps, random_state=0)
+        assert np.array_equal(drawn[:, given], gaps[:, given]), "given cells are changed"
+        cdf = np.cumsum(mass) - mass / 2
+        pvalue = stats.kstest(drawn[:, ~given][:, 0], lambda z, c=cdf: np.interp(z, x, c)).pvalue
+        assert pvalue > SMALLEST_PVALUE, (
+            f"draws do not follow the density: Kolmogorov-Smirnov p = {pvalue:.1g}"
+        )
 
 
 PLAIN_CHECKS = (
@@ -492,6 +562,7 @@ PLAIN_CHECKS = (
     check_missing_values,
     check_missing_cells,
     check_bounds,
+    check_conditional,
     check_failed_fit,
     check_weights_matter,
     check_weights_equal_repeats,

@@ -26,6 +26,8 @@ class KnownDistribution:
         The density p of any model of such rows satisfies ``sum(exp(log_weights) * p(points)) = 1``.
     region : callable
         ``region(X)`` gives the number, from 0 on, of one of some 20 regions of the space that each row lies in.
+    kinds : frozenset of str
+        Kinds of its columns, see :class:`~sklearn_dgm.tags.DensityTags`.
     tolerance : float
         Nats a row by which a density fitted to `TRAINING_ROWS` rows may be worse than the truth.
     """
@@ -35,6 +37,7 @@ class KnownDistribution:
     points: np.ndarray
     log_weights: np.ndarray
     region: Any
+    kinds: frozenset[str]
     tolerance: float
 
 
@@ -66,6 +69,7 @@ def _normal():
         points=x[:, None],
         log_weights=log_weights,
         region=lambda X: np.searchsorted(edges, X[:, 0]),
+        kinds=frozenset({"continuous"}),
         tolerance=0.15,
     )
 
@@ -87,6 +91,7 @@ def _two_normals():
             np.searchsorted([-2, -0.5, 0.5, 2], X[:, 0]) * 4
             + np.searchsorted([3.5, 5, 6.5], X[:, 1])
         ),
+        kinds=frozenset({"continuous"}),
         tolerance=0.4,
     )
 
@@ -105,6 +110,25 @@ def _categories():
         points=cells,
         log_weights=np.zeros(6),
         region=region,
+        kinds=frozenset({"categorical"}),
+        tolerance=0.06,
+    )
+
+
+def _flags():
+    table = np.array([[[0.3, 0.02], [0.1, 0.08]], [[0.05, 0.15], [0.02, 0.28]]])
+    cells = np.array(list(np.ndindex(2, 2, 2)), dtype=bool)
+
+    def region(X):
+        return X @ np.array([4, 2, 1])
+
+    return KnownDistribution(
+        draw=lambda n, rng: cells[rng.choice(8, n, p=table.ravel())],
+        log_prob=lambda X: np.log(table.ravel())[region(X)],
+        points=cells,
+        log_weights=np.zeros(8),
+        region=region,
+        kinds=frozenset({"binary"}),
         tolerance=0.06,
     )
 
@@ -127,6 +151,7 @@ def _counts():
         points=points,
         log_weights=np.zeros(len(points)),
         region=lambda X: np.clip(X[:, 0], 1, 7) * 4 + np.clip(X[:, 1], 1, 4) - 5,
+        kinds=frozenset({"integer"}),
         tolerance=0.35,
     )
 
@@ -161,6 +186,7 @@ def _mixed():
         points=np.concatenate([rows(np.full(len(x), code), x) for code in (0, 1)]),
         log_weights=np.tile(log_weights, 2),
         region=region,
+        kinds=frozenset({"categorical", "continuous"}),
         tolerance=0.2,
     )
 
@@ -169,6 +195,7 @@ KNOWN_DISTRIBUTIONS = {
     "one column": _normal,
     "two columns": _two_normals,
     "categories": _categories,
+    "flags": _flags,
     "counts": _counts,
     "mixed columns": _mixed,
 }

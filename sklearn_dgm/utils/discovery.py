@@ -1,13 +1,13 @@
 """What densities there are."""
 
-from importlib import import_module
 from inspect import isabstract, isclass
-from pkgutil import walk_packages
 from typing import Any
+
+from sklearn.base import BaseEstimator
 
 
 def all_estimators() -> list[Any]:
-    """List every public estimator of the package.
+    """List every public estimator of the package: densities, generators, and what is built on them.
 
     Importing all of them imports torch.
 
@@ -19,20 +19,14 @@ def all_estimators() -> list[Any]:
     Examples
     --------
     >>> from sklearn_dgm.utils.discovery import all_estimators
-    >>> "HistogramDensity" in dict(all_estimators())
+    >>> {"HistogramDensity", "DensityImputer"} <= set(dict(all_estimators()))
     True
     """
     import sklearn_dgm
-    from sklearn_dgm.base import BaseDensity
 
-    found = {}
-    for module in walk_packages(sklearn_dgm.__path__, "sklearn_dgm."):
-        for name, value in vars(import_module(module.name)).items():
-            is_ours = (
-                isclass(value)
-                and issubclass(value, BaseDensity)
-                and value.__module__ == module.name
-            )
-            if is_ours and not isabstract(value) and not name.startswith(("_", "Base")):
-                found[name] = value
-    return sorted(found.items())
+    found = {name: getattr(sklearn_dgm, name) for name in sklearn_dgm.__all__}
+    return sorted(
+        (name, value)
+        for name, value in found.items()
+        if isclass(value) and issubclass(value, BaseEstimator) and not isabstract(value)
+    )

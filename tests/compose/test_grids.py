@@ -13,6 +13,7 @@ from sklearn.preprocessing import PowerTransformer, QuantileTransformer, Standar
 
 from sklearn_dgm import AutoregressiveDensity, TransformedDensity
 from sklearn_dgm.compose import DifferentiableFunctionTransformer
+from sklearn_dgm.tags import DensityTags
 
 STEP = 0.25
 CURVES = {
@@ -30,7 +31,7 @@ CURVES = {
 class LooksForTies(GaussianMixture):
     """A mixture that makes peaks where it can, and says that it knows what to do with grids."""
 
-    _detect_ties = True
+    _density_tags = DensityTags(ties=True)
 
 
 def mixture(kind=LooksForTies):

@@ -16,6 +16,8 @@ from sklearn.neighbors import KernelDensity
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.tags import DensityTags
+from sklearn_dgm.utils._distribution_checks import CHECKS_OF_DISTRIBUTIONS
 from sklearn_dgm.utils._global_state import _state
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS
 from sklearn_dgm.utils.estimator_checks import (
@@ -23,6 +25,7 @@ from sklearn_dgm.utils.estimator_checks import (
     density_checks,
     parametrize_with_density_checks,
 )
+from tests.toys import Bootstrap, Counts, Energy, Flags, Gaussian, Noisy, Regression
 
 
 class Sound(HistogramDensity):
@@ -120,7 +123,7 @@ class MeanScore(Sound):
 
 
 class UnnamedKind(Sound):
-    _score_kind = "roughly"
+    _density_tags = DensityTags(score_kind="roughly")
 
 
 class SamplesWithLabels(Sound):
@@ -333,7 +336,7 @@ class NamesNoColumn(Sound):
 class Table(BaseDensity):
     """Independent columns, by counting and by normals; takes missing cells."""
 
-    _takes_missing = True
+    _density_tags = DensityTags(missing=True)
 
     def _fit(self, Z, sample_weight):
         self.kinds_ = self.schema_.kinds_
@@ -371,8 +374,8 @@ class SamplesMissingCells(Table):
 class IgnoresBounds(BayesianNetworkDensity):
     """A table without bounds."""
 
-    def _unfitted_schema(self):
-        schema = super()._unfitted_schema()
+    def _make_schema(self):
+        schema = super()._make_schema()
         schema.bounds = False
         return schema
 
@@ -533,8 +536,137 @@ SETTERS = {
     IgnoresWarnings: "warning filters",
     SetsConfiguration: "scikit-learn's configuration",
 }
-SPACES = list(KNOWN_DISTRIBUTIONS)
+# A density that takes any categories has no need of a check with flags.
+SPACES = [name for name in KNOWN_DISTRIBUTIONS if name != "flags"]
 WITH_DEPENDENCE = SPACES[1:]
+OF_FLAGS = [f"{check.__name__} (flags)" for check in CHECKS_OF_DISTRIBUTIONS]
+
+
+def other(toy, **changes):
+    """A toy with other hooks, or other tags."""
+    return type(f"Broken{toy.__name__}", (toy,), changes)
+
+
+def too_much(self, Z):
+    return super(type(self), self)._log_density(Z) + 0.2
+
+
+def too_near(self, n_samples, rng):
+    Z = super(type(self), self)._draw(3 * n_samples, rng)
+    return Z[np.argsort(-self._log_density(Z))[:n_samples]]
+
+
+def apart(self, n_samples, rng):
+    Z = super(type(self), self)._draw(n_samples, rng)
+    return np.column_stack([rng.permutation(z) for z in Z.T])
+
+
+def learns_apart(self, Z, sample_weight):
+    rng = np.random.default_rng(0)
+    Z = np.column_stack([rng.permutation(z) for z in Z.T])
+    super(type(self), self)._fit(Z, sample_weight)
+
+
+def shifted(self, n_samples, rng):
+    return super(type(self), self)._draw(n_samples, rng) + 0.3
+
+
+def unseeded(self, n_samples, rng):
+    return super(type(self), self)._draw(n_samples, np.random.default_rng())
+
+
+def forgets(self, Z, sample_weight):
+    super(type(self), self)._fit(Z + np.random.default_rng().normal(size=Z.shape), sample_weight)
+
+
+def weightless(self, Z, sample_weight):
+    super(type(self), self)._fit(Z, None)
+
+
+def noisier(self, Z):
+    return super(type(self), self)._log_density(Z) + np.random.default_rng().normal(size=len(Z))
+
+
+def given_otherwise(self, Z, rng):
+    drawn = super(type(self), self)._draw_given(Z + 0.3, rng)
+    return np.where(self.schema_.given_, Z, drawn)
+
+
+class KeepsRowsInClass(Bootstrap):
+    """Copies draw what was fitted last."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        type(self).kept = Z
+
+    def _draw(self, n_samples, rng):
+        return rng.choice(self.kept, n_samples)
+
+
+class CountsGivenColumns(Regression):
+    """A Jacobian of all columns."""
+
+    def score_samples(self, X):
+        lost = sum(
+            np.log(self.schema_.columns_[j].scale) for j in np.flatnonzero(self.schema_.given_)
+        )
+        return super().score_samples(X) - lost
+
+
+class SamplesAnyway(Regression):
+    def sample(self, n_samples=1, random_state=None):
+        return np.zeros((n_samples, self.n_features_in_))
+
+
+GIVEN = {"given": [0, 2]}
+# What passes all that its tags promise, with the checks that it is too simple for; and what is broken, with the checks that see.
+TOYS = {
+    Gaussian: {},
+    Flags: {},
+    Counts: {},
+    Bootstrap: {},
+    Energy: {},
+    Noisy: {},
+    Regression: GIVEN,
+}
+BROKEN_TOYS = [
+    (other(Gaussian, _log_density=too_much), "check_normalized (two columns)"),
+    (other(Gaussian, _draw=apart), "check_samples_agree_with_density (two columns)"),
+    (other(Gaussian, _fit=learns_apart), "check_learns_dependence"),
+    (other(Flags, _log_density=too_much), "check_normalized (flags)"),
+    (other(Flags, _draw=apart), "check_samples_agree_with_density (flags)"),
+    (other(Flags, _draw=too_near), "check_entropy_of_samples (flags)"),
+    (other(Flags, _fit=learns_apart), "check_learns (flags)"),
+    (other(Flags, _fit=learns_apart), "check_learns_dependence"),
+    (other(Flags, _fit=weightless), "check_weights_equal_repeats"),
+    (other(Flags, _fit=weightless), "check_weights_matter"),
+    (other(Flags, _log_density=noisier), "check_rows_are_scored_alone"),
+    (other(Counts, _log_density=too_much), "check_normalized (counts)"),
+    (other(Counts, _draw=apart), "check_samples_agree_with_density (counts)"),
+    (other(Counts, _fit=learns_apart), "check_learns_dependence"),
+    (other(Counts, _log_density=noisier), "check_containers"),
+    (other(Bootstrap, _draw=unseeded), "check_sample_is_seeded"),
+    (other(Bootstrap, _draw=unseeded), "check_seeded_fit"),
+    (other(Bootstrap, _fit=forgets), "check_seeded_fit"),
+    (KeepsRowsInClass, "check_copies_keep_state"),
+    (other(Bootstrap, sample=lambda self, n_samples=1, random_state=None: []), "check_unfitted"),
+    (other(Energy, _log_density=noisier), "check_rows_are_scored_alone"),
+    (other(Energy, _draw=apart), "check_samples_agree_with_density (two columns)"),
+    (other(Energy, _draw=too_near), "check_entropy_of_samples (one column)"),
+    (other(Energy, _fit=learns_apart), "check_learns (two columns)"),
+    (other(Energy, _fit=weightless), "check_weights_equal_repeats"),
+    (other(Noisy, noise=1.0), "check_normalized (one column)"),
+    (other(Noisy, noise=1.0), "check_entropy_of_samples (one column)"),
+    (other(Noisy, _draw=shifted), "check_samples_agree_with_density (one column)"),
+    (
+        other(AutoregressiveDensity, _density_tags=DensityTags(score_kind="estimate")),
+        "check_score_kind",
+    ),
+    (CountsGivenColumns, "check_conditional"),
+    (CountsGivenColumns, "check_units"),
+    (SamplesAnyway, "check_conditional"),
+    (other(Regression, _draw_given=given_otherwise), "check_conditional"),
+]
 
 BROKEN = [
     *((TooMuchMass, f"check_normalized ({space})") for space in SPACES),
@@ -597,13 +729,50 @@ BROKEN = [
     (RoundsWeights, "check_weights_equal_repeats"),
     (ScalesWeights, "check_weights_equal_repeats"),
     *((sets, "check_global_state") for sets in SETTERS),
+    *BROKEN_TOYS,
 ]
 
 
 def test_a_sound_density_passes():
     results = check_density_estimator(Sound(), on_skip=None)
     skipped = [r["check_name"] for r in results if r["status"] != "passed"]
-    assert skipped == ["check_normalized_untrained", "check_missing_cells", "check_bounds"]
+    assert skipped == [
+        *OF_FLAGS,
+        "check_normalized_untrained",
+        "check_missing_cells",
+        "check_bounds",
+        "check_conditional",
+    ]
+
+
+@pytest.mark.parametrize("toy", TOYS, ids=lambda toy: toy.__name__)
+def test_a_sound_density_of_each_kind_passes(toy):
+    results = check_density_estimator(toy(**TOYS[toy]), on_skip=None)
+    passed = {r["check_name"] for r in results if r["status"] == "passed"}
+    assert passed | {r["check_name"] for r in results if r["status"] == "skipped"} == {
+        *density_checks()
+    }
+    expected = {name for broken, name in BROKEN_TOYS if broken.__base__ is toy}
+    assert expected <= passed
+
+
+def test_a_generator_is_checked_by_what_needs_no_score():
+    results = check_density_estimator(Bootstrap(), on_skip=None)
+    assert {r["check_name"] for r in results if r["status"] == "passed"} == {
+        "check_global_state",
+        "check_unfitted",
+        "check_sample_returns_rows",
+        "check_sample_is_seeded",
+        "check_seeded_fit",
+        "check_copies_keep_state",
+        "check_queries_change_nothing",
+        "check_containers",
+        "check_frames",
+        "check_mixed_frames",
+        "check_units",
+        "check_missing_values",
+        "check_failed_fit",
+    }
 
 
 def test_a_density_that_takes_missing_cells_passes():
@@ -614,7 +783,11 @@ def test_a_density_that_takes_missing_cells_passes():
 @pytest.mark.parametrize(("broken", "name"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
 def test_a_broken_density_is_caught(broken, name):
     parameters = {"order": "given", "max_epochs": 2, "hidden_layer_sizes": (8,)}
-    estimator = broken(**parameters) if broken is NormalizedByTraining else broken()
+    if issubclass(broken, Regression):
+        parameters = GIVEN
+    elif not issubclass(broken, AutoregressiveDensity):
+        parameters = {}
+    estimator = broken(**parameters)
     if broken in (IgnoresBounds, ClipsDraws):
         estimator.set_params(structure="empty", conditional="table")
     with pytest.raises(AssertionError):
@@ -787,7 +960,8 @@ def test_options():
     (xfailed,) = (r for r in results if r["status"] == "xfail")
     assert xfailed["expected_to_fail_reason"] == "the score is a mean"
     with pytest.warns(
-        UserWarning, match="check_(normalized_untrained|missing_cells|bounds) is skipped"
+        UserWarning,
+        match=r"check_(.*\(flags\)|normalized_untrained|missing_cells|bounds|conditional) is skipped",
     ):
         check_density_estimator(Sound())
     with pytest.raises(AssertionError, match="not the sum"):
