@@ -238,7 +238,7 @@ def test_values_far_out_do_not_blur_the_others(value):
     clean, coded = x[:500], x[500:].copy()
     is_coded = rng.random(1000) < 0.03
     coded[is_coded, 0] = value
-    density = quick(max_epochs=60, lr=0.01).fit(coded)
+    density = quick(max_epochs=30, lr=0.01).fit(coded)
     entropy = 2 * stats.norm.entropy() - np.log(0.97)
     allowed = 0.5 if abs(value) < 1e6 else 2.5  # where single precision begins to show
     assert -density.score(clean) / 500 < entropy + allowed
@@ -598,7 +598,7 @@ def test_rounded_and_mixed_columns_are_distributions(n_orders):
 
 def test_the_record_of_mixed_columns_is_in_the_units_of_the_rows():
     X = repeating_columns()
-    density = quick(max_epochs=30).fit(X)
+    density = quick(max_epochs=10).fit(X)
     record = density.history_[-1]["train_log_likelihood"]
     assert record == pytest.approx(density.score(X) / len(X), abs=0.3)
 

@@ -127,11 +127,11 @@ def parametrize_with_density_checks(
         expected = _expected(
             estimator, expected_failed_checks and expected_failed_checks(estimator)
         )
+        shown = " ".join(repr(estimator).split())
         for name, check in density_checks().items():
             # As scikit-learn's parametrize_with_checks marks what its caller expects to fail, with the caller's reason.
             marks = [pytest.mark.xfail(reason=expected[name])] if name in expected else []
-            test_id = f"{' '.join(repr(estimator).split())}-{name}"
-            tests.append(pytest.param(estimator, check, marks=marks, id=test_id))
+            tests.append(pytest.param(estimator, check, marks=marks, id=f"{shown}-{name}"))
     return pytest.mark.parametrize(("estimator", "check"), tests)
 
 
