@@ -12,6 +12,7 @@ from sklearn_dgm._conditioning import ConditionalMixin
 from sklearn_dgm._normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -31,6 +32,7 @@ CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 
 
+@describe_training
 class AutoregressiveDensity(
     ConditionalMixin, NormalScoresMixin, BaseEstimatedDensity, MaskedNetworkDensity
 ):
@@ -73,36 +75,7 @@ default="random"
         Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.2 without columns of
         categories or few whole numbers, or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order, and
         the validation rows choose.
-    max_epochs : int, default=500
-        Passes over the rows at most, for each order; of more than 65,536 rows a pass takes so many at random.
-    lr : float, default=3e-3
-        Learning rate of AdamW.
-    batch_size : int or "auto", default="auto"
-        Rows of a minibatch; "auto" is a twentieth of the rows, between 32 and 512.
-    weight_decay : float, default=1e-2
-        Decoupled weight decay, on weights and not on biases.
-    early_stopping : bool, default=True
-        Whether to keep a part of the rows for validation, to stop when their likelihood no longer rises, and to keep
-        the weights that were best for them, be it those that training started from. Without it all rows train for `max_epochs`.
-    validation_fraction : float, default=0.1
-        Share of the rows kept for validation, at most 10,000 of them; other ones for each order.
-    n_iter_no_change : int, default=20
-        Epochs without a better validation likelihood after which training stops.
-    device : str or torch.device, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1", ...; "auto" takes a CUDA device if there is one.
-    warm_start : bool, default=False
-        Whether `fit` continues from the weights of the previous fit, with its schema and column order; rows that validated
-        then validate again. A parameter that would change the network is refused. A fit interrupted by Ctrl-C keeps the
-        best weights so far; without `warm_start` the estimator is as it was before.
-    verbose : int, default=0
-        Whether to print a line an epoch, and how far a long question (`predict_column`, `conditional_sample`, ...) is.
-    callbacks : list of skorch callbacks, default=None
-        Further callbacks for the skorch net; it gets copies.
-    net_params : dict, default=None
-        Further parameters for :class:`skorch.NeuralNet`, such as ``{"optimizer": torch.optim.SGD}``; none that the
-        estimator has itself.
-    random_state : int, RandomState instance or None, default=None
-        Seed of initialisation, split, shuffling and dropout.
+    $training_parameters
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold categories, by dtype, name, index or mask; see :class:`~sklearn_dgm.columns.ColumnSchema`.
     integer_features : "from_dtype", array-like or None, default="from_dtype"
@@ -132,6 +105,8 @@ default="random"
         whether it was the `best` so far (better than the start, too), and its `duration` in seconds.
     n_iter_ : int
         Number of epochs.
+    objective_ : Objective
+        What `history_` is of, here the log-likelihood: its `name`, its `unit`, and whether more is better (`rises`).
     order_ : ndarray of shape (n_features,) or (n_orders, n_features)
         The order of the columns, or several.
     dropout_ : float
@@ -256,33 +231,10 @@ default="random"
         handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
         bounds: Any = None,
     ) -> None:
-        super().__init__(
-            categorical_features=categorical_features,
-            integer_features=integer_features,
-            column_kinds=column_kinds,
-        )
-        self.handle_unknown = handle_unknown
-        self.bounds = bounds
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
+        super().__init__(**handed_on(locals(), "order", "n_orders", "conditional"))
         self.order = order
         self.n_orders = n_orders
         self.conditional = conditional
-        self.n_components = n_components
-        self.dropout = dropout
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.device = device
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.net_params = net_params
-        self.random_state = random_state
 
     def _resolve_orders(self, n_samples):
         """The orders, of shape (n_orders, n_features)."""
@@ -318,20 +270,21 @@ default="random"
     def _n_members(self):
         return 1 if self._takes_any_order() else len(np.atleast_2d(self.order_))
 
-    def _settle(self, parts):
-        orders = self._resolve_orders(len(parts.Z))
+    def _prepare(self, splits):
+        """Settle the orders."""
+        orders = self._resolve_orders(len(splits.Z))
         self.order_ = orders[0] if len(orders) == 1 else orders
 
-    def _builder(self, parts):
+    def _builder(self, splits):
         orders = np.atleast_2d(self.order_)
         base = COMPONENTS[self.conditional]
 
         def settings(dropout):
-            return self._network_params(dropout, base, parts.counts)
+            return self._network_params(dropout, base, splits.counts)
 
         @lru_cache(maxsize=1)  # what is tried with one member starts from the same
         def learn(member):
-            return self._learn_start(parts, member, settings, complete_adjacency(orders[member]))
+            return self._learn_start(splits, member, settings, complete_adjacency(orders[member]))
 
         def build(member, dropout):
             network, learnt, regressed = learn(member)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from skorch.callbacks import EarlyStopping
 
 from sklearn_dgm import AutoregressiveDensity
-from tests._training.toy import interrupt
+from tests._training.interrupted import interrupt
 
 ONE_ORDER = {"order": "given", "dropout": 0.2}
 

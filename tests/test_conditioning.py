@@ -14,7 +14,8 @@ from scipy import stats
 
 from sklearn_dgm import AutoregressiveDensity, _conditioning, is_density
 from sklearn_dgm._prediction import ColumnPrediction, resample
-from sklearn_dgm._training.net import IncompleteRows, RowBatches
+from sklearn_dgm._training.batches import RowBatches
+from sklearn_dgm._training.missing import IncompleteRows
 from sklearn_dgm.nn import completion
 from sklearn_dgm.nn.heads import CategoricalHead, MixtureHead
 
@@ -247,7 +248,7 @@ class TestFit:
     def test_each_pass_draws_the_missing_cells_anew(self, gaussian_density):
         given = torch.from_numpy(gaussian_density.schema_.encode(gaussian_holes(50))[0])
         rows = IncompleteRows(given.nan_to_num(0.0), torch.ones(50), given)
-        rows.module = gaussian_density.net_.module_.members[0]
+        rows.follow(gaussian_density.net_.module_.members[0])
         missing, passes = given.isnan(), []
         torch.manual_seed(0)
         for _ in range(4):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import matplotlib
 
@@ -527,6 +528,25 @@ def test_of_one_network_the_tries_are_left_out():
     assert display.valid_log_likelihood.tolist() == [-3, -1]
     assert display.best_epoch == 2
     assert display.train_line_.get_alpha() is None
+
+
+def test_the_objective_says_what_is_drawn():
+    estimator = Trained()
+    records = [(0.2, 1, 3, True), (0.2, 2, 1, True), (0.5, 1, 2, True), (0.5, 2, 4, False)]
+    estimator.history_ = [
+        {"member": 0, "setting": s, "epoch": e, "train_critic_loss": v + 1, "best": b}
+        | {"valid_critic_loss": v}
+        for s, e, v, b in records
+    ]
+    estimator.objective_ = SimpleNamespace(
+        name="critic_loss", label="critic loss", unit="", rises=False
+    )
+    display = TrainingDisplay.from_estimator(estimator)
+    # The lower loss was the better setting.
+    assert display.valid_line_.get_ydata().tolist() == [3, 1]
+    assert display.train_line_.get_ydata().tolist() == [4, 2]
+    assert display.best_epoch == 2
+    assert display.ax_.get_ylabel() == "critic loss"
 
 
 def test_training_of_mixtures(X):

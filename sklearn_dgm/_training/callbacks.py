@@ -2,52 +2,50 @@
 
 from contextlib import suppress
 
-import numpy as np
 from skorch.callbacks import Callback
 
 from sklearn_dgm._training.net import Diverged, StopTraining, WeightAverage
 
 
 def copy_of_state(module):
-    """Copy of a module's weights that further training leaves alone."""
+    """Copy a module's weights, so that further training leaves them alone."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 class Monitor(Callback):
-    """Record log-likelihoods, keep the best weights, stop when the validation likelihood no longer rises.
+    """Record the objective, keep the best weights, stop when it no longer gets better on validation rows.
 
     Parameters
     ----------
     history : list of dict
         Where epochs are recorded; may hold those of earlier fits.
-    log_det : float or ndarray of shape (d,)
-        Log-Jacobian of the encoding, of each column if cells are missing, so that the record is in the units of the
-        user's rows.
+    objective : Objective
+        What is recorded.
     member, setting : int and object
-        Which module of the mixture is trained, with what setting; for the record.
-    valid : Rows or None
-        The rows kept for validation.
+        Which module is trained, with what setting; for the record.
+    train, valid : WeightedRows, and WeightedRows or None
+        The rows of the training, and those kept for validation.
     patience : int
-        Epochs without a better validation likelihood before training stops.
+        Epochs without a better validation score before training stops.
     verbose : int
         Whether to print a line an epoch.
     stop : threading.Event or None
         Ends training before the next step, when set.
     """
 
-    # Log-likelihoods must rise by this many nats a row to count as better.
+    # Scores must rise by so much, of likelihoods in nats a row, to count as better.
     tolerance = 1e-4
 
-    task = best_state = None
+    report = modules = best_state = None
 
-    def __init__(self, history, log_det, member, setting, valid, patience, verbose, stop=None):
+    def __init__(
+        self, history, objective, *, member, setting, train, valid, patience, verbose, stop=None
+    ):
         self.history = history
         of_this = {"member": member, "setting": setting}.items()
         self.n_epochs = sum(of_this <= record.items() for record in history)
-        self.log_det = self.valid_log_det = np.sum(log_det)
-        if valid is not None and valid.z.isnan().any():
-            observed = ~valid.z.isnan().cpu().numpy()
-            self.valid_log_det = np.average(observed @ log_det, weights=valid.weight.cpu())
+        self.objective = objective
+        self.offset, self.valid_offset = (objective.offset(rows) for rows in (train, valid))
         self.member = member
         self.setting = setting
         self.valid = valid
@@ -55,21 +53,21 @@ class Monitor(Callback):
         self.verbose = verbose
         self.stop = stop
 
-    def report_to(self, task, hooks):
+    def report_to(self, report, modules):
         """Tell scikit-learn's callbacks of every epoch.
 
         Parameters
         ----------
-        task : CallbackContext
-            The context of the fit.
-        hooks : dict
-            Arguments for their hooks.
+        report : EpochReport
+            What tells them.
+        modules : list of nn.Module
+            Those that have been trained before.
         """
-        self.task, self.hooks = task, hooks
+        self.report, self.modules = report, modules
 
     def release(self):
         """Let go of what only training needs, so that a pickle of the net does not carry it."""
-        self.task = self.hooks = self.epoch_task = self.best_state = self.valid = self.stop = None
+        self.report = self.modules = self.best_state = self.valid = self.stop = None
 
     def on_train_begin(self, net, **kwargs):
         """Start from the weights as they are, which training has to better."""
@@ -79,7 +77,11 @@ class Monitor(Callback):
         self.epochs_without_progress = 0
         if self.valid is not None:
             with suppress(Diverged):
-                self.best_score = self.valid_log_det - net.mean_loss(self.valid)
+                self.best_score = self._score(net.mean_loss(self.valid))
+
+    def _score(self, valid_loss):
+        """Return the validation score, the higher the better."""
+        return self.objective.score(self.objective.of_loss(valid_loss, self.valid_offset))
 
     def on_batch_begin(self, net, **kwargs):
         """Stop, if something else has failed."""
@@ -88,9 +90,8 @@ class Monitor(Callback):
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell scikit-learn's callbacks."""
-        if self.task is not None:
-            self.epoch_task = self.task.subcontext(task_name="epoch")
-            self.epoch_task.call_on_fit_task_begin(**self.hooks)
+        if self.report is not None:
+            self.report.begin()
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch and judge it."""
@@ -99,35 +100,39 @@ class Monitor(Callback):
         if not all(tensor.isfinite().all() for tensor in state.values()):
             raise Diverged
         epoch = net.history[-1]
-        self.n_epochs += 1
-        record = {
-            "member": self.member,
-            "setting": self.setting,
-            "epoch": self.n_epochs,
-            "train_log_likelihood": float(self.log_det - epoch["train_loss"]),
-        }
-        score = record["train_log_likelihood"]
-        if self.valid is not None:
-            score = record["valid_log_likelihood"] = float(self.valid_log_det - epoch["valid_loss"])
-        record["best"] = self.valid is None or score > self.best_score + self.tolerance
-        record["duration"] = epoch["dur"]
+        record = self._record(epoch)
         # One entry a batch would outgrow the weights; skorch looks at the last.
         del epoch["batches"][:-1]
         self.history.append(record)
         if record["best"]:
-            self.best_score, self.best_state = score, state
-            self.epochs_without_progress = 0
+            self.best_state, self.epochs_without_progress = state, 0
         else:
             self.epochs_without_progress += 1
         if self.verbose:
-            print(_line(record))
-        stop = self.task is not None and self.epoch_task.call_on_fit_task_end(**self.hooks)
+            print(_line(record, self.objective))
+        stop = self.report is not None and self.report.end(net, self.modules, self.history)
         if stop or (self.valid is not None and self.epochs_without_progress >= self.patience):
             raise StopTraining
 
+    def _record(self, epoch):
+        """Return the record of an epoch; if it is the best so far, its score is the best."""
+        name, of_loss = self.objective.name, self.objective.of_loss
+        self.n_epochs += 1
+        record = {"member": self.member, "setting": self.setting, "epoch": self.n_epochs}
+        value = record[f"train_{name}"] = of_loss(epoch["train_loss"], self.offset)
+        if self.valid is not None:
+            value = record[f"valid_{name}"] = of_loss(epoch["valid_loss"], self.valid_offset)
+        score = self.objective.score(value)
+        record["best"] = self.valid is None or score > self.best_score + self.tolerance
+        if record["best"]:
+            self.best_score = score
+        record["duration"] = epoch["dur"]
+        return record
 
-def _line(record):
-    text = f"member {record['member']}  epoch {record['epoch']:4d}  train {record['train_log_likelihood']:.4f}"
-    if "valid_log_likelihood" in record:
-        text += f"  validation {record['valid_log_likelihood']:.4f}"
-    return f"{text} nats per row{' *' if record['best'] else '  '} {record['duration']:.2f} s"
+
+def _line(record, objective):
+    name = objective.name
+    text = f"member {record['member']}  epoch {record['epoch']:4d}  train {record[f'train_{name}']:.4f}"
+    if f"valid_{name}" in record:
+        text += f"  validation {record[f'valid_{name}']:.4f}"
+    return f"{text} {objective.unit}{' *' if record['best'] else '  '} {record['duration']:.2f} s"

@@ -1,14 +1,19 @@
 """Base class of the densities whose conditionals a masked network computes, whatever their graph."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm._training.factors import NetworkFactors
-from sklearn_dgm._training.variables import has_few_values, variables_of
+from sklearn_dgm._training.missing import TableSplits
+from sklearn_dgm._training.seeding import one_thread, torch_generator
+from sklearn_dgm._training.variables import has_few_values, is_constant, variables_of
+from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
+from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.start import better_regressed, moments
 from sklearn_dgm.tags import DensityTags
 
@@ -22,10 +27,14 @@ SPARSITY = 8.0
 class MaskedNetworkDensity(BaseNeuralDensity):
     """Base class of densities with a :class:`~sklearn_dgm.nn.made.MADE` for their conditionals.
 
+    The density is an equal mixture of those of the members. Cells may be missing.
+
     Parameters
     ----------
     hidden_layer_sizes, activation, n_components, dropout, handle_unknown, bounds
         See :class:`~sklearn_dgm.AutoregressiveDensity`.
+    **others : dict
+        Parameters of the base classes.
     """
 
     _parameter_constraints: dict = {
@@ -48,6 +57,38 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         "bounds",
     )
 
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any,
+        activation: Any,
+        n_components: int,
+        dropout: Any,
+        handle_unknown: Any,
+        bounds: Any,
+        **others: Any,
+    ) -> None:
+        super().__init__(**others)
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.n_components = n_components
+        self.dropout = dropout
+        self.handle_unknown = handle_unknown
+        self.bounds = bounds
+
+    def _combine(self, modules):
+        return Mixture(modules)
+
+    def _trained_modules(self):
+        return list(self._module.members)
+
+    def _split(self, Z, weight, validation_fraction, seed, device):
+        return TableSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
+
+    def _n_epochs(self):
+        # Of constants there is nothing to learn.
+        return 1 if all(map(is_constant, self.schema_.columns_)) else self.max_epochs
+
     def _resolve_hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes
         sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
@@ -57,7 +98,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
             )
         return sizes
 
-    def _settings(self, n_samples):
+    def _candidates(self, n_samples):
         if self.dropout != "auto":
             return [self.dropout]
         # Neither numbers alone nor many rows have ever gained by more.
@@ -75,12 +116,26 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         """Share of hidden units dropped in training."""
         return self._setting
 
-    def _learn_start(self, parts, member, settings, adjacency, targets=None):
-        """What a member knows before its training: all of its training rows, and from its validation rows which start is better.
+    def _completions(self, Z, n_particles, rng=None):
+        """Yield weighted completions of encoded rows; see :class:`~sklearn_dgm._conditioning.ConditionalMixin`."""
+        module = self._module
+        device = self._module_device()
+        generator = None if rng is None else torch_generator(rng, device)
+        z = torch.tensor(Z, device=device)
+        parts = completions(module, z, n_particles, generator)
+        while True:
+            with one_thread(), torch.no_grad():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part.numpy()
+
+    def _learn_start(self, splits, member, settings, adjacency, targets=None):
+        """Learn what a member knows before its training: all of its training rows, and from its validation rows which start is better.
 
         Parameters
         ----------
-        parts : Parts
+        splits : TableSplits
             The rows.
         member : int
             Number of the member.
@@ -96,14 +151,14 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         learnt, regressed
             What :func:`~sklearn_dgm.nn.start.start_from` takes after it.
         """
-        Z, weight = parts.to_start_from(member)
-        variables = variables_of(self.schema_.columns_, Z, weight, parts.extremes())
+        Z, weight = splits.to_start_from(member)
+        variables = variables_of(self.schema_.columns_, Z, weight, splits.extremes())
 
         def network(dropout=0.0, kind=MADE):
             return kind(variables, adjacency, *settings(dropout), targets=targets)
 
         learnt = moments(network(), torch.from_numpy(Z), weight)
-        valid = parts.to_choose_by(member)
+        valid = splits.to_choose_by(member)
         regressed = frozenset() if valid is None else better_regressed(network, learnt, *valid)
         return network, learnt, regressed
 

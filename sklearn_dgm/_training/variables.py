@@ -85,6 +85,11 @@ def has_few_values(column):
     return column.kind == CATEGORICAL or 1 < (_n_levels(column) or 0) <= MAX_FEW_LEVELS
 
 
+def is_constant(column):
+    """Tell whether a column has one value, so that there is nothing to learn of it."""
+    return _n_levels(column) == 1
+
+
 def _variable(column, z, sample_weight, extremes, n_pieces):
     """What the network must know of a column."""
     observed = ~np.isnan(z)

@@ -14,6 +14,8 @@ from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._training.missing import first_completion
+from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
@@ -38,11 +40,12 @@ from sklearn_dgm.nn.start import start_from
 # What passes through the network at once is bounded.
 NUMBERS_AT_ONCE = 2**22
 # Attributes that a fit without networks does not have.
-OF_NETWORKS = ("net_", "history_", "n_iter_", "_setting")
+OF_NETWORKS = ("net_", "history_", "n_iter_", "objective_", "_setting")
 # With so many rows for each of its free probabilities a table is as good as a network.
 ROWS_PER_PROBABILITY = 10
 
 
+@describe_training
 class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     """Density from a Bayesian network over the columns, whose graph is given or learnt.
 
@@ -76,14 +79,10 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         `bounds` of the column.
     alpha : float, default=0.5
         Dirichlet pseudo-count of each distribution in a table, spread evenly over its cells.
-    hidden_layer_sizes, activation, n_components, dropout, max_epochs, lr, batch_size, weight_decay, early_stopping, \
-validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
-        The network and its training; see :class:`~sklearn_dgm.AutoregressiveDensity`. As a conditional has few parents here,
-        layers are narrower, training is shorter and dropout is not tried out; "auto" batches are a fifth of the rows.
-    warm_start : bool, default=False
-        Whether `fit` continues to train the network of the previous fit, with its schema, graph and tables.
-    random_state : int, RandomState instance or None, default=None
-        Seed of initialisation, split, shuffling and dropout.
+    hidden_layer_sizes, activation, n_components, dropout
+        The network; see :class:`~sklearn_dgm.AutoregressiveDensity`. As a conditional has few parents here, layers are
+        narrower, training is shorter and dropout is not tried out.
+    $training_parameters
     categorical_features, integer_features, column_kinds, handle_unknown, bounds
         Kinds of columns, what unknown categories are, and where numbers can lie; see
         :class:`~sklearn_dgm.AutoregressiveDensity`.
@@ -102,6 +101,8 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         Its epochs; see :class:`~sklearn_dgm.AutoregressiveDensity`.
     n_iter_ : int
         Number of epochs.
+    objective_ : Objective
+        What `history_` is of; see :class:`~sklearn_dgm.AutoregressiveDensity`.
     dropout_ : float
         Share of hidden units dropped in training.
     schema_ : ColumnSchema
@@ -210,34 +211,13 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         bounds: Any = None,
     ) -> None:
         super().__init__(
-            categorical_features=categorical_features,
-            integer_features=integer_features,
-            column_kinds=column_kinds,
+            **handed_on(locals(), "structure", "max_parents", "conditional", "bins", "alpha")
         )
-        self.handle_unknown = handle_unknown
-        self.bounds = bounds
         self.structure = structure
         self.max_parents = max_parents
         self.conditional = conditional
         self.bins = bins
         self.alpha = alpha
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.n_components = n_components
-        self.dropout = dropout
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.device = device
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.net_params = net_params
-        self.random_state = random_state
 
     def _fit(self, Z, sample_weight):
         if self._continues():
@@ -250,11 +230,11 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
     def _n_members(self):
         return 1 if self._targets else 0
 
-    def _settle(self, parts):
+    def _prepare(self, splits):
         """Settle the graph, and hold in tables what these are to hold."""
         # A network is to be judged by rows that had no say in the choice of its parents.
-        rows = slice(None) if self.conditional == "table" else parts.to_learn_from(0)
-        Z, weight = parts.Z[rows], parts.counts[rows]
+        rows = slice(None) if self.conditional == "table" else splits.to_learn_from(0)
+        Z, weight = splits.Z[rows], splits.counts[rows]
         self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
         codes = self._codes(Z)
         self._adjacency = self._resolve_structure(Z, codes, weight)
@@ -262,16 +242,16 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
         self._targets = [j for j in range(Z.shape[1]) if not self._is_table(j, weight.sum())]
         self._count(codes, weight)
 
-    def _finish(self, parts):
+    def _finish(self, splits):
         columns = self.schema_.columns_
-        if parts.n_valid and self.conditional != "table":
-            self._axes = axes_of(columns, parts.Z, parts.counts, self.bins)
-            self._count(self._codes(parts.Z), parts.counts)
+        if splits.n_valid and self.conditional != "table":
+            self._axes = axes_of(columns, splits.Z, splits.counts, self.bins)
+            self._count(self._codes(splits.Z), splits.counts)
         if self._targets:
             for member in self.net_.module_.members:
                 member.tables = self._tables
         else:
-            variables = variables_of(columns, parts.Z, parts.counts, parts.extremes())
+            variables = variables_of(columns, splits.Z, splits.counts, splits.extremes())
             alone = BayesNet(variables, self._adjacency, None, self._tables)
             self._tables_alone = alone.double()
 
@@ -320,7 +300,8 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             adjacency[parents[children], children] = True
         elif self.structure == "learn":
             if np.isnan(Z).any():
-                codes = self._codes(self._complete(Z, weight, check_generator(self.random_state)))
+                rng = check_generator(self.random_state)
+                codes = self._codes(first_completion(self.schema_.columns_, Z, weight, rng))
             codes, n_levels = self._merged(codes, weight)
             # Networks do not pay for each cell of a table.
             criterion = "bic" if self.conditional == "table" else "aic"
@@ -361,16 +342,16 @@ validation_fraction, n_iter_no_change, device, verbose, callbacks, net_params
             graph.add_edge(labels[i], labels[j], strength=strength)
         return graph
 
-    def _builder(self, parts):
+    def _builder(self, splits):
         def settings(dropout):
-            params = self._network_params(dropout, "logistic", parts.counts)
+            params = self._network_params(dropout, "logistic", splits.counts)
             if not self._adjacency[:, self._targets].any():  # hidden units would see nothing
                 params = ((), *params[1:])
             return params
 
         @lru_cache(maxsize=1)
         def learn(member):
-            return self._learn_start(parts, member, settings, self._adjacency, self._targets)
+            return self._learn_start(splits, member, settings, self._adjacency, self._targets)
 
         def build(member, dropout):
             new_network, learnt, regressed = learn(member)

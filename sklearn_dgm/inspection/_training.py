@@ -11,7 +11,7 @@ from sklearn_dgm.tags import last_step
 
 
 class TrainingDisplay:
-    """Log-likelihood in the course of training.
+    """Log-likelihood, or another objective, in the course of training.
 
     Where several networks were trained one after the other, each has its curve, and a mark at its best epoch.
 
@@ -22,7 +22,7 @@ class TrainingDisplay:
     epochs : ndarray of shape (n_epochs,)
         Numbers of the epochs, or of the iterations; of several networks side by side, with a NaN between.
     train_log_likelihood : ndarray of shape (n_epochs,)
-        Mean log-likelihood of the training rows.
+        Mean log-likelihood of the training rows, or what else `ylabel` says.
     valid_log_likelihood : ndarray of shape (n_epochs,), default=None
         That of the rows kept for validation.
     best_epoch : int or ndarray of shape (n_networks,), default=None
@@ -85,8 +85,9 @@ class TrainingDisplay:
         Parameters
         ----------
         estimator : estimator instance
-            A fitted estimator with `history_`, or a mixture of scikit-learn with `lower_bounds_`; or a
-            :class:`~sklearn.pipeline.Pipeline` or a search that ends in one.
+            A fitted estimator with `history_`, whose `objective_` says what that is of (without it, the log-likelihood);
+            or a mixture of scikit-learn with `lower_bounds_`; or a :class:`~sklearn.pipeline.Pipeline` or a search that
+            ends in one.
         ax : matplotlib Axes, default=None
             Axes to draw on; by default a new figure is made.
 
@@ -104,7 +105,7 @@ class TrainingDisplay:
         check_is_fitted(estimator)
         estimator = last_step(estimator)
         if hasattr(estimator, "history_"):
-            data = cls._from_history(estimator.history_)
+            data = cls._from_history(estimator.history_, getattr(estimator, "objective_", None))
         elif hasattr(estimator, "lower_bounds_"):
             bounds = np.asarray(estimator.lower_bounds_)
             data = {
@@ -122,17 +123,23 @@ class TrainingDisplay:
         return cls(**data).plot(ax=ax)
 
     @staticmethod
-    def _from_history(history):
-        networks = _chosen_networks(history)
+    def _from_history(history, objective):
+        name = "log_likelihood" if objective is None else objective.name
+        train, valid = f"train_{name}", f"valid_{name}"
+        networks = _chosen_networks(
+            history, valid, falls=objective is not None and not objective.rises
+        )
 
         def curve(key):
             parts = [[record.get(key, np.nan) for record in records] for records in networks]
             return np.concatenate([values for part in parts for values in (part, [np.nan])][:-1])
 
-        data = {"epochs": curve("epoch"), "train_log_likelihood": curve("train_log_likelihood")}
+        data = {"epochs": curve("epoch"), "train_log_likelihood": curve(train)}
+        if objective is not None:
+            data["ylabel"] = objective.label + (f" ({objective.unit})" if objective.unit else "")
         # Without validation every epoch counts as the best so far.
-        if any("valid_log_likelihood" in record for record in history):
-            data["valid_log_likelihood"] = curve("valid_log_likelihood")
+        if any(valid in record for record in history):
+            data["valid_log_likelihood"] = curve(valid)
             # Where no epoch was better than the start, its weights were kept.
             best = [max((r["epoch"] for r in n if r["best"]), default=0) for n in networks]
             data["best_epoch"] = best[0] if len(networks) == 1 else np.array(best)
@@ -193,16 +200,15 @@ class TrainingDisplay:
         return self
 
 
-def _chosen_networks(history):
-    """The records of each network; where several settings were tried, those of the best."""
+def _chosen_networks(history, valid, falls):
+    """Return the records of each network; where several settings were tried, those of the best."""
     runs = {}
     for record in history:
         run = runs.setdefault(record.get("member", 0), {})
         run.setdefault(record.get("setting"), []).append(record)
 
     def best_score(records):
-        return max(
-            (r.get("valid_log_likelihood", 0.0) for r in records if r["best"]), default=-np.inf
-        )
+        values = [r.get(valid, 0.0) for r in records if r["best"]]
+        return max((-value if falls else value for value in values), default=-np.inf)
 
     return [max(tried.values(), key=best_score) for tried in runs.values()]

@@ -6,22 +6,35 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_dgm._training.batches import WeightedRows
 from sklearn_dgm._training.callbacks import Monitor, copy_of_state
-from sklearn_dgm._training.net import Diverged, Rows, StopTraining
+from sklearn_dgm._training.net import Diverged, StopTraining
+from sklearn_dgm._training.objective import Objective, log_likelihood
+from sklearn_dgm._training.sklearn_callbacks import EpochReport
 
 
 class Run:
     """A training run of which only the ends of the epochs happen."""
 
-    def __init__(self, patience=2, log_det=0.0, verbose=0, history=None, start=float("inf"), z=0.0):
+    def __init__(
+        self,
+        patience=2,
+        log_det=0.0,
+        verbose=0,
+        history=None,
+        start=float("inf"),
+        z=0.0,
+        objective=None,
+    ):
         self.history = [] if history is None else history
-        valid = None if patience is None else Rows(torch.tensor([[z], [0.0]]), torch.ones(2))
+        rows = WeightedRows(torch.tensor([[z], [0.0]]), torch.ones(2))
         self.monitor = Monitor(
             self.history,
-            np.array([log_det]),
+            objective or log_likelihood(np.array([log_det])),
             member=1,
             setting=0.2,
-            valid=valid,
+            train=WeightedRows(torch.zeros(2, 1), torch.ones(2)),
+            valid=None if patience is None else rows,
             patience=patience,
             verbose=verbose,
         )
@@ -80,6 +93,17 @@ def test_it_stops_after_epochs_without_progress():
     with pytest.raises(StopTraining):
         run.epoch(2.1)
     assert len(run.history) == 5
+
+
+def test_a_loss_is_the_better_the_lower_it_is():
+    run = Run(patience=2, objective=Objective("critic_loss"), start=5.0)
+    for valid in (3.0, 4.0, 1.0, 2.0):
+        run.epoch(valid, train=7.0)
+    assert [record["best"] for record in run.history] == [True, False, True, False]
+    assert [record["valid_critic_loss"] for record in run.history] == [3.0, 4.0, 1.0, 2.0]
+    assert run.history[0]["train_critic_loss"] == 7.0
+    with pytest.raises(StopTraining):
+        run.epoch(1.5)
 
 
 @pytest.mark.parametrize("level", [-500.0, 0.0, 500.0])
@@ -168,7 +192,7 @@ class Task:
 
 def test_callbacks_of_scikit_learn_hear_of_epochs_and_can_stop_them():
     run, task = Run(patience=None), Task(2)
-    run.monitor.report_to(task, {"X": None})
+    run.monitor.report_to(EpochReport(task, {"X": None}, None), [])
     run.epoch()
     with pytest.raises(StopTraining):
         run.epoch()
@@ -180,4 +204,4 @@ def test_nothing_of_training_is_left_after_release():
     run.epoch(1.0)
     run.monitor.release()
     assert run.monitor.best_state is None
-    assert run.monitor.task is None
+    assert run.monitor.report is None

@@ -7,19 +7,16 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 
+from sklearn_dgm._training.batches import RowBatches, WeightedRows
 from sklearn_dgm._training.callbacks import Monitor
-from sklearn_dgm._training.net import (
-    Diverged,
-    LikelihoodNet,
-    RowBatches,
-    Rows,
-    StopTraining,
-    WeightAverage,
-)
+from sklearn_dgm._training.net import Diverged, RowNet, StopTraining, WeightAverage
+from sklearn_dgm._training.objective import log_likelihood
 
 
 def rows(n=10, weight=None):
-    return Rows(torch.arange(float(n))[:, None], torch.ones(n) if weight is None else weight)
+    return WeightedRows(
+        torch.arange(float(n))[:, None], torch.ones(n) if weight is None else weight
+    )
 
 
 class SquaredDistance(torch.nn.Module):
@@ -34,8 +31,17 @@ class SquaredDistance(torch.nn.Module):
 
 
 def make_net(*callbacks, valid=None, **parameters):
-    monitor = Monitor([], 0.0, member=0, setting=None, valid=valid, patience=9, verbose=0)
-    net = LikelihoodNet(
+    monitor = Monitor(
+        [],
+        log_likelihood(),
+        member=0,
+        setting=None,
+        train=rows(),
+        valid=valid,
+        patience=9,
+        verbose=0,
+    )
+    net = RowNet(
         SquaredDistance(),
         criterion=torch.nn.Identity,
         iterator_train=RowBatches,
@@ -117,7 +123,7 @@ def test_the_loss_is_a_weighted_mean():
 
 def test_training_finds_the_weighted_optimum():
     weight = torch.tensor([3.0, 1.0, 0.0])
-    weighted = Rows(torch.tensor([[0.0], [4.0], [100.0]]), weight / weight.mean())
+    weighted = WeightedRows(torch.tensor([[0.0], [4.0], [100.0]]), weight / weight.mean())
     net = train(make_net(max_epochs=200), weighted)
     assert net.module_.center.item() == pytest.approx(1.0, abs=1e-3)
 

@@ -11,8 +11,9 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 
-from sklearn_dgm._training.net import Parts
-from tests._training.toy import ToyDensity, interrupt
+from sklearn_dgm._training.splits import Splits
+from tests._training.interrupted import interrupt
+from tests._training.toy import ToyDensity
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_early_stopping_keeps_the_best_weights(X):
     last_best = [record["epoch"] for record in density.history_ if record["best"]][-1]
     assert density.n_iter_ == last_best + 5
     # The rows that validate, and their likelihood under the weights that were kept.
-    parts = Parts(X, np.ones(300), 0.1, density._split_seed, torch.device("cpu"))
+    parts = Splits(X, np.ones(300), 0.1, density._split_seed, torch.device("cpu"))
     found = density.score_samples(X[parts.indices(0)[1]]).mean()
     best = max(record["valid_log_likelihood"] for record in density.history_)
     assert found == pytest.approx(best, abs=1e-4)
@@ -90,7 +91,7 @@ def test_early_stopping_keeps_the_best_weights(X):
 def test_the_validation_likelihood_is_a_weighted_mean(X):
     weight = np.random.default_rng(0).lognormal(sigma=3, size=len(X))
     density = ToyDensity(lr=1e-12, max_epochs=1).fit(X, sample_weight=weight)
-    parts = Parts(X, weight, 0.1, density._split_seed, torch.device("cpu"))
+    parts = Splits(X, weight, 0.1, density._split_seed, torch.device("cpu"))
     for part, rows in zip(("train", "valid"), parts.indices(0), strict=True):
         record = density.history_[-1][f"{part}_log_likelihood"]
         mean = np.average(density.score_samples(X[rows]), weights=weight[rows])
@@ -303,7 +304,7 @@ def test_members_are_mixed_in_equal_parts(X):
     with torch.no_grad():
         each = [m.log_prob(torch.from_numpy(Z)).numpy() for m in members_of(density)]
     assert np.ptp(each, axis=0).min() > 0
-    expected = np.log(np.mean(np.exp(each), axis=0)) + log_det.sum()
+    expected = np.log(np.mean(np.exp(each), axis=0)) + log_det
     np.testing.assert_allclose(density.score_samples(X), expected)
 
 
@@ -376,7 +377,7 @@ def test_ctrl_c_in_a_second_fit_loses_no_member(X):
 
 
 def test_ctrl_c_between_two_members(X, monkeypatch):
-    starts, original = [], Parts.__call__
+    starts, original = [], Splits.__call__
 
     def parts(self, member):
         starts.append(member)
@@ -384,7 +385,7 @@ def test_ctrl_c_between_two_members(X, monkeypatch):
             raise KeyboardInterrupt
         return original(self, member)
 
-    monkeypatch.setattr(Parts, "__call__", parts)
+    monkeypatch.setattr(Splits, "__call__", parts)
     density = several(warm_start=True)
     with pytest.raises(KeyboardInterrupt):
         density.fit(X)
@@ -428,7 +429,7 @@ def test_ctrl_c_in_threads(X):
 
 
 def test_a_failure_in_one_thread_ends_the_others(X, monkeypatch):
-    original = Parts.__call__
+    original = Splits.__call__
 
     def parts(self, member):
         if member == 1:
@@ -437,7 +438,7 @@ def test_a_failure_in_one_thread_ends_the_others(X, monkeypatch):
 
     density = several().fit(X)
     expected = density.score_samples(X)
-    monkeypatch.setattr(Parts, "__call__", parts)
+    monkeypatch.setattr(Splits, "__call__", parts)
     torch.set_num_threads(3)
     density.set_params(max_epochs=10_000, early_stopping=False)
     with pytest.raises(ArithmeticError, match="one plus one"):

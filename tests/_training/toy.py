@@ -1,13 +1,13 @@
 """The smallest density that trains: a network of two parameters, which needs milliseconds."""
 
 import math
-from types import SimpleNamespace
 
-import pytest
 import torch
 from torch import nn
 
 from sklearn_dgm._training.base import BaseNeuralDensity
+from sklearn_dgm._training.parameters import handed_on
+from sklearn_dgm.nn.mixture import Mixture
 
 
 class NormalCells(nn.Module):
@@ -25,7 +25,7 @@ class NormalCells(nn.Module):
 
     def __init__(self, n_columns, mean, log_scale):
         super().__init__()
-        self.variables = [SimpleNamespace(n_levels=None)] * n_columns
+        self.n_columns = n_columns
         self.mean = nn.Parameter(torch.tensor(mean))
         self.log_scale = nn.Parameter(torch.tensor(log_scale))
 
@@ -37,7 +37,7 @@ class NormalCells(nn.Module):
         return -self.log_prob(z)
 
     def sample(self, n_samples, generator):
-        shape = (n_samples, len(self.variables))
+        shape = (n_samples, self.n_columns)
         noise = torch.randn(shape, generator=generator, dtype=self.mean.dtype)
         return self.mean + self.log_scale.exp() * noise
 
@@ -74,53 +74,25 @@ class ToyDensity(BaseNeuralDensity):
         net_params=None,
         random_state=0,
     ):
-        super().__init__()
+        super().__init__(**handed_on(locals(), "n_members", "starts"))
         self.n_members = n_members
         self.starts = starts
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.device = device
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.net_params = net_params
-        self.random_state = random_state
 
     def _n_members(self):
         return self.n_members
 
-    def _settings(self, n_samples):
+    def _candidates(self, n_samples):
         return list(self.starts)
 
-    def _builder(self, parts):
+    def _builder(self, splits):
         def build(member, start):
             mean, log_scale = (0.1 * torch.randn(2)).tolist()
-            return NormalCells(parts.Z.shape[1], start + mean, log_scale)
+            return NormalCells(splits.Z.shape[1], start + mean, log_scale)
 
         return build
 
+    def _combine(self, modules):
+        return Mixture(modules)
 
-class Interrupted(torch.optim.AdamW):
-    """An optimizer that is interrupted at a certain step."""
-
-    steps, at = 0, 40
-
-    def step(self, closure=None):
-        type(self).steps += 1
-        if self.steps == self.at:
-            raise KeyboardInterrupt
-        return super().step(closure)
-
-
-def interrupt(density, X, at):
-    """Fit a density until Ctrl-C at a step."""
-    Interrupted.steps, Interrupted.at = 0, at
-    density.set_params(net_params={"optimizer": Interrupted})
-    with pytest.raises(KeyboardInterrupt):
-        density.fit(X)
-    return density.set_params(net_params=None)
+    def _trained_modules(self):
+        return list(self._module.members)

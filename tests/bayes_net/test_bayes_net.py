@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_dgm import BayesianNetworkDensity
-from sklearn_dgm._training.net import LikelihoodNet
+from sklearn_dgm._training.net import RowNet
 
 QUICK = {"hidden_layer_sizes": (16,), "max_epochs": 4, "dropout": 0.2, "random_state": 0}
 EDGES = [("a", "b"), ("a", "c"), ("b", "c"), ("c", "d"), ("b", "d"), ("d", "e")]
@@ -482,13 +482,13 @@ def test_shares_of_rows_are_scaled_to_rows(scale):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_default_is_trained_in_few_steps(monkeypatch):
     """An epoch takes five; a trial of dropout would double them."""
-    steps, train_step = [], LikelihoodNet.train_step
+    steps, train_step = [], RowNet.train_step
 
     def counted(net, batch, **params):
         steps.append(len(batch[1]))
         return train_step(net, batch, **params)
 
-    monkeypatch.setattr(LikelihoodNet, "train_step", counted)
+    monkeypatch.setattr(RowNet, "train_step", counted)
     X = numbers(400)[["a"]].assign(k=["a", "b"] * 200)
     BayesianNetworkDensity("empty", max_epochs=2, random_state=0).fit(X)
     assert steps == [72] * 10

@@ -8,7 +8,6 @@ from scipy import stats
 from skorch.callbacks import Callback
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
-from sklearn_dgm._training.net import Parts
 
 NO_STEP = {"lr": 1e-12, "max_epochs": 1, "dropout": 0.2, "hidden_layer_sizes": (4,)}
 
@@ -108,10 +107,10 @@ def test_rows_that_validate_leave_no_trace_in_the_start(order, member):
     member = min(member, n_orders - 1)
 
     def start(Z):
-        parts = Parts(Z, np.ones(len(Z)), 0.1, 0, torch.device("cpu"), density._complete)
-        parts.order = np.arange(len(Z))
+        splits = density._split(Z, np.ones(len(Z)), 0.1, 0, torch.device("cpu"))
+        splits.order = np.arange(len(Z))
         torch.manual_seed(0)
-        return parts.indices(member)[1], density._builder(parts)(member, 0.2)
+        return splits.indices(member)[1], density._builder(splits)(member, 0.2)
 
     valid, module = start(Z)
     other = Z.copy()

@@ -1,0 +1,128 @@
+"""Tables whose cells may be missing: what is known of them before training, and how training draws them."""
+
+import numpy as np
+import torch
+
+from sklearn_dgm._training.batches import WeightedRows
+from sklearn_dgm._training.chained_equations import complete
+from sklearn_dgm._training.splits import Splits, with_mean_one
+from sklearn_dgm.nn.completion import redraw
+
+
+class IncompleteRows(WeightedRows):
+    """Rows with missing cells, which are drawn anew for each pass (stochastic EM: Celeux and Diebolt, 1985).
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, d)
+        Encoded rows, completed.
+    weight : Tensor of shape (n,)
+        Weights, one on average.
+    given : Tensor of shape (n, d)
+        The rows with NaN where a cell is missing.
+    """
+
+    def __init__(self, z, weight, given):
+        super().__init__(z, weight)
+        self.given = given
+
+    def follow(self, module):
+        """Take the network that draws the missing cells, as far as it is trained by then."""
+        self.module = module
+
+    def before_pass(self, index):
+        """Draw the missing cells of some rows, given the others and what was drawn before."""
+        self.z[index] = redraw(self.module, self.given[index], self.z[index])
+
+
+def first_completion(columns, Z, weight, rng):
+    """Complete rows by chained equations, before there is a network that could draw their missing cells.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of them.
+    Z : ndarray of shape (n, d)
+        Encoded rows, NaN where a cell is missing.
+    weight : ndarray of shape (n,)
+        Weights of the rows.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    completed : ndarray of shape (n, d)
+        The rows without NaN.
+
+    Raises
+    ------
+    ValueError
+        If a column has no observed value.
+    """
+    if not np.isnan(Z).any():
+        return Z
+    for column, gaps in zip(columns, np.isnan(Z[weight > 0]).T, strict=True):
+        if gaps.all():  # a warm start knows it otherwise
+            raise ValueError(f"{column.where} has no observed value to learn from.")
+    n_levels = [None if c.categories is None else len(c.categories) for c in columns]
+    return complete(Z, weight, n_levels, rng)
+
+
+class TableSplits(Splits):
+    """Splits of a table, and what a member may know of it before its training.
+
+    That is to be learnt from its training rows, too: validation would take a start that has seen its rows for better than
+    it is.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of them.
+    Z, weight, validation_fraction, seed, device
+        See :class:`~sklearn_dgm._training.splits.Splits`; Z is NaN where a cell is missing.
+    """
+
+    def __init__(self, columns, Z, weight, validation_fraction, seed, device):
+        super().__init__(Z, weight, validation_fraction, seed, device)
+        self.columns = columns
+        self.has_gaps = bool(np.isnan(Z).any())
+        self._completed = {}
+
+    def to_learn_from(self, member):
+        """Return the indices of the training rows; if these have no value of some column, all rows have to tell."""
+        train = self.indices(member)[0]
+        return slice(None) if np.isnan(self.Z[train]).all(axis=0).any() else train
+
+    def to_start_from(self, member):
+        """Return what a member may learn from: its training rows, completed, and how many rows each stands for."""
+        return self._completed_rows(member), self.counts[self.indices(member)[0]]
+
+    def to_choose_by(self, member):
+        """Return the validation rows and their weights, as tensors on the CPU; None if there are none."""
+        _, valid = self.indices(member)
+        if valid is None:
+            return None
+        weight = with_mean_one(self.weight[valid])
+        return tuple(torch.tensor(array, dtype=torch.float32) for array in (self.Z[valid], weight))
+
+    def extremes(self):
+        """Return the smallest and largest values of all rows, of shape (2, d); how far out values lie is no secret."""
+        return np.array([np.nanmin(self.Z, axis=0), np.nanmax(self.Z, axis=0)])
+
+    def training_rows(self, member):
+        """Return what a member is trained on, with missing cells that are drawn in training."""
+        rows = super().training_rows(member)
+        if not self.has_gaps:
+            return rows
+        return IncompleteRows(self.tensor(self._completed_rows(member)), rows.weight, rows.z)
+
+    def _completed_rows(self, member):
+        """Complete the training rows; the same whichever thread asks first."""
+        train = self.indices(member)[0]
+        if not self.has_gaps:
+            return self.Z[train]
+        if member not in self._completed:
+            rows, rng = self.to_learn_from(member), np.random.default_rng([self.seed, member])
+            completed = first_completion(self.columns, self.Z[rows], self.weight[rows], rng)
+            self._completed[member] = completed[train] if isinstance(rows, slice) else completed
+        return self._completed[member]

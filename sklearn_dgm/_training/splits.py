@@ -1,0 +1,111 @@
+"""Which rows train a member and which validate it."""
+
+import numpy as np
+import torch
+
+from sklearn_dgm._training.batches import WeightedRows
+
+# Rows that validate at most.
+MAX_VALID_ROWS = 10_000
+
+
+def with_mean_one(weight):
+    """Scale weights of any size; only their ratios count."""
+    weight = weight / weight.max()
+    return weight / weight.mean()
+
+
+def as_counts(weight):
+    """Return the numbers of rows that weights stand for: shares, which are all below one, get a mean of one."""
+    mean = weight.mean() if weight.max() >= 1 else 1.0
+    return min(mean, 1e6) * with_mean_one(weight)
+
+
+class Splits:
+    """The training and the validation rows of each member; as far as the rows go, no row validates twice.
+
+    With the same seed a row validates again, wherever it has the same place, so that training may be continued.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, d)
+        Encoded rows.
+    weight : ndarray of shape (n,)
+        Weights of the rows.
+    validation_fraction : float or None
+        Share of the rows that validate; None for none.
+    seed : int
+        What decides which rows.
+    device : torch.device
+        Where the tensors are to be.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n,)
+        How many rows each row stands for.
+    validates : bool
+        Whether there are rows that validate.
+    n_valid : int
+        Number of validation rows of a member.
+    """
+
+    def __init__(self, Z, weight, validation_fraction, seed, device):
+        self.Z, self.weight = Z, weight
+        self.counts = as_counts(weight)
+        self.seed, self.device = seed, device
+        self.validates = validation_fraction is not None
+        self.n_valid = 0
+        if self.validates:
+            n = len(Z)
+            # A permutation that more rows change by little.
+            self.order = np.argsort(np.random.default_rng(seed).random(n))
+            n_valid = min(round(validation_fraction * n), MAX_VALID_ROWS)
+            self.n_valid = min(max(n_valid, 1), n - 1)
+
+    @property
+    def n_train(self):
+        """Number of training rows of a member."""
+        return len(self.Z) - self.n_valid
+
+    def indices(self, member):
+        """Return the indices of the training rows, and of the validation rows or None."""
+        if not self.validates:
+            return slice(None), None
+        order = np.roll(self.order, -member * self.n_valid)
+        if len(order) == 1:  # which has to serve for both
+            return order, order
+        return order[self.n_valid :], order[: self.n_valid]
+
+    def __call__(self, member):
+        """Return the training rows, and the validation rows or None.
+
+        Parameters
+        ----------
+        member : int
+            Number of the member.
+
+        Returns
+        -------
+        train : WeightedRows
+            What batches are made of.
+        valid : WeightedRows or None
+            What decides when to stop.
+        """
+        _, valid = self.indices(member)
+        return self.training_rows(member), None if valid is None else self.rows(valid)
+
+    def training_rows(self, member):
+        """Return what a member is trained on."""
+        return self.rows(self.indices(member)[0])
+
+    def rows(self, index):
+        """Return some of the rows with their weights; a family whose rows are no matrix has its own."""
+        return WeightedRows(self.tensor(self.Z[index]), self.weights(index))
+
+    def weights(self, index):
+        """Return the weights of some rows, one on average."""
+        return self.tensor(with_mean_one(self.weight[index]))
+
+    def tensor(self, array):
+        """Return an array as a tensor of single precision, in memory that torch aligns: products are rounded by alignment."""
+        return torch.tensor(array, dtype=torch.float32, device=self.device)
