@@ -1,6 +1,5 @@
 """Bayes' rule: what classifiers that are densities have in common, whatever the density of each class is."""
 
-import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -8,19 +7,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
+from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._sklearn import check_sample_weight, safe_indexing
-from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._validation import check_count, check_generator
 
 
 class BayesRuleMixin(ClassifierMixin):
     """Predictions of a classifier that knows the density of row and class together.
 
-    A subclass writes `predict_joint_log_proba`, and has `classes_` and `_log_prior`, the log-probabilities of the
-    classes.
+    A subclass writes `predict_joint_log_proba` and `_sample_of_classes`, and has `classes_` and `_log_prior`, the
+    log-probabilities of the classes.
     """
 
     @abstractmethod
@@ -106,8 +107,45 @@ class BayesRuleMixin(ClassifierMixin):
             return np.nan
         return super().score(safe_indexing(X, rows), y[rows], weight[rows])
 
+    @available_if(lambda self: self._can_sample())
+    def sample(
+        self, n_samples: int = 1, y: Any = None, random_state: RandomState = None
+    ) -> MatrixLike:
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        y : label or array-like of shape (n_samples,), default=None
+            Class of all rows, or of each; by default they are drawn, too.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in the container, with the column names and dtypes seen in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer, or `y` holds what is no class or has another length.
+        """
+        check_is_fitted(self)
+        check_count(n_samples, "n_samples")
+        rng = check_generator(random_state)
+        return self._sample_of_classes(self._places_to_draw(int(n_samples), y, rng), rng)
+
+    def _can_sample(self):
+        return True
+
+    @abstractmethod
+    def _sample_of_classes(self, place, rng):
+        """Draw a row of each class, of which the places among `classes_` are given."""
+
     def _places_to_draw(self, n_samples, y, rng):
-        """Place of the class of each row to be drawn: of those given, or drawn as well."""
+        """Find the place of the class of each row to be drawn: of those given, or drawn as well."""
         if y is None:
             share = np.exp(self._log_prior)
             return rng.choice(len(share), n_samples, p=share / share.sum())
@@ -120,76 +158,28 @@ class BayesRuleMixin(ClassifierMixin):
         return place
 
 
-def log_posterior(log_joint, log_prior):
-    """Log-probabilities of the classes of rows, by Bayes' rule.
+def expect_classes(log_joints, log_prior, of_class, weight):
+    """Take the E step of a classifier, in which unlabelled rows are summed over their classes.
 
     Parameters
     ----------
-    log_joint : ndarray of shape (n, n_classes)
-        Log-density of row and class, but for a factor of the row.
+    log_joints : tuple of ndarray
+        Log-densities of labelled rows, and of unlabelled ones, with each class, under the present parameters.
     log_prior : ndarray of shape (n_classes,)
-        What a row is that is impossible in every class.
-
-    Returns
-    -------
-    log_proba : ndarray of shape (n, n_classes)
-        Of which the exponentials sum to one.
-    """
-    impossible = np.isneginf(log_joint).all(axis=1, keepdims=True)
-    log_joint = np.where(impossible, log_prior, log_joint)
-    return log_joint - logsumexp(log_joint, axis=1, keepdims=True)
-
-
-def expectation_maximisation(
-    log_joints, learn, log_prior, of_class, weight, *, max_iter, tol, verbose=False
-):
-    """Learn from labelled and unlabelled rows by expectation and maximisation (Dempster, Laird and Rubin, 1977).
-
-    Parameters
-    ----------
-    log_joints : callable
-        Gives the log-density of labelled rows, and of unlabelled ones, with each class, under the present parameters.
-    learn : callable
-        Learns parameters given how much each unlabelled row belongs to each class, of shape (n_unlabelled, n_classes).
-    log_prior : callable
-        Gives the present log-probabilities of the classes.
+        Present log-probabilities of the classes.
     of_class : ndarray of shape (n_labelled, n_classes)
         How much each labelled row belongs to each class.
     weight : ndarray of shape (n_unlabelled,)
         Weights of the unlabelled rows.
-    max_iter : int
-        Steps at most. A single one tells nothing of convergence.
-    tol : float
-        Change in nats a row below which to stop.
-    verbose : bool, default=False
-        Whether to print a line for each step.
 
     Returns
     -------
-    log_likelihoods : list of float
-        In nats a row, at the beginning and after each step.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the likelihood still changed after `max_iter` steps.
+    responsibilities : ndarray of shape (n_unlabelled, n_classes)
+        How much each unlabelled row belongs to each class.
+    log_likelihood : float
+        Of all rows, in nats a row.
     """
-    counted, total, log_likelihoods = of_class > 0, of_class.sum() + weight.sum(), []
-    for n_steps in range(max_iter + 1):
-        labelled, unlabelled = log_joints()
-        log_p = of_class[counted] @ labelled[counted] + weight @ logsumexp(unlabelled, axis=1)
-        log_likelihoods.append(float(log_p / total))
-        if verbose:
-            print(f"EM, step {n_steps}: {log_likelihoods[-1]:.6g} nats a row", flush=True)
-        # Where densities are smoothed the likelihood may fall, and yet rows still find their classes.
-        if n_steps and abs(log_likelihoods[-1] - log_likelihoods[-2]) < tol:
-            return log_likelihoods
-        if n_steps < max_iter:
-            learn(weight[:, None] * np.exp(log_posterior(unlabelled, log_prior())))
-    if max_iter > 1:
-        warnings.warn(
-            f"The likelihood still changed after max_iter={max_iter} steps; raise max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-    return log_likelihoods
+    (labelled, unlabelled), counted = log_joints, of_class > 0
+    log_p = of_class[counted] @ labelled[counted] + weight @ logsumexp(unlabelled, axis=1)
+    responsibilities = weight[:, None] * np.exp(log_posterior(unlabelled, log_prior))
+    return responsibilities, float(log_p / (of_class.sum() + weight.sum()))

@@ -18,12 +18,7 @@ from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
-from sklearn_dgm.nn.completion import (
-    N_PARTICLES,
-    log_marginal_and_std,
-    log_marginal_at,
-    n_outcomes,
-)
+from sklearn_dgm.nn.completion import N_PARTICLES, log_marginal_and_std, log_marginal_at, n_outcomes
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.start import start_from
 

@@ -6,8 +6,6 @@ are the base classes of *all* families. A method that two of them need belongs t
 """
 
 from abc import ABCMeta, abstractmethod
-from copy import copy
-from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -29,8 +27,6 @@ from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.tags import (
     DensityTags,
     require_normalised,
-    score_kind,
-    unwrapped,
     with_density_tags,
 )
 
@@ -43,65 +39,6 @@ COLUMN_PARAMS = (
     "bounds",
     "given",
 )
-
-
-def draw_rows(density, n_samples, random_state=None):
-    """Rows drawn from any fitted density.
-
-    Parameters
-    ----------
-    density : estimator instance
-        A density of this package or of scikit-learn, or a search over one.
-    n_samples : int
-        Number of rows.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed of the rows. It is used once, whatever number of rows is drawn.
-
-    Returns
-    -------
-    X : {ndarray, DataFrame} of shape (n_samples, n_features)
-        Rows alone.
-
-    Raises
-    ------
-    NotImplementedError
-        If the density cannot draw, such as a `KernelDensity` with some kernels.
-    """
-    density, seed = unwrapped(density), int(check_generator(random_state).integers(2**31))
-    try:
-        if "random_state" in signature(density.sample).parameters:
-            drawn = density.sample(n_samples, random_state=seed)
-        else:  # GaussianMixture draws with the seed that it was fitted with
-            drawn = copy(density).set_params(random_state=seed).sample(n_samples)
-    except NotImplementedError as error:  # scikit-learn's, without a word, for some kernels
-        raise NotImplementedError(f"{density!r} cannot draw rows.") from error
-    return drawn[0] if isinstance(drawn, tuple) else drawn
-
-
-def scored_rows(density, X):
-    """Log-densities of rows, and what kind of scores these are.
-
-    Parameters
-    ----------
-    density : estimator instance
-        A fitted density of this package or of scikit-learn, or a search over one.
-    X : {array-like, DataFrame} of shape (n_samples, n_features)
-        Rows.
-
-    Returns
-    -------
-    log_density : ndarray of shape (n_samples,)
-        What `score_samples` returns.
-    score_kind : {"exact", "lower bound", "estimate", "unnormalised"}
-        Of these rows, where the density tells errors of single rows; else its `score_kind_`.
-    """
-    last, kind = unwrapped(density), score_kind(density)
-    if "return_std" not in signature(last.score_samples).parameters:
-        return last.score_samples(X), kind
-    log_density, std = last.score_samples(X, return_std=True)
-    if std.any():
-        return log_density, "estimate"
-    return log_density, "exact" if kind == "estimate" else kind
 
 
 class BaseGenerator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
@@ -298,7 +235,41 @@ class BaseGenerator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return with_density_tags(super().__sklearn_tags__(), self._density_tags)
 
 
-class BaseDensity(DensityMixin, BaseGenerator):
+class LogLikelihoodMixin(DensityMixin):
+    """The score of a density: the total log-likelihood, which weights of rows multiply."""
+
+    def score(self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Sum up the log-densities of rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+
+        Returns
+        -------
+        log_likelihood : float
+            The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
+
+        Raises
+        ------
+        ValueError
+            If scores are unnormalised: searches compare this number with that of other models.
+        """
+        require_normalised([self], f"{type(self).__name__}.score")
+        log_density = self.score_samples(X)
+        if sample_weight is not None:
+            weight = check_weights(X, sample_weight)
+            counted = weight > 0  # 0 times -inf would be no number
+            log_density = weight[counted] * log_density[counted]
+        return float(np.sum(log_density))
+
+
+class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     """Base class of all densities.
 
     It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
@@ -427,36 +398,6 @@ class BaseDensity(DensityMixin, BaseGenerator):
         """Encode rows with the columns of `fit`; a log-Jacobian for each, of shape (n_samples,), comes with them."""
         check_is_fitted(self)
         return self.schema_.encode(self._validate(X, reset=False))
-
-    def score(self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Total log-likelihood of the rows.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-        y : None
-            Ignored, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
-
-        Returns
-        -------
-        log_likelihood : float
-            The sum of `score_samples(X)`, in nats, as :meth:`sklearn.neighbors.KernelDensity.score` has it.
-
-        Raises
-        ------
-        ValueError
-            If scores are unnormalised: searches compare this number with that of other models.
-        """
-        require_normalised([self], f"{type(self).__name__}.score")
-        log_density = self.score_samples(X)
-        if sample_weight is not None:
-            weight = check_weights(X, sample_weight)
-            counted = weight > 0  # 0 times -inf would be no number
-            log_density = weight[counted] * log_density[counted]
-        return float(np.sum(log_density))
 
 
 class BaseEstimatedDensity(BaseDensity):

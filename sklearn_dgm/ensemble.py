@@ -5,57 +5,20 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.base import DensityMixin, MetaEstimatorMixin, clone
 from sklearn.utils import Bunch
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import template_of
-from sklearn_dgm._held_out import (
-    check_densities,
-    check_pairs,
-    fit_densities,
-    folds_of,
-    held_out_log_densities,
-    is_dropped,
-)
-from sklearn_dgm._members import (
-    as_taken,
-    check_cells,
-    draw_table,
-    learn_schema,
-    schema_of_numbers,
-    seeded,
-    warning_once,
-)
-from sklearn_dgm._sklearn import (
-    NamedEstimatorsMixin,
-    StrOptions,
-    check_parameters,
-    fit_context,
-    safe_indexing,
-)
-from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import (
-    check_count,
-    check_generator,
-    check_weights,
-    restored_on_failure,
-    validate_table,
-)
-from sklearn_dgm.base import BaseDensity
+from sklearn_dgm._nested.checks import check_densities, check_pairs, is_dropped
+from sklearn_dgm._nested.fitting import learn_schema, seeded
+from sklearn_dgm._nested.held_out import fit_densities, folds_of, held_out_log_densities
+from sklearn_dgm._nested.meta import BaseMetaDensity
+from sklearn_dgm._nested.rows import TableView, check_cells, schema_of_numbers
+from sklearn_dgm._sklearn import NamedEstimatorsMixin, StrOptions, safe_indexing
+from sklearn_dgm._typing import RandomState
+from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import ColumnSchema, stacked
-from sklearn_dgm.tags import (
-    DensityTags,
-    common_density_tags,
-    last_step,
-    require_normalised,
-    with_density_tags,
-    worst_score_kind,
-)
+from sklearn_dgm.tags import last_step
 
 # Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by no
 # more than the logarithm of the number of densities over the number of steps.
@@ -79,12 +42,7 @@ class EnsembleSchema:
     members: dict[str, Any]
 
 
-def _all_can_sample(ensemble):
-    densities = getattr(ensemble, "estimators_", None) or ensemble._members()[1]
-    return all(hasattr(last_step(density), "sample") for density in densities)
-
-
-class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, NamedEstimatorsMixin):
+class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     """Mixture of different densities, weighted by what they say of held-out rows.
 
     The density of a row is the weighted mean of its densities under the members, such as a kernel density, a histogram
@@ -143,7 +101,9 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
     seen the rows.
 
     Categories and times go to the members that take them; the others are given numbers. Weights of rows count in stacking,
-    and in the fits of the members that take such; :class:`~sklearn.mixture.GaussianMixture` does not.
+    and in the fits of the members that take such; :class:`~sklearn.mixture.GaussianMixture` does not, and sees all rows
+    of a positive weight alike. How many rows of a sample are of which member is drawn by `weights_`; they are in random
+    order.
 
     References
     ----------
@@ -221,94 +181,37 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
         self._set_params_of_named("estimators", params)
         return self
 
-    @fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self,
-        X: MatrixLike,
-        y: Any = None,
-        sample_weight: ArrayLike | None = None,
-        *,
-        schema: Any = None,
-    ) -> Self:
-        """Find the weights, and fit the members to all rows.
+    @property
+    def _n_subtasks(self):
+        return 1 + (isinstance(self.weights, str) and self.weights == "stacking")
 
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from.
-        y : None
-            Ignored, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; those of weight 0 are left out. Members that take no weights see the others
-            alike.
-        schema : object, default=None
-            What :meth:`learn_schema` has learnt from more rows than these; see :meth:`~sklearn_dgm.BaseDensity.fit`.
+    def _members(self):
+        return [pair for pair in self.estimators if not is_dropped(pair[1])]
 
-        Returns
-        -------
-        self : estimator
-            The fitted ensemble. If anything fails, it is as it was before.
+    def _check_members(self):
+        check_pairs(self.estimators)
+        self._check_names([name for name, _ in self.estimators])
+        if not self._members():
+            raise ValueError("estimators should hold at least one density that is not dropped.")
+        check_densities(self._members(), "EnsembleDensity")
+        self._given_weights()
 
-        Raises
-        ------
-        TypeError
-            If an estimator is no density.
-        ValueError
-            If a parameter is invalid, an estimator is a pipeline, the members are on different measures, `cv` does not hold
-            out each row once, a member cannot be fitted to X, or `schema` is not what `learn_schema` gives.
-        """
-        is_stacked = isinstance(self.weights, str) and self.weights == "stacking"
-        with (
-            fit_task(self, X, y, sample_weight, n_subtasks=1 + is_stacked) as task,
-            restored_on_failure(self),
-            warning_once(),
-        ):
-            X, sample_weight = self._checked(X, sample_weight)
-            self._fit(X, sample_weight, schema, task)
-        return self
+    def _weighted(self, X, sample_weight):
+        # Members that take no weights see all rows alike, and folds are told by all rows.
+        return X, sample_weight
 
-    def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
-        """What the members would learn of the columns, for ensembles of several parts of these rows.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows of all parts.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        schema : object or None
-            For `fit` of ensembles with the same parameters; None if no member learns anything of the kind. This one is
-            left as it is.
-
-        Raises
-        ------
-        TypeError
-            If an estimator is no density, or has one within that cannot be handed a schema.
-        ValueError
-            If a parameter is invalid, or a member cannot take X.
-        """
-        template = clone(self)
-        check_parameters(template)
-        names, densities, _ = template._checked_members()
-        X, sample_weight = template._checked(X, sample_weight)
-        numbers = schema_of_numbers(densities, X, sample_weight)
-        with warning_once():
-            of_members = {
-                name: learn_schema(density, as_taken(density, X, numbers), sample_weight)
-                for name, density in zip(names, densities, strict=True)
-            }
+    def _learn_schema(self, X, sample_weight):
+        view = TableView.of([density for _, density in self._members()], X, sample_weight)
+        of_members = {
+            name: learn_schema(density, view.rows_for(density, X), sample_weight)
+            for name, density in self._members()
+        }
         learns = any(schema is not None for schema in of_members.values())
-        return EnsembleSchema(numbers, of_members) if learns else None
+        return EnsembleSchema(view.numbers, of_members) if learns else None
 
-    def _checked(self, X, sample_weight):
-        X = validate_table(self, X, reset=True)
-        return X, None if sample_weight is None else check_weights(X, sample_weight)
-
-    def _fit(self, X, sample_weight, schema, task):
-        names, densities, given = self._checked_members()
+    def _fit_within(self, X, sample_weight, schema, task):
+        names, densities = zip(*self._members(), strict=True)
+        given = self._given_weights()
         rng = check_generator(self.random_state)
         named = [(name, seeded(d, rng)) for name, d in zip(names, densities, strict=True)]
         folds = folds_of(self.cv, X, rng) if given is None else []
@@ -317,47 +220,30 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
         check_cells(densities, X)
         if schema is None:
             schema = EnsembleSchema(schema_of_numbers(densities, X), {})
-        elif not isinstance(schema, EnsembleSchema) or [*schema.members] != names:
+        elif not isinstance(schema, EnsembleSchema) or [*schema.members] != list(names):
             raise ValueError(
                 "schema should be what learn_schema of an ensemble with the same parameters returns."
             )
-        self._numbers, schemas = schema.numbers, schema.members
-        self._template = template_of(X)
+        self._view, schemas = TableView(schema.numbers, template_of(X)), schema.members
         if given is None:
             log_density, _ = held_out_log_densities(
-                named, X, self._numbers, folds, schemas, sample_weight, self.n_jobs, task
+                named, X, self._view, folds, schemas, sample_weight, self.n_jobs, task
             )
             given = _stacking_weights(log_density, sample_weight)
             self.cv_log_likelihood_ = np.average(log_density, axis=0, weights=sample_weight)
         elif hasattr(self, "cv_log_likelihood_"):
             del self.cv_log_likelihood_
         self.estimators_ = fit_densities(
-            named, X, self._numbers, schemas, sample_weight, self.n_jobs, task
+            named, X, self._view, schemas, sample_weight, self.n_jobs, task
         )
         by_name = dict(zip(names, self.estimators_, strict=True))
         self.named_estimators_ = Bunch(**{n: by_name.get(n, "drop") for n, _ in self.estimators})
         self.weights_ = given
         kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
-        self.schema_ = next((schema for schema in kinds if schema is not None), self._numbers)
-        self.score_kind_ = worst_score_kind(self.estimators_)
-        require_normalised(self.estimators_, "EnsembleDensity")
-
-    def _members(self):
-        """Names and densities that are not dropped."""
-        pairs = [pair for pair in self.estimators if not is_dropped(pair[1])]
-        return [name for name, _ in pairs], [density for _, density in pairs]
-
-    def _checked_members(self):
-        """Names and densities that are not dropped, and the weights that are given, None for stacking."""
-        check_pairs(self.estimators)
-        self._check_names([name for name, _ in self.estimators])
-        names, densities = self._members()
-        if not names:
-            raise ValueError("estimators should hold at least one density that is not dropped.")
-        check_densities(list(zip(names, densities, strict=True)), "EnsembleDensity")
-        return names, densities, self._given_weights()
+        self.schema_ = next((schema for schema in kinds if schema is not None), self._view.numbers)
 
     def _given_weights(self):
+        """Return the weights of the members that are not dropped, None for stacking."""
         kept = np.array([not is_dropped(density) for _, density in self.estimators])
         if isinstance(self.weights, str):
             return None if self.weights == "stacking" else np.full(kept.sum(), 1 / kept.sum())
@@ -373,79 +259,27 @@ class EnsembleDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, Na
             )
         return weights / weights.sum()
 
-    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-density of each row.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            Natural-log densities (nats), in the units of X; `-inf` where every member of a positive weight says so.
-
-        Raises
-        ------
-        ValueError
-            If the columns are not those of `fit`, or a member does not take X.
-        """
-        check_is_fitted(self)
-        X = validate_table(self, X, reset=False)
+    def _score_rows(self, X):
         with np.errstate(over="ignore"):  # of a point far away, which is an impossible one
             log_terms = [
-                np.log(weight) + density.score_samples(as_taken(density, X, self._numbers))
+                np.log(weight) + density.score_samples(self._view.rows_for(density, X))
                 for weight, density in zip(self.weights_, self.estimators_, strict=True)
                 if weight > 0
             ]
         return logsumexp(log_terms, axis=0).astype(np.float64, copy=False)
 
-    score = BaseDensity.score
-
-    @available_if(_all_can_sample)
-    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
-        """Draw new rows: how many from which member is drawn by the weights.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
-
-        Returns
-        -------
-        X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Rows in the container, with the column names and dtypes seen in `fit`, in random order.
-
-        Raises
-        ------
-        ValueError
-            If `n_samples` is not a positive integer.
-        """
-        check_is_fitted(self)
-        check_count(n_samples, "n_samples")
-        rng = check_generator(random_state)
+    def _sample_rows(self, n_samples, rng):
         counts = rng.multinomial(n_samples, self.weights_)
         drawn = [
-            draw_table(last_step(density), count, rng, self._numbers, self._template)
+            self._view.draw(last_step(density), count, rng)
             for density, count in zip(self.estimators_, counts, strict=True)
             if count
         ]
-        return stacked(drawn, rng.permutation(int(n_samples)))
-
-    def __sklearn_tags__(self):
-        try:
-            of_members = common_density_tags(self._members()[1])
-        except (AttributeError, TypeError, ValueError):
-            # No list of names and estimators, or an empty one, which fit will say.
-            of_members = DensityTags(column_kinds=())
-        return with_density_tags(super().__sklearn_tags__(), of_members)
+        return stacked(drawn, rng.permutation(n_samples))
 
 
 def _without_weight_zero(X, folds, sample_weight):
-    """Rows of a positive weight, what is left of the folds, and their weights."""
+    """Return the rows of a positive weight, what is left of the folds, and their weights."""
     kept = sample_weight > 0
     place = np.cumsum(kept) - 1
     folds = [tuple(place[rows[kept[rows]]] for rows in fold) for fold in folds]
@@ -458,7 +292,7 @@ def _without_weight_zero(X, folds, sample_weight):
 
 
 def _stacking_weights(log_density, sample_weight=None):
-    """Weights of the mixture that is most likely, by expectation and maximisation.
+    """Find the weights of the mixture that is most likely, by expectation and maximisation.
 
     Parameters
     ----------

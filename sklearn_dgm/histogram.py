@@ -1,22 +1,20 @@
 """The histogram: the joint distribution of all columns, by counting."""
 
-import copy
 import functools
 import math
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
 from sklearn_dgm._cell_tree import CellTree
-from sklearn_dgm._sklearn import Interval, fit_context
-from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm._validation import restored_on_failure
+from sklearn_dgm._sklearn import Interval
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
+from sklearn_dgm.counts.sufficient import CountsMixin
 
 # A grid of at most so many cells is scored from a table of all of them.
 MAX_TABLE = 2**20
@@ -132,7 +130,7 @@ class _Grid:
         return functools.reduce(np.add.outer, [axis.log_widths for axis in self.axes]).ravel()
 
 
-class HistogramDensity(BaseDensity):
+class HistogramDensity(CountsMixin, BaseDensity):
     """Joint distribution of all columns, by counting rows in the cells of a grid.
 
     A cell is one bin in every continuous column, one value in every integer column and one category in every
@@ -191,6 +189,10 @@ class HistogramDensity(BaseDensity):
     categorical ones. "blocks" takes time quadratic in the number of distinct values, and looks for edges among 10,000 of
     them at most; "knuth" tries up to 1000 bins. Rules of NumPy that take no weights are computed on rows repeated by their weights, which must be
     whole numbers; equal bins, edges, "blocks", "knuth" and "quantiles" take any.
+
+    The first `partial_fit` fixes the grid, so that continuous columns must have explicit edges. Integer columns have the
+    `range` given in `bins`, or that of the first rows; categorical columns the categories of their dtype, or those of the
+    first rows. A row outside the grid is an error, and then nothing of the call is counted.
 
     A value far from all others leaves these in one of several equal bins, and `fit` warns of it; "blocks" and "quantiles" do
     not mind.
@@ -279,17 +281,16 @@ class HistogramDensity(BaseDensity):
             )
         return LevelAxis(bins.start, len(bins))
 
-    def _fit(self, Z, sample_weight):
+    def _settle(self, Z, sample_weight):
         self._grid = _Grid(self._axes(Z, sample_weight))
         self.edges_ = [getattr(axis, "edges", None) for axis in self._grid.axes]
         self.n_cells_ = self._grid.n_cells
-        self._set_counts(*self._count(Z, sample_weight))
 
     def _count(self, Z, sample_weight):
-        """Keys of the cells that rows fall into, and the weights in them."""
         blocks = self._blocks_inside(Z)
         if self.n_cells_ > max(MAX_TABLE, len(Z)):
-            return _sum_by_key(np.concatenate([keys for _, keys in blocks]), sample_weight)
+            keys = np.concatenate([keys for _, keys in blocks])
+            return CellCounts.of(keys, sample_weight)
         if self.n_cells_ > 2 * ROWS_AT_ONCE:
             keys = np.empty(len(Z), dtype=np.int64)
             for block, keys_of_block in blocks:
@@ -300,7 +301,7 @@ class HistogramDensity(BaseDensity):
             weight = None if sample_weight is None else sample_weight[block]
             counts += np.bincount(keys, weight, minlength=self.n_cells_)
         occupied = np.flatnonzero(counts)
-        return occupied, counts[occupied]
+        return CellCounts(occupied, counts[occupied])
 
     def _blocks_inside(self, Z):
         for block, keys, inside in self._grid.blocks(Z):
@@ -319,10 +320,13 @@ class HistogramDensity(BaseDensity):
                     "the row out."
                 )
 
-    def _set_counts(self, keys, counts):
+    @property
+    def _counts(self):
+        return CellCounts(self._keys, self.counts_)
+
+    def _set_counts(self, counts):
         """Take over counts, and what queries need of them and of `alpha`."""
-        self._keys = keys
-        self.counts_ = counts
+        self._keys, self.counts_ = keys, counts = counts.keys, counts.counts
         self.total_ = float(counts.sum())
         with np.errstate(divide="ignore"):
             log_smoothing = np.log(self.alpha) + self._grid.log_n_cells
@@ -343,46 +347,7 @@ class HistogramDensity(BaseDensity):
         check_is_fitted(self)
         return self._grid.indices(self._keys)
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> Self:
-        """Count further rows.
-
-        The first call fixes the grid, so the continuous columns must have explicit edges. Integer columns have the
-        `range` given in `bins`, or that of the first rows; categorical columns the categories of their dtype, or those
-        of the first rows.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to count.
-        y : None
-            Ignored, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        self : HistogramDensity
-            The density of all rows so far.
-
-        Raises
-        ------
-        ValueError
-            If edges are not given, or a row lies outside the grid; nothing is counted then.
-        """
-        first = not hasattr(self, "schema_")
-        with restored_on_failure(self):
-            Z, sample_weight = self._start_fit(X, sample_weight, reset=first)
-            if first:
-                self._check_edges_are_given()
-                self._fit(Z, sample_weight)
-            else:
-                self._add(*self._count(Z, sample_weight))
-        return self
-
-    def _check_edges_are_given(self):
+    def _check_cells_are_given(self):
         for column, bins in zip(self.schema_.columns_, self._bins_by_column(), strict=True):
             if column.kind == CONTINUOUS and (isinstance(bins, Integral | str) or bins is None):
                 raise ValueError(
@@ -390,57 +355,8 @@ class HistogramDensity(BaseDensity):
                     "rows to come."
                 )
 
-    def _add(self, keys, counts):
-        self._set_counts(
-            *_sum_by_key(np.concatenate([self._keys, keys]), np.concatenate([self.counts_, counts]))
-        )
-
-    def merge(self, other: Self) -> Any:
-        """Histogram of the rows of two histograms over the same grid.
-
-        Parameters
-        ----------
-        other : HistogramDensity
-            A fitted histogram.
-
-        Returns
-        -------
-        merged : HistogramDensity
-            Equal to one fit on all rows; `self` and `other` stay as they are.
-
-        Raises
-        ------
-        TypeError
-            If `other` is no HistogramDensity.
-        ValueError
-            If the grids differ; the message names the column.
-        """
-        check_is_fitted(self)
-        if not isinstance(other, HistogramDensity):
-            raise TypeError(f"other should be a HistogramDensity, got a {type(other).__name__}.")
-        check_is_fitted(other)
-        if self.n_features_in_ != other.n_features_in_:
-            raise ValueError(
-                f"histograms of {self.n_features_in_} and of {other.n_features_in_} columns have no common grid."
-            )
-        for mine, its, axis, its_axis in zip(
-            self.schema_.columns_,
-            other.schema_.columns_,
-            self._grid.axes,
-            other._grid.axes,
-            strict=True,
-        ):
-            same = mine.label == its.label and mine.kind == its.kind and axis == its_axis
-            if mine.kind == CATEGORICAL:
-                same = same and np.array_equal(mine.categories, its.categories)
-            if not same:
-                raise ValueError(
-                    f"the histograms have different grids in {mine.where}; fit them with the same edges, range or "
-                    "category dtype in that column."
-                )
-        merged = copy.deepcopy(self)
-        merged._add(other._keys, other.counts_)
-        return merged
+    def _cells(self):
+        return self._grid.axes
 
     def _log_density(self, Z):
         log_density = np.empty(len(Z))
@@ -483,9 +399,30 @@ class HistogramDensity(BaseDensity):
         return Z
 
 
-def _sum_by_key(keys, weight):
-    """Distinct keys, sorted, and the sum of the weights (or the number) of each."""
-    keys, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    if weight is not None:
-        counts = np.bincount(inverse, weight)
-    return keys, counts.astype(np.float64)
+@dataclass(frozen=True)
+class CellCounts:
+    """How much weight there is in each occupied cell.
+
+    Attributes
+    ----------
+    keys : ndarray of shape (n_occupied,)
+        Keys of the cells, sorted.
+    counts : ndarray of shape (n_occupied,)
+        Rows, or weights, in them.
+    """
+
+    keys: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, keys, weight):
+        """Sum the weights, or count the rows, of each key."""
+        keys, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        if weight is not None:
+            counts = np.bincount(inverse, weight)
+        return cls(keys, counts.astype(np.float64))
+
+    def __add__(self, other):
+        return self.of(
+            np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, other.counts])
+        )

@@ -13,7 +13,8 @@ from sklearn.base import (
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._callbacks import CallbackSupportMixin
+from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, validate_table
@@ -127,8 +128,8 @@ class DensityImputer(
                 f"estimator should be a density that has conditional_sample, such as AutoregressiveDensity; {name} has "
                 "none."
             )
-        with fit_task(self, X, y, n_subtasks=1) as task:
-            fitted = task.subtask("fit density").fit(clone(self.estimator), X)
+        with meta_fit_task(self, X, y, n_subtasks=1) as task:
+            fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
             schema = getattr(unwrapped(fitted), "schema_", None)
             for column in schema.columns_ if schema else []:
                 if column.empty:

@@ -291,6 +291,9 @@ class CategoryAxis:
         count = np.rint(points + 0.5).clip(0, self.n_levels).astype(np.intp)
         return np.take_along_axis(_sums_before(p), count, axis=1)
 
+    def __eq__(self, other):
+        return isinstance(other, CategoryAxis) and vars(self) == vars(other)
+
 
 class NumberAxis:
     """Cells of numbers: the atoms, then bins, of which the outer two reach to infinity.

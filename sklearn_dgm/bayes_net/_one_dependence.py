@@ -4,7 +4,6 @@ In all of them a column depends on the class and on one other column at most, so
 columns in each class are all there is to learn.
 """
 
-import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -15,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
+from sklearn_dgm._bayes_rule import BayesRuleMixin, expect_classes
 from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm._nested.em import expectation_maximisation
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
-from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import restored_on_failure
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.bayes_net._axes import axes_of
@@ -33,6 +33,7 @@ from sklearn_dgm.bayes_net._pairs import (
 )
 from sklearn_dgm.bayes_net._tables import choose, smoothed
 from sklearn_dgm.columns import check_container
+from sklearn_dgm.counts.sufficient import CountsMixin
 from sklearn_dgm.tags import DensityTags
 
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of
@@ -43,8 +44,9 @@ NUMBERS_AT_ONCE = 2**22
 LOWEST = np.finfo(np.float64).min
 
 
-# Of the two scores the classifier's, accuracy, is the one meant, and the first in the order of bases.
-class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc]
+# Of two scores the classifier's, accuracy, is the one meant, and of two ways to sample its own, which takes a class:
+# the first in the order of bases.
+class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type: ignore[misc]
     """Base class of classifiers in whose graphs a column has the class and at most one other column as parents.
 
     A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an array
@@ -65,6 +67,10 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         "bounds": [dict, StrOptions({"observed"}), None],
     }
     _density_tags = DensityTags(missing=True, ties=True)
+    _same_cells_by = (
+        "columns of one category dtype have the same; those of numbers are learnt from the first rows, so that further "
+        "rows need partial_fit"
+    )
     _counts_pairs = True
     _max_pairs = MAX_PAIRS
     _min_frequency = 0
@@ -187,10 +193,7 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         """Learn from encoded rows and the places of their classes, -1 of unlabelled ones."""
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         if is_first:
-            self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
-            if self._counts_pairs:
-                columns = self.schema_.columns_
-                check_number_of_pairs(columns, self._n_levels, len(self.classes_), self._max_pairs)
+            self._settle(Z, weight)
         codes = self._codes(Z)[0]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
         known = self._count(codes, of_class)
@@ -201,16 +204,25 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         if (place < 0).any():
             unlabelled = codes[place < 0], weight[place < 0]
             labelled = codes[place >= 0], of_class[place >= 0]
-            self._maximise(known, unlabelled, labelled, self.max_iter if is_first else 1)
+            self._classify_unlabelled(known, unlabelled, labelled, self.max_iter if is_first else 1)
 
-    def _maximise(self, known, unlabelled, labelled, max_iter):
+    def _settle(self, Z, sample_weight):
+        columns = self.schema_.columns_
+        self._axes = axes_of(columns, Z, sample_weight, self.bins)
+        if self._counts_pairs:
+            check_number_of_pairs(columns, self._n_levels, len(self.classes_), self._max_pairs)
+
+    def _classify_unlabelled(self, known, unlabelled, labelled, max_iter):
+        """Count unlabelled rows by how probable each class is for them, by expectation and maximisation."""
         codes, weight = unlabelled
         log_likelihoods = expectation_maximisation(
-            lambda: (self._log_joint(labelled[0]), self._log_joint(codes)),
+            lambda: expect_classes(
+                (self._log_joint(labelled[0]), self._log_joint(codes)),
+                self._log_prior,
+                labelled[1],
+                weight,
+            ),
             lambda of_class: self._set_counts(known + self._count(codes, of_class)),
-            lambda: self._log_prior,
-            labelled[1],
-            weight,
             max_iter=max_iter,
             tol=self.tol,
         )
@@ -229,6 +241,17 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         pairs = [axis.encode(z) for axis, z in zip(self._axes, Z.T, strict=True)]
         codes, log_within = zip(*pairs, strict=True)
         return np.stack(codes, axis=1), np.sum(log_within, axis=0)
+
+    def _cells(self):
+        columns = self.schema_.columns_
+        return [(axis, c.location, c.scale) for axis, c in zip(self._axes, columns, strict=True)]
+
+    def _check_same_cells(self, other):
+        if not np.array_equal(self.classes_, other.classes_):
+            raise ValueError(
+                f"the models have different classes, {self.classes_.tolist()} and {other.classes_.tolist()}."
+            )
+        super()._check_same_cells(other)
 
     def _count(self, codes, of_class):
         """Count cells, given how much each row belongs to each class."""
@@ -384,35 +407,14 @@ class OneDependenceClassifier(BayesRuleMixin, BaseDensity):  # type: ignore[misc
         # Neither a category that fit has not seen nor the place of a number within its cell says anything of the class.
         return self._log_joint(self._codes(self._encode(X)[0])[0])
 
-    # The class comes before the seed, as in GenerativeClassifier; densities have no such parameter.
-    def sample(  # type: ignore[override]
-        self, n_samples: int = 1, y: Any = None, random_state: RandomState = None
-    ) -> MatrixLike:
-        """Draw new rows.
+    def _sample_of_classes(self, place, rng):
+        return self.schema_.decode(self._draw_of_classes(place, rng))
 
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        y : label or array-like of shape (n_samples,), default=None
-            Class of all rows, or of each; by default they are drawn, too.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+    def _draw(self, n_samples, rng):
+        return self._draw_of_classes(self._places_to_draw(n_samples, None, rng), rng)
 
-        Returns
-        -------
-        X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Rows in the container, with the column names and dtypes seen in `fit`.
-
-        Raises
-        ------
-        ValueError
-            If `n_samples` is not a positive integer, or `y` holds what is no class or has another length.
-        """
-        return self._sample(n_samples, random_state, functools.partial(self._draw, y=y))
-
-    def _draw(self, n_samples, rng, y=None):
-        place = self._places_to_draw(n_samples, y, rng)
+    def _draw_of_classes(self, place, rng):
+        n_samples = len(place)
         graph = rng.integers(len(self._parents), size=n_samples)
         parents, codes = self._parents[graph], np.full((n_samples, self.n_features_in_), -1)
         Z, rows = np.empty(codes.shape), np.arange(n_samples)

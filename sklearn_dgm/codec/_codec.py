@@ -13,10 +13,11 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._dtypes import check_content
 from sklearn_dgm._frames import fill, raw_columns, template_of
 from sklearn_dgm._names import by_position
+from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.codec._blocks import (
@@ -163,8 +164,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 f"BayesianNetworkDensity or HistogramDensity; {name} does not."
             )
         require_normalised([self.estimator], "DensityCodec")
-        with fit_task(self, X, y, n_subtasks=1) as task:
-            fitted = task.subtask("fit density").fit(clone(self.estimator), X)
+        with meta_fit_task(self, X, y, n_subtasks=1) as task:
+            fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
             columns = unwrapped(fitted).schema_.columns_
             stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
             cells = [

@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from sklearn_dgm._frames import raw_columns, with_added
-from sklearn_dgm._members import fit_quietly
 from sklearn_dgm._names import Position
+from sklearn_dgm._nested.rows import fit_quietly
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CATEGORICAL, INTEGER

@@ -2,44 +2,24 @@
 
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, DensityMixin, MetaEstimatorMixin, clone
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._frames import fill, raw_columns
-from sklearn_dgm._members import fit_quietly, learn_schema, learns_columns, measures_of
-from sklearn_dgm._sklearn import (
-    HasMethods,
-    StrOptions,
-    check_parameters,
-    fit_context,
-    safe_indexing,
-)
+from sklearn_dgm._nested.fitting import fit_density, learn_schema, learns_columns
+from sklearn_dgm._nested.measures import measures_of
+from sklearn_dgm._nested.meta import BaseMetaDensity
+from sklearn_dgm._nested.rows import draw_rows, fit_quietly
+from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
 from sklearn_dgm._ties import Grid
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import (
-    check_count,
-    check_generator,
-    check_weights,
-    restored_on_failure,
-    validate_table,
-)
-from sklearn_dgm.base import BaseDensity, draw_rows
-from sklearn_dgm.columns import (
-    CATEGORICAL,
-    INTEGER,
-    MIXED,
-    ColumnSchema,
-    like_frame,
-)
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, like_frame
 from sklearn_dgm.compose._bijections import Chain, bijection_of
 from sklearn_dgm.compose._bounds import bounds_behind, within_bounds
 from sklearn_dgm.compose._grids import (
@@ -50,22 +30,8 @@ from sklearn_dgm.compose._grids import (
     spread_over_cells,
 )
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
-from sklearn_dgm.compose._within import (
-    fit_with,
-    leaves_of,
-    naming_what_has_no_jacobian,
-    split_steps,
-    weighted_rows,
-)
-from sklearn_dgm.tags import (
-    common_density_tags,
-    get_density_tags,
-    is_density,
-    last_step,
-    require_normalised,
-    score_kind,
-    with_density_tags,
-)
+from sklearn_dgm.compose._steps import leaves_of, naming_what_has_no_jacobian, split_steps
+from sklearn_dgm.tags import common_density_tags, get_density_tags, last_step, with_density_tags
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
@@ -109,12 +75,6 @@ def _takes_features(density):
     return hasattr(density._density, "score_features") and not (density._source == SEVERAL).any()
 
 
-def _can_sample(density):
-    if not hasattr(density, "_density"):
-        return hasattr(last_step(density.estimator), "sample")
-    return hasattr(density._density, "sample") and density._bijection.is_invertible
-
-
 def _can_condition(density):
     if not hasattr(density, "_density"):
         return hasattr(last_step(density.estimator), "conditional_sample")
@@ -123,7 +83,7 @@ def _can_condition(density):
     return hasattr(density._density, "conditional_sample") and is_whole and is_apart
 
 
-class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin, BaseEstimator):
+class TransformedDensity(BaseMetaDensity):
     """Density of rows by a density of transformed rows, and by how much the transformation stretches space.
 
     A :class:`~sklearn.pipeline.Pipeline` of a scaler and a density reports the density of the scaled rows, which is the
@@ -195,6 +155,12 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
     density takes none, they must be whole numbers, and rows are repeated.
 
+    **Draws** need a density that has `sample`, and transformers that have an inverse. A column has the dtype of `fit` if
+    that can hold what is drawn: integers behind a scaler are drawn as floats by densities that know of no grids.
+
+    **Errors.** `fit` raises a TypeError if no Jacobian of a transformer is known, and a ValueError if a transformer
+    loses information, or its inverse or Jacobian is wrong.
+
     References
     ----------
     .. [1] G. Papamakarios, E. Nalisnick, D. J. Rezende, S. Mohamed, B. Lakshminarayanan, "Normalizing Flows for
@@ -216,6 +182,8 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
     (2, 4)
     """
 
+    _n_subtasks = 1
+
     _parameter_constraints: dict = {
         "transformer": [HasMethods(["fit", "transform"]), StrOptions({"passthrough"}), None],
         "estimator": [HasMethods(["fit", "score_samples"])],
@@ -225,97 +193,18 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         self.transformer = transformer
         self.estimator = estimator
 
-    @fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self,
-        X: MatrixLike,
-        y: Any = None,
-        sample_weight: ArrayLike | None = None,
-        *,
-        schema: Any = None,
-    ) -> Self:
-        """Fit the transformer to rows, and the density to what becomes of them.
+    def _fit_within(self, X, sample_weight, schema, task):
+        with self._naming_what_has_no_jacobian():
+            self._learn(X, sample_weight, schema, task.subtask("fit density"))
 
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from.
-        y : None
-            Ignored, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-        schema : object, default=None
-            What :meth:`learn_schema` has learnt from more rows than these, the fitted transformer among it; see
-            :meth:`~sklearn_dgm.BaseDensity.fit`.
-
-        Returns
-        -------
-        self : estimator
-            The fitted density. If anything fails, the estimator is as it was before.
-
-        Raises
-        ------
-        TypeError
-            If `estimator` is no density, or no Jacobian of a transformer is known.
-        ValueError
-            If scores of the density are unnormalised, if a transformer loses information or its inverse or Jacobian is wrong, if it cannot take a row, if weights
-            are no whole numbers and the density takes none, if `schema` is not what `learn_schema` gives, and for what
-            the density and the transformers raise it.
-        """
-        with (
-            fit_task(self, X, y, sample_weight, n_subtasks=1) as task,
-            restored_on_failure(self),
-        ):
-            X, sample_weight = self._start_fit(X, sample_weight)
-            with self._naming_what_has_no_jacobian():
-                self._learn(X, sample_weight, schema, task.subtask("fit density"))
-        return self
-
-    def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
-        """What there is to know of the columns, for densities of several parts of these rows.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows of all parts.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        schema : object or None
-            For `fit` of densities with the same parameters: the transformer, fitted to all rows, and what `estimator`
-            learns of transformed columns. None if that is nothing, so that each part has a transformer of its own. This one
-            is left as it is.
-
-        Raises
-        ------
-        TypeError
-            If `estimator` is no density, or has one within that cannot be handed a schema, such as a Pipeline.
-        ValueError
-            As in `fit`.
-        """
-        template = clone(self)
-        check_parameters(template)
-        X, sample_weight = template._start_fit(X, sample_weight)
+    def _learn_schema(self, X, sample_weight):
         if not learns_columns(self.estimator):
             return None
         with self._naming_what_has_no_jacobian():
-            transformation, Z = template._fit_transformer(X, sample_weight)
+            transformation, Z = self._fit_transformer(X, sample_weight)
         estimator = clone(self.estimator).set_params(**transformation.params)
         of_density = learn_schema(estimator, Z, sample_weight)
         return None if of_density is None else replace(transformation, of_density=of_density)
-
-    def _start_fit(self, X, sample_weight):
-        if not is_density(self.estimator):
-            name = type(last_step(self.estimator)).__name__
-            raise TypeError(f"estimator should be a density, which {name} is not.")
-        require_normalised([self.estimator], "TransformedDensity")
-        X = validate_table(self, X, reset=True)
-        if sample_weight is None:
-            return X, None
-        rows, sample_weight = weighted_rows(self.estimator, check_weights(X, sample_weight))
-        return safe_indexing(X, rows), sample_weight
 
     def _naming_what_has_no_jacobian(self):
         return naming_what_has_no_jacobian([self.transformer, *split_steps(self.estimator)[0]])
@@ -334,7 +223,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         columns = fit_quietly(self._make_schema(), X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
-            transformer = fit_with(clone(transformer), X, sample_weight)
+            transformer = fit_density(clone(transformer), X, sample_weight)
         bijection, grids = bijection_of(transformer).fit(X), {}
         if columns.detect_ties:
             grids = lost_grids(bijection, X, columns.columns_)
@@ -383,20 +272,21 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         if Z is None:
             Z = spread_over_cells(X, schema.grids, outer)
         estimator.set_params(**schema.params)
-        estimator = fit_with(estimator, Z, sample_weight, schema.of_density, task)
+        estimator = fit_density(estimator, Z, sample_weight, schema.of_density, task)
         steps, self._density = split_steps(estimator)
         inner = Chain([bijection_of(step) for step in steps]).fit(Z)
         self._bijection = Chain([outer, inner])
         self._source = self._bijection.track(np.arange(X.shape[1]))
         self._check_probabilities(inner.forward(Z, np.zeros(Z.shape))[0])
-        kind = score_kind(self._density)
-        require_normalised([self._density], "TransformedDensity")
-        is_whole = self._bijection.reaches_all or kind == "estimate"
-        self.score_kind_ = kind if is_whole else "lower bound"
         self.transformer_, self.estimator_ = transformer, estimator
 
+    def _score_kind(self):
+        kind = super()._score_kind()
+        is_whole = self._bijection.reaches_all or kind == "estimate"
+        return kind if is_whole else "lower bound"
+
     def _measures(self):
-        """The measure of each column, atoms where they are in X; see `measures_of`."""
+        """Return the measure of each column, atoms where they are in X; see :func:`measures_of`."""
         of_z = measures_of(self._density)
         if of_z is None:
             return None
@@ -423,8 +313,7 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             )
 
     def _check(self, X):
-        check_is_fitted(self)
-        X = validate_table(self, X, reset=False)
+        X = super()._check(X)
         self._schema.encode(X)  # an error of it names the column
         return X
 
@@ -435,27 +324,8 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
         log_det[_have_probability(self._density, Z)] = 0.0
         return Z, log_det, possible
 
-    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-density of each row.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            Natural-log densities (nats), in the units of X; `-inf` for an impossible row. Of a row with missing cells,
-            where the density and all transformers take them, it is the marginal density of the other cells.
-
-        Raises
-        ------
-        ValueError
-            If a value is infinite, or missing where one of them takes no missing cells, or the columns are not those of
-            `fit`.
-        """
-        Z, log_det, possible = self._change(self._check(X))
+    def _score_rows(self, X):
+        Z, log_det, possible = self._change(X)
         return self._of_possible(self._density.score_samples, Z, log_det.sum(axis=1), possible)
 
     @available_if(_takes_features)
@@ -490,35 +360,12 @@ class TransformedDensity(CallbackSupportMixin, DensityMixin, MetaEstimatorMixin,
             scores[rows] = np.where(np.isneginf(found), -np.inf, found + log_det[rows])
         return scores
 
-    score = BaseDensity.score
+    def _can_sample(self):
+        if not hasattr(self, "_density"):
+            return hasattr(last_step(self.estimator), "sample")
+        return hasattr(self._density, "sample") and self._bijection.is_invertible
 
-    @available_if(_can_sample)
-    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
-        """Draw new rows.
-
-        Only there if the density has `sample`, and all transformers have an inverse.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
-
-        Returns
-        -------
-        X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Rows in the container and with the column names seen in `fit`. A column has the dtype of `fit` if that can
-            hold what is drawn: integers behind a scaler are drawn as floats by densities that know of no grids.
-
-        Raises
-        ------
-        ValueError
-            If `n_samples` is not a positive integer.
-        """
-        check_is_fitted(self)
-        check_count(n_samples, "n_samples")
-        rng = check_generator(random_state)
+    def _sample_rows(self, n_samples, rng):
         drawn, n_drawn = [], 0
         for _ in range(MAX_ROUNDS):
             drawn.append(self._draw(n_samples, rng))

@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_array, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
@@ -18,40 +16,29 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
-from sklearn_dgm._bayes_rule import BayesRuleMixin, expectation_maximisation
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._frames import template_of
+from sklearn_dgm._bayes_rule import BayesRuleMixin, expect_classes
+from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
-from sklearn_dgm._members import (
-    as_taken,
-    draw_table,
-    learn_schema,
-    schema_of_numbers,
-    takes_weights,
+from sklearn_dgm._nested.checks import check_density_of_parts
+from sklearn_dgm._nested.em import (
+    ComponentDensities,
+    expectation_maximisation,
+    without_least_shares,
 )
+from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, takes_weights
+from sklearn_dgm._nested.rows import TableView, validate_rows
 from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
-from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_count, check_generator, check_weights, restored_on_failure
+from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm._validation import check_weights
 from sklearn_dgm.columns import stacked
-from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
 from sklearn_dgm.tags import (
     common_density_tags,
     densities_within,
-    get_density_tags,
     require_normalised,
     unwrapped,
     with_density_tags,
     worst_score_kind,
 )
-
-# Epochs of a step of EM, where a density is a network that goes on with its training: all it takes is some progress.
-EPOCHS_OF_A_STEP = 5
-# An unlabelled row that belongs less to a class is none of its rows: it would take time and change nothing.
-LEAST_SHARE = 1e-10
-
-
-def _samples(self):
-    return hasattr(unwrapped(self.estimator), "sample")
 
 
 class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
@@ -215,17 +202,14 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         ConvergenceWarning
             If the likelihood still changed after `max_iter` steps.
         """
-        with (
-            fit_task(self, X, y, sample_weight, n_subtasks=None) as task,
-            restored_on_failure(self),
-        ):
+        with meta_fit_task(self, X, y, sample_weight) as task:
             self._learn(X, y, sample_weight, task)
         return self
 
     def _learn(self, X, y, sample_weight, task):
-        check_density(self.estimator)
+        check_density_of_parts(self.estimator)
         require_normalised([self.estimator], "GenerativeClassifier")
-        X = validated(self, X, reset=True)
+        X = validate_rows(self, X, reset=True)
         y = column_or_1d(as_labels(y), warn=True)
         check_consistent_length(X, y)
         check_labels(y)
@@ -242,24 +226,30 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         weight = np.where(place < 0, self.unlabelled_weight * weight, weight)
         self._given_priors()  # a mistake should be told before densities are trained
         self._check_weights_are_taken(weight, place < 0)
-        self._numbers = schema_of_numbers([self.estimator], X, weight)
-        self._template = template_of(X)
-        X = as_taken(self.estimator, X, self._numbers)
+        self._view = TableView.of([self.estimator], X, weight)
+        X = self._view.rows_for(self.estimator, X)
         self.schema_ = learn_schema(self.estimator, X, weight)
 
         rows = np.flatnonzero(weight)
         X, place, weight = safe_indexing(X, rows), place[rows], weight[rows]
         of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
-        self.estimators_ = [clone(self.estimator) for _ in self.classes_]
-        self._fit_classes(X, of_class, task)
+        components = ComponentDensities(
+            [clone(self.estimator) for _ in self.classes_],
+            [f"class {label!r}" for label in self.classes_.tolist()],
+            "fit classes",
+            schema=self.schema_,
+            n_jobs=self.n_jobs,
+        )
+        self._fit_classes(components, X, of_class, task)
         self.n_iter_, self.log_likelihoods_ = 1, np.empty(0)
         if (place < 0).any():
-            self._maximise(X, of_class, weight, task)
+            with components.small_steps():
+                self._classify_unlabelled(components, X, of_class, weight, task)
         self.score_kind_ = worst_score_kind(self.estimators_)
         require_normalised(self.estimators_, "GenerativeClassifier")
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
-        """An error if a density takes no weights, though rows have such; one within another is to weigh unlabelled rows."""
+        """Refuse weights if a density takes none; to weigh unlabelled rows, one within another has to take them, too."""
         within = list(densities_within(self.estimator))
         takes_none = [type(d).__name__ for d in within if not has_fit_parameter(d, "sample_weight")]
         advice = "use a density that does, such as KernelDensity or those of this package"
@@ -273,17 +263,9 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
                 f"{advice}."
             )
 
-    def _fit_classes(self, X, of_class, task, quietly=False):
+    def _fit_classes(self, components, X, of_class, task):
         """Fit densities and priors, given how much each row belongs to each class."""
-        labels = self.classes_.tolist()
-        names = [f"fit class {label!r}" for label in labels]
-        with task.side_by_side("fit classes", names, X) as parts:
-            self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-                delayed(fit_to_class)(estimator, X, weight, label, self.schema_, part, quietly)
-                for estimator, weight, label, part in zip(
-                    self.estimators_, of_class.T, labels, parts, strict=True
-                )
-            )
+        self.estimators_ = components.fit(X, of_class, task)
         self.class_count_ = of_class.sum(axis=0)
         given = self._given_priors()
         self.class_prior_ = self.class_count_ / self.class_count_.sum() if given is None else given
@@ -312,50 +294,24 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         with np.errstate(divide="ignore"):
             return np.log(self.class_prior_)
 
-    def _maximise(self, X, of_class, weight, task):
-        """Expectation and maximisation, which fills in how much unlabelled rows belong to each class."""
+    def _classify_unlabelled(self, components, X, of_class, weight, task):
+        """Fill in how much unlabelled rows belong to each class, by expectation and maximisation."""
         labelled = of_class.any(axis=1)
-        before, in_steps = self._warm_start()
 
-        def log_joints():
+        def expect():
             joint = self._log_joint(X)
-            return joint[labelled], joint[~labelled]
+            joints = joint[labelled], joint[~labelled]
+            return expect_classes(joints, self._log_prior, of_class[labelled], weight[~labelled])
 
-        def learn(of_unlabelled):
-            is_part = of_unlabelled > LEAST_SHARE * weight[~labelled, None]
-            of_class[~labelled] = np.where(is_part, of_unlabelled, 0.0)
-            quietly = any("max_epochs" in name for name in in_steps)
-            self._fit_classes(X, of_class, task, quietly)
+        def maximise(of_unlabelled):
+            of_class[~labelled] = without_least_shares(of_unlabelled, weight[~labelled])
+            self._fit_classes(components, X, of_class, task)
 
-        for estimator in self.estimators_:
-            estimator.set_params(**in_steps)
         log_likelihoods = expectation_maximisation(
-            log_joints,
-            learn,
-            lambda: self._log_prior,
-            of_class[labelled],
-            weight[~labelled],
-            max_iter=self.max_iter,
-            tol=self.tol,
-            verbose=self.verbose,
+            expect, maximise, max_iter=self.max_iter, tol=self.tol, verbose=self.verbose
         )
-        for estimator in self.estimators_:
-            estimator.set_params(**before)
         self.log_likelihoods_ = np.array(log_likelihoods)
         self.n_iter_ = len(log_likelihoods) - 1
-
-    def _warm_start(self):
-        """Parameters of the densities that steps of EM change, as they are and as they are to be."""
-        density, prefix = self.estimators_[0], ""
-        while get_density_tags(density).warm_start_within:
-            density, prefix = density.estimator, f"{prefix}estimator__"
-        params, in_steps = density.get_params(deep=False), {}
-        if "warm_start" in params:
-            in_steps["warm_start"] = True
-            if "max_epochs" in params:
-                in_steps["max_epochs"] = min(params["max_epochs"], EPOCHS_OF_A_STEP)
-        before = {f"{prefix}{name}": params[name] for name in in_steps}
-        return before, {f"{prefix}{name}": value for name, value in in_steps.items()}
 
     def _log_joint(self, X):
         of_class = [estimator.score_samples(X) for estimator in self.estimators_]
@@ -375,8 +331,8 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
             In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
         """
         check_is_fitted(self)
-        X = validated(self, X, reset=False)
-        return self._log_joint(as_taken(self.estimator, X, self._numbers))
+        X = validate_rows(self, X, reset=False)
+        return self._log_joint(self._view.rows_for(self.estimator, X))
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Log-density of each row, whatever its class.
@@ -393,37 +349,12 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         """
         return logsumexp(self.predict_joint_log_proba(X), axis=1)
 
-    @available_if(_samples)
-    def sample(
-        self, n_samples: int = 1, y: Any = None, random_state: RandomState = None
-    ) -> MatrixLike:
-        """Draw new rows.
+    def _can_sample(self):
+        return hasattr(unwrapped(self.estimator), "sample")
 
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        y : label or array-like of shape (n_samples,), default=None
-            Class of all rows, or of each; by default they are drawn, too.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
-
-        Returns
-        -------
-        X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Rows in the container, with the column names and dtypes seen in `fit`.
-
-        Raises
-        ------
-        ValueError
-            If `n_samples` is not a positive integer, or `y` holds what is no class or has another length.
-        """
-        check_is_fitted(self)
-        check_count(n_samples, "n_samples")
-        rng = check_generator(random_state)
-        place = self._places_to_draw(int(n_samples), y, rng)
+    def _sample_of_classes(self, place, rng):
         parts = [
-            draw_table(self.estimators_[c], int(count), rng, self._numbers, self._template)
+            self._view.draw(self.estimators_[c], int(count), rng)
             for c, count in zip(*np.unique(place, return_counts=True), strict=True)
         ]
         return stacked(parts, np.argsort(np.argsort(place, kind="stable")))

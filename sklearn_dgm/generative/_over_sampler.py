@@ -10,15 +10,16 @@ from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._frames import template_of
+from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._labels import as_labels, check_labels
-from sklearn_dgm._members import as_taken, draw_table, learn_schema, schema_of_numbers
+from sklearn_dgm._nested.checks import check_density_of_parts
+from sklearn_dgm._nested.em import fit_component
+from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task
+from sklearn_dgm._nested.rows import TableView, validate_rows
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_generator, restored_on_failure
+from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import stacked
-from sklearn_dgm.generative._rows import check_density, fit_to_class, validated
 from sklearn_dgm.tags import is_generator, unwrapped
 
 
@@ -130,7 +131,7 @@ class GenerativeOverSampler(
         ValueError
             If there is only one class, or `sampling_strategy` does not fit the classes.
         """
-        with fit_task(self, X, y), restored_on_failure(self):
+        with meta_fit_task(self, X, y, n_subtasks=0):
             self._count(X, y)
         return self
 
@@ -162,20 +163,20 @@ class GenerativeOverSampler(
             If there is only one class, `sampling_strategy` does not fit the classes, or the density cannot be fitted to a
             class.
         """
-        with fit_task(self, X, y, n_subtasks=None) as task, restored_on_failure(self):
+        with meta_fit_task(self, X, y) as task:
             return self._fit_resample(X, y, task)
 
     def _count(self, X, y):
         """Learn the columns and how many rows to add; returns the table, and the label of each row."""
-        check_density(self.estimator, is_generator)
+        check_density_of_parts(self.estimator, is_generator)
         check_sampling_strategy, check_target_type = _imblearn()
         _check_observed(y)
         check_classification_targets(y)
         labels, _ = check_target_type(y, indicate_one_vs_all=True)
-        X = validated(self, X, reset=True)
+        X = validate_rows(self, X, reset=True)
         check_consistent_length(X, labels)
-        self._numbers = schema_of_numbers([self.estimator], X)
-        self.schema_ = learn_schema(self.estimator, as_taken(self.estimator, X, self._numbers))
+        self._view = TableView.of([self.estimator], X)
+        self.schema_ = learn_schema(self.estimator, self._view.rows_for(self.estimator, X))
         new = check_sampling_strategy(self.sampling_strategy, labels, self._sampling_type)
         self.sampling_strategy_ = {np.asarray(label).item(): int(n) for label, n in new.items()}
         return X, np.asarray(labels)
@@ -183,18 +184,19 @@ class GenerativeOverSampler(
     def _fit_resample(self, X, y, task):
         is_list = isinstance(X, list)
         X, labels = self._count(X, y)
-        rows = as_taken(self.estimator, X, self._numbers)
+        rows = self._view.rows_for(self.estimator, X)
         rng = check_generator(self.random_state)
         self.estimators_, drawn, like = {}, [], [np.arange(len(labels))]
         for label, count in self.sampling_strategy_.items():
             if count > 0:
                 of_class = labels == label
-                part = task.subtask(f"fit class {label!r}")
-                density = fit_to_class(
-                    clone(self.estimator), rows, 1.0 * of_class, label, self.schema_, part
+                name = f"class {label!r}"
+                part = task.subtask(f"fit {name}")
+                density = fit_component(
+                    clone(self.estimator), rows, 1.0 * of_class, name, self.schema_, part
                 )
                 self.estimators_[label] = density
-                drawn.append(draw_table(density, int(count), rng, self._numbers, template_of(X)))
+                drawn.append(self._view.draw(density, int(count), rng))
                 like.append(np.full(count, np.flatnonzero(of_class)[0]))
         resampled = stacked([X, *drawn])
         # The label of a new row is that of another one of its class, whatever the container.

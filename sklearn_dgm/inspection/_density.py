@@ -10,10 +10,10 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._names import Position, position_of
+from sklearn_dgm._nested.rows import draw_rows
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
-from sklearn_dgm.base import draw_rows
 from sklearn_dgm.columns import (
     CATEGORICAL,
     CONTINUOUS,

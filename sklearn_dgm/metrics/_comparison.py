@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_dgm._held_out import check_densities, folds_of, held_out_log_densities
-from sklearn_dgm._members import check_cells, schema_of_numbers, seeded, warning_once
+from sklearn_dgm._nested.checks import check_densities
+from sklearn_dgm._nested.fitting import seeded, warning_once
+from sklearn_dgm._nested.held_out import folds_of, held_out_log_densities
+from sklearn_dgm._nested.rows import TableView, check_cells
 from sklearn_dgm._sklearn import check_pandas_support, validate_parameter_constraints
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, validate_table
@@ -120,9 +122,9 @@ def compare_densities(
     check_cells([density for _, density in named], X)
     rng = check_generator(random_state)
     named = [(name, seeded(density, rng)) for name, density in named]
-    numbers, folds = schema_of_numbers([d for _, d in named], X), folds_of(cv, X, rng)
+    view, folds = TableView.of([d for _, d in named], X), folds_of(cv, X, rng)
     with warning_once():
-        log_density, kinds = held_out_log_densities(named, X, numbers, folds, n_jobs=n_jobs)
+        log_density, kinds = held_out_log_densities(named, X, view, folds, n_jobs=n_jobs)
     frame = _frame(pandas, names, log_density, baseline)
     return frame.assign(score_kind=dict(zip(names, kinds, strict=True)))
 

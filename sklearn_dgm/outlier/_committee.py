@@ -1,17 +1,16 @@
 """Several densities that judge rows together, whatever the units of each."""
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._bulk import standard_deviation
 from sklearn_dgm._callbacks import UNTOLD
-from sklearn_dgm._held_out import folds_of
-from sklearn_dgm._members import as_taken, fit_density, schema_of_numbers, seeded
+from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
+from sklearn_dgm._nested.held_out import folds_of
+from sklearn_dgm._nested.rows import TableView
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._validation import check_generator, check_weights
 from sklearn_dgm.columns import like_frame
@@ -75,7 +74,7 @@ class Committee(BaseEstimator):
             sample_weight = check_weights(X, sample_weight)
             kept = np.flatnonzero(sample_weight)
             X, sample_weight = safe_indexing(X, kept), sample_weight[kept]
-        self._numbers = schema_of_numbers([density for _, density in self.estimators], X)
+        self._view = TableView.of([density for _, density in self.estimators], X)
         members = [seeded(density, rng) for _, density in self.estimators]
         folds = folds_for_scale(X, rng)
         self.estimators_, located = [], []
@@ -98,18 +97,16 @@ class Committee(BaseEstimator):
         if rows is not None:
             X = safe_indexing(X, rows)
             sample_weight = None if sample_weight is None else sample_weight[rows]
-        is_routed = sample_weight is not None and get_config()["enable_metadata_routing"]
-        if is_routed and not get_routing_for_object(member).consumes("fit", ["sample_weight"]):
-            sample_weight = None
         X = noisy_for(member, X, self.smoothing, rng)
-        return fit_density(member, self._as_taken(member, X), sample_weight, task=task)
+        weight = weights_for(member, sample_weight)
+        return fit_density(member, self._rows_for(member, X), weight, task=task)
 
-    def _as_taken(self, member, X):
+    def _rows_for(self, member, X):
         is_pipeline = isinstance(unwrapped(member), Pipeline)  # which makes numbers itself
-        return X if is_pipeline else as_taken(member, X, self._numbers)
+        return X if is_pipeline else self._view.rows_for(member, X)
 
     def _scores(self, member, X):
-        return np.asarray(member.score_samples(self._as_taken(member, X)))
+        return np.asarray(member.score_samples(self._rows_for(member, X)))
 
     def score_members(self, X):
         """Standardised log-densities, of shape (n_samples, n_members)."""
@@ -124,7 +121,7 @@ class Committee(BaseEstimator):
     def score_features(self, X):
         """Share of each column, up to what all rows have in common."""
         shares = [
-            np.asarray(unwrapped(member).score_features(self._as_taken(member, X))) / scale
+            np.asarray(unwrapped(member).score_features(self._rows_for(member, X))) / scale
             for member, scale in zip(self.estimators_, self.scale_, strict=True)
         ]
         return like_frame(np.average(shares, axis=0, weights=self.weights), X)

@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
-from sklearn_dgm._held_out import check_pairs, is_dropped
-from sklearn_dgm._members import check_cells, warning_once
+from sklearn_dgm._callbacks import CallbackSupportMixin
+from sklearn_dgm._nested.checks import check_pairs, is_dropped
+from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
+from sklearn_dgm._nested.rows import check_cells
 from sklearn_dgm._sklearn import (
     HasMethods,
     Interval,
@@ -35,7 +32,6 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import (
     check_generator,
     check_weights,
-    restored_on_failure,
     validate_table,
 )
 from sklearn_dgm.base import BaseDensity
@@ -336,11 +332,7 @@ class DensityOutlierDetector(
             If the calibration rows are too few for a p-value of `alpha`, or so many rows are impossible that none can be
             below the threshold.
         """
-        with (
-            fit_task(self, X, y, fit_params.get("sample_weight"), n_subtasks=None) as task,
-            restored_on_failure(self),
-            warning_once(),
-        ):
+        with meta_fit_task(self, X, y, fit_params.get("sample_weight")) as task:
             self._fit(X, fit_params, task)
         return self
 
@@ -432,7 +424,8 @@ class DensityOutlierDetector(
             committee = Committee(self._members(), weights, self.smoothing, rng)
             return committee.fit(part, task=task, **params)
         noisy = noisy_for(self.estimator, part, self.smoothing, rng)
-        return task.subtask("fit density").fit(clone(self.estimator), noisy, **params)
+        part = task.subtask("fit density")
+        return fit_density(clone(self.estimator), noisy, task=part, **params)
 
     def _trimmed(self, X, rows, sample_weight, rng):
         """The rows, but for those that few others are near to, whatever their own kind says."""

@@ -16,6 +16,7 @@ from sklearn.neighbors import KernelDensity
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.histogram import CellCounts
 from sklearn_dgm.tags import DensityTags
 from sklearn_dgm.utils._distribution_checks import CHECKS_OF_DISTRIBUTIONS
 from sklearn_dgm.utils._global_state import _state
@@ -80,7 +81,7 @@ class LearnsNothing(Sound):
     def _fit(self, Z, sample_weight):
         super()._fit(Z, sample_weight)
         everything = np.arange(min(self.n_cells_, 2**20))
-        self._set_counts(everything, np.ones(len(everything)))
+        self._set_counts(CellCounts(everything, np.ones(len(everything))))
 
 
 class LearnsColumnsApart(Sound):
@@ -182,7 +183,7 @@ class Remembers(Sound):
     def _fit(self, Z, sample_weight):
         self.alpha_, before = self.alpha * 2, getattr(self, "alpha_", self.alpha)
         super()._fit(Z, sample_weight)
-        self._set_counts(self._keys, self.counts_ + before)
+        self._set_counts(CellCounts(self._keys, self.counts_ + before))
 
 
 class LosesState(Sound):
@@ -235,7 +236,7 @@ class DriftsWithQueries(Sound):
     def _draw(self, n_samples, rng):
         Z = super()._draw(n_samples, rng)
         self.counts_ += 1
-        self._set_counts(self._keys, self.counts_)
+        self._set_counts(self._counts)
         return Z
 
 

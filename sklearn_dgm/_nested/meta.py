@@ -1,0 +1,293 @@
+"""The template of densities that are built on other densities."""
+
+from abc import ABCMeta, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._callbacks import CallbackSupportMixin
+from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, warning_once, weighted_rows
+from sklearn_dgm._nested.measures import measures_of
+from sklearn_dgm._sklearn import HasMethods, check_parameters, fit_context, safe_indexing
+from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._validation import check_count, check_generator, check_weights, validate_table
+from sklearn_dgm.base import LogLikelihoodMixin
+from sklearn_dgm.tags import (
+    DensityTags,
+    common_density_tags,
+    is_density,
+    last_step,
+    require_normalised,
+    with_density_tags,
+    worst_score_kind,
+)
+
+
+class BaseMetaDensity(
+    CallbackSupportMixin,
+    LogLikelihoodMixin,
+    MetaEstimatorMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """Base class of densities that are built on other densities, as :class:`BaseDensity` is of families of models.
+
+    It turns three hooks into an estimator that keeps the contract: `fit`, `learn_schema`, `score_samples`, `score` and
+    `sample`, with checked rows and weights, callbacks, and a failed fit that leaves the estimator as it was.
+
+    Attributes
+    ----------
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns: the weakest that a density inside has.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    Notes
+    -----
+    **Writing a meta-estimator.** Unlike a family it sees X itself, an array or a DataFrame whose cells may be of any
+    kind, since densities inside encode their columns themselves.
+
+    - `_fit_within(X, sample_weight, schema, task)` fits clones of the densities, and keeps them as `estimator_` or
+      `estimators_`. Rows of weight 0 are gone by then; `sample_weight` is None or an array of shape (n_samples,), and
+      None, with rows repeated, where a density takes no weights. `schema` is None, or what `learn_schema` gave.
+      :func:`fit_density` passes all of this on; ``task.subtask(name)`` is the part of the fit that callbacks are told
+      of.
+    - `_score_rows(X)` returns the natural-log density of each row, of shape (n_samples,), from `score_samples` of the
+      densities.
+    - `_sample_rows(n_samples, rng)` returns rows, drawn with a NumPy generator; :func:`draw_rows` draws from any
+      density.
+
+    Where there is more inside than one density in the parameter `estimator`, write `_members()`, which returns pairs of
+    a name and an unfitted density, and `_learn_schema(X, sample_weight)`, which returns what `fit` would learn of the
+    columns, so that densities of several parts of the rows compare. The densities inside say which columns are taken,
+    whether missing cells are, whether there is `sample`, and what the scores are: where these are of another kind or on
+    another measure, write `_score_kind()` or `_measures()`. Densities of numbers know neither categories nor
+    DataFrames: a :class:`TableView` shows each what it takes, and makes tables of what they draw. ComponentDensities
+    and expectation_maximisation in `em.py` fit mixtures; `held_out.py` scores by densities that have not seen a row.
+    After that run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.base import clone
+    >>> from sklearn_dgm import HistogramDensity
+    >>> from sklearn_dgm._nested.fitting import fit_density
+    >>> from sklearn_dgm._nested.meta import BaseMetaDensity
+    >>> from sklearn_dgm._nested.rows import draw_rows
+    >>> class DiscountedDensity(BaseMetaDensity):
+    ...     def __init__(self, estimator, half_life=100):
+    ...         self.estimator, self.half_life = estimator, half_life
+    ...     def _fit_within(self, X, sample_weight, schema, task):
+    ...         weight = 0.5 ** (np.arange(len(X))[::-1] / self.half_life)  # a row counts for less the older it is
+    ...         weight = weight if sample_weight is None else weight * sample_weight
+    ...         part = task.subtask("fit density")
+    ...         self.estimator_ = fit_density(clone(self.estimator), X, weight, schema, part)
+    ...     def _score_rows(self, X):
+    ...         return self.estimator_.score_samples(X)
+    ...     def _sample_rows(self, n_samples, rng):
+    ...         return draw_rows(self.estimator_, n_samples, rng)
+    >>> X = np.repeat([["tea"], ["coffee"]], 100, axis=0)
+    >>> density = DiscountedDensity(HistogramDensity()).fit(X)
+    >>> np.exp(density.score_samples([["tea"], ["coffee"]])).round(2)
+    array([0.33, 0.67])
+    """
+
+    _parameter_constraints: dict = {"estimator": [HasMethods(["fit", "score_samples"])]}
+    # Parts of the fit that callbacks are told of, None if their number is not known beforehand.
+    _n_subtasks: int | None = None
+
+    @abstractmethod
+    def _fit_within(self, X, sample_weight, schema, task):
+        """Fit the densities inside to rows."""
+
+    @abstractmethod
+    def _score_rows(self, X):
+        """Compute the log-density of rows, of shape (n_samples,)."""
+
+    @abstractmethod
+    def _sample_rows(self, n_samples, rng):
+        """Draw rows, in the container of `fit`."""
+
+    def _members(self):
+        """Return pairs of a name and an unfitted density: those inside."""
+        return [("estimator", self.estimator)]
+
+    def _learn_schema(self, X, sample_weight):
+        """Learn what `fit` would learn of the columns."""
+        [(_, density)] = self._members()
+        return learn_schema(density, X, sample_weight)
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
+        """Fit what is inside to rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; rows of weight 0 are left out. What becomes of them where a density inside takes no
+            weights is said in the notes of the class.
+        schema : object, default=None
+            What :meth:`learn_schema` has learnt from more rows than these; see :meth:`~sklearn_dgm.BaseDensity.fit`.
+
+        Returns
+        -------
+        self : estimator
+            The fitted density. If anything fails, it is as it was before.
+
+        Raises
+        ------
+        TypeError
+            If what should be a density is none.
+        ValueError
+            If a parameter or a weight is invalid, scores of a density inside are unnormalised, `schema` is not what `learn_schema` gives, or a density inside cannot
+            be fitted to X; and as the notes of the class say.
+        """
+        with meta_fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks) as task:
+            X, sample_weight = self._start_fit(X, sample_weight)
+            self._fit_within(X, sample_weight, schema, task)
+            require_normalised(self._fitted_members(), type(self).__name__)
+            self.score_kind_ = self._score_kind()
+        return self
+
+    def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
+        """Learn what `fit` would learn of the columns, for densities of several parts of these rows.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows of all parts.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        schema : object or None
+            For `fit` of densities with the same parameters; None if nothing of the kind is learnt. This one is left as
+            it is.
+
+        Raises
+        ------
+        TypeError
+            If what should be a density is none, or one within cannot be handed a schema, such as a Pipeline.
+        ValueError
+            As in `fit`.
+        """
+        template = clone(self)
+        check_parameters(template)
+        X, sample_weight = template._start_fit(X, sample_weight)
+        with warning_once():
+            return template._learn_schema(X, sample_weight)
+
+    def _start_fit(self, X, sample_weight):
+        """Check densities, rows and weights; rows without weight are dropped."""
+        self._check_members()
+        X = validate_table(self, X, reset=True)
+        if sample_weight is None:
+            return X, None
+        return self._weighted(X, check_weights(X, sample_weight))
+
+    def _check_members(self):
+        for name, density in self._members():
+            if not is_density(density):
+                found = type(last_step(density)).__name__
+                raise TypeError(f"{name} should be a density, which {found} is not.")
+        require_normalised([density for _, density in self._members()], type(self).__name__)
+
+    def _weighted(self, X, sample_weight):
+        """Choose the rows that have weight; they are repeated where a density takes no weights."""
+        rows, sample_weight = weighted_rows([d for _, d in self._members()], sample_weight)
+        return safe_indexing(X, rows), sample_weight
+
+    def _fitted_members(self):
+        return getattr(self, "estimators_", None) or [self.estimator_]
+
+    def _score_kind(self):
+        return worst_score_kind(self._fitted_members())
+
+    def _measures(self):
+        """Return the measure of each column, None if no density inside says it; see :func:`measures_of`."""
+        found = map(measures_of, self._fitted_members())
+        return next((measures for measures in found if measures is not None), None)
+
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Compute the log-density of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            Natural-log densities (nats), in the units of X; `-inf` for an impossible row. Of a row with missing cells,
+            where all inside take them (see the tag `allow_nan`), it is the marginal density of the other cells.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of `fit`, or what is inside does not take X.
+        """
+        return self._score_rows(self._check(X))
+
+    def _check(self, X):
+        """Check rows that something is asked about."""
+        check_is_fitted(self)
+        return validate_table(self, X, reset=False)
+
+    def _can_sample(self):
+        is_fitted = hasattr(self, "estimator_") or hasattr(self, "estimators_")
+        found = self._fitted_members() if is_fitted else [d for _, d in self._members()]
+        return all(hasattr(last_step(density), "sample") for density in found)
+
+    @available_if(lambda self: self._can_sample())
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
+        """Draw new rows.
+
+        Only there if all inside that it takes can draw.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Rows in the container, with the column names and dtypes seen in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
+        """
+        check_is_fitted(self)
+        check_count(n_samples, "n_samples")
+        return self._sample_rows(int(n_samples), check_generator(random_state))
+
+    def __sklearn_tags__(self):
+        try:
+            of_members = common_density_tags([density for _, density in self._members()])
+        except (AttributeError, TypeError, ValueError):
+            # No densities, which fit will say.
+            of_members = DensityTags(column_kinds=())
+        return with_density_tags(super().__sklearn_tags__(), of_members)
