@@ -140,7 +140,7 @@ def test_tags_of_families_of_rivals_and_of_what_is_built_on_them():
             (NUMBERS, False, True, "exact"),
         ),
         (
-            EnsembleDensity([("a", Energy()), ("b", KernelDensity())]),
+            EnsembleDensity([("b", KernelDensity()), ("a", Energy())]),
             (("continuous",), False, False, "unnormalised"),
         ),
         (DensityOutlierDetector(), (TABLES, True, False, "none")),

@@ -35,8 +35,8 @@ class GenerativeOverSampler(
     Parameters
     ----------
     estimator : estimator
-        A density, such as :class:`~sklearn_dgm.BayesianNetworkDensity`, or a search over one. Each class that gets new rows
-        gets a clone.
+        A density, such as :class:`~sklearn_dgm.BayesianNetworkDensity`, another generator, or a search over one. Each class
+        that gets new rows gets a clone.
     sampling_strategy : float, str, dict or callable, default="auto"
         How many rows there are to be, as in imbalanced-learn. For two classes the ratio of the rare one to the other; the
         classes that are to be as large as the largest ("minority", "not minority", "not majority", which is "auto", or
@@ -127,7 +127,7 @@ class GenerativeOverSampler(
         ImportError
             If imbalanced-learn is not installed.
         TypeError
-            If the estimator is no density of the rows.
+            If the estimator generates no such rows.
         ValueError
             If there is only one class, or `sampling_strategy` does not fit the classes.
         """
@@ -158,7 +158,7 @@ class GenerativeOverSampler(
         ImportError
             If imbalanced-learn is not installed.
         TypeError
-            If the estimator is no density of the rows.
+            If the estimator generates no such rows.
         ValueError
             If there is only one class, `sampling_strategy` does not fit the classes, or the density cannot be fitted to a
             class.
