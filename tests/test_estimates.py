@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from scipy import special, stats
+from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
+from sklearn_dgm.base import scored_rows
 from sklearn_dgm.nn.common_numbers import common_normals, common_uniforms
 from sklearn_dgm.nn.completion import completions
 
@@ -99,6 +101,16 @@ def test_the_kind_of_a_score_is_that_of_rows_like_those_of_fit(table, density):
     assert network().fit(some, sample_weight=weight).score_kind_ == "exact"
     assert network(order="any").fit(some).score_kind_ == "exact"
     assert BayesianNetworkDensity(conditional="table").fit(some).score_kind_ == "exact"
+
+
+def test_rows_at_hand_have_a_kind_of_their_own(table, density):
+    gaps = without(table, "y").head(5)
+    with_gaps = network().fit(pd.concat([table, gaps]))
+    for fitted in (density, with_gaps, FrozenEstimator(with_gaps)):
+        for rows, expected in ((table.head(5), "exact"), (gaps, "estimate")):
+            scores, kind = scored_rows(fitted, rows)
+            assert kind == expected
+            np.testing.assert_array_equal(scores, fitted.score_samples(rows))
 
 
 def test_marginals_say_what_their_scores_are(table, density):
