@@ -34,7 +34,7 @@ from sklearn_dgm import (
     TransformedDensity,
 )
 from sklearn_dgm.outlier._smoothing import amount_of_noise, continuous_columns, with_noise
-from sklearn_dgm.tags import DensityTags
+from sklearn_dgm.tags import DensityTags, with_density_tags
 
 QUICK = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "random_state": 0}
 
@@ -314,7 +314,9 @@ def test_no_p_values_without_calibration(X):
 class Rows(GivenScores):
     """Keeps the rows of the fit."""
 
-    _density_tags = DensityTags(ties=True)
+    def __sklearn_tags__(self):
+        tags = DensityTags(column_kinds=("continuous", "integer"), ties=True)
+        return with_density_tags(super().__sklearn_tags__(), tags)
 
     def fit(self, X, y=None):
         self.X_ = X

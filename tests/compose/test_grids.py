@@ -13,7 +13,7 @@ from sklearn.preprocessing import PowerTransformer, QuantileTransformer, Standar
 
 from sklearn_dgm import AutoregressiveDensity, TransformedDensity
 from sklearn_dgm.compose import DifferentiableFunctionTransformer
-from sklearn_dgm.tags import DensityTags
+from sklearn_dgm.tags import DensityTags, with_density_tags
 
 STEP = 0.25
 CURVES = {
@@ -31,7 +31,9 @@ CURVES = {
 class LooksForTies(GaussianMixture):
     """A mixture that makes peaks where it can, and says that it knows what to do with grids."""
 
-    _density_tags = DensityTags(ties=True)
+    def __sklearn_tags__(self):
+        tags = DensityTags(column_kinds=("continuous", "integer"), ties=True)
+        return with_density_tags(super().__sklearn_tags__(), tags)
 
 
 def mixture(kind=LooksForTies):
