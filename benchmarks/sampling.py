@@ -73,10 +73,10 @@ def sample_with_full_passes(module, n_samples, generator):
     z : Tensor of shape (n_samples, d)
         Encoded rows.
     """
-    (head,) = module.heads
+    (head,) = module.bank.heads
     z = torch.zeros(n_samples, len(module.variables), dtype=torch.float64)
     for j in range(z.shape[1]):
         params = module.params(z).reshape(n_samples, z.shape[1], head.n_params)
         uniform = torch.rand(n_samples, generator=generator, dtype=torch.float64)
-        z[:, j] = head.draw(params[:, j], j, uniform)
+        z[:, j] = head.sample(params[:, j], j, uniform)
     return z

@@ -5,13 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_dgm._binning import EdgeAxis
+from sklearn_dgm._factors import ColumnConditional, Factors
 
 # By how much of its width the last bin of a column is made wider.
 CLOSED = 1e-9
 
 
-class CellTree:
-    """A histogram as a product of conditionals, in the order of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`.
+class CellTree(Factors):
+    """A histogram as a product of conditionals, in the order of the columns.
 
     A node stands for the bins of the first columns. Its children are the bins of the next one that occur with them.
 
@@ -45,7 +46,7 @@ class CellTree:
             self._levels.append(Level(bins, keys, sums))
 
     def parameters(self):
-        """Arrays that all probabilities follow from."""
+        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._factors.Factors`."""
         yield np.array([self._alpha])
         for axis in self._axes:
             is_edges = isinstance(axis, EdgeAxis)
@@ -58,7 +59,7 @@ class CellTree:
         return np.zeros(len(Z))
 
     def visit(self, member, Z):
-        """Go through the columns; see :meth:`~sklearn_dgm._training.factors.NetworkFactors.visit`."""
+        """Go through the columns; see :class:`~sklearn_dgm._factors.Factors`."""
         node = np.zeros(len(Z), dtype=np.int64)
         for j, axis in enumerate(self._axes):
             level = self._levels[j]
@@ -92,7 +93,7 @@ class Level(NamedTuple):
         return np.searchsorted(self.keys, parent * (len(self.bins) + 1) + rank)
 
 
-class BinConditional:
+class BinConditional(ColumnConditional):
     """Conditional distributions of a column of a histogram, one for each row.
 
     Parameters
@@ -116,8 +117,8 @@ class BinConditional:
         counted = sums[self._level.position(self._node, index)] - sums[first]
         return np.where(self._node >= 0, counted, 0.0) + self._spread * index
 
-    def below(self, points):
-        """Probabilities below values; see :meth:`~sklearn_dgm._training.factors.NetworkConditional.below`."""
+    def cdf(self, points):
+        """Probabilities below values; see :class:`~sklearn_dgm._factors.ColumnConditional`."""
         n_bins = self._axis.n_bins
         total = self._before(np.full((len(points), 1), n_bins))
         if isinstance(self._axis, EdgeAxis):

@@ -88,7 +88,7 @@ class NormalScoresMixin:
             raise ValueError(f"scores has {scores.shape[1]} columns, not {self.n_features_in_}.")
 
         def rows_of(normal):
-            return member.fill(torch.full_like(normal, torch.nan), normal, "from_normal_score")[0]
+            return member.fill(torch.full_like(normal, torch.nan), normal, "icdf_of_normal")[0]
 
         with one_thread():
             return self.schema_.decode(self._in_chunks(rows_of, scores))

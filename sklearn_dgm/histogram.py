@@ -376,7 +376,7 @@ class HistogramDensity(CountsMixin, BaseDensity):
         return found
 
     def _factors(self):
-        """Conditionals of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`."""
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._factors.Factors`."""
         return CellTree(self._grid.axes, self.cells_, self.counts_, self.alpha)
 
     def _draw(self, n_samples, rng):

@@ -97,7 +97,7 @@ class Monitor(Callback):
         """Record the epoch and judge it."""
         state = copy_of_state(net.average.module)
         # Where no loss of theirs is computed any more, the weights after the last step tell.
-        if not all(tensor.isfinite().all() for tensor in state.values()):
+        if not all(p.isfinite().all() for p in net.average.module.parameters()):
             raise Diverged
         epoch = net.history[-1]
         record = self._record(epoch)

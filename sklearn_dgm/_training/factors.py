@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from sklearn_dgm._factors import ColumnConditional, Factors
 from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm.nn.ancestral import FARTHEST
 
@@ -18,8 +19,8 @@ def _flat(module, log_weight=0.0):
     return [pair for member in members for pair in _flat(member, share)]
 
 
-class NetworkFactors:
-    """A density as a mixture of products of conditionals; see :class:`~sklearn_dgm.codec.DensityCodec`.
+class NetworkFactors(Factors):
+    """The factors of a network, or of a mixture of some.
 
     All is computed in one thread and in memory that torch aligns, so that the same calls give the same bits.
 
@@ -43,7 +44,7 @@ class NetworkFactors:
         self._others = others
 
     def parameters(self):
-        """Arrays and texts that all probabilities follow from."""
+        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._factors.Factors`."""
         for member in self._members:
             state = member.state_dict()  # in its order, where a network has several
             yield repr(member.variables)
@@ -58,20 +59,7 @@ class NetworkFactors:
         return torch.where(z.abs() >= FARTHEST, 0, z)
 
     def log_prob(self, member, Z):
-        """Log-density of rows under one member.
-
-        Parameters
-        ----------
-        member : int
-            Which one.
-        Z : ndarray of shape (n, n_features)
-            Encoded rows. Where a cell is NaN, it is what `middle` of its conditional says.
-
-        Returns
-        -------
-        log_prob : ndarray of shape (n,)
-            In nats.
-        """
+        """Log-density of rows under one member; see :class:`~sklearn_dgm._factors.Factors`."""
         module, z = self._members[member], self._tensor(Z)
         with one_thread(), torch.no_grad():
             if np.isnan(Z).any():
@@ -79,22 +67,7 @@ class NetworkFactors:
             return module.log_prob(z).cpu().numpy()
 
     def visit(self, member, Z):
-        """Go through the columns, parents first.
-
-        Parameters
-        ----------
-        member : int
-            Which one.
-        Z : ndarray of shape (n, n_features)
-            Encoded rows. The caller fills in a column before it asks for the next one.
-
-        Yields
-        ------
-        column : int
-            A column.
-        conditional : NetworkConditional
-            Its conditional distribution in each row.
-        """
+        """Go through the columns, parents first; see :class:`~sklearn_dgm._factors.Factors`."""
         z = self._tensor(Z)
         steps = self._members[member].visit(z)
         while True:
@@ -106,13 +79,13 @@ class NetworkFactors:
             z[:, j] = self._tensor(Z[:, j])
 
 
-class NetworkConditional:
+class NetworkConditional(ColumnConditional):
     """Conditional distributions of a column, one for each row.
 
     Parameters
     ----------
-    conditional : Conditional or OfTable
-        With `below` and `draw`, of tensors.
+    conditional : Conditional or TableConditional
+        With `cdf` and `sample`, of tensors.
     z : Tensor of shape (n, n_features)
         The rows.
     """
@@ -120,25 +93,14 @@ class NetworkConditional:
     def __init__(self, conditional, z):
         self._conditional, self._z = conditional, z
 
-    def below(self, points):
-        """Probabilities below several values of each row.
-
-        Parameters
-        ----------
-        points : ndarray of shape (n, m)
-            Encoded values; midway between whole numbers and codes.
-
-        Returns
-        -------
-        below : ndarray of shape (n, m)
-            Probabilities of smaller values.
-        """
+    def cdf(self, points):
+        """Probabilities below values; see :class:`~sklearn_dgm._factors.ColumnConditional`."""
         x = torch.tensor(points, dtype=self._z.dtype, device=self._z.device)
         with one_thread(), torch.no_grad():
-            return self._conditional.below(x).cpu().numpy()
+            return self._conditional.cdf(x).cpu().numpy()
 
-    def middle(self):
-        """A value of each row with about as much below it as above, of shape (n,)."""
+    def stand_in(self):
+        """Return what the number 1/2 makes; see :class:`~sklearn_dgm._factors.ColumnConditional`."""
         with one_thread(), torch.no_grad():
             half = self._z.new_full((len(self._z),), 0.5, dtype=torch.float64)
-            return self._conditional.draw(half).cpu().numpy()
+            return self._conditional.sample(half).cpu().numpy()

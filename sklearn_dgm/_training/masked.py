@@ -14,7 +14,8 @@ from sklearn_dgm._training.variables import has_few_values, is_constant, variabl
 from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
 from sklearn_dgm.nn.mixture import Mixture
-from sklearn_dgm.nn.start import better_regressed, moments
+from sklearn_dgm.nn.moments import moments
+from sklearn_dgm.nn.start import better_regressed
 from sklearn_dgm.tags import DensityTags
 
 # What "auto" tries; inputs are dropped less than hidden units, by this.
@@ -108,7 +109,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         return DROPOUTS if is_tried else DROPOUTS[:1]
 
     def _factors(self):
-        """Conditionals of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`."""
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._factors.Factors`."""
         return NetworkFactors(self._module, self._module_device(), self._rows_at_once())
 
     @property
@@ -157,7 +158,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         def network(dropout=0.0, kind=MADE):
             return kind(variables, adjacency, *settings(dropout), targets=targets)
 
-        learnt = moments(network(), torch.from_numpy(Z), weight)
+        learnt = moments(network().inputs, torch.from_numpy(Z), weight)
         valid = splits.to_choose_by(member)
         regressed = frozenset() if valid is None else better_regressed(network, learnt, *valid)
         return network, learnt, regressed

@@ -4,7 +4,7 @@ import numpy as np
 
 from sklearn_dgm._bulk import REACH, bulk_of, quantiles
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
-from sklearn_dgm.nn.made import MAX_FEW_LEVELS, Variable
+from sklearn_dgm.nn.inputs import MAX_FEW_LEVELS, Variable
 
 # Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.
 MAX_LEVELS = 64

@@ -256,7 +256,7 @@ class CategoryAxis:
             log_within = np.log(np.where(codes == BEYOND, 0.0, share))
         return np.maximum(codes, UNKNOWN), np.where(missing, 0.0, log_within)
 
-    def draw(self, codes, uniforms):
+    def icdf_within(self, codes, uniforms):
         """Values within cells.
 
         Parameters
@@ -273,7 +273,7 @@ class CategoryAxis:
         """
         return codes.astype(np.float64)
 
-    def below(self, p, points):
+    def cdf(self, p, points):
         """Probabilities below values.
 
         Parameters
@@ -285,7 +285,7 @@ class CategoryAxis:
 
         Returns
         -------
-        below : ndarray of shape (n, m)
+        cdf : ndarray of shape (n, m)
             Probabilities of smaller values.
         """
         count = np.rint(points + 0.5).clip(0, self.n_levels).astype(np.intp)
@@ -396,8 +396,8 @@ class NumberAxis:
         ratio = tail.reach / (1 + tail.reach)
         return log_share + math.log(1 - ratio) + (distance - 0.5) * math.log(ratio)
 
-    def below(self, p, points):
-        """Probabilities below values; see :meth:`CategoryAxis.below`."""
+    def cdf(self, p, points):
+        """Probabilities below values; see :meth:`CategoryAxis.cdf`."""
         of_atoms, of_bins = np.split(p, [len(self.atoms)], axis=1)
         bins, within = self._within(points)
         n_below = np.searchsorted(self.atoms, points)
@@ -430,8 +430,8 @@ class NumberAxis:
             farther = np.exp(-rate * distance) - (1 - tail.mass)
         return tail.share / tail.mass * farther.clip(0)
 
-    def draw(self, codes, uniforms):
-        """Values within cells; see :meth:`CategoryAxis.draw`."""
+    def icdf_within(self, codes, uniforms):
+        """Values within cells; see :meth:`CategoryAxis.icdf_within`."""
         bins = np.maximum(codes - len(self.atoms), 0)
         lower = np.where(bins == 0, self._lower.share, 0.0)
         upper = np.where(bins == len(self.edges) - 2, self._upper.share, 0.0)

@@ -366,7 +366,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return self.net_.module_ if hasattr(self, "net_") else self._tables_alone
 
     def _factors(self):
-        """Conditionals of the columns; see :class:`~sklearn_dgm.codec.DensityCodec`."""
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._factors.Factors`."""
         of_tables = [table.log_p for table in self._tables.values()]
         of_axes = [part for axis in self._axes for part in vars(axis).values()]
         others = [*of_tables, *of_axes]

@@ -74,7 +74,9 @@ def _probabilities(j, parents, columns, axes, inference):
                 f"A network computes the conditional of {columns[j].where}, and {columns[i].where} holds numbers that no "
                 "table can tell apart; set conditional='table'."
             )
-    states = {i: Values(axes[i], axes[i].draw(np.arange(axes[i].n_levels), 0.5)) for i in family}
+    states = {
+        i: Values(axes[i], axes[i].icdf_within(np.arange(axes[i].n_levels), 0.5)) for i in family
+    }
     scope = tuple(sorted(family))
     log_p = inference.ask_network(scope, [j], states, np.zeros((1, len(columns))))[0]
     p = np.exp(log_p.transpose([scope.index(i) for i in family]))

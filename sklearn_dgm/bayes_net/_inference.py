@@ -245,7 +245,7 @@ class Cells:
 
     def values(self, levels, uniforms):
         """Encoded values of levels."""
-        return self.axis.draw(levels, uniforms)
+        return self.axis.icdf_within(levels, uniforms)
 
 
 class Values:

@@ -430,7 +430,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
                     entries = first[:, None] + np.arange(self._n_levels[j])
                     log_p = self._log_tables[place[ready, None], entries]
                     codes[ready, j], rest = choose(log_p, rng.random(len(ready)))
-                    Z[ready, j] = self._axes[j].draw(codes[ready, j], rest)
+                    Z[ready, j] = self._axes[j].icdf_within(codes[ready, j], rest)
         return Z
 
     def _log_density(self, Z):

@@ -107,7 +107,7 @@ class Table:
     def _parents_of(self, Z):
         return [self.axes[i].encode(Z[:, i])[0] for i in self.parents]
 
-    def draw(self, Z, uniforms):
+    def sample(self, Z, uniforms):
         """Values of the column given its parents.
 
         Parameters
@@ -123,9 +123,9 @@ class Table:
             Encoded values; no unknown categories.
         """
         row = np.broadcast_to(self._row(self._parents_of(Z)), len(Z))
-        return self.axes[self.child].draw(*choose(self.log_p[row], uniforms))
+        return self.axes[self.child].icdf_within(*choose(self.log_p[row], uniforms))
 
-    def below(self, Z, points):
+    def cdf(self, Z, points):
         """Probabilities below values of the column, given its parents.
 
         Parameters
@@ -137,11 +137,11 @@ class Table:
 
         Returns
         -------
-        below : ndarray of shape (n, m)
+        cdf : ndarray of shape (n, m)
             Probabilities of smaller values, among known ones.
         """
         row = np.broadcast_to(self._row(self._parents_of(Z)), len(Z))
-        return self.axes[self.child].below(np.exp(self.log_p[row]), points)
+        return self.axes[self.child].cdf(np.exp(self.log_p[row]), points)
 
     @property
     def n_params(self):

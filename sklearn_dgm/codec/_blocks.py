@@ -140,7 +140,7 @@ class RowCoder:
 
     Parameters
     ----------
-    factors : object
+    factors : Factors
         What `_factors` of a density gives.
     cells : list of Cells
         Those of the columns.
@@ -226,7 +226,7 @@ class RowCoder:
         return np.where(missing, np.nan, np.stack(columns, axis=1))
 
     def _walk(self, member, missing, coder, truth=None):
-        """Code the columns of rows, parents first; missing cells become what the density takes for their middle."""
+        """Code the columns of rows, parents first; missing cells become their stand-ins."""
         numbers = np.zeros(missing.shape, dtype=np.int64)
         if not len(numbers):
             return numbers
@@ -238,7 +238,7 @@ class RowCoder:
             numbers[:, j] = cells.numbers(found)
             Z[:, j] = cells.encoded(numbers[:, j])
             if not seen.all():
-                Z[~seen, j] = conditional.middle()[~seen]
+                Z[~seen, j] = conditional.stand_in()[~seen]
         return numbers
 
     def code_length(self, numbers, missing):
@@ -262,7 +262,7 @@ class RowCoder:
                 log_p[k] += np.where(seen, log_mass, 0.0)
                 Z[:, j] = cells.encoded(numbers[:, j])
                 if not seen.all():
-                    Z[~seen, j] = conditional.middle()[~seen]
+                    Z[~seen, j] = conditional.stand_in()[~seen]
         return -logsumexp(log_p, axis=0) / np.log(2)
 
 
@@ -346,7 +346,7 @@ def code_cells(cells, conditional, seen, coder, truth=None):
     cells : Cells
         Those of the column.
     conditional : object
-        With `below`.
+        With `cdf`.
     seen : ndarray of bool of shape (n,)
         In which rows there is a cell to code.
     coder : Recorder or Taker
@@ -367,7 +367,7 @@ def code_cells(cells, conditional, seen, coder, truth=None):
         starts = [min(i * step, cells.n_cells) for i in range(n_symbols + 1)]
         left = np.uint64(cells.n_cells) - found[:, None]
         edges = found[:, None] + np.minimum(np.array(starts, dtype=np.uint64), left)
-        below = cells.below(conditional, cells.numbers(edges))
+        below = cells.cdf(conditional, cells.numbers(edges))
         table = frequencies(np.diff(below[seen], axis=1))
         symbols = None if truth is None else (truth - found)[seen] // np.uint64(step)
         symbols = coder.code(table, symbols)

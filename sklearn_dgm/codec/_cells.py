@@ -102,14 +102,14 @@ class Cells:
         """What the model sees, of shape (n,)."""
         return numbers.astype(np.float64)
 
-    def below(self, conditional, numbers):
+    def cdf(self, conditional, numbers):
         """Probabilities below the lower edges of cells, of shape (n, m)."""
-        return conditional.below(numbers - 0.5)
+        return conditional.cdf(numbers - 0.5)
 
     def mass(self, conditional, numbers):
         """Probabilities of cells, of shape (n,)."""
         edges = numbers[:, None] + np.arange(2)
-        return np.diff(self.below(conditional, edges), axis=1)[:, 0]
+        return np.diff(self.cdf(conditional, edges), axis=1)[:, 0]
 
     def values(self, numbers):
         """The values of the table that whole numbers stand for."""
@@ -196,21 +196,21 @@ class StepCells(Cells):
         mass = super().mass(conditional, numbers)
         edges = self._edge(numbers[:, None] + np.arange(2))
         middle = self._scaled(edges.mean(axis=1))[:, None]
-        around = self._below(conditional, middle + HALF_WIDTH * np.array([-1, 1]))
+        around = self._cdf(conditional, middle + HALF_WIDTH * np.array([-1, 1]))
         width = np.diff(edges, axis=1)[:, 0] / self.column.scale
         density = np.diff(around, axis=1)[:, 0] / (2 * HALF_WIDTH)
         return np.where((mass < NARROW) & (width < HALF_WIDTH), density * width, mass)
 
-    def below(self, conditional, numbers):
+    def cdf(self, conditional, numbers):
         """Probabilities below the lower edges of cells."""
-        return self._below(conditional, self._scaled(self._edge(numbers)))
+        return self._cdf(conditional, self._scaled(self._edge(numbers)))
 
-    def _below(self, conditional, z):
+    def _cdf(self, conditional, z):
         """Probabilities below points; within a cell of the model they grow evenly."""
         if self.column.kind != ROUNDED:
-            return conditional.below(z)
+            return conditional.cdf(z)
         low = np.floor(z + 0.5) - 0.5
-        first, last = conditional.below(low), conditional.below(low + 1)
+        first, last = conditional.cdf(low), conditional.cdf(low + 1)
         return first + (z - low) * (last - first)
 
 
@@ -255,7 +255,7 @@ class FloatCells(StepCells):
     def _edge(self, numbers):
         return self._at(numbers)
 
-    def below(self, conditional, numbers):
+    def cdf(self, conditional, numbers):
         """Probabilities below the lower edges of cells."""
         x = self._edge(numbers)
         z = self._scaled(x)
@@ -263,7 +263,7 @@ class FloatCells(StepCells):
         for atom, encoded in zip(self._atoms(), self.column.encoded_atoms, strict=True):
             above = np.maximum(z, np.nextafter(encoded, np.inf))
             z = np.where(x > atom, above, np.minimum(z, encoded))
-        return self._below(conditional, z)
+        return self._cdf(conditional, z)
 
     def _atoms(self):
         atoms = self.column.atoms

@@ -1,44 +1,47 @@
 """Rows drawn column by column, each given its parents."""
 
 import itertools
+from abc import abstractmethod
 
 import torch
+
+from sklearn_dgm.nn.density import FactorisedDensity
 
 # Encoded values beyond have no probability that a float64 number can hold.
 FARTHEST = 1e100
 
 
-class AncestralSampling:
-    """Mixin of modules that know the conditional of each column given its parents.
+class AncestralDensity(FactorisedDensity):
+    """A density that knows the conditional of each column given its parents."""
 
-    Such a module has `visit(z)`, which goes through the columns in topological order and yields pairs of a column and
-    of its conditional, with `log_prob(x)` and `draw(uniforms)`, given what `z` holds in its parents by then; and
-    `variables`, one for each column.
-    """
-
-    @torch.no_grad()
-    def sample(self, n_samples, generator):
-        """Draw rows.
+    @abstractmethod
+    def visit(self, z):
+        """Go through the columns in topological order.
 
         Parameters
         ----------
-        n_samples : int
-            Number of rows.
-        generator : torch.Generator
-            Source of randomness, on the module's device.
+        z : Tensor of shape (n, d)
+            Encoded rows. The caller fills in a column before it asks for the next one.
 
-        Returns
-        -------
-        z : Tensor of shape (n_samples, d)
-            Encoded rows.
+        Yields
+        ------
+        column : int
+            A column.
+        conditional : Conditional
+            Its conditional distribution given what `z` holds in its parents by then, one for each row, with
+            `log_prob(x)`, `sample(uniforms)` and `cdf(points)`; see :class:`~sklearn_dgm.nn.outputs.Conditional`.
         """
+
+    @torch.no_grad()
+    def sample(self, n_samples, generator):
+        """Draw rows; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
         like = next(itertools.chain(self.parameters(), self.buffers()))
         z = like.new_full((n_samples, len(self.variables)), torch.nan)
         uniforms = torch.rand(z.shape, generator=generator, device=z.device, dtype=torch.float64)
         return self.fill(z, uniforms)[0]
 
     @torch.no_grad()
-    def fill(self, z, numbers, how="draw"):
+    def fill(self, z, numbers, how="sample"):
         """Draw missing cells, each given all earlier ones; observed cells stay and say how well they fit.
 
         Parameters
@@ -47,7 +50,7 @@ class AncestralSampling:
             Encoded rows, NaN where a cell is missing.
         numbers : Tensor of shape (n, d)
             What the missing cells are made of: float64 numbers between 0 and 1, or normal scores.
-        how : {"draw", "from_normal_score"}
+        how : {"sample", "icdf_of_normal"}
             What the conditionals do with the numbers.
 
         Returns
@@ -62,7 +65,7 @@ class AncestralSampling:
         z, shares = self._fill(z, numbers, how)
         return z, shares.sum(dim=1)
 
-    def _fill(self, z, numbers, how="draw"):
+    def _fill(self, z, numbers, how="sample"):
         """Completed rows, and the log-density of each observed cell given all earlier columns, of shape (n, d)."""
         observed, possible = ~z.isnan(), ~(z.abs() >= FARTHEST)
         z = torch.where(possible, z, 0)
@@ -103,23 +106,7 @@ class AncestralSampling:
 
     @torch.no_grad()
     def log_prob_at(self, z, j, x):
-        """Log-density of rows with each of several values in one column.
-
-        Parameters
-        ----------
-        z : Tensor of shape (n, d)
-            Encoded rows. What they hold in the column plays no part; where others are NaN, no other column may depend on
-            these, which are left out.
-        j : int
-            The column.
-        x : Tensor of shape (n, m)
-            Encoded values of the column.
-
-        Returns
-        -------
-        log_prob : Tensor of shape (n, m)
-            In nats.
-        """
+        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         rows = z.repeat_interleave(x.shape[1], dim=0)
         rows[:, j] = x.flatten()
         missing = rows.isnan()

@@ -13,17 +13,22 @@ import torch
 from torch import nn
 
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
+from sklearn_dgm.nn.config import config_of, module_of, plain
+from sklearn_dgm.nn.inputs import TableInputs, as_variables
 from sklearn_dgm.nn.layers import LinearPath, MaskedLinear
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
+from sklearn_dgm.nn.moments import Moments, empty_moments
 from sklearn_dgm.nn.randomness import current_generator
 from sklearn_dgm.nn.start import start_from
 
 # Orders among which training chooses, and whose masks are kept.
 N_TRAINING_ORDERS, N_KEPT = 32, 64
 # Buffers that change with the order.
-CHANGING = ("mask", "start", "spread", "residual_weight", "residual_bias")
+CHANGING = ("mask", "start", "spread", "slopes", "intercepts")
+# What a start needs beside the shares of categories and atoms.
+ARRAYS_OF_MOMENTS = ("used", "mean", "covariance", "counts", "sums")
 # Orders in which a step of training looks at its rows, and those in which rows with missing cells are scored at most.
 N_ORDERS_A_STEP, N_GIVEN = 4, 4
 
@@ -42,12 +47,11 @@ class ConnectedLinear(MaskedLinear):
     def __init__(self, mask, bias=True):
         super().__init__(mask, bias)
         self.connectivity = nn.Parameter(torch.zeros_like(self.weight))
-        self.constant = None
+        self.register_buffer("constant", torch.zeros(len(mask)))
 
     def forward(self, x, rows=slice(None)):
         """Apply the layer, or some rows of it."""
-        known = (self.connectivity[rows] * self.mask[rows]).sum(dim=1)
-        known = known if self.constant is None else known + self.constant[rows]
+        known = (self.connectivity[rows] * self.mask[rows]).sum(dim=1) + self.constant[rows]
         return super().forward(x, rows) + known
 
 
@@ -74,12 +78,12 @@ class AnyOrderMADE(MADE):
 
     layer, path = ConnectedLinear, ConnectedPath
 
-    def use(self, order):
+    def set_order(self, order):
         """Take the masks and the start of another order.
 
         Parameters
         ----------
-        order : OfOrder
+        order : OrderState
             What :class:`Orders` gives.
         """
         self.adjacency, self.hidden_labels = order.adjacency, order.hidden_labels
@@ -89,10 +93,10 @@ class AnyOrderMADE(MADE):
             dtype = buffer.dtype if attribute == "mask" else self.bias.dtype
             buffer = buffer.to(self.bias.device, dtype, copy=True)
             setattr(self.get_submodule(parent), attribute, buffer)
-        self.out.constant = order.bias.to(self.bias)
+        self.out.constant = order.bias.to(self.bias, copy=True)
 
 
-class OfOrder:
+class OrderState:
     """What changes in a network with the order of the columns.
 
     Parameters
@@ -112,25 +116,58 @@ class OfOrder:
         }
 
 
-class Orders:
+class Orders(nn.Module):
     """The masks and starts of orders, made when they are wanted; shared by all copies of a network.
 
     Parameters
     ----------
-    moments, regressed
-        What all orders start from; see :func:`~sklearn_dgm.nn.start.start_from`.
+    moments : Moments or None
+        What all orders start from; None for what is yet to be loaded.
     variables, settings
         What :class:`~sklearn_dgm.nn.made.MADE` takes before and after the adjacency.
+    regressed : collection of int
+        See :func:`~sklearn_dgm.nn.start.start_from`.
     """
 
     def __init__(self, moments, variables, settings, regressed=()):
-        self.moments, self.regressed = moments, regressed
-        self.variables = variables
-        self.settings = settings
+        super().__init__()
+        self.variables = as_variables(variables)
+        self.settings, self.regressed = tuple(settings), frozenset(regressed)
+        if moments is None:
+            moments = empty_moments(TableInputs(variables))
+        self._block = moments.block
+        for name in ARRAYS_OF_MOMENTS:
+            self.register_buffer(name, torch.from_numpy(getattr(moments, name)))
+        self._with_marginals = list(moments.marginals)
+        for j, shares in moments.marginals.items():
+            self.register_buffer(f"marginal_{j}", torch.from_numpy(shares))
         self.kept = {}
         self.lock = threading.RLock()
 
-    def __call__(self, order):
+    @property
+    def config(self):
+        """Plain values that build it anew; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
+        return plain(
+            {
+                "moments": None,
+                "variables": tuple(map(tuple, self.variables)),
+                "settings": self.settings,
+                "regressed": sorted(self.regressed),
+            }
+        )
+
+    @property
+    def moments(self):
+        """What all orders start from, of the arrays in its state."""
+        arrays = {name: getattr(self, name).numpy() for name in ARRAYS_OF_MOMENTS}
+        marginals = {j: getattr(self, f"marginal_{j}").numpy() for j in self._with_marginals}
+        return Moments(**arrays, marginals=marginals, block=self._block)
+
+    def _apply(self, fn, recurse=True):
+        """Stay on the CPU and in double precision, where starts are made."""
+        return self
+
+    def forward(self, order):
         """What a network has of an order, a tuple of columns."""
         if order not in self.kept:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -138,19 +175,19 @@ class Orders:
                 start_from(module, self.moments, self.regressed)
             if len(self.kept) >= N_KEPT:
                 del self.kept[next(iter(self.kept))]
-            self.kept[order] = OfOrder(module)
+            self.kept[order] = OrderState(module)
         return self.kept[order]
 
     def __deepcopy__(self, memo):
         return self
 
     def __getstate__(self):
-        state = {**vars(self), "kept": {}}
+        state = {**super().__getstate__(), "kept": {}}
         del state["lock"]
         return state
 
     def __setstate__(self, state):
-        self.__dict__ = {**state, "lock": threading.RLock()}
+        super().__setstate__({**state, "lock": threading.RLock()})
 
 
 class Ordered:
@@ -179,7 +216,7 @@ class Ordered:
         @wraps(attribute)
         def in_this_order(*args, **kwargs):
             with self.orders.lock:
-                self.network.use(self.orders(self.order))
+                self.network.set_order(self.orders(self.order))
                 return attribute(*args, **kwargs)
 
         return in_this_order
@@ -190,11 +227,11 @@ class OrderMixture(Mixture):
 
     Parameters
     ----------
-    network : AnyOrderMADE
+    network : AnyOrderMADE, or its config
         The network.
-    orders : Orders
+    orders : Orders, or its config
         The masks and starts of orders.
-    scored : ndarray of shape (n_orders, d)
+    scored : array-like of int of shape (n_orders, d)
         The orders in the mixture.
     """
 
@@ -202,10 +239,13 @@ class OrderMixture(Mixture):
 
     def __init__(self, network, orders, scored):
         nn.Module.__init__(self)
+        self.network, self.orders, scored = (
+            module_of(network),
+            module_of(orders),
+            np.asarray(scored),
+        )
         with torch.no_grad():
-            network.out.weight.mul_(0.01)
-        self.network = network
-        self.orders = orders
+            self.network.out.weight.mul_(0.01)
         self.scored = [tuple(order) for order in scored.tolist()]
         rng = np.random.default_rng(0)
         n_others = max(N_TRAINING_ORDERS - len(scored), 0)
@@ -213,23 +253,21 @@ class OrderMixture(Mixture):
         self.trained = [*self.scored, *others]
 
     @property
+    def config(self):
+        """Plain values that build it anew; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
+        return {
+            "network": config_of(self.network),
+            "orders": config_of(self.orders),
+            "scored": tuple(self.scored),
+        }
+
+    @property
     def members(self):
         """The network in each of its orders."""
         return [Ordered(self.network, self.orders, order) for order in self.scored]
 
     def members_given(self, missing):
-        """The network in its orders, but for the missing columns, which come last.
-
-        Parameters
-        ----------
-        missing : list of bool
-            Which columns are missing.
-
-        Returns
-        -------
-        members : list of Ordered
-            One for each order, without those that occur twice.
-        """
+        """Return the network in its orders, but for the missing columns, which come last; none twice."""
         some = self.scored[:N_GIVEN]
         orders = {tuple(sorted(order, key=missing.__getitem__)) for order in some}
         return [Ordered(self.network, self.orders, order) for order in sorted(orders)]

@@ -1,20 +1,22 @@
 """A Bayesian network of which a masked network computes some of the conditionals, and tables hold the others."""
 
+import numpy as np
 import torch
-from torch import nn
 
-from sklearn_dgm.nn.ancestral import AncestralSampling
+from sklearn_dgm.nn.ancestral import AncestralDensity
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
+from sklearn_dgm.nn.config import config_of, module_of, plain
+from sklearn_dgm.nn.inputs import as_variables
 from sklearn_dgm.nn.masks import topological_order
 
 
-class OfTable:
+class TableConditional:
     """The conditional of a column that a table holds, for rows that are filled in.
 
     Parameters
     ----------
     table : Table
-        With `log_prob(Z)`, `draw(Z, uniforms)` and `below(Z, points)` of arrays.
+        With `log_prob(Z)`, `sample(Z, uniforms)` and `cdf(Z, points)` of arrays.
     z : Tensor of shape (n, d)
         Encoded rows, in which the parents are known.
     """
@@ -27,14 +29,14 @@ class OfTable:
         """Log-density of the column in each row, of shape (n,); `x` is what the rows hold there."""
         return _of_arrays(self.table.log_prob, self.z)
 
-    def draw(self, uniforms):
+    def sample(self, uniforms):
         """Values made of numbers between 0 and 1, of shape (n,)."""
-        return _of_arrays(lambda Z: self.table.draw(Z, uniforms.cpu().numpy()), self.z)
+        return _of_arrays(lambda Z: self.table.sample(Z, uniforms.cpu().numpy()), self.z)
 
-    def below(self, x):
+    def cdf(self, x):
         """Probabilities below several values of each row, of shape (n, m)."""
         points = x.cpu().numpy()
-        return _of_arrays(lambda Z: self.table.below(Z, points), self.z)
+        return _of_arrays(lambda Z: self.table.cdf(Z, points), self.z)
 
 
 def _of_arrays(function, z):
@@ -42,45 +44,45 @@ def _of_arrays(function, z):
     return torch.as_tensor(function(z.detach().double().cpu().numpy())).to(z)
 
 
-class BayesNet(AncestralSampling, nn.Module):
+class BayesNet(AncestralDensity):
     """Bayesian network of a masked network and tables.
 
     Parameters
     ----------
-    variables : list of Variable
+    variables : list of Variable, or of tuples
         The columns.
-    adjacency : ndarray of shape (d, d)
+    adjacency : array-like of bool of shape (d, d)
         True at [i, j] where column i is a parent of column j.
-    network : MADE or None
+    network : MADE, or its config, or None
         The conditionals of its targets.
-    tables : dict of int to Table
-        The conditionals of all other columns.
+    tables : dict of int to Table, default=None
+        The conditionals of all other columns. These are no part of its state: who made them keeps them, and sets them
+        as `tables` of a module that is built anew.
     """
 
-    takes_any_order = False
-
-    def __init__(self, variables, adjacency, network, tables):
+    def __init__(self, variables, adjacency, network, tables=None):
         super().__init__()
-        self.variables = variables
-        self.adjacency = adjacency
-        self.network = network
-        self.tables = tables
+        self.variables = as_variables(variables)
+        self.adjacency = np.asarray(adjacency, dtype=bool)
+        self.network = None if network is None else module_of(network)
+        self.tables = tables or {}
         # Tells the device and the dtype where there is no network.
         self.register_buffer("reference", torch.zeros(()))
+
+    @property
+    def config(self):
+        """Plain values that build it anew, but for the tables; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
+        return {
+            "variables": tuple(map(tuple, self.variables)),
+            "adjacency": plain(self.adjacency),
+            "network": None if self.network is None else config_of(self.network),
+        }
 
     @property
     def width(self):
         """How many numbers a row takes up at most."""
         levels = max((table.log_p.shape[1] for table in self.tables.values()), default=0)
         return max(self.network.width if self.network else 0, len(self.variables), levels)
-
-    def members_given(self, missing):
-        """Itself, whatever is missing; see :class:`~sklearn_dgm.nn.mixture.Mixture`."""
-        return [self]
-
-    def any_member(self):
-        """Itself; see :class:`~sklearn_dgm.nn.any_order.OrderMixture`."""
-        return self
 
     def log_prob_features(self, z):
         """Log-density of each column given its parents, of shape (n, d)."""
@@ -101,15 +103,11 @@ class BayesNet(AncestralSampling, nn.Module):
         """Negative log-likelihood of each row, of shape (n,); in training with the penalty of the network."""
         return -self.log_prob(z) + self.network.penalty()
 
-    def forward(self, z):
-        """The loss of each row, which is what training needs."""
-        return self.loss(z)
-
     def visit(self, z):
-        """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`."""
+        """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`."""
         if self.network:
             visited = self.network.visit(z)
         else:
             visited = ((j, None) for j in topological_order(self.adjacency))
         for j, conditional in visited:
-            yield j, OfTable(self.tables[j], z) if conditional is None else conditional
+            yield j, TableConditional(self.tables[j], z) if conditional is None else conditional

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.ancestral import FARTHEST
-from sklearn_dgm.nn.layers import tame
+from sklearn_dgm.nn.layers import squash
 from sklearn_dgm.nn.masks import steps_until_seen, topological_order
 
 
@@ -40,29 +40,32 @@ class Branches:
         self._is_possible = is_possible
         self._compute_shared(z)
         is_shared = ~(self.depends | varying)
-        params = self._params_part[:, np.flatnonzero(is_shared[module.param_label])]
+        params = self._params_part[:, np.flatnonzero(is_shared[module.bank.param_label])]
         for columns, shares in self._ask_heads(is_shared, params, z):
             self.shares[..., columns] = shares[:, None]
 
     def _compute_shared(self, z):
         """What all branches of a row add to the inputs, units and parameters that vary."""
         module, n = self.module, self.z.shape[0] * self.z.shape[1]
-        features = module.features(z)
-        self._features = np.flatnonzero(self.varying[module.feature_label])
+        inputs, residuals = module.inputs, module.residuals
+        features = inputs.features(z)
+        self._features = np.flatnonzero(self.varying[inputs.feature_label])
         features[:, self._features] = 0
-        tamed = tame(features)
-        self._residuals = np.flatnonzero((self.varying | self.depends)[module.residual_label])
-        self._residual_weight = module.residual_weight[self._residuals]
-        self._residual_part = F.linear(
-            tamed, self._residual_weight, module.residual_bias[self._residuals]
-        )
+        squashed = squash(features)
+        self._residuals = np.flatnonzero((self.varying | self.depends)[residuals.label])
+        self._residual_weight = residuals.slopes[self._residuals]
+        intercepts = residuals.intercepts[self._residuals]
+        self._residual_part = F.linear(squashed, self._residual_weight, intercepts)
         self._residual_weight = self._residual_weight[:, self._features]
-        self._pieces = np.flatnonzero(self.varying[module.piece_label])
-        n_features, n_pieces = len(module.feature_label), len(module.piece_label)
+        self._pieces = np.flatnonzero(self.varying[inputs.piece_label])
         source = np.concatenate(
-            [self._features, n_features + self._pieces, n_features + n_pieces + self._residuals]
+            [
+                self._features,
+                inputs.n_features + self._pieces,
+                inputs.n_inputs + self._residuals,
+            ]
         )
-        h = module.inputs(features, tamed)
+        h = module.hidden_inputs(features, squashed)
         h[:, source] = 0
         steps = steps_until_seen(module.adjacency)
         self._layers, self._n_done, sizes = [], [], [len(source)]
@@ -77,11 +80,11 @@ class Branches:
             source = units
         self._source = source
         self._params_part = module.out(h) + module.bias
-        self._params_part[:, module.linear_rows] += module.skip(tamed)
+        self._params_part[:, module.bank.linear_rows] += module.skip(squashed)
         # Parameters are made of what the last layer gives, with the features of the linear path beside it.
         sizes[-1] += len(self._features)
         self._hidden = [z.new_zeros(n, size) for size in sizes]
-        self._tamed = self._hidden[-1][:, len(source) :]
+        self._squashed = self._hidden[-1][:, len(source) :]
 
     def draw(self, numbers):
         """Draw the columns that vary, each given all before it, and ask how well the others fit.
@@ -92,13 +95,13 @@ class Branches:
             Float64 numbers between 0 and 1 that the cells are made of, for all rows or for each.
         """
         numbers = numbers.expand(self.z.shape).flatten(0, 1)
-        steps, places = topological_order(self.module.adjacency), self.module.places
+        steps = topological_order(self.module.adjacency)
         for j in self.order:
             self._advance(steps.index(j))
-            head, place, rows = places[j]
+            head, place, rows = self.module.bank.place(j)
             rows = np.arange(rows.start, rows.stop)
             params = self._params(rows) if self.depends[j] else self._shared_params(rows)
-            self._write(j, head.draw(params, place, numbers[:, j]))
+            self._write(j, head.sample(params, place, numbers[:, j]))
         self._score(self.depends & ~self.varying)
 
     def enter(self, values):
@@ -119,26 +122,26 @@ class Branches:
 
     def _write(self, j, x):
         """Enter the values of a column that varies, and all inputs that they make."""
-        module = self.module
+        module, residuals = self.module, self.module.residuals
         self.z[..., j] = x.reshape(self.z.shape[:2])
-        features, along = module.features_of(j, x)
-        own = np.flatnonzero(module.feature_label[self._features] == j)
-        self._tamed[:, own] = tame(features)
+        features, along = module.inputs.features_of(j, x)
+        own = np.flatnonzero(module.inputs.feature_label[self._features] == j)
+        self._squashed[:, own] = squash(features)
         inputs, n_features, n_pieces = self._hidden[0], len(self._features), len(self._pieces)
         inputs[:, own] = torch.asinh(features)
         if along is not None:
-            pieces = np.flatnonzero(module.piece_label[self._pieces] == j)
+            pieces = np.flatnonzero(module.inputs.piece_label[self._pieces] == j)
             inputs[:, n_features + pieces] = along
         # Residuals of the column, and of those that have now all of their parents.
         known = self.order[: self.order.index(j) + 1]
         later = np.setdiff1d(self.order, known)
-        label = module.residual_label[self._residuals]
+        label = residuals.label[self._residuals]
         is_new = (label == j) | module.adjacency[j, label]
         is_new &= ~np.isin(label, later) & ~module.adjacency[later][:, label].any(axis=0)
         new = np.flatnonzero(is_new)
-        residuals = self._of_branches(self._tamed, self._residual_weight[new])
-        residuals = module.bounded_residuals(residuals + self._residual_part[:, None, new])
-        inputs[:, n_features + n_pieces + new] = residuals.flatten(0, 1)
+        left = self._of_branches(self._squashed, self._residual_weight[new])
+        left = residuals.bounded(left + self._residual_part[:, None, new])
+        inputs[:, n_features + n_pieces + new] = left.flatten(0, 1)
 
     def _of_branches(self, x, weight):
         return F.linear(x, weight).reshape(*self.z.shape[:2], -1)
@@ -159,11 +162,11 @@ class Branches:
 
     def _params(self, rows):
         """Parameters in each branch, of shape (n * n_branches, n_rows)."""
-        module = self.module
+        module, linear_rows = self.module, self.module.bank.linear_rows
         of_units = module.out.masked_weight(rows)[:, self._source]
         of_features = of_units.new_zeros(len(rows), len(self._features))
-        is_linear = np.isin(rows, module.linear_rows)
-        linear = np.searchsorted(module.linear_rows, rows[is_linear])
+        is_linear = np.isin(rows, linear_rows)
+        linear = np.searchsorted(linear_rows, rows[is_linear])
         of_features[is_linear] = module.skip.masked_weight(linear)[:, self._features]
         params = self._of_branches(self._hidden[-1], torch.cat([of_units, of_features], dim=1))
         return params.add_(self._params_part[:, None, rows]).flatten(0, 1)
@@ -175,7 +178,7 @@ class Branches:
             (self._params, self.depends),
             (self._shared_params, ~self.depends),
         ):
-            is_asked = (columns & which)[self.module.param_label]
+            is_asked = (columns & which)[self.module.bank.param_label]
             if is_asked.any():
                 params = params_of(np.flatnonzero(is_asked))
                 for asked, shares in self._ask_heads(columns & which, params, self.z.flatten(0, 1)):
@@ -186,8 +189,8 @@ class Branches:
     def _ask_heads(self, columns, params, z):
         """Shares of columns in rows, head by head, where their parameters stand side by side."""
         start = 0
-        heads = zip(self.module.heads, map(np.array, self.module.head_columns), strict=True)
-        for head, of_head in heads:
+        bank = self.module.bank
+        for head, of_head in zip(bank.heads, map(np.array, bank.head_columns), strict=True):
             places = np.flatnonzero(columns[of_head])
             if len(places):
                 stop = start + len(places) * head.n_params

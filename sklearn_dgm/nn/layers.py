@@ -5,10 +5,35 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def tame(features):
+def squash(features):
     """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
     size = features.abs().clamp_min(100)
     return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
+
+
+class ExactBuffers(nn.Module):
+    """Base class of modules with buffers that stay in double precision, whatever the module is cast to.
+
+    A pass through single precision would cost the equality with values of the table.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._exact = []
+
+    def register_exact(self, name, array, persistent=True):
+        """Add such a buffer; None is kept as None."""
+        tensor = None if array is None else torch.tensor(array, dtype=torch.float64)
+        self.register_buffer(name, tensor, persistent)
+        if tensor is not None:
+            self._exact.append(name)
+
+    def _apply(self, fn, recurse=True):
+        exact = {name: self._buffers[name] for name in self._exact}
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            self._buffers[name] = buffer.to(self._buffers[name].device)
+        return self
 
 
 class MaskedLinear(nn.Linear):

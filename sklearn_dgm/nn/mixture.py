@@ -6,20 +6,27 @@ import torch
 from torch import nn
 
 from sklearn_dgm.nn.completion import log_marginal, log_marginal_features
+from sklearn_dgm.nn.config import config_of, module_of
+from sklearn_dgm.nn.density import FactorisedDensity
 
 
-class Mixture(nn.Module):
+class Mixture(FactorisedDensity):
     """Mixture of modules with equal weights, such as networks for different orders of the columns.
 
     Parameters
     ----------
-    members : iterable of nn.Module
-        Modules with `log_prob`, `sample` and `width`, and `fill` for rows with missing cells.
+    members : iterable of RowDensity, or of their configs
+        The members; what is asked of a FactorisedDensity alone, they must be.
     """
 
     def __init__(self, members):
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members = nn.ModuleList(map(module_of, members))
+
+    @property
+    def config(self):
+        """Plain values that build it anew; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
+        return {"members": tuple(config_of(member) for member in self.members)}
 
     @property
     def variables(self):
@@ -32,18 +39,7 @@ class Mixture(nn.Module):
         return any(member.takes_any_order for member in self.members)
 
     def members_given(self, missing):
-        """The networks that complete rows.
-
-        Parameters
-        ----------
-        missing : list of bool
-            Which columns are missing; they come last where a network can have any order.
-
-        Returns
-        -------
-        members : list of MADE
-            With equal weights.
-        """
+        """Return the products of all members; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         return [part for member in self.members for part in member.members_given(missing)]
 
     @property
@@ -58,28 +54,18 @@ class Mixture(nn.Module):
         return self._mean(torch.stack([member.log_prob(z) for member in self.members]))
 
     def log_prob_at(self, z, j, x):
-        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.ancestral.AncestralSampling`."""
+        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         return self._mean(torch.stack([member.log_prob_at(z, j, x) for member in self.members]))
 
     def _mean(self, log_p):
         return torch.logsumexp(log_p, dim=0) - math.log(len(self.members))
 
     def log_prob_features(self, z):
-        """Each column's share of the log-density.
+        """Return each column's share of the log-density; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`.
 
         The shares are the members' conditionals, averaged with the probability that a row came from each. What the
         mixture adds to their sum is spread evenly over the columns. Of rows with NaN see
         :func:`~sklearn_dgm.nn.completion.log_marginal_features`.
-
-        Parameters
-        ----------
-        z : Tensor of shape (n, d)
-            Encoded rows.
-
-        Returns
-        -------
-        log_prob : Tensor of shape (n, d)
-            In nats; the sum of a row is its log-density.
         """
         if z.isnan().any():
             return log_marginal_features(self, z)
@@ -96,30 +82,9 @@ class Mixture(nn.Module):
         rest = torch.where(possible, total - mean.sum(dim=1), 0)
         return mean + rest[:, None] / z.shape[1]
 
-    def loss(self, z):
-        """Negative log-likelihood of each row, of shape (n,)."""
-        return -self.log_prob(z)
-
-    def forward(self, z):
-        """The loss of each row."""
-        return self.loss(z)
-
     @torch.no_grad()
     def sample(self, n_samples, generator):
-        """Draw rows, each from a member that is drawn first.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        generator : torch.Generator
-            Source of randomness, on the module's device.
-
-        Returns
-        -------
-        z : Tensor of shape (n_samples, d)
-            Encoded rows.
-        """
+        """Draw rows, each from a member that is drawn first; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
         chosen = torch.randint(
             len(self.members), (n_samples,), generator=generator, device=generator.device
         )

@@ -109,7 +109,7 @@ def test_densities_and_draws_of_a_table():
             n = 10_000
             given_row = np.repeat(Z[[row]], n, axis=0)
             given_row[:, 1] = np.nan
-            drawn = mine.draw(given_row, (np.arange(n) + 0.5) / n)
+            drawn = mine.sample(given_row, (np.arange(n) + 0.5) / n)
             p = np.exp(mine.log_mass(np.arange(2), *codes[row, parents]))
             assert set(drawn) <= {0.0, 1.0}
             np.testing.assert_allclose(np.bincount(drawn.astype(int)) / n, p, atol=1 / n)

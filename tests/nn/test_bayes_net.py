@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sklearn_dgm.nn.bayes_net import BayesNet
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.inputs import Variable
+from sklearn_dgm.nn.made import MADE
 
 VARIABLES = [
     Variable(None, False, knots=(-1.0, 0.0, 2.0)),
@@ -30,7 +31,7 @@ class UniformTable:
         inside = (Z[:, self.child] >= 0) & (Z[:, self.child] <= 1)
         return np.where(inside, 0.0, -np.inf)
 
-    def draw(self, Z, uniforms):
+    def sample(self, Z, uniforms):
         assert not np.isnan(Z[:, :1]).any(), "a parent is not known yet"
         return uniforms
 
@@ -75,14 +76,16 @@ def test_a_conditional_sees_its_parents_and_nothing_else(seed):
     network = build(adjacency).network
     z = rows().requires_grad_()
     for j in network.targets:
-        (gradient,) = torch.autograd.grad(network.params(z)[:, network.param_label == j].sum(), z)
+        (gradient,) = torch.autograd.grad(
+            network.params(z)[:, network.bank.param_label == j].sum(), z
+        )
         sees = gradient.abs().amax(dim=0).numpy() > 0
         numeric = np.array([not variable.has_indicators for variable in VARIABLES])
         np.testing.assert_array_equal(sees[numeric], adjacency[numeric, j])
         # A category has no slope.
         other = z.detach().clone()
         other[:, 5] = (other[:, 5] + 1) % 3
-        params = [network.params(x)[:, network.param_label == j] for x in (z, other)]
+        params = [network.params(x)[:, network.bank.param_label == j] for x in (z, other)]
         assert torch.equal(*params) == (not adjacency[5, j])
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from sklearn_dgm.nn import completion
-from sklearn_dgm.nn.ancestral import AncestralSampling
+from sklearn_dgm.nn.ancestral import AncestralDensity
 from sklearn_dgm.nn.completion import log_marginal_at
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.inputs import Variable
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
 
@@ -36,11 +37,11 @@ def network(variables, adjacency, hidden=(24, 16), seed=0):
         module.bias.normal_(0, 0.7)
         module.out.weight.mul_(3)
         module.skip.weight.normal_(0, 0.5)
-        module.residual_weight += 0.3 * torch.randn(module.residual_weight.shape)
+        module.residuals.slopes += 0.3 * torch.randn(module.residuals.slopes.shape)
         # A regression looks at the parents of its column alone.
-        sees = adjacency.T[module.residual_label][:, module.feature_label]
-        own = module.residual_label[:, None] == module.feature_label
-        module.residual_weight *= torch.from_numpy(sees | own)
+        sees = adjacency.T[module.residuals.label][:, module.inputs.feature_label]
+        own = module.residuals.label[:, None] == module.inputs.feature_label
+        module.residuals.slopes *= torch.from_numpy(sees | own)
     return module.double().eval()
 
 
@@ -67,7 +68,7 @@ def test_completions_are_those_of_one_pass_for_each(module, missing):
     uniforms = torch.rand(5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for numbers in (uniforms, torch.stack([uniforms] * len(z))):
         filled, shares = module.complete(z, numbers)
-        expected = AncestralSampling.complete(module, z, uniforms)
+        expected = AncestralDensity.complete(module, z, uniforms)
         np.testing.assert_allclose(filled, expected[0], rtol=1e-10)
         np.testing.assert_allclose(shares, expected[1], atol=1e-10)
         assert (shares[..., list(missing)] == 0).all()

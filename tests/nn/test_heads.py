@@ -109,7 +109,7 @@ def test_one_logit_says_all_of_two_codes():
         expected = torch.stack([torch.zeros(()).double(), logit]).log_softmax(0)
         torch.testing.assert_close(found, expected)
     p = stats.logistic.cdf(1.5)
-    drawn = head.draw(torch.full((20_000, 1), 1.5).double(), 0, uniforms(20_000))
+    drawn = head.sample(torch.full((20_000, 1), 1.5).double(), 0, uniforms(20_000))
     assert drawn.mean() == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000))
 
 
@@ -128,7 +128,7 @@ def test_an_unknown_code_has_its_share(n_levels):
         .exp()
     )
     torch.testing.assert_close(p[1:], known[1:] * (1 - shares))
-    drawn = head.draw(params[0, :1].expand(999, -1), 0, uniforms(999))
+    drawn = head.sample(params[0, :1].expand(999, -1), 0, uniforms(999))
     assert drawn.min() >= 0
 
 
@@ -137,26 +137,28 @@ def test_bases_agree_with_scipy(base, peer):
     scale = getattr(base, "scale", 1.0)
     peer = peer(scale=scale)
     u = torch.linspace(-30, 30, 301, dtype=torch.float64)
-    np.testing.assert_allclose(base.log_density(u), peer.logpdf(u), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(base.log_prob(u), peer.logpdf(u), rtol=1e-10, atol=1e-12)
     p = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
-    np.testing.assert_allclose(base.draw(p), peer.ppf(p), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(base.icdf(p), peer.ppf(p), rtol=1e-9, atol=1e-12)
     assert peer.std() == pytest.approx(1)
     for width in (1e-9, 1e-4, 0.002, 0.5, 3.0):
         # In the lower tail, where a difference of probabilities does not cancel.
         u = torch.linspace(-20, 0, 50, dtype=torch.float64)
-        mass = base.log_mass(u, torch.full_like(u, width))
+        mass = base.log_prob_of_interval(u, torch.full_like(u, width))
         if width < 0.01:
             expected = peer.logpdf(u) + np.log(width)
         else:
             expected = np.log(peer.cdf(u + width / 2) - peer.cdf(u - width / 2))
         np.testing.assert_allclose(mass, expected, atol=2e-3 * max(width, 1e-4) * 20 + 1e-7)
-        np.testing.assert_allclose(mass, base.log_mass(-u, torch.full_like(u, width)), rtol=1e-9)
+        np.testing.assert_allclose(
+            mass, base.log_prob_of_interval(-u, torch.full_like(u, width)), rtol=1e-9
+        )
 
 
 @pytest.mark.parametrize("base", ["gaussian", "logistic"])
 def test_start_is_close_to_a_normal(base):
     head = mixture(base, n_components=8, location=0.0, scale=1.0)
-    params = head.start(torch.tensor([2.5]), torch.tensor([2.5])).double()[:, None]
+    params = head.normal_bias(torch.tensor([2.5]), torch.tensor([2.5])).double()[:, None]
     z = np.linspace(-6, 6, 25)
     gap = scores(head, params, z) - stats.norm(scale=2.5).logpdf(z)
     assert np.abs(gap).max() < 0.15
@@ -166,7 +168,7 @@ def test_start_is_close_to_a_normal(base):
 def test_mixture_draws_from_its_density(base):
     head = mixture(base)
     params = random_params(head, 1, 1.0)
-    z = head.draw(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
+    z = head.sample(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
     grid = np.sinh(np.linspace(-9, 9, 40_001))
     cdf = integrate.cumulative_trapezoid(np.exp(scores(head, params, grid)), grid, initial=0)
     assert stats.kstest(z, lambda x: np.interp(x, grid, cdf)).pvalue > 1e-3
@@ -176,7 +178,7 @@ def test_mixture_draws_from_its_density(base):
 def test_atoms_are_drawn_as_often_as_they_weigh(base):
     head = mixture(base, atoms=ATOMS)
     params = random_params(head, 3, 1.0)
-    z = head.draw(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
+    z = head.sample(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
     counts = [np.sum(z == atom) for atom in ATOMS]
     expected = 20_000 * np.exp(scores(head, params, ATOMS))
     counts, expected = (np.append(c, 20_000 - np.sum(c)) for c in (counts, expected))
@@ -184,7 +186,7 @@ def test_atoms_are_drawn_as_often_as_they_weigh(base):
     # What is no atom follows the components, as if there were none.
     plain = random_params(mixture(base), 0)
     plain[..., 0], plain[..., 1:] = params[..., 0], params[..., 5:]
-    rest = mixture(base).draw(plain[0].expand(20_000, -1), 0, uniforms(20_000, 1)).numpy()
+    rest = mixture(base).sample(plain[0].expand(20_000, -1), 0, uniforms(20_000, 1)).numpy()
     assert stats.ks_2samp(z[~np.isin(z, ATOMS)], rest).pvalue > 1e-3
 
 
@@ -201,7 +203,7 @@ def test_atoms_are_drawn_as_often_as_they_weigh(base):
 )
 def test_discrete_heads_draw_from_their_masses(head):
     params = random_params(head, 2, 0.5)
-    z = head.draw(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
+    z = head.sample(params[0].expand(20_000, -1), 0, uniforms(20_000)).numpy()
     values, counts = np.unique(z, return_counts=True)
     expected = 20_000 * np.exp(scores(head, params, values))
     kept = expected > 5
@@ -248,7 +250,7 @@ def test_gradients_stay_finite_far_out(base, discrete, grid):
 @pytest.mark.parametrize("base", ["gaussian", "logistic"])
 def test_start_reaches_far_out(base):
     head = mixture(base, n_components=8, location=0.0, scale=1.0)
-    params = head.start(torch.tensor([1.0]), torch.tensor([1e6])).double()[:, None]
+    params = head.normal_bias(torch.tensor([1.0]), torch.tensor([1e6])).double()[:, None]
     far, near = scores(head, params, [1e6, 0.0])
     assert far > -20
     assert near > -5
@@ -268,7 +270,7 @@ def test_columns_of_one_head_may_have_unequal_numbers_of_levels(tails):
         own[0, 0, [*range(n), *range(n + 1, alone.n_params)]] = params[0, i, used]
         expected = alone.log_prob(own.expand(len(z), -1, -1), z[:, None].expand(-1, 2))[:, 0]
         torch.testing.assert_close(found[:, i], expected)
-        drawn = together.draw(params[0, i].expand(5_000, -1), i, uniforms(5_000))
+        drawn = together.sample(params[0, i].expand(5_000, -1), i, uniforms(5_000))
         inside = (drawn >= 0) & (drawn < n)
         assert tails or inside.all()
         share = found[:, i].exp()[(z >= 0) & (z < n)]
@@ -294,7 +296,7 @@ def test_logits_of_very_many_codes_are_products():
             share = torch.stack(logits).softmax(dim=0) * (1 - unknown_share[i])
             expected = torch.cat([unknown_share[i, None].double(), share, torch.zeros(402 - n)])
             torch.testing.assert_close(found[:, i], expected, atol=1e-7, rtol=1e-6)
-            drawn = head.draw(params[0, i].expand(50_000, -1), i, uniforms(50_000))
+            drawn = head.sample(params[0, i].expand(50_000, -1), i, uniforms(50_000))
             counts = torch.bincount(drawn.long(), minlength=n)
             error = (counts / 50_000 - share / (1 - unknown_share[i])).abs()
             assert (error < 5 * (share / 50_000).sqrt() + 1e-3).all()
@@ -313,8 +315,8 @@ def test_columns_of_one_head_may_have_unequal_numbers_of_atoms(discrete):
     found = together.log_prob(params.expand(len(z), -1, -1), z.expand(-1, 2))[:, 1:]
     torch.testing.assert_close(found, alone.log_prob(own.expand(len(z), -1, -1), z))
     numbers = uniforms(500)
-    drawn = together.draw(params[0, 1].expand(500, -1), 1, numbers)
-    torch.testing.assert_close(drawn, alone.draw(own[0, 0].expand(500, -1), 0, numbers))
+    drawn = together.sample(params[0, 1].expand(500, -1), 1, numbers)
+    torch.testing.assert_close(drawn, alone.sample(own[0, 0].expand(500, -1), 0, numbers))
 
 
 @pytest.mark.parametrize(("base", "peer"), [("gaussian", stats.norm), ("logistic", None)])

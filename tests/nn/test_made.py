@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_dgm.nn import made
+from sklearn_dgm.nn import outputs
 from sklearn_dgm.nn.heads import MixtureHead
-from sklearn_dgm.nn.made import MADE, PIECE_WEIGHT, Variable, tame
+from sklearn_dgm.nn.inputs import PIECE_WEIGHT, Variable
+from sklearn_dgm.nn.layers import squash
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency, topological_order
 
 MIXED = [
@@ -31,8 +33,8 @@ def build(variables=MIXED, order=None, hidden_sizes=(32, 24), base="logistic"):
     with torch.no_grad():
         module.bias.normal_(0, 0.5)
         module.skip.weight.normal_(0, 0.1)
-        from_parents = module.adjacency[module.feature_label][:, module.residual_label].T
-        module.residual_weight += 0.1 * torch.from_numpy(from_parents)
+        from_parents = module.adjacency[module.inputs.feature_label][:, module.residuals.label].T
+        module.residuals.slopes += 0.1 * torch.from_numpy(from_parents)
     return module.double().eval()
 
 
@@ -42,10 +44,10 @@ def sample_slowly(module, n_samples, generator):
     uniforms = torch.rand(z.shape, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         for j in topological_order(module.adjacency):
-            params = module.params(z)[:, np.flatnonzero(module.param_label == j)]
-            group = next(g for g, columns in enumerate(module.head_columns) if j in columns)
-            column = module.head_columns[group].index(j)
-            z[:, j] = module.heads[group].draw(params, column, uniforms[:, j])
+            params = module.params(z)[:, np.flatnonzero(module.bank.param_label == j)]
+            group = next(g for g, columns in enumerate(module.bank.head_columns) if j in columns)
+            column = module.bank.head_columns[group].index(j)
+            z[:, j] = module.bank.heads[group].sample(params, column, uniforms[:, j])
     return z
 
 
@@ -60,10 +62,10 @@ def test_fast_sampling_equals_ancestral_sampling(order, hidden_sizes):
 
 def test_wide_tables_have_no_linear_paths_of_components(monkeypatch):
     narrow = build()
-    monkeypatch.setattr(made, "MAX_LINEAR_FEATURES", 4)
+    monkeypatch.setattr(outputs, "MAX_LINEAR_FEATURES", 4)
     wide = build()
-    n_mixtures = len(narrow.residual_label)
-    assert len(narrow.linear_rows) - len(wide.linear_rows) == 3 * 3 * n_mixtures
+    n_mixtures = len(narrow.residuals.label)
+    assert len(narrow.bank.linear_rows) - len(wide.bank.linear_rows) == 3 * 3 * n_mixtures
     fast = wide.sample(200, torch.Generator().manual_seed(1))
     slow = sample_slowly(wide, 200, torch.Generator().manual_seed(1))
     np.testing.assert_allclose(fast, slow, atol=1e-9)
@@ -75,7 +77,7 @@ def test_width_counts_the_logits_that_parameters_make():
 
 def test_fast_sampling_equals_ancestral_sampling_far_out():
     module = build()
-    for head in module.heads:
+    for head in module.bank.heads:
         if isinstance(head, MixtureHead):
             head.spread.fill_(1e4)
     fast = module.sample(200, torch.Generator().manual_seed(1))
@@ -111,9 +113,9 @@ def test_pieces_say_how_far_a_number_has_come():
     variables = [Variable(2, False), Variable(None, False, 10.0, 2.0, (-1.0, 0.0, 3.0))]
     module = build(variables)
     z = torch.tensor([[0.0, 7.0], [0.0, 9.0], [0.0, 13.0], [0.0, 99.0]]).double()
-    features = module.features(z)
-    inputs = module.inputs(features, tame(features))
-    pieces = inputs[:, len(module.feature_label) : -1] / PIECE_WEIGHT
+    features = module.inputs.features(z)
+    inputs = module.hidden_inputs(features, squash(features))
+    pieces = inputs[:, len(module.inputs.feature_label) : -1] / PIECE_WEIGHT
     expected = [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
     torch.testing.assert_close(pieces, torch.tensor(expected).double())
 
@@ -121,10 +123,10 @@ def test_pieces_say_how_far_a_number_has_come():
 def test_categories_are_signs_indicators_or_embeddings():
     variables = [Variable(2, False), Variable(3, False), Variable(300, False)]
     module = build(variables)
-    features = module.features(torch.tensor([[0, 2, 7], [1, 0, 299], [-1, -1, -1]]).double())
+    features = module.inputs.features(torch.tensor([[0, 2, 7], [1, 0, 299], [-1, -1, -1]]).double())
     expected = [[-1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0]]
     torch.testing.assert_close(features[:, :4], torch.tensor(expected).double())
-    embedding = module.embeddings["2"].weight
+    embedding = module.inputs.embeddings["2"].weight
     torch.testing.assert_close(features[:2, 4:], embedding[[7, 299]])
     assert not features[2, 4:].any()
     assert embedding.shape[1] < 300
@@ -146,7 +148,7 @@ def test_dropout_and_sparsity_act_only_in_training():
         torch.testing.assert_close(network.eval().loss(z), plain.loss(z))
         assert (network.train().loss(z) != plain.loss(z)).any()
     # The sparsity is that of the linear path to categories, and of the connections that it has.
-    to = plain.param_label[plain.linear_rows]
+    to = plain.bank.param_label[plain.bank.linear_rows]
     counts = torch.tensor([MIXED[j].has_indicators for j in to])[:, None] & plain.skip.mask.bool()
     penalty = 0.1 * plain.skip.weight[counts].abs().sum()
     torch.testing.assert_close(network.loss(z), plain.loss(z) + penalty)

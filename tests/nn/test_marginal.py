@@ -9,7 +9,8 @@ from scipy import stats
 
 from sklearn_dgm.nn import completion
 from sklearn_dgm.nn.completion import completions, log_marginal, redraw
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.inputs import Variable
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
 
@@ -190,7 +191,9 @@ def test_a_chain_comes_to_where_proposals_hardly_ever_are():
     with torch.no_grad():
         member.out.weight.zero_()
         member.bias.zero_()
-        member.skip.weight[len(member.linear_rows) // 2, 0] = 10.0  # the location of the second
+        member.skip.weight[len(member.bank.linear_rows) // 2, 0] = (
+            10.0  # the location of the second
+        )
     rows = torch.tensor([[math.nan, 3.0]]).double().repeat(400, 1)
     torch.manual_seed(0)
     completed = rows.nan_to_num(0.0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.inputs import Variable
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import (
     complete_adjacency,
     connections,
@@ -50,8 +51,8 @@ def build(adjacency, hidden_sizes=(40, 30), variables=None):
     # What training may change in the linear path counts, too.
     torch.nn.init.normal_(module.skip.weight)
     # Residuals, as they are once training has started: of a column and its parents.
-    of_parents = adjacency[module.feature_label][:, module.residual_label].T
-    module.residual_weight += torch.from_numpy(of_parents)
+    of_parents = adjacency[module.inputs.feature_label][:, module.residuals.label].T
+    module.residuals.slopes += torch.from_numpy(of_parents)
     return module.double()
 
 
@@ -64,7 +65,7 @@ def test_a_conditional_depends_on_its_parents_and_on_nothing_else(name, hidden_s
     jacobian = torch.autograd.functional.jacobian(lambda z: module.params(z[None])[0], z)
     sees = np.zeros_like(adjacency)
     for j in range(len(adjacency)):
-        sees[:, j] = (jacobian[module.param_label == j] != 0).any(dim=0).numpy()
+        sees[:, j] = (jacobian[module.bank.param_label == j] != 0).any(dim=0).numpy()
     np.testing.assert_array_equal(sees, adjacency)
 
 
@@ -82,7 +83,7 @@ def test_so_do_conditionals_of_all_kinds(name, shift, hidden_sizes):
         params = module.params(z).detach()
         # Equal rows of a product differ in their last bits on some processors.
         changed = ((params - params[0]).abs() > 1e-9).any(dim=0).numpy()
-        sees[i] = [changed[module.param_label == j].any() for j in range(6)]
+        sees[i] = [changed[module.bank.param_label == j].any() for j in range(6)]
     np.testing.assert_array_equal(sees, adjacency)
 
 

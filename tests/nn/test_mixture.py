@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from sklearn_dgm.nn.made import MADE, Variable
+from sklearn_dgm.nn.inputs import Variable
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
 

@@ -11,9 +11,11 @@ from scipy import stats
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from sklearn_dgm.nn.made import MADE, RESIDUAL_WEIGHT, Variable
+from sklearn_dgm.nn.inputs import RESIDUAL_WEIGHT, Variable
+from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.start import better_regressed, moments, shrunk_covariance, start_from
+from sklearn_dgm.nn.moments import moments, shrunk_covariance
+from sklearn_dgm.nn.start import better_regressed, start_from
 
 NUMBER = Variable(None, False)
 
@@ -27,7 +29,7 @@ def started(variables, Z, order=None, weight=None, n_components=8, base="gaussia
     torch.nn.init.zeros_(module.out.weight)
     weight = np.ones(len(Z)) if weight is None else weight
     rows = torch.from_numpy(np.asarray(Z, dtype=float))
-    start_from(module, moments(module, rows, weight), regressed)
+    start_from(module, moments(module.inputs, rows, weight), regressed)
     return module.double().eval()
 
 
@@ -59,13 +61,13 @@ def test_hidden_units_see_what_regressions_leave_of_numbers(order):
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 4)) + [0, 1, 0, -1]
     module = started([NUMBER] * 4, Z, order)
-    features = module.features(torch.from_numpy(Z))
-    residuals = module.inputs(features, features)[:, -4:].div(RESIDUAL_WEIGHT).sinh().numpy()
+    features = module.inputs.features(torch.from_numpy(Z))
+    residuals = module.hidden_inputs(features, features)[:, -4:].div(RESIDUAL_WEIGHT).sinh().numpy()
     # The factor of the covariance turns rows in this order into independent standard normals.
     normal = shrunk_gaussian(Z)
     factor = np.linalg.cholesky(normal.cov[np.ix_(order, order)])
     expected = np.linalg.solve(factor, (Z - normal.mean)[:, order].T).T
-    assert module.residual_label.tolist() == [0, 1, 2, 3]
+    assert module.residuals.label.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(residuals[:, order], expected, atol=1e-3)
 
 
@@ -207,6 +209,15 @@ def test_levels_start_better_than_their_shares(order):
             assert found[j] > shares[j - 1] + 0.1
 
 
+def test_what_lies_beyond_the_levels_follows_the_regression():
+    Z = correlated_counts(2000, np.random.default_rng(0))
+    n_levels = int(Z[:, 1].max()) + 1
+    level = Variable(n_levels, True, float(Z[:, 1].mean()), float(Z[:, 1].std()))
+    module = started([NUMBER, level], Z[:, :2])
+    below, above = scores(module, [[2.0, -1.0], [2.0, n_levels]])[:, 1]
+    assert above > below + 3
+
+
 def test_levels_that_are_all_but_determined():
     z = np.random.default_rng(0).integers(0, 9, 1000)
     level = Variable(9, True, 4.0, 2.6)
@@ -233,7 +244,7 @@ def test_columns_of_very_many_categories_are_left_out():
     rng = np.random.default_rng(0)
     Z = np.column_stack([rng.integers(0, 1000, 500), rng.normal(size=500), rng.integers(0, 2, 500)])
     module = started([Variable(1000, False), NUMBER, Variable(2, False)], Z)
-    assert not module.skip.start[:, module.feature_label == 0].any()
+    assert not module.skip.start[:, module.inputs.feature_label == 0].any()
     counts = np.bincount(Z[:, 0].astype(int), minlength=1000) + 0.5
     expected = np.log(counts / counts.sum())[Z[:, 0].astype(int)]
     np.testing.assert_allclose(scores(module, Z)[:, 0], expected, atol=1e-4)
@@ -348,7 +359,7 @@ def test_rows_choose_the_better_of_two_starts():
         adjacency = complete_adjacency(range(n_columns))
         return MADE(variables, adjacency, (4,), "relu", 1, "gaussian")
 
-    start = moments(build(), torch.from_numpy(Z[:1000]), np.ones(1000))
+    start = moments(build().inputs, torch.from_numpy(Z[:1000]), np.ones(1000))
     held_out = torch.from_numpy(Z[1000:]).float()
     held_out[::5, 2] = torch.nan
     regressed = better_regressed(build, start, held_out, torch.ones(500))
@@ -372,5 +383,5 @@ def test_rows_choose_the_better_of_two_starts():
         == regressed
     )
     # Without a number beside them all start from trees.
-    start = moments(build(8), torch.from_numpy(Z[:1000, :8]), np.ones(1000))
+    start = moments(build(8).inputs, torch.from_numpy(Z[:1000, :8]), np.ones(1000))
     assert not better_regressed(partial(build, 8), start, held_out[:, :8], torch.ones(500))

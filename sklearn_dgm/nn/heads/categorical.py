@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
+from sklearn_dgm.nn.heads.head import Head, LinearStart
 from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_softmax
 
 
-class CategoricalHead(nn.Module):
+class CategoricalHead(Head):
     """Softmax over the codes 0 to n_levels - 1, with geometric tails beyond them for whole numbers.
 
     Columns that have fewer codes than others of the head leave some of its outcomes unused.
@@ -24,14 +24,15 @@ class CategoricalHead(nn.Module):
     unknown_share : Tensor of shape (m,)
         Probability that a column's code is none of them (-1), whatever the parents are.
     support : ndarray of shape (m, 5) or None
-        With tails, the bounds of these and how much lies there at most; see :class:`~sklearn_dgm.nn.made.Variable`.
+        With tails, the bounds of these and how much lies there at most; see :class:`~sklearn_dgm.nn.inputs.Variable`.
     """
 
     def __init__(self, n_levels, tails=False, unknown_share=None, support=None):
         super().__init__()
         self.max_levels = max(n_levels)
         self.tails = tails
-        self.support = support
+        self.register_exact("support", support)
+        self._has_ends = support is not None and not np.isinf(support[:, [0, 3]]).all()
         self.register_buffer("n_levels", torch.tensor(n_levels, dtype=torch.float64))
         outcome = torch.arange(self.max_levels)
         is_unused = outcome[:, None] >= torch.tensor(n_levels)
@@ -46,6 +47,19 @@ class CategoricalHead(nn.Module):
             self.register_buffer("unknown_share", unknown_share)
         else:
             self.unknown_share = None
+
+    @classmethod
+    def takes(cls, variable, family):
+        """Columns with codes, in any family."""
+        return variable.n_levels is not None
+
+    @classmethod
+    def of(cls, variables, n_components, family, is_linear):
+        """Return a head for some columns; see :meth:`Head.of`."""
+        unknown_share = torch.tensor([v.unknown_share for v in variables])
+        support = np.array([v.support for v in variables]) if variables[0].support else None
+        n_levels = [v.n_levels for v in variables]
+        return cls(n_levels, variables[0].whole, unknown_share, support)
 
     @property
     def is_binary(self):
@@ -62,6 +76,19 @@ class CategoricalHead(nn.Module):
         """All have a linear path from the parents."""
         return self.n_params
 
+    def start_from(self, columns, simple):
+        """Start from the logits of the simple density; see :meth:`Head.start_from`."""
+        for j in columns:
+            features, weights, logits = simple.logits(j)
+            rows = np.arange(len(logits))
+            if self.is_binary:
+                rows, weights, logits = rows[:1], weights[1:] - weights[:1], logits[1:] - logits[:1]
+            elif self.tails:
+                rows[-2:] = self.max_levels, self.max_levels + 1
+            bias = np.zeros(self.n_params)
+            bias[rows] = logits
+            yield LinearStart(bias, rows, features, weights)
+
     def _logits(self, params, columns):
         """A logit for each outcome."""
         if self.is_binary:
@@ -75,7 +102,7 @@ class CategoricalHead(nn.Module):
         return -torch.log1p(4.0 / n_levels)
 
     def log_prob(self, params, z, columns=slice(None)):
-        """Log-mass; see :meth:`MixtureHead.log_prob`."""
+        """Return log-masses; see :meth:`Head.log_prob`."""
         n_levels = self.n_levels[columns].to(z.dtype)
         inside = is_whole(z, 0, n_levels - 1)
         if self.is_binary:
@@ -92,7 +119,7 @@ class CategoricalHead(nn.Module):
 
     def _limits(self, log_p, columns):
         """What is to be added to log-probabilities of levels and of tails, so that these have no more than they may."""
-        share = torch.as_tensor(self.support[columns, 4], dtype=log_p.dtype, device=log_p.device)
+        share = self.support[columns, 4].to(log_p)
         log_levels = torch.logsumexp(log_p[..., : self.max_levels], dim=-1)
         return limited(torch.zeros_like(log_levels), log_levels, share)
 
@@ -108,11 +135,10 @@ class CategoricalHead(nn.Module):
 
     def _n_beyond(self, columns, like):
         """How many whole numbers each of the tails has, of shape (..., 2); None where none ends."""
-        if self.support is None or np.isinf(self.support[:, [0, 3]]).all():
+        if not self._has_ends:
             return None
-        lower, low, high, upper, _ = self.support[columns].T
-        n_beyond = np.stack([low - lower, upper - high], axis=-1)
-        return torch.as_tensor(n_beyond, dtype=like.dtype, device=like.device)
+        lower, low, high, upper, _ = self.support[columns].unbind(dim=-1)
+        return torch.stack([low - lower, upper - high], dim=-1).to(like)
 
     def _of_outcome(self, log_p, z, inside, columns):
         n_levels = self.n_levels[columns].to(z.dtype)
@@ -141,8 +167,8 @@ class CategoricalHead(nn.Module):
             log_p = log_p + torch.where(below | above, tail, 0)
         return log_p, inside
 
-    def draw(self, params, column, uniform):
-        """Draw values of one column, never an unknown one; see :meth:`MixtureHead.draw`."""
+    def sample(self, params, column, uniform):
+        """Draw values of one column, never an unknown one; see :meth:`Head.sample`."""
         share = self._shares(params, column)
         code, uniform = choose(share, uniform)
         z, uniform = code[:, 0].to(params.dtype), uniform[:, 0]
@@ -160,8 +186,8 @@ class CategoricalHead(nn.Module):
             z = torch.where(code[:, 0] == self.max_levels + 1, n_levels.to(z.dtype) - 1 + excess, z)
         return z
 
-    def below(self, params, column, z):
-        """Probabilities below values midway between codes, of known ones; see :meth:`MixtureHead.below`."""
+    def cdf(self, params, column, z):
+        """Probabilities below values midway between codes, of known ones; see :meth:`Head.cdf`."""
         p = self._shares(params, column)
         n_levels = self.n_levels[column]
         count = (z + 0.5).round()

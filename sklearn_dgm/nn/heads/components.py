@@ -19,7 +19,7 @@ def log_ndtr(u):
     far = u.clamp_max(FAR_DOWN)
     inverse = far**-2
     series = torch.log1p(-inverse * (1 - 3 * inverse * (1 - 5 * inverse)))
-    log_far = Gaussian.log_density(far) - torch.log(-far) + series
+    log_far = Gaussian.log_prob(far) - torch.log(-far) + series
     return torch.where(u > FAR_DOWN, torch.special.log_ndtr(u.clamp_min(FAR_DOWN)), log_far)
 
 
@@ -29,15 +29,15 @@ class Component:
     @classmethod
     def density(cls, u):
         """Density, elementwise."""
-        return torch.exp(cls.log_density(u))
+        return torch.exp(cls.log_prob(u))
 
     @classmethod
-    def mass(cls, u, width):
+    def prob_of_interval(cls, u, width):
         """Probability of the interval of some width around u, without cancellation in the tails."""
-        return torch.exp(cls.log_mass(u, width))
+        return torch.exp(cls.log_prob_of_interval(u, width))
 
     @classmethod
-    def log_between(cls, low, high):
+    def log_prob_between(cls, low, high):
         """Log-probability between two points.
 
         Parameters
@@ -51,14 +51,14 @@ class Component:
             In nats, `-inf` where `low` is not below `high`.
         """
         if low is None or high is None:
-            return cls.log_below(-low if high is None else high)
+            return cls.log_cdf(-low if high is None else high)
         width = high - low
         is_empty = width <= 0
-        log_mass = cls.log_mass((low + high) / 2, torch.where(is_empty, 1, width))
+        log_mass = cls.log_prob_of_interval((low + high) / 2, torch.where(is_empty, 1, width))
         return log_mass.masked_fill(is_empty, -math.inf)
 
     @classmethod
-    def quantile_between(cls, log_below, log_above, low, high):
+    def icdf_between(cls, log_below, log_above, low, high):
         """Quantiles of the distribution between two points.
 
         Parameters
@@ -80,8 +80,8 @@ class Component:
             torch.where(flips, log_below, log_above),
         )
         first, last = torch.where(flips, -high, low), torch.where(flips, -low, high)
-        log_p = torch.logaddexp(cls.log_below(first) + log_above, cls.log_below(last) + log_below)
-        x = torch.maximum(torch.minimum(cls.of_log(log_p), last), first)
+        log_p = torch.logaddexp(cls.log_cdf(first) + log_above, cls.log_cdf(last) + log_below)
+        x = torch.maximum(torch.minimum(cls.icdf_of_log(log_p), last), first)
         return torch.where(flips, -x, x)
 
 
@@ -89,12 +89,12 @@ class Gaussian(Component):
     """The standard normal distribution."""
 
     @staticmethod
-    def log_density(u):
+    def log_prob(u):
         """Log-density, elementwise."""
         return -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
 
     @staticmethod
-    def log_mass(u, width):
+    def log_prob_of_interval(u, width):
         """Log-probability of the interval of some width around u, without cancellation in the tails."""
         u = -u.abs()
         wide = width.clamp_min(1e-3)
@@ -102,26 +102,26 @@ class Gaussian(Component):
         log_high = log_ndtr(u + wide / 2)
         log_mass = log_high + torch.log(-torch.expm1(log_low - log_high))
         # On a narrow interval the density is constant to within 1e-7, where a difference would cancel.
-        narrow = Gaussian.log_density(u) + torch.log(width)
+        narrow = Gaussian.log_prob(u) + torch.log(width)
         return torch.where(width < 1e-3, narrow, log_mass)
 
     @staticmethod
-    def draw(uniform):
+    def icdf(uniform):
         """Quantile function."""
         return torch.special.ndtri(uniform)
 
     @staticmethod
-    def below(u):
+    def cdf(u):
         """Probability below u, where torch's `ndtr` would lose its digits far down."""
         return torch.exp(log_ndtr(u))
 
     @staticmethod
-    def log_below(u):
+    def log_cdf(u):
         """Log-probability below u."""
         return log_ndtr(u)
 
     @staticmethod
-    def of_log(log_p):
+    def icdf_of_log(log_p):
         """The value that has a given log-probability below it."""
         x = torch.special.ndtri(torch.exp(log_p.clamp_min(LOWEST_LOG_P)))
         is_far = log_p < LOWEST_LOG_P
@@ -130,12 +130,12 @@ class Gaussian(Component):
         far = -torch.sqrt(-2 * log_p.clamp_max(LOWEST_LOG_P))
         for _ in range(N_NEWTON):
             excess = log_ndtr(far) - log_p.clamp_max(LOWEST_LOG_P)
-            slope = torch.exp(Gaussian.log_density(far) - log_ndtr(far))
+            slope = torch.exp(Gaussian.log_prob(far) - log_ndtr(far))
             far = far - excess / slope
         return torch.where(is_far, far, x)
 
     @staticmethod
-    def of_normal(normal):
+    def icdf_of_normal(normal):
         """The value as far up in the distribution as a number is in the standard normal one."""
         return normal
 
@@ -152,48 +152,48 @@ class Logistic(Component):
         return torch.sigmoid(u) * torch.sigmoid(-u) * cls.rate
 
     @classmethod
-    def log_density(cls, u):
+    def log_prob(cls, u):
         """Log-density, elementwise."""
         u = u * cls.rate
         # Beyond the threshold softplus(u) is u, to double precision.
         return u - 2 * F.softplus(u, threshold=40) + math.log(cls.rate)
 
     @classmethod
-    def mass(cls, u, width):
+    def prob_of_interval(cls, u, width):
         """Probability of the interval of some width around u, without cancellation in the tails."""
         u, width = u * cls.rate, width * cls.rate
         within = torch.sigmoid(u + width / 2) * torch.sigmoid(width / 2 - u)
         return within * -torch.expm1(-width)
 
     @classmethod
-    def log_mass(cls, u, width):
+    def log_prob_of_interval(cls, u, width):
         """Log-probability of the interval of some width around u, without cancellation in the tails."""
         u, width = u * cls.rate, width * cls.rate
         within = F.logsigmoid(u + width / 2) + F.logsigmoid(width / 2 - u)
         return within + torch.log(-torch.expm1(-width))
 
     @classmethod
-    def draw(cls, uniform):
+    def icdf(cls, uniform):
         """Quantile function."""
         return torch.logit(uniform) * cls.scale
 
     @classmethod
-    def below(cls, u):
+    def cdf(cls, u):
         """Probability below u."""
         return torch.sigmoid(u * cls.rate)
 
     @classmethod
-    def log_below(cls, u):
+    def log_cdf(cls, u):
         """Log-probability below u."""
         return F.logsigmoid(u * cls.rate)
 
     @classmethod
-    def of_log(cls, log_p):
+    def icdf_of_log(cls, log_p):
         """The value that has a given log-probability below it."""
         return (log_p - torch.log(-torch.expm1(log_p))) * cls.scale
 
     @classmethod
-    def of_normal(cls, normal):
+    def icdf_of_normal(cls, normal):
         """The value as far up in the distribution as a number is in the standard normal one."""
         return (log_ndtr(normal) - log_ndtr(-normal)) * cls.scale
 

@@ -1,12 +1,12 @@
 """Softmax over very many codes."""
 
+import numpy as np
 import torch
 from torch import nn
 
 from sklearn_dgm.nn.heads.categorical import CategoricalHead
-
-# Numbers of which the logits of very many categories are made.
-EMBEDDING_SIZE = 16
+from sklearn_dgm.nn.heads.head import LinearStart
+from sklearn_dgm.nn.inputs import EMBEDDING_SIZE
 
 
 class EmbeddedHead(CategoricalHead):
@@ -37,9 +37,32 @@ class EmbeddedHead(CategoricalHead):
         self.level_bias = nn.Parameter(torch.zeros(shape))
         self.register_buffer("start", torch.zeros(shape))
 
+    @classmethod
+    def takes(cls, variable, family):
+        """Columns of very many categories."""
+        return variable.is_embedded
+
+    @classmethod
+    def of(cls, variables, n_components, family, is_linear):
+        """Return a head for some columns; see :meth:`Head.of`."""
+        unknown_share = torch.tensor([v.unknown_share for v in variables])
+        return cls([v.n_levels for v in variables], unknown_share)
+
+    @property
+    def width(self):
+        """A logit for each code."""
+        return self.max_levels
+
+    def start_from(self, columns, simple):
+        """Start from the marginals, whatever the parents are; see :meth:`Head.start_from`."""
+        for i, j in enumerate(columns):
+            log_p = np.log(simple.marginals[j])
+            self.start[i, : len(log_p)] = torch.from_numpy(log_p)
+            yield LinearStart(np.zeros(self.n_params))
+
     def _logits(self, params, columns):
         weight = self.level_weight[columns]
         bias = self.start[columns] + self.level_bias[columns]
         if weight.ndim == 2:  # of one column
             return super()._logits(params @ weight.T + bias, columns)
-        return super()._logits(torch.einsum("nmk,mlk->nml", params, weight) + bias, columns)
+        return super()._logits(torch.einsum("...mk,mlk->...ml", params, weight) + bias, columns)

@@ -1,25 +1,28 @@
 """Mixtures of location-scale components."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import numpy as np
 import torch
-from torch import nn
+from scipy import special
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.heads.components import BASES
+from sklearn_dgm.nn.heads.head import Head, LinearStart
 from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_mean, log_softmax
 
 # Halvings that leave nothing of an interval but rounding.
 N_BISECTIONS = 60
 # Standard deviations from the mean within which bounds play a part in training.
 NEAR = 3.0
+# Standard deviations beyond which a value is so far out that some components start wide enough to reach it.
+FAR_OUT = 10.0
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
 MAX_LOG_SCALE = 5.0
 
 
-class MixtureHead(nn.Module):
+class MixtureHead(Head):
     """Mixture of location-scale components, as a density or as a mass function on whole numbers.
 
     Locations and scales are in units of the column's conditional spread, so that a step of training means the same
@@ -44,9 +47,11 @@ class MixtureHead(nn.Module):
         the like: with some probability the interval is as wide as a step, and all of it counts for the number on the grid.
     support : ndarray of shape (m, 5) or None
         For each column a lower bound, the ends of a range within the bounds, an upper bound, and how much of what is no
-        atom lies beyond that range at most; see :class:`~sklearn_dgm.nn.made.Variable`. The same ends are infinite in all
+        atom lies beyond that range at most; see :class:`~sklearn_dgm.nn.inputs.Variable`. The same ends are infinite in all
         columns.
     """
+
+    of_numbers = True
 
     def __init__(
         self,
@@ -61,8 +66,12 @@ class MixtureHead(nn.Module):
         support=None,
     ):
         super().__init__()
-        # No buffer: a pass through float32 would cost the equality with the values.
-        self.atoms = np.zeros((len(scale), 0)) if atoms is None else atoms
+        atoms = np.zeros((len(scale), 0)) if atoms is None else atoms
+        self.register_exact("atoms", atoms)
+        self.register_exact("grid", grid)
+        self.register_exact("support", support)
+        is_unused = np.isnan(atoms)
+        self.register_buffer("is_unused", torch.tensor(is_unused) if is_unused.any() else None)
         self.register_buffer("location", location)
         self.register_buffer("scale", scale)
         self.register_buffer("spread", torch.ones(len(scale), n_components))
@@ -70,23 +79,40 @@ class MixtureHead(nn.Module):
         self.n_components = n_components
         self.discrete = discrete
         self.linear = linear
-        self.grid = grid
-        self.support = support
         if support is not None:
-            self.cuts = np.stack(self._cuts(support), axis=1)
+            cuts = np.stack(self._cuts(support, grid), axis=1)
+            self.register_exact("cuts", cuts, persistent=False)  # follow from the support
+            self._is_open = np.isinf(cuts).all(axis=(0, 1)).tolist()
             # Training goes without bounds that are so far from the mean that hardly anything is beyond them.
             gap = np.abs(support[:, [0, 3]] - location.numpy()[:, None]) / scale.numpy()[:, None]
             self.is_near = bool((gap < NEAR).any())
 
-    def _cuts(self, support):
+    @classmethod
+    def takes(cls, variable, family):
+        """Numbers without codes, in families that have components."""
+        return variable.n_levels is None and family in BASES
+
+    @classmethod
+    def of(cls, variables, n_components, family, is_linear):
+        """Return a head for some columns; see :meth:`Head.of`."""
+        location = torch.tensor([v.location for v in variables])
+        scale = torch.tensor([v.scale for v in variables])
+        atoms = np.array(list(zip_longest(*[v.atoms for v in variables], fillvalue=np.nan)))
+        atoms = atoms.reshape(-1, len(variables)).T
+        grid = np.array([v.grid[:2] for v in variables]) if variables[0].grid else None
+        support = np.array([v.support for v in variables]) if variables[0].support else None
+        whole = variables[0].whole
+        return cls(location, scale, n_components, family, whole, atoms, is_linear, grid, support)
+
+    def _cuts(self, support, grid):
         """Ends of what is below, within and above the range, of shape (m, 4); on the coarse grid, too."""
         lower, low, high, upper = support[:, :4].T
         if not self.discrete:
             return [np.stack([lower, low, high, upper], axis=1)]
         cuts = np.stack([lower - 0.5, low - 0.5, high + 0.5, upper + 0.5], axis=1)
-        if self.grid is None:
+        if grid is None:
             return [cuts]
-        step, offset = self.grid[:, :1], self.grid[:, 1:]
+        step, offset = grid[:, :1], grid[:, 1:]
         # The first number on the grid after each end has the mass of half a step before it, too.
         return [cuts, np.ceil((cuts - offset) / step) * step + offset - step / 2]
 
@@ -106,8 +132,26 @@ class MixtureHead(nn.Module):
         """How many of them, from the first, have a linear path from the parents."""
         return self.n_params if self.linear else self.n_shared
 
-    def start(self, spread, reach):
-        """Bias with which the mixture is close to a normal, with wider components where values reach far out.
+    def start_from(self, columns, simple):
+        """Start from the regressions of the simple density; see :meth:`Head.start_from`."""
+        fits = [simple.regression(j) for j in columns]
+        variables = [simple.variables[j] for j in columns]
+        spread = np.array([fit.spread for fit in fits])
+        farthest = np.array([variable.farthest for variable in variables])
+        widest = np.maximum(np.where(farthest > FAR_OUT, farthest / FAR_OUT, 0.0), spread)
+        biases = self.normal_bias(*torch.from_numpy(np.array([spread, widest])).to(self.spread))
+        for j, variable, fit, bias in zip(columns, variables, fits, biases.numpy(), strict=True):
+            bias[0] = fit.intercept / fit.spread
+            if variable.atoms:
+                log_p = np.log(simple.marginals[j])
+                bias[1 : len(log_p)] = log_p[:-1]
+                bias[1 + self.atoms.shape[1]] = log_p[-1]
+            if variable.grid:
+                bias[self.n_shared - 1] = special.logit(variable.grid[2])
+            yield LinearStart(bias, [0], fit.features, fit.slopes[None] / fit.spread)
+
+    def normal_bias(self, spread, reach):
+        """Return a bias with which the mixture is close to a normal, with wider components where values reach far out.
 
         Parameters
         ----------
@@ -146,22 +190,7 @@ class MixtureHead(nn.Module):
         return logits, means, spread * torch.exp(log_scales)
 
     def log_prob(self, params, z, columns=slice(None)):
-        """Log-density or log-mass.
-
-        Parameters
-        ----------
-        params : Tensor of shape (n, m, n_params)
-            Parameters of every column and row.
-        z : Tensor of shape (n, m)
-            Encoded values.
-        columns : slice
-            Which of the head's columns these are.
-
-        Returns
-        -------
-        log_prob : Tensor of shape (n, m)
-            In nats.
-        """
+        """Return log-densities or log-masses; see :meth:`Head.log_prob`."""
         logits, means, scales = self._components(params, columns)
         location, scale = self.location[columns], self.scale[columns]
         rate, base = torch.reciprocal(scales), self.base
@@ -170,11 +199,13 @@ class MixtureHead(nn.Module):
         shares = torch.exp(log_share), log_share
         if self.discrete:
             per_unit = rate / scale[:, None]
-            log_p = log_mean(shares, base.mass, base.log_mass, u, per_unit)
+            log_p = log_mean(shares, base.prob_of_interval, base.log_prob_of_interval, u, per_unit)
             if self.grid is not None:
                 step, offset = self._grid(columns, z)
                 width = step[:, None] * per_unit
-                on_grid = log_mean(shares, base.mass, base.log_mass, u, width)
+                on_grid = log_mean(
+                    shares, base.prob_of_interval, base.log_prob_of_interval, u, width
+                )
                 # Large numbers in single precision are not exact.
                 distance = (z - self._nearest(z, step, offset)).abs()
                 is_on = distance <= z.abs() * torch.finfo(z.dtype).eps
@@ -186,7 +217,7 @@ class MixtureHead(nn.Module):
             log_p = log_mean(
                 shares,
                 lambda u, rate: rate * base.density(u),
-                lambda u, rate: torch.log(rate) + base.log_density(u),
+                lambda u, rate: torch.log(rate) + base.log_prob(u),
                 u,
                 rate,
             )
@@ -224,7 +255,7 @@ class MixtureHead(nn.Module):
         cuts = self._units(self.cuts[columns], columns, means)
 
         def of_end(end):
-            if np.isinf(self.cuts[..., end]).all():
+            if self._is_open[end]:
                 return [None] * cuts.shape[-2]
             return [(cut[..., None] - means) * rate for cut in cuts[..., end].unbind(dim=-1)]
 
@@ -239,7 +270,7 @@ class MixtureHead(nn.Module):
                 point for point in (low, None if high is None else -high) if point is not None
             ]
             if points:
-                below = sum(map(self.base.below, points[1:]), self.base.below(points[0]))
+                below = sum(map(self.base.cdf, points[1:]), self.base.cdf(points[0]))
                 outside = outside + torch.exp(log_way) * (share * below).sum(dim=-1)
         return outside
 
@@ -250,19 +281,18 @@ class MixtureHead(nn.Module):
             log_way = log_way.expand_as(where)[where]
             if low is not None or high is not None:
                 first, last = (None if x is None else x[where] for x in (low, high))
-                log_mass = log_share[where] + self.base.log_between(first, last)
+                log_mass = log_share[where] + self.base.log_prob_between(first, last)
                 log_way = log_way + torch.logsumexp(log_mass, dim=-1)
             of_ways.append(log_way)
         return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
 
     def _support(self, columns, like):
         """The parts of the support, as tensors."""
-        support = torch.as_tensor(self.support[columns], dtype=like.dtype, device=like.device)
-        return support.unbind(dim=-1)
+        return self.support[columns].to(like).unbind(dim=-1)
 
     def _units(self, cuts, columns, like):
         """Cuts of shape (..., n_ways, n_cuts) in the units of the network."""
-        cuts = torch.as_tensor(cuts, dtype=like.dtype, device=like.device)
+        cuts = cuts.to(like)
         location, scale = self.location[columns], self.scale[columns]
         return (cuts - location[..., None, None]) / scale[..., None, None]
 
@@ -295,7 +325,7 @@ class MixtureHead(nn.Module):
             first = None if math.isinf(low) else points[way][region]
             last = None if math.isinf(high) else points[way][region + 1]
             is_all = first is None and last is None
-            log_mass[way][region] = all_of_it if is_all else self.base.log_between(first, last)
+            log_mass[way][region] = all_of_it if is_all else self.base.log_prob_between(first, last)
         points, log_mass = (
             torch.stack([torch.stack(of_way, dim=1) for of_way in parts], dim=1)
             for parts in (points, log_mass)
@@ -317,8 +347,8 @@ class MixtureHead(nn.Module):
                 if low < high:
                     yield way, region, low, high
 
-    def _draw_within_support(self, params, column, uniform):
-        """Values between the bounds, none of them an atom; see :meth:`draw`."""
+    def _sample_within_support(self, params, column, uniform):
+        """Values between the bounds, none of them an atom; see :meth:`sample`."""
         log_weight, log_mass, points = self._pieces(params, column)
         piece, uniform = choose(torch.exp(log_weight + log_mass).flatten(1), uniform)
         # Which of the components, in which way, and from which cut to which.
@@ -329,7 +359,7 @@ class MixtureHead(nn.Module):
             points.flatten(1).gather(-1, e).double() for e in (end, end + self.n_components)
         )
         log_below, log_above = torch.log(uniform), torch.log1p(-uniform)
-        v = self.base.quantile_between(log_below, log_above, first, last).to(params.dtype)
+        v = self.base.icdf_between(log_below, log_above, first, last).to(params.dtype)
         _, means, scales = self._components(params, column)
         u = means.gather(-1, component) + scales.gather(-1, component) * v
         z = u[:, 0] * self.scale[column] + self.location[column]
@@ -338,8 +368,8 @@ class MixtureHead(nn.Module):
         lower, _, _, upper, _ = self._support(column, z)
         return torch.clamp(z.round() if self.discrete else z, lower, upper)
 
-    def _below_within_support(self, params, column, z):
-        """Probabilities below values of what is no atom; see :meth:`below`."""
+    def _cdf_within_support(self, params, column, z):
+        """Probabilities below values of what is no atom; see :meth:`cdf`."""
         log_weight, _, points = self._pieces(params, column)
         _, means, scales = self._components(params, column)
         below = torch.zeros_like(z)
@@ -348,7 +378,7 @@ class MixtureHead(nn.Module):
             u = (end.clamp(low, high) - self.location[column]) / self.scale[column]
             last = (u[..., None] - means[:, None]) / scales[:, None]
             first = None if math.isinf(low) else points[:, None, way, region]
-            log_p = self.base.log_between(first, last) + log_weight[:, None, way, region]
+            log_p = self.base.log_prob_between(first, last) + log_weight[:, None, way, region]
             below = below + torch.exp(log_p).sum(dim=-1)
         return below
 
@@ -359,8 +389,7 @@ class MixtureHead(nn.Module):
 
     def _grid(self, columns, like):
         """Step and offset of the grids, as tensors."""
-        grid = torch.as_tensor(self.grid[columns], dtype=like.dtype, device=like.device)
-        return grid[..., 0], grid[..., 1]
+        return self.grid[columns].to(like).unbind(dim=-1)
 
     @staticmethod
     def _nearest(z, step, offset):
@@ -370,15 +399,14 @@ class MixtureHead(nn.Module):
     def _atom_logits(self, params, columns):
         """A logit for each atom, and one for all that is none."""
         logits = params[..., 1 : 2 + self.atoms.shape[1]]
-        if not np.isnan(self.atoms).any():
+        if self.is_unused is None:
             return logits
-        is_unused = torch.from_numpy(np.isnan(self.atoms[columns])).to(logits.device)
-        return logits.masked_fill(F.pad(is_unused, (0, 1)), -math.inf)
+        return logits.masked_fill(F.pad(self.is_unused[columns], (0, 1)), -math.inf)
 
     def _beside_atoms(self, log_of_rest, params, z, columns):
         """Log-probability of atoms, mixed with the density or mass of what is drawn from the components."""
         log_p = log_softmax(self._atom_logits(params, columns))
-        atoms = torch.as_tensor(self.atoms[columns], dtype=z.dtype, device=z.device)
+        atoms = self.atoms[columns].to(z)
         at = z[..., None] == atoms
         # The one atom that a value is, if any; a masked sum would turn -inf of the others into NaN.
         atom = at.to(torch.int8).argmax(dim=-1)
@@ -388,30 +416,15 @@ class MixtureHead(nn.Module):
         at_atom = torch.logaddexp(log_mass, log_of_rest) if self.discrete else log_mass
         return torch.where(at.any(dim=-1), at_atom, log_of_rest)
 
-    def draw(self, params, column, uniform):
-        """Draw values of one column, each by a single number that chooses, is stretched, and chooses again.
-
-        Parameters
-        ----------
-        params : Tensor of shape (n, n_params)
-            Parameters of the column.
-        column : int
-            Which of the m columns.
-        uniform : Tensor of shape (n,)
-            Float64 numbers between 0 and 1, independent of each other for independent draws.
-
-        Returns
-        -------
-        z : Tensor of shape (n,)
-            Encoded values.
-        """
+    def sample(self, params, column, uniform):
+        """Draw values of one column; see :meth:`Head.sample`."""
         n_atoms = self.atoms.shape[1]
         if n_atoms:
             share = torch.exp(log_softmax(self._atom_logits(params, column)))
             atom, uniform = choose(share, uniform)
             uniform = uniform[:, 0]
         if self.support is not None:
-            z = self._draw_within_support(params, column, uniform)
+            z = self._sample_within_support(params, column, uniform)
             return self._or_atom(z, atom, column) if n_atoms else z
         if self.grid is not None:
             logit = params[..., self.n_shared - 1]
@@ -419,7 +432,7 @@ class MixtureHead(nn.Module):
             uniform = uniform[:, 0]
         logits, means, scales = self._components(params, column)
         component, uniform = choose(torch.exp(log_softmax(logits)), uniform)
-        noise = self.base.draw(uniform).to(params.dtype)
+        noise = self.base.icdf(uniform).to(params.dtype)
         u = (means.gather(-1, component) + scales.gather(-1, component) * noise)[:, 0]
         z = u * self.scale[column] + self.location[column]
         if self.grid is not None:
@@ -429,36 +442,21 @@ class MixtureHead(nn.Module):
 
     def _or_atom(self, z, atom, column):
         """Values, or the atoms that were chosen in their place."""
-        atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
+        atoms = self.atoms[column].to(z)
         return torch.where(atom[:, 0] < len(atoms), atoms[atom[:, 0].clamp_max(len(atoms) - 1)], z)
 
-    def below(self, params, column, z):
-        """Probabilities below values of one column.
-
-        Parameters
-        ----------
-        params : Tensor of shape (n, n_params)
-            Parameters of the column.
-        column : int
-            Which of the m columns.
-        z : Tensor of shape (n, m)
-            For each row several values; midway between whole numbers, where values are whole.
-
-        Returns
-        -------
-        below : Tensor of shape (n, m)
-            Probabilities of smaller values.
-        """
-        of_rest = self._below if self.support is None else self._below_within_support
+    def cdf(self, params, column, z):
+        """Return probabilities below values of one column; see :meth:`Head.cdf`."""
+        of_rest = self._cdf if self.support is None else self._cdf_within_support
         below = of_rest(params, column, z)
         if not self.atoms.shape[1]:
             return below
         p = torch.exp(log_softmax(self._atom_logits(params, column)))
-        atoms = torch.as_tensor(self.atoms[column], dtype=z.dtype, device=z.device)
+        atoms = self.atoms[column].to(z)
         of_atoms = ((atoms < z[..., None]) * p[:, None, :-1]).sum(dim=-1)
         return of_atoms + p[:, -1:] * below
 
-    def _below(self, params, column, z):
+    def _cdf(self, params, column, z):
         """Probabilities below values of what is no atom, without bounds."""
         logits, means, scales = self._components(params, column)
         share = torch.exp(log_softmax(logits))
@@ -466,7 +464,7 @@ class MixtureHead(nn.Module):
         def of_components(z):
             u = (z - self.location[column]) / self.scale[column]
             u = (u[..., None] - means[:, None]) / scales[:, None]
-            return (share[:, None] * self.base.below(u)).sum(dim=-1)
+            return (share[:, None] * self.base.cdf(u)).sum(dim=-1)
 
         below = of_components(z)
         if self.grid is None:
@@ -508,18 +506,18 @@ class MixtureHead(nn.Module):
         lower, upper = ends
         if self.support is None:
             share = torch.exp(log_softmax(logits))
-            below = (share * self.base.below(v)).sum(dim=-1)
-            above = (share * self.base.below(-v)).sum(dim=-1)
+            below = (share * self.base.cdf(v)).sum(dim=-1)
+            above = (share * self.base.cdf(-v)).sum(dim=-1)
         else:
             log_p = log_softmax(logits)
-            log_below = torch.logsumexp(log_p + self.base.log_between(lower, v), dim=-1)
-            log_above = torch.logsumexp(log_p + self.base.log_between(v, upper), dim=-1)
+            log_below = torch.logsumexp(log_p + self.base.log_prob_between(lower, v), dim=-1)
+            log_above = torch.logsumexp(log_p + self.base.log_prob_between(v, upper), dim=-1)
             below, above = torch.stack([log_below, log_above]).softmax(dim=0)
         # The smaller of the two tails has not lost its digits.
         tail = torch.minimum(below, above).clamp_min(torch.finfo(u.dtype).tiny)
         return torch.where(below < above, 1, -1) * torch.special.ndtri(tail)
 
-    def from_normal_score(self, params, column, normal):
+    def icdf_of_normal(self, params, column, normal):
         """Values of one column that have given normal scores, by bisection; the inverse of :meth:`normal_score`.
 
         Parameters
@@ -551,10 +549,10 @@ class MixtureHead(nn.Module):
     def _quantiles(self, normal, ends):
         """What the components have at normal scores."""
         if self.support is None:
-            return self.base.of_normal(normal)
+            return self.base.icdf_of_normal(normal)
         lower, upper = ends
         one = lower if lower is not None else upper
         lower = torch.full_like(one, -math.inf) if lower is None else lower
         upper = torch.full_like(one, math.inf) if upper is None else upper
         tails = torch.special.log_ndtr(normal), torch.special.log_ndtr(-normal)
-        return self.base.quantile_between(*tails, lower, upper)
+        return self.base.icdf_between(*tails, lower, upper)
