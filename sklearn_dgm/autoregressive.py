@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._conditioning import ConditionalMixin
-from sklearn_dgm._normal_scores import NormalScoresMixin
+from sklearn_dgm._queries.conditioning import ConditionalMixin
+from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -348,3 +349,25 @@ default="random"
         scores = self._in_chunks(self._module.log_prob_features, Z)
         scores = scores + self.schema_.log_det_features(Z)
         return like_frame(scores, X)
+
+    def _only_member(self):
+        """Return the network of the single order of the columns, along which normal scores go."""
+        members = self._module.members
+        if members[0].takes_any_order or self.order_.ndim > 1:
+            raise ValueError(
+                "Normal scores go along a single order of the columns, and this density is the mean over several, or for "
+                "any; set order='given', or another permutation."
+            )
+        return members[0]
+
+    def _to_normal(self, Z):
+        return self._in_chunks(self._only_member().normal_scores, Z)
+
+    def _from_normal(self, scores):
+        member = self._only_member()
+
+        def rows_of(normal):
+            return member.fill(torch.full_like(normal, torch.nan), normal, "icdf_of_normal")[0]
+
+        with one_thread():
+            return self._in_chunks(rows_of, scores)

@@ -325,7 +325,7 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
 
     **Parameters of columns.** A density may have a parameter `handle_unknown`, and gives unknown categories the
     `unknown_share` of their column then; a parameter `bounds`, and keeps what it draws and scores to the `support` of each
-    column; or a parameter `given`, see :class:`~sklearn_dgm._given.GivenMixin`, and is a density of the other columns given
+    column; or a parameter `given`, see :class:`~sklearn_dgm._queries.given.GivenMixin`, and is a density of the other columns given
     these. They reach the schema by their names.
 
     **Estimates.** A score depends on nothing but the row: not on those beside it, nor on any generator. Where it has to be

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.utils import Bunch
 
-from sklearn_dgm._frames import template_of
 from sklearn_dgm._nested.checks import check_densities, check_pairs, is_dropped
 from sklearn_dgm._nested.fitting import learn_schema, seeded
 from sklearn_dgm._nested.held_out import fit_densities, folds_of, held_out_log_densities
@@ -18,6 +17,7 @@ from sklearn_dgm._sklearn import NamedEstimatorsMixin, StrOptions, safe_indexing
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import ColumnSchema, stacked
+from sklearn_dgm.columns._frames import template_of
 from sklearn_dgm.tags import last_step
 
 # Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by no

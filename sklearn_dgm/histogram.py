@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
-from sklearn_dgm._cell_tree import CellTree
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
+from sklearn_dgm.counts.binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
+from sklearn_dgm.counts.cell_tree import CellTree
 from sklearn_dgm.counts.sufficient import CountsMixin
 
 # A grid of at most so many cells is scored from a table of all of them.
@@ -376,7 +376,7 @@ class HistogramDensity(CountsMixin, BaseDensity):
         return found
 
     def _factors(self):
-        """Return the conditionals of the columns, as :class:`~sklearn_dgm._factors.Factors`."""
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
         return CellTree(self._grid.axes, self.cells_, self.counts_, self.alpha)
 
     def _draw(self, n_samples, rng):

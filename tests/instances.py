@@ -58,7 +58,7 @@ POWERS = "powers are fitted without weights"
 INDEPENDENT = "by its structure, columns (given the class) are independent"
 QUADRATURE = (
     "the quadrature of the check is too coarse for the pieces of bins (with 64 times the points it agrees to 1e-4); "
-    "replaced by bayes_net/test_axes.py, in which every cell integrates to one"
+    "replaced by counts/test_axes.py, in which every cell integrates to one"
 )
 CONTINUOUS = "the density inside takes counts for continuous, as it does by itself"
 UNITS = "one bandwidth for all columns is in the units of some of them"
@@ -243,6 +243,6 @@ INSTANCES = {
 TESTED_ELSEWHERE = {
     "DensityCodec": "it turns tables into bytes; codec/test_estimator.py",
     "DensityImputer": "it fills in cells; test_impute.py",
-    "DensityOutlierDetector": "its scores are for ranks; test_outlier.py",
+    "DensityOutlierDetector": "its scores are for ranks; outlier/test_outlier.py",
     "GenerativeOverSampler": "it adds rows to others; generative/test_over_sampler.py",
 }

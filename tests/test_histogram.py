@@ -15,8 +15,8 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_dgm import EnsembleDensity, HistogramDensity, NaiveBayesClassifier
-from sklearn_dgm._binning import NUMPY_RULES, EdgeAxis, block_cells, knuth_edges
-from sklearn_dgm._blocks import best_partitions
+from sklearn_dgm.counts.binning import NUMPY_RULES, EdgeAxis, block_cells, knuth_edges
+from sklearn_dgm.counts.blocks import best_partitions
 
 
 def mixed_frame(n=300, seed=0):

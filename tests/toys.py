@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from sklearn_dgm._given import GivenMixin
+from sklearn_dgm._queries.given import GivenMixin
 from sklearn_dgm.base import BaseDensity, BaseEstimatedDensity, BaseGenerator
 from sklearn_dgm.tags import DensityTags
 

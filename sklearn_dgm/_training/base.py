@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sklearn_dgm._bulk import REACH
 from sklearn_dgm._callbacks import context_of_fit, has_callbacks, init_context
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.net import RowNet
@@ -26,6 +25,7 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import MIXED
+from sklearn_dgm.columns._bulk import REACH
 
 # What passes through the network at once when scoring and sampling is bounded, and with it the memory.
 ROWS_AT_ONCE, SCORED_AT_ONCE = 8192, 1024

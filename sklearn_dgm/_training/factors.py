@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from sklearn_dgm._factors import ColumnConditional, Factors
+from sklearn_dgm._queries.factors import ColumnConditional, Factors
 from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm.nn.ancestral import FARTHEST
 
@@ -44,7 +44,7 @@ class NetworkFactors(Factors):
         self._others = others
 
     def parameters(self):
-        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._factors.Factors`."""
+        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         for member in self._members:
             state = member.state_dict()  # in its order, where a network has several
             yield repr(member.variables)
@@ -59,7 +59,7 @@ class NetworkFactors(Factors):
         return torch.where(z.abs() >= FARTHEST, 0, z)
 
     def log_prob(self, member, Z):
-        """Log-density of rows under one member; see :class:`~sklearn_dgm._factors.Factors`."""
+        """Log-density of rows under one member; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         module, z = self._members[member], self._tensor(Z)
         with one_thread(), torch.no_grad():
             if np.isnan(Z).any():
@@ -67,7 +67,7 @@ class NetworkFactors(Factors):
             return module.log_prob(z).cpu().numpy()
 
     def visit(self, member, Z):
-        """Go through the columns, parents first; see :class:`~sklearn_dgm._factors.Factors`."""
+        """Go through the columns, parents first; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         z = self._tensor(Z)
         steps = self._members[member].visit(z)
         while True:
@@ -94,13 +94,13 @@ class NetworkConditional(ColumnConditional):
         self._conditional, self._z = conditional, z
 
     def cdf(self, points):
-        """Probabilities below values; see :class:`~sklearn_dgm._factors.ColumnConditional`."""
+        """Probabilities below values; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
         x = torch.tensor(points, dtype=self._z.dtype, device=self._z.device)
         with one_thread(), torch.no_grad():
             return self._conditional.cdf(x).cpu().numpy()
 
     def stand_in(self):
-        """Return what the number 1/2 makes; see :class:`~sklearn_dgm._factors.ColumnConditional`."""
+        """Return what the number 1/2 makes; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
         with one_thread(), torch.no_grad():
             half = self._z.new_full((len(self._z),), 0.5, dtype=torch.float64)
             return self._conditional.sample(half).cpu().numpy()

@@ -109,7 +109,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         return DROPOUTS if is_tried else DROPOUTS[:1]
 
     def _factors(self):
-        """Return the conditionals of the columns, as :class:`~sklearn_dgm._factors.Factors`."""
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
         return NetworkFactors(self._module, self._module_device(), self._rows_at_once())
 
     @property
@@ -118,7 +118,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         return self._setting
 
     def _completions(self, Z, n_particles, rng=None):
-        """Yield weighted completions of encoded rows; see :class:`~sklearn_dgm._conditioning.ConditionalMixin`."""
+        """Yield weighted completions of encoded rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""
         module = self._module
         device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_dgm._bulk import REACH, bulk_of, quantiles
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
+from sklearn_dgm.columns._bulk import REACH, bulk_of, quantiles
 from sklearn_dgm.nn.inputs import MAX_FEW_LEVELS, Variable
 
 # Integer columns with at most so many values get a probability for each; beyond, a mixture cut into unit steps.

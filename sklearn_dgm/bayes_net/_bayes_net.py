@@ -10,7 +10,7 @@ import torch
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
+from sklearn_dgm._queries.conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
@@ -19,7 +19,6 @@ from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
-from sklearn_dgm.bayes_net._axes import CategoryAxis, axes_of, merge_cells
 from sklearn_dgm.bayes_net._export import to_pgmpy
 from sklearn_dgm.bayes_net._inference import Inference
 from sklearn_dgm.bayes_net._pairs import (
@@ -30,8 +29,9 @@ from sklearn_dgm.bayes_net._pairs import (
     mutual_information,
 )
 from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_forest, search
-from sklearn_dgm.bayes_net._tables import Table, edge_strength
 from sklearn_dgm.columns import like_frame
+from sklearn_dgm.counts.axes import CategoryAxis, axes_of, merge_cells
+from sklearn_dgm.counts.tables import Table, edge_strength
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.common_numbers import common_uniforms
 from sklearn_dgm.nn.completion import Completions, n_outcomes
@@ -366,7 +366,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return self.net_.module_ if hasattr(self, "net_") else self._tables_alone
 
     def _factors(self):
-        """Return the conditionals of the columns, as :class:`~sklearn_dgm._factors.Factors`."""
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
         of_tables = [table.log_p for table in self._tables.values()]
         of_axes = [part for axis in self._axes for part in vars(axis).values()]
         others = [*of_tables, *of_axes]

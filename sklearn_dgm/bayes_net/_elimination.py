@@ -11,7 +11,7 @@ from functools import reduce
 import numpy as np
 from scipy.special import logsumexp
 
-from sklearn_dgm.bayes_net._tables import choose
+from sklearn_dgm.counts.tables import choose
 
 
 def plan(scopes, n_levels):

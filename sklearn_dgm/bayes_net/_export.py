@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_dgm.bayes_net._axes import CategoryAxis
 from sklearn_dgm.bayes_net._inference import Values
+from sklearn_dgm.counts.axes import CategoryAxis
 
 # Entries of a table at most.
 MAX_ENTRIES = 2**20

@@ -3,8 +3,8 @@
 import networkx as nx
 import numpy as np
 
-from sklearn_dgm.bayes_net._axes import CategoryAxis
 from sklearn_dgm.bayes_net._elimination import draw, eliminate, plan
+from sklearn_dgm.counts.axes import CategoryAxis
 
 # Cells of a table on the way to a marginal, of one row and of all at once; numbers that a network is asked at once.
 MAX_CELLS, CELLS_AT_ONCE, NUMBERS_AT_ONCE = 2**16, 2**20, 2**23

@@ -14,15 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sklearn_dgm._bayes_rule import BayesRuleMixin, expect_classes
 from sklearn_dgm._callbacks import fit_task
-from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm._classes.bayes_rule import BayesRuleMixin, expect_classes
+from sklearn_dgm._classes.labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm._nested.em import expectation_maximisation
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import restored_on_failure
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.bayes_net._axes import axes_of
 from sklearn_dgm.bayes_net._pairs import (
     MAX_PAIRS,
     PairCounter,
@@ -31,9 +30,10 @@ from sklearn_dgm.bayes_net._pairs import (
     compact,
     starts_of,
 )
-from sklearn_dgm.bayes_net._tables import choose, smoothed
 from sklearn_dgm.columns import check_container
+from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.counts.sufficient import CountsMixin
+from sklearn_dgm.counts.tables import choose, smoothed
 from sklearn_dgm.tags import DensityTags
 
 # What a column is given its class counts as so many rows for what it is given its other parent, too; as in the paper of

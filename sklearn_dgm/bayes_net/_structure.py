@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.special import xlogy
 
-from sklearn_dgm._names import Position, position_of
+from sklearn_dgm.columns._names import Position, position_of
 
 # Mixed-radix keys of rows may have so many values before they are renumbered.
 MAX_KEYS = 2**16

@@ -14,9 +14,6 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_dgm._callbacks import CallbackSupportMixin
-from sklearn_dgm._dtypes import check_content
-from sklearn_dgm._frames import fill, raw_columns, template_of
-from sklearn_dgm._names import by_position
 from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
@@ -39,6 +36,9 @@ from sklearn_dgm.codec._cells import (
 from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, check_container, is_frame
+from sklearn_dgm.columns._dtypes import check_content
+from sklearn_dgm.columns._frames import fill, raw_columns, template_of
+from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.tags import require_normalised, unwrapped
 
 AUTO = "auto"

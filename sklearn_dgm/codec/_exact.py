@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_dgm._frames import is_frame
 from sklearn_dgm.codec._cells import are_same
+from sklearn_dgm.columns._frames import is_frame
 
 # What stands for a missing cell in columns of objects, and NaN beside null where floats may be either.
 NONE, NAN, NA, NAT = "None", "nan", "NA", "NaT"

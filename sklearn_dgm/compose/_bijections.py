@@ -19,8 +19,8 @@ from sklearn.preprocessing import (
     QuantileTransformer,
 )
 
-from sklearn_dgm._frames import is_frame
 from sklearn_dgm._sklearn import input_indices, safe_indexing
+from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.compose._jacobians import log_abs_det_jacobian
 from sklearn_dgm.compose._leaves import (
     SEVERAL,

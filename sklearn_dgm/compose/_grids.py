@@ -8,9 +8,9 @@ QuantileTransformer is at the ends, it becomes a straight line in each cell that
 
 import numpy as np
 
-from sklearn_dgm._frames import raw_columns, with_added
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm._ties import Grid
+from sklearn_dgm.columns._frames import raw_columns, with_added
+from sklearn_dgm.columns._ties import Grid
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
 
 # By how much the log-slope of a straight line may vary.

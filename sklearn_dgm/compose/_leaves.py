@@ -8,8 +8,8 @@ from scipy import stats
 from scipy.special import boxcox
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_dgm._frames import is_frame, like_frame, raw_columns
 from sklearn_dgm._sklearn import safe_indexing, scaler_after_powers, without_frames
+from sklearn_dgm.columns._frames import is_frame, like_frame, raw_columns
 from sklearn_dgm.compose._checks import check_inverse, check_jacobian, reaches_all_numbers
 from sklearn_dgm.compose._jacobians import log_abs_det_jacobian, numbers_of
 

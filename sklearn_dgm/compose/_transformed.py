@@ -11,15 +11,15 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_dgm._frames import fill, raw_columns
 from sklearn_dgm._nested.fitting import fit_density, learn_schema, learns_columns
 from sklearn_dgm._nested.measures import measures_of
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import draw_rows, fit_quietly
 from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
-from sklearn_dgm._ties import Grid
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, like_frame
+from sklearn_dgm.columns._frames import fill, raw_columns
+from sklearn_dgm.columns._ties import Grid
 from sklearn_dgm.compose._bijections import Chain, bijection_of
 from sklearn_dgm.compose._bounds import bounds_behind, within_bounds
 from sklearn_dgm.compose._grids import (

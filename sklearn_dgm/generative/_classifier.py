@@ -16,9 +16,9 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
-from sklearn_dgm._bayes_rule import BayesRuleMixin, expect_classes
 from sklearn_dgm._callbacks import CallbackSupportMixin
-from sklearn_dgm._labels import as_labels, check_labels, classes_of, place_of
+from sklearn_dgm._classes.bayes_rule import BayesRuleMixin, expect_classes
+from sklearn_dgm._classes.labels import as_labels, check_labels, classes_of, place_of
 from sklearn_dgm._nested.checks import check_density_of_parts
 from sklearn_dgm._nested.em import (
     ComponentDensities,

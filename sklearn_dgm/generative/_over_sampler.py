@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_dgm._callbacks import CallbackSupportMixin
-from sklearn_dgm._labels import as_labels, check_labels
+from sklearn_dgm._classes.labels import as_labels, check_labels
 from sklearn_dgm._nested.checks import check_density_of_parts
 from sklearn_dgm._nested.em import fit_component
 from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task

@@ -7,12 +7,12 @@ from scipy import stats
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._names import Position
 from sklearn_dgm._nested.rows import draw_rows
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.columns import CATEGORICAL
+from sklearn_dgm.columns._names import Position
 from sklearn_dgm.inspection._density import (
     MODEL_COLOR,
     ROWS_STYLE,

@@ -9,7 +9,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_dgm._names import Position, position_of
 from sklearn_dgm._nested.rows import draw_rows
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -23,6 +22,7 @@ from sklearn_dgm.columns import (
     is_frame,
     like_frame,
 )
+from sklearn_dgm.columns._names import Position, position_of
 from sklearn_dgm.tags import is_density, is_generator, last_step, score_kind, unwrapped
 
 # More columns than that make a corner grid that nobody can read.

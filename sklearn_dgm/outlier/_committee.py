@@ -6,7 +6,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._bulk import standard_deviation
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
 from sklearn_dgm._nested.held_out import folds_of
@@ -14,6 +13,7 @@ from sklearn_dgm._nested.rows import TableView
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._validation import check_generator, check_weights
 from sklearn_dgm.columns import like_frame
+from sklearn_dgm.columns._bulk import standard_deviation
 from sklearn_dgm.outlier._kernels import ColumnKernelDensity, TableKernelDensity
 from sklearn_dgm.outlier._smoothing import noisy_for
 from sklearn_dgm.tags import is_density, require_normalised, unwrapped

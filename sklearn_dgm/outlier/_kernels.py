@@ -9,9 +9,9 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._bulk import standard_deviation
 from sklearn_dgm._validation import check_generator, check_weights, validate_table
 from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, like_frame
+from sklearn_dgm.columns._bulk import standard_deviation
 
 # Of a normal, the middle nine tenths are as wide as this, in standard deviations.
 WIDTH_OF_NINE_TENTHS = 3.29

@@ -17,7 +17,7 @@ from sklearn_dgm.bayes_net._pairs import (
     mutual_information,
     starts_of,
 )
-from tests.bayes_net.test_tables import MISSING, N_LEVELS, WEIGHTED, table
+from tests.counts.test_tables import MISSING, N_LEVELS, WEIGHTED, table
 
 
 @pytest.fixture(autouse=True, params=[1, 20, 2**16], ids="{} pairs at once".format)

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from sklearn_dgm._labels import as_labels, is_unlabelled, place_of
+from sklearn_dgm._classes.labels import as_labels, is_unlabelled, place_of
 from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._sklearn import check_sample_weight, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState

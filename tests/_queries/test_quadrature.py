@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sklearn_dgm._quadrature import integrate
+from sklearn_dgm._queries.quadrature import integrate
 
 
 def mixture(z, location, scale):

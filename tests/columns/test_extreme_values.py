@@ -14,8 +14,8 @@ from sklearn_dgm import (
     HistogramDensity,
     NaiveBayesClassifier,
 )
-from sklearn_dgm._bulk import bulk_of, quantiles
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.columns._bulk import bulk_of, quantiles
 from sklearn_dgm.outlier._committee import location_and_scale
 
 N_ROWS, CORRUPT = 300, 7

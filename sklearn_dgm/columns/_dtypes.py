@@ -7,8 +7,8 @@ import narwhals as nw
 import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
-from sklearn_dgm._column import CATEGORICAL, CONTINUOUS, INTEGER
-from sklearn_dgm._objects import (
+from sklearn_dgm.columns._column import CATEGORICAL, CONTINUOUS, INTEGER
+from sklearn_dgm.columns._objects import (
     BOOLEANS,
     BYTES,
     DATES,

@@ -23,7 +23,7 @@ from sklearn_dgm import (
 )
 from sklearn_dgm.metrics import neg_mass_volume, outlier_roc_auc
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture

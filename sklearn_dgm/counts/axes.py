@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_dgm._binning import bins_by_column, distinct_numbers, edges_by_column, naming
-from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
-from sklearn_dgm._column import BEYOND, UNKNOWN
-from sklearn_dgm._column import codes as codes_of
-from sklearn_dgm._dtypes import times_for
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, Column
+from sklearn_dgm.columns._column import BEYOND, UNKNOWN
+from sklearn_dgm.columns._column import codes as codes_of
+from sklearn_dgm.columns._dtypes import times_for
+from sklearn_dgm.counts.binning import bins_by_column, distinct_numbers, edges_by_column, naming
+from sklearn_dgm.counts.blocks import best_partitions, cells_between, merged_cells
 
 # Whole numbers of so few values have a cell each.
 MAX_LEVELS = 20

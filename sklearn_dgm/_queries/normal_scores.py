@@ -3,18 +3,17 @@
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.columns import CONTINUOUS, like_frame
 
 
 class NormalScoresMixin:
-    """Mixin of densities of networks that have normal scores and, like MADE, one order of the columns.
+    """Mixin of densities that turn rows of continuous columns into independent standard normals, and back.
 
-    Its methods are not called `transform`: what has a `transform` is a transformer to scikit-learn, for any table.
+    A family writes `_to_normal(Z)` and `_from_normal(scores)`, over encoded rows, float64 arrays of shape
+    (n_samples, n_features), which are the inverse of each other. Its methods are not called `transform`: what has a `transform` is a transformer to scikit-learn, for any table.
     """
 
     def normal_scores(self, X: MatrixLike) -> MatrixLike:
@@ -54,14 +53,14 @@ class NormalScoresMixin:
         >>> bool(np.allclose(density.from_normal_scores(density.normal_scores(X)), X))
         True
         """
-        member = self._only_member()
+        self._check_continuous()
         X = self._validate(X, reset=False)
         Z = self.schema_.encode(X)[0]
         missing = np.isnan(Z)
         if missing.any():
             row, j = np.argwhere(missing)[0]
             raise ValueError(f"{self.schema_.columns_[j].where}, row {row} is missing; fill it in.")
-        return like_frame(self._in_chunks(member.normal_scores, Z), X)
+        return like_frame(self._to_normal(Z), X)
 
     def from_normal_scores(self, scores: Any) -> MatrixLike:
         """Rows that have given normal scores; the inverse of :meth:`normal_scores`.
@@ -82,29 +81,17 @@ class NormalScoresMixin:
             If the density has several orders, a column is not continuous, a score is missing or infinite, or there are
             not as many as columns.
         """
-        member = self._only_member()
+        self._check_continuous()
         scores = check_array(scores, dtype=np.float64, input_name="scores")
         if scores.shape[1] != self.n_features_in_:
             raise ValueError(f"scores has {scores.shape[1]} columns, not {self.n_features_in_}.")
+        return self.schema_.decode(self._from_normal(scores))
 
-        def rows_of(normal):
-            return member.fill(torch.full_like(normal, torch.nan), normal, "icdf_of_normal")[0]
-
-        with one_thread():
-            return self.schema_.decode(self._in_chunks(rows_of, scores))
-
-    def _only_member(self):
+    def _check_continuous(self):
         check_is_fitted(self)
-        members = self.net_.module_.members
-        if getattr(members[0], "takes_any_order", False) or self.order_.ndim > 1:
-            raise ValueError(
-                "Normal scores go along a single order of the columns, and this density is the mean over several, or for "
-                "any; set order='given', or another permutation."
-            )
         for column in self.schema_.columns_:
             if column.kind != CONTINUOUS:
                 raise ValueError(
                     f"{column.where} is {column.kind}, but only continuous columns have normal scores; if it holds "
                     "measurements, say so in column_kinds, or leave it out."
                 )
-        return members[0]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import narwhals as nw
 import numpy as np
 
-from sklearn_dgm._objects import (
+from sklearn_dgm.columns._objects import (
     DATES,
     DURATIONS,
     STRINGS,
@@ -198,7 +198,7 @@ class RawColumn(NamedTuple):
     declared : ndarray or None
         The categories that the dtype declares.
     content : str or None
-        What the observed cells are, as :func:`~sklearn_dgm._objects.content_of` says it; None if there is none.
+        What the observed cells are, as :func:`~sklearn_dgm.columns._objects.content_of` says it; None if there is none.
     objects : ndarray of object of shape (n_observed,) or None
         The observed cells as they are, where `values` are the times that they stand for.
     """

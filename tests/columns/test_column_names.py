@@ -14,9 +14,9 @@ from sklearn_dgm import (
     NaiveBayesClassifier,
     TransformedDensity,
 )
-from sklearn_dgm._names import Position, by_position, position_of, positions_of
 from sklearn_dgm.codec import DensityCodec
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.columns._names import Position, by_position, position_of, positions_of
 from sklearn_dgm.inspection import CalibrationDisplay, DensityDisplay
 
 STRINGS, TUPLES = ["a", "b", "c"], [("a", "x"), ("a", "y"), ("b", "x")]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
-from sklearn_dgm._binning import bins_by_column, block_cells, quantile_edges
-from sklearn_dgm._blocks import best_partitions
-from sklearn_dgm.bayes_net._axes import MAX_LEVELS, CategoryAxis, axes_of
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.counts.axes import MAX_LEVELS, CategoryAxis, axes_of
+from sklearn_dgm.counts.binning import bins_by_column, block_cells, quantile_edges
+from sklearn_dgm.counts.blocks import best_partitions
 
 
 def fitted(x, bins="quantiles", weight=None, kind=None, **schema):

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_dgm._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
-from sklearn_dgm._clock import Clock
-from sklearn_dgm._frames import numpy_dtype
-from sklearn_dgm._objects import Maker
-from sklearn_dgm._ties import Grid
+from sklearn_dgm.columns._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
+from sklearn_dgm.columns._clock import Clock
+from sklearn_dgm.columns._frames import numpy_dtype
+from sklearn_dgm.columns._objects import Maker
+from sklearn_dgm.columns._ties import Grid
 
 CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_dgm._binning import EdgeAxis
-from sklearn_dgm._factors import ColumnConditional, Factors
+from sklearn_dgm._queries.factors import ColumnConditional, Factors
+from sklearn_dgm.counts.binning import EdgeAxis
 
 # By how much of its width the last bin of a column is made wider.
 CLOSED = 1e-9
@@ -46,7 +46,7 @@ class CellTree(Factors):
             self._levels.append(Level(bins, keys, sums))
 
     def parameters(self):
-        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._factors.Factors`."""
+        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         yield np.array([self._alpha])
         for axis in self._axes:
             is_edges = isinstance(axis, EdgeAxis)
@@ -59,7 +59,7 @@ class CellTree(Factors):
         return np.zeros(len(Z))
 
     def visit(self, member, Z):
-        """Go through the columns; see :class:`~sklearn_dgm._factors.Factors`."""
+        """Go through the columns; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         node = np.zeros(len(Z), dtype=np.int64)
         for j, axis in enumerate(self._axes):
             level = self._levels[j]
@@ -118,7 +118,7 @@ class BinConditional(ColumnConditional):
         return np.where(self._node >= 0, counted, 0.0) + self._spread * index
 
     def cdf(self, points):
-        """Probabilities below values; see :class:`~sklearn_dgm._factors.ColumnConditional`."""
+        """Probabilities below values; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
         n_bins = self._axis.n_bins
         total = self._before(np.full((len(points), 1), n_bins))
         if isinstance(self._axis, EdgeAxis):

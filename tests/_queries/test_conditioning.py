@@ -12,8 +12,9 @@ import pytest
 import torch
 from scipy import stats
 
-from sklearn_dgm import AutoregressiveDensity, _conditioning, is_density
-from sklearn_dgm._prediction import ColumnPrediction, resample
+from sklearn_dgm import AutoregressiveDensity, is_density
+from sklearn_dgm._queries import conditioning
+from sklearn_dgm._queries.prediction import ColumnPrediction, resample
 from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.missing import IncompleteRows
 from sklearn_dgm.nn import completion
@@ -625,7 +626,7 @@ class TestPredictColumn:
 
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_long_questions_tell_how_far_they_are(monkeypatch, capsys, mixed_density, verbose):
-    monkeypatch.setattr(_conditioning, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(conditioning, "SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(mixed_density, "verbose", verbose)
     frame, _ = with_holes(mixed_table(20, seed=5))
     for ask in (

@@ -13,15 +13,15 @@ import narwhals as nw
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._frames import fill, is_frame, raw_columns
-from sklearn_dgm._names import position_of
-from sklearn_dgm._objects import NUMBERS
-from sklearn_dgm._prediction import ColumnPrediction, resample
-from sklearn_dgm._quadrature import integrate
+from sklearn_dgm._queries.prediction import ColumnPrediction, resample
+from sklearn_dgm._queries.quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
+from sklearn_dgm.columns._frames import fill, is_frame, raw_columns
+from sklearn_dgm.columns._names import position_of
+from sklearn_dgm.columns._objects import NUMBERS
 from sklearn_dgm.tags import DensityTags
 
 # Completions of a row, for a few draws and for the distribution of a number.

@@ -11,9 +11,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_dgm._bounds import bounded, check_bounds
-from sklearn_dgm._clock import Clock
-from sklearn_dgm._column import (
+from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.columns._bounds import bounded, check_bounds
+from sklearn_dgm.columns._clock import Clock
+from sklearn_dgm.columns._column import (
     BEYOND,
     CATEGORICAL,
     CONTINUOUS,
@@ -32,8 +33,8 @@ from sklearn_dgm._column import (
     numbers_of,
     share_of_new,
 )
-from sklearn_dgm._dtypes import check_content, kind_by_dtype, warn_of_categories
-from sklearn_dgm._frames import (
+from sklearn_dgm.columns._dtypes import check_content, kind_by_dtype, warn_of_categories
+from sklearn_dgm.columns._frames import (
     check_container,
     fill,
     is_frame,
@@ -42,9 +43,16 @@ from sklearn_dgm._frames import (
     stacked,
     template_of,
 )
-from sklearn_dgm._names import by_position, positions_of
-from sklearn_dgm._ties import MAX_ROWS, MIN_ROWS, Rows, chosen_atoms, find_grid, find_ties, has_ties
-from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.columns._names import by_position, positions_of
+from sklearn_dgm.columns._ties import (
+    MAX_ROWS,
+    MIN_ROWS,
+    Rows,
+    chosen_atoms,
+    find_grid,
+    find_ties,
+    has_ties,
+)
 
 __all__ = [
     "CATEGORICAL",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.test_conditioning import quick, skewed_rows
+from tests._queries.test_conditioning import quick, skewed_rows
 
 
 @pytest.fixture(autouse=True)

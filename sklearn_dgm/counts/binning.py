@@ -7,9 +7,9 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.special import gammaln
 
-from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
-from sklearn_dgm._dtypes import warn_of
-from sklearn_dgm._names import by_position
+from sklearn_dgm.columns._dtypes import warn_of
+from sklearn_dgm.columns._names import by_position
+from sklearn_dgm.counts.blocks import best_partitions, cells_between, merged_cells
 
 NUMPY_RULES = {"auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt"}
 RULES = NUMPY_RULES | {"blocks", "knuth", "quantiles"}
@@ -108,7 +108,7 @@ def block_cells(x, sample_weight=None):
     edges : ndarray of shape (n_cells + 1,)
         From the smallest value to the largest; those of a single value stand apart from it, as equal bins do.
     counts : ndarray of shape (n_cells,)
-        Weights of the cells; what :func:`~sklearn_dgm._blocks.best_partitions` takes.
+        Weights of the cells; what :func:`~sklearn_dgm.counts.blocks.best_partitions` takes.
 
     References
     ----------

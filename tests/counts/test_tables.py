@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sklearn_dgm.bayes_net._axes import CategoryAxis
-from sklearn_dgm.bayes_net._tables import (
+from sklearn_dgm.counts.axes import CategoryAxis
+from sklearn_dgm.counts.tables import (
     Table,
     choose,
     edge_strength,

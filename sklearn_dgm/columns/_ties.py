@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_dgm._bulk import FAR_OUT, bulk_of
+from sklearn_dgm.columns._bulk import FAR_OUT, bulk_of
 
 # With fewer rows nothing is concluded from ties; with more, so many of them are looked at.
 MIN_ROWS, MAX_ROWS = 50, 50_000

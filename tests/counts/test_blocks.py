@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_dgm import HistogramDensity, NaiveBayesClassifier, _blocks
-from sklearn_dgm._blocks import best_partitions, cells_between, merged_cells
+from sklearn_dgm import HistogramDensity, NaiveBayesClassifier
+from sklearn_dgm.counts import blocks
+from sklearn_dgm.counts.blocks import best_partitions, cells_between, merged_cells
 
 
 def cells_of(values, counts=None):
@@ -46,7 +47,7 @@ def test_each_sample_has_the_partition_of_the_highest_fitness(lengths, seed):
 
 
 def test_samples_of_any_lengths_are_partitioned_as_each_alone(monkeypatch):
-    monkeypatch.setattr(_blocks, "NUMBERS_AT_ONCE", 300)
+    monkeypatch.setattr(blocks, "NUMBERS_AT_ONCE", 300)
     rng = np.random.default_rng(0)
     samples = [cells_of(np.sort(rng.gamma(0.3, size=n))) for n in rng.integers(1, 200, 60)]
     for sample, found in zip(samples, best_partitions(samples), strict=True):
@@ -79,13 +80,13 @@ def test_cells_of_neighbouring_floats_have_a_width(start):
 @pytest.mark.parametrize("estimator", [NaiveBayesClassifier(), HistogramDensity("blocks")])
 def test_a_wide_table_takes_few_rounds(estimator, monkeypatch):
     """However many columns and bins: the dynamic program goes over the cells of all of them."""
-    rounds, last_blocks = [], _blocks._last_blocks
+    rounds, last_blocks = [], blocks._last_blocks
 
     def counted(samples, *args):
         rounds.append(len(samples))
         return last_blocks(samples, *args)
 
-    monkeypatch.setattr(_blocks, "_last_blocks", counted)
+    monkeypatch.setattr(blocks, "_last_blocks", counted)
     rng = np.random.default_rng(0)
     estimator.fit(rng.normal(size=(60, 40)), rng.integers(2, size=60))
     assert len(rounds) <= 3

@@ -7,9 +7,16 @@ from numbers import Real
 
 import numpy as np
 
-from sklearn_dgm._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, share_of_new
-from sklearn_dgm._dtypes import times_for
-from sklearn_dgm._frames import numpy_dtype
+from sklearn_dgm.columns._column import (
+    CATEGORICAL,
+    CONTINUOUS,
+    INTEGER,
+    MIXED,
+    ROUNDED,
+    share_of_new,
+)
+from sklearn_dgm.columns._dtypes import times_for
+from sklearn_dgm.columns._frames import numpy_dtype
 
 OBSERVED = "observed"
 

@@ -1,0 +1,28 @@
+"""Tables as models see them: kinds of columns, encodings with their Jacobians, and the way back to the user's table."""
+
+from sklearn_dgm.columns._column import (
+    CATEGORICAL,
+    CONTINUOUS,
+    INTEGER,
+    LARGEST_INTEGER,
+    MIXED,
+    ROUNDED,
+    Column,
+)
+from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
+from sklearn_dgm.columns._schema import ColumnSchema
+
+__all__ = [
+    "CATEGORICAL",
+    "CONTINUOUS",
+    "INTEGER",
+    "LARGEST_INTEGER",
+    "MIXED",
+    "ROUNDED",
+    "Column",
+    "ColumnSchema",
+    "check_container",
+    "is_frame",
+    "like_frame",
+    "stacked",
+]
