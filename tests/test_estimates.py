@@ -8,7 +8,7 @@ from scipy import special, stats
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
-from sklearn_dgm.base import scored_rows
+from sklearn_dgm._nested.rows import scored_rows
 from sklearn_dgm.nn.common_numbers import common_normals, common_uniforms
 from sklearn_dgm.nn.completion import completions
 
