@@ -216,6 +216,7 @@ warm_start, verbose, callbacks, net_params, random_state
         device, continues = self._resolve_device(), self._continues()
         rng = check_generator(self.random_state)
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        n_threads = self._n_threads(device)  # in the block it is one
         with reproducible(rng, device):
             if continues:
                 self._check_continuation(Z)
@@ -227,9 +228,13 @@ warm_start, verbose, callbacks, net_params, random_state
             if not continues:
                 self._prepare(splits)
             if self._n_members():
-                self._train(splits, rng, continues)
+                self._train(splits, rng, n_threads, continues)
             if not continues:
                 self._finish(splits)
+
+    def _n_threads(self, device):
+        """Return how many members train at once; scikit-learn's callbacks are told of one epoch after the other."""
+        return 1 if device.type != "cpu" or has_callbacks(self) else torch.get_num_threads()
 
     def _check_continuation(self, Z):
         """Refuse what a warm start cannot continue."""
@@ -240,9 +245,9 @@ warm_start, verbose, callbacks, net_params, random_state
                     "set warm_start=False to start anew."
                 )
 
-    def _train(self, splits, rng, continues):
+    def _train(self, splits, rng, n_threads, continues):
         """Train the members, and keep what has been reached, if it is by Ctrl-C."""
-        trainer = self._trainer(splits, rng, continues)
+        trainer = self._trainer(splits, rng, n_threads, continues)
         candidates = [self._setting] if continues else self._candidates(splits.n_train)
         try:
             trainer.train(self._builder(splits), self._n_members(), candidates)
@@ -252,11 +257,9 @@ warm_start, verbose, callbacks, net_params, random_state
             raise
         self._keep(trainer)
 
-    def _trainer(self, splits, rng, continues):
+    def _trainer(self, splits, rng, n_threads, continues):
         parameters = {name: getattr(self, name) for name in NeuralMixin._parameter_constraints}
         parameters |= {"max_epochs": self._n_epochs(), "n_steps": self._n_steps}
-        # Scikit-learn's callbacks are told of one epoch after the other.
-        alone = splits.device.type != "cpu" or has_callbacks(self)
         report = None
         if hasattr(self, "_callback_hooks"):
             report = EpochReport(
@@ -269,7 +272,7 @@ warm_start, verbose, callbacks, net_params, random_state
             rng,
             splits.device,
             net_class=self._net_class,
-            n_threads=1 if alone else torch.get_num_threads(),
+            n_threads=n_threads,
             started=self._trained_modules() if continues else [],
             history=self.history_ if continues else [],
             report=report,

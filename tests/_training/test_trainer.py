@@ -3,6 +3,7 @@
 import copy
 import pickle
 import signal
+import threading
 import warnings
 
 import numpy as np
@@ -426,6 +427,18 @@ def test_ctrl_c_in_threads(X):
     assert 3 <= density.n_iter_ < 500
     density.set_params(callbacks=None, max_epochs=1).fit(X)
     assert len(members_of(density)) == 3
+
+
+def test_members_are_trained_side_by_side(X, monkeypatch):
+    together, original = threading.Barrier(2), Splits.__call__
+
+    def splits(self, member):
+        together.wait(timeout=30)  # or it is broken, if one waits for the end of the other
+        return original(self, member)
+
+    monkeypatch.setattr(Splits, "__call__", splits)
+    torch.set_num_threads(2)
+    assert len(members_of(several(n_members=2, max_epochs=1).fit(X))) == 2
 
 
 def test_a_failure_in_one_thread_ends_the_others(X, monkeypatch):
