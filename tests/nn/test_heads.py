@@ -376,3 +376,19 @@ def test_training_goes_without_what_does_not_bind():
     assert (trained[within] < scored[within]).all()
     plain = MixtureHead(torch.tensor([5.0]), torch.tensor([2.0]), 3, "logistic", True).double()
     np.testing.assert_allclose(scores(far.train(), params, z), scores(plain, params, z))
+
+
+@pytest.mark.parametrize("component", [Gaussian, Logistic])
+def test_wide_intervals_have_the_mass_beyond_their_nearer_end(component):
+    """As an interval widens, its mass comes to that of a half-line, and never beyond."""
+    low = torch.tensor([-1e6, -30.0, 0.0, 5.0, 30.0, 4e4, 1e6]).double()
+    half_line = component.log_cdf(-low)
+    for width in (2e3, 1e6, 1e12, 1e20, 1e300):
+        high = low + width
+        wide = high > 40  # beyond which there is nothing beside what is nearer
+        for found in (
+            component.log_prob_between(low, high),
+            component.log_prob_between(-high, -low),
+        ):
+            torch.testing.assert_close(found[wide], half_line[wide], rtol=1e-12, atol=1e-12)
+            assert (found <= half_line + 1e-12 * half_line.abs()).all()

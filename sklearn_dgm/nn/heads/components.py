@@ -9,6 +9,8 @@ from torch.nn import functional as F
 N_NEWTON, LOWEST_LOG_P = 6, -500.0
 # Standard deviations from which on the first terms of a series are the normal distribution function.
 FAR_DOWN = -50.0
+# Standard deviations beyond a point of which what lies there is less than any number beside what lies within.
+WIDEST = 1e4
 
 
 def log_ndtr(u):
@@ -52,6 +54,9 @@ class Component:
         """
         if low is None or high is None:
             return cls.log_cdf(-low if high is None else high)
+        # Beside what is nearest to 0, nothing is left so far out; from there the middle of a wide interval would lose its ends.
+        high = torch.minimum(high, low.clamp_min(0) + WIDEST)
+        low = torch.maximum(low, high.clamp_max(0) - WIDEST)
         width = high - low
         is_empty = width <= 0
         log_mass = cls.log_prob_of_interval((low + high) / 2, torch.where(is_empty, 1, width))
