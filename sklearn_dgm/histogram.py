@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, LARGEST_INTEGER
+from sklearn_dgm.columns import CONTINUOUS, LARGEST_INTEGER
 from sklearn_dgm.counts.binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
 from sklearn_dgm.counts.cell_tree import CellTree
 from sklearn_dgm.counts.sufficient import CountsMixin
@@ -27,8 +27,8 @@ MAX_WORD = 2**62
 class _Grid:
     """The cells of a histogram, each with a sortable key.
 
-    Keys number the cells, in row-major order, as far as 62 bits reach; beyond, they are several such words in big-endian
-    bytes, which sort alike.
+    Keys number the cells, in row-major order, as far as 62 bits reach; beyond, they are several such words in
+    big-endian bytes, which sort alike.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class _Grid:
             size *= axis.n_bins
 
     def blocks(self, Z):
-        """Keys of the rows' cells, for a bounded number of rows at once.
+        """Yield the keys of the rows' cells, for a bounded number of rows at once.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class _Grid:
         return np.stack(words, axis=1).astype(">u8").view(f"S{8 * len(words)}")[:, 0]
 
     def indices(self, keys):
-        """Bins of cells along each axis.
+        """Return the bins of cells along each axis.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class _Grid:
         return indices
 
     def log_volumes(self, keys):
-        """Logarithm of the volumes of cells, of shape (m,)."""
+        """Return the logarithm of the volumes of cells, of shape (m,)."""
         log_volumes = np.zeros(len(keys))
         for j, index in self._index_by_axis(keys):
             if isinstance(self.axes[j], EdgeAxis):
@@ -115,7 +115,7 @@ class _Grid:
         return log_volumes
 
     def _index_by_axis(self, keys):
-        """Pairs of an axis and the bins of cells along it."""
+        """Yield each axis with the bins of cells along it."""
         words = keys[:, None]
         if keys.dtype.kind == "S":
             words = np.ascontiguousarray(keys).view(">u8").reshape(-1, len(self.words))
@@ -126,7 +126,7 @@ class _Grid:
                 yield j, index
 
     def log_volumes_of_all(self):
-        """Logarithm of the volumes of all cells, by key, of shape (n_cells,)."""
+        """Return the logarithm of the volumes of all cells, by key, of shape (n_cells,)."""
         return functools.reduce(np.add.outer, [axis.log_widths for axis in self.axes]).ravel()
 
 
@@ -145,10 +145,11 @@ class HistogramDensity(CountsMixin, BaseDensity):
     bins : int, str, array-like, dict, default=10
         How continuous columns are cut. The same for all of them: a number of equal bins between the smallest and the
         largest value; a rule of :func:`numpy.histogram_bin_edges` ("auto", "fd", "doane", "scott", "stone", "rice",
-        "sturges", "sqrt"); "blocks", bins of unequal width [1]_; "knuth" [2]_; "quantiles", bins of equal weight, as many as
-        the cube root of the rows; or an array of edges. Or one of these for each column: a list or tuple of `n_features`
-        entries (never taken for edges then), or a dict by column name or index (columns that it leaves out get 10 bins).
-        The entry of an integer column is None or the `range` of its values, that of a categorical column None.
+        "sturges", "sqrt"); "blocks", bins of unequal width [1]_; "knuth" [2]_; "quantiles", bins of equal weight, as
+        many as the cube root of the rows; or an array of edges. Or one of these for each column: a list or tuple of
+        `n_features` entries (never taken for edges then), or a dict by column name or index (columns that it leaves out
+        get 10 bins). The entry of an integer column is None or the `range` of its values, that of a categorical column
+        None.
     alpha : float, default=0.0
         Dirichlet pseudo-count, added to every cell of the finite grid. With 0, an empty cell scores `-inf`.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -186,16 +187,16 @@ class HistogramDensity(CountsMixin, BaseDensity):
     Notes
     -----
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
-    categorical ones. "blocks" takes time quadratic in the number of distinct values, and looks for edges among 10,000 of
-    them at most; "knuth" tries up to 1000 bins. Rules of NumPy that take no weights are computed on rows repeated by their weights, which must be
-    whole numbers; equal bins, edges, "blocks", "knuth" and "quantiles" take any.
+    categorical ones. "blocks" takes time quadratic in the number of distinct values, and looks for edges among 10,000
+    of them at most; "knuth" tries up to 1000 bins. Rules of NumPy that take no weights are computed on rows repeated by
+    their weights, which must be whole numbers; equal bins, edges, "blocks", "knuth" and "quantiles" take any.
 
-    The first `partial_fit` fixes the grid, so that continuous columns must have explicit edges. Integer columns have the
-    `range` given in `bins`, or that of the first rows; categorical columns the categories of their dtype, or those of the
-    first rows. A row outside the grid is an error, and then nothing of the call is counted.
+    The first `partial_fit` fixes the grid, so that continuous columns must have explicit edges. Integer columns have
+    the `range` given in `bins`, or that of the first rows; categorical columns the categories of their dtype, or those
+    of the first rows. A row outside the grid is an error, and then nothing of the call is counted.
 
-    A value far from all others leaves these in one of several equal bins, and `fit` warns of it; "blocks" and "quantiles" do
-    not mind.
+    A value far from all others leaves these in one of several equal bins, and `fit` warns of it; "blocks" and
+    "quantiles" do not mind.
 
     References
     ----------
@@ -242,7 +243,7 @@ class HistogramDensity(CountsMixin, BaseDensity):
         return schema
 
     def _bins_by_column(self):
-        """The entry of `bins` that is meant for each column."""
+        """Return the entry of `bins` for each column."""
         columns = self.schema_.columns_
         takes = [column.kind == CONTINUOUS for column in columns]
         return bins_by_column(self.bins, [column.label for column in columns], takes, 10)
@@ -264,11 +265,11 @@ class HistogramDensity(CountsMixin, BaseDensity):
         )
         for j, of_column in zip(continuous, edges, strict=True):
             # In a bin beside, to which a cast would round, there may be nothing.
-            axes[j] = EdgeAxis(of_column, whole=columns[j].is_whole)
+            axes[j] = EdgeAxis(of_column, whole=columns[j].holds_integers)
         return axes
 
     def _level_axis(self, column, bins):
-        if column.kind == CATEGORICAL:
+        if column.is_categorical:
             if bins is not None:
                 raise ValueError(f"{column.where} is categorical and takes no bins, got {bins!r}.")
             return LevelAxis(0, len(column.categories))

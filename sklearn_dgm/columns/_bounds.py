@@ -8,7 +8,6 @@ from numbers import Real
 import numpy as np
 
 from sklearn_dgm.columns._column import (
-    CATEGORICAL,
     CONTINUOUS,
     INTEGER,
     MIXED,
@@ -40,7 +39,7 @@ def check_bounds(bounds):
 
 
 def bounded(column, x, weight, given, *, rescales):
-    """A column of numbers with the bounds that its density keeps.
+    """Return a column of numbers with the bounds that its density keeps.
 
     Parameters
     ----------
@@ -66,18 +65,18 @@ def bounded(column, x, weight, given, *, rescales):
         If `given` is no bounds, or a value lies beyond them.
     """
     is_observed = isinstance(given, str) and given == OBSERVED
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         return _of_categories(column, given)
     learnt = _learnt(column, x)
     lower, upper = learnt
     if is_observed:
         # A density has no room between equal bounds.
-        has_room = column.low < column.high or column.kind in (INTEGER, ROUNDED)
+        has_room = column.low < column.high or column.is_whole
         lower, upper = (column.low, column.high) if has_room else learnt
     elif given is not None:
         lower, upper = _pair(column, given, learnt)
     column = replace(column, lower=lower, upper=upper)
-    if column.kind in (INTEGER, ROUNDED):
+    if column.is_whole:
         code = np.unique(x, return_inverse=True)[1]
         column = replace(column, beyond_share=share_of_new(code, weight))
     is_named = not (given is None or is_observed or all(bound is None for bound in given))
@@ -88,7 +87,7 @@ def bounded(column, x, weight, given, *, rescales):
 
 
 def _of_categories(column, given):
-    """Categories have no bounds, but numbers that are all the same, or all missing, may have some for other rows."""
+    """Return a categorical column as it is; of one value, or of none, it may have bounds for other rows."""
     if given is None or column.empty:
         return column
     if column.constant:
@@ -104,15 +103,15 @@ def _of_categories(column, given):
 
 
 def _has_two(column, x):
-    """Whether the values of whole or rounded numbers are just two."""
+    """Tell whether the column of whole or rounded numbers has just two values."""
     if column.kind == ROUNDED:
         return len(column.grid.known) == 2 and column.encoded(column.high) == 1
     return column.low < column.high and bool(((x == column.low) | (x == column.high)).all())
 
 
 def _learnt(column, x):
-    """Bounds that values speak for: just two whole numbers, or none below zero."""
-    if column.kind in (INTEGER, ROUNDED) and _has_two(column, x):
+    """Return the bounds that values speak for: two whole numbers, or zero from below."""
+    if column.is_whole and _has_two(column, x):
         return column.low, column.high
     is_time = column.clock is not None and column.clock.kind == "M"
     if column.low < 0 or is_time or _may_be_scaled(column, x):
@@ -121,13 +120,13 @@ def _learnt(column, x):
 
 
 def _may_be_scaled(column, x):
-    """Whether zero may be just where a scaler has put the lowest of the values."""
+    """Tell whether the lowest value may be zero only because a scaler put it there."""
     is_whole = column.kind == INTEGER or (column.grid and column.grid.decimals is not None)
     return not is_whole and column.low == 0 and np.count_nonzero(x == 0) == 1
 
 
 def _pair(column, given, learnt):
-    """Lower and upper bound as numbers; what is None is left to the values."""
+    """Return the lower and the upper bound as numbers; a side that is None comes from `learnt`."""
     try:
         if not hasattr(given, "__getitem__"):
             raise TypeError("no order")
@@ -153,7 +152,7 @@ def _pair(column, given, learnt):
 
 
 def _number(column, bound):
-    """A bound in the units of the column."""
+    """Return a bound as a number in the units of the column."""
     if isinstance(bound, Real | Decimal) and not isinstance(
         bound, bool | np.bool_ | np.timedelta64
     ):

@@ -14,7 +14,7 @@ REACH = 1e15
 
 
 def quantiles(x, sample_weight, shares):
-    """The smallest values at or below which so much of the weight is.
+    """Return weighted quantiles: the smallest values at or below which a share of the weight lies.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def quantiles(x, sample_weight, shares):
 
 
 def bulk_of(x, sample_weight):
-    """Median and spread of numbers.
+    """Return the median and a robust standard deviation of numbers.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def bulk_of(x, sample_weight):
     median : float
         The median.
     spread : float
-        The standard deviation of a normal distribution that has the same quartiles, or, where most numbers are the same,
-        the first quantiles further out that differ. It is 0 if all but a hundredth on each side are the same.
+        The standard deviation of a normal distribution that has the same quartiles, or, where most numbers are the
+        same, the first quantiles further out that differ. It is 0 if all but a hundredth on each side are the same.
     """
     found = quantiles(x, sample_weight, [0.5, *TAILS, *(1 - TAILS)])
     low, high = np.split(found[1:], 2)
@@ -60,7 +60,7 @@ def bulk_of(x, sample_weight):
 
 
 def standard_deviation(x):
-    """Standard deviation of finite numbers whose squares may be more than float64 holds.
+    """Return the standard deviation of finite numbers, though their squares may overflow float64.
 
     Parameters
     ----------

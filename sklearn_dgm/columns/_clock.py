@@ -27,7 +27,7 @@ class Clock(NamedTuple):
 
     @classmethod
     def of(cls, values, from_first):
-        """The clock of an array of times; of points in time it starts with the first of them, or in 1970."""
+        """Return the clock of an array of times; points in time start with the first of them, or in 1970."""
         values = _with_usual_unit(values)
         kind, (unit, _) = values.dtype.kind, np.datetime_data(values.dtype)
         from_first = from_first and kind == "M"
@@ -40,7 +40,7 @@ class Clock(NamedTuple):
         return np.dtype(f"{self.kind}8[{self.unit}]")
 
     def numbers(self, values):
-        """Times as float64 numbers; dates may be of a clock of seconds, and times of one of days."""
+        """Return times as float64 numbers; dates may be of a clock of seconds, and times of one of days."""
         values = _with_usual_unit(values)
         if values.dtype == "M8[D]" and self.unit != "D":
             values = values.astype("M8[s]")
@@ -51,7 +51,7 @@ class Clock(NamedTuple):
         return (whole - self.start) + ticks / per_unit
 
     def times(self, numbers):
-        """Numbers as times again."""
+        """Return numbers as times again."""
         per_unit = TICKS[self.unit]
         # The days of polars are 32-bit numbers.
         furthest = (2**30 if self.unit == "D" else 2**62 // per_unit) - abs(self.start)
@@ -61,7 +61,7 @@ class Clock(NamedTuple):
         return ticks.view(self.dtype)
 
     def text(self, number):
-        """A number as the time that it stands for, to the second."""
+        """Return the time that a number stands for as text, to the second."""
         if self.kind == "m":
             return f"{number:.6g} {self.name}"
         time = self.times(np.array([number]))[0].astype("M8[s]").item()
@@ -69,7 +69,7 @@ class Clock(NamedTuple):
 
     @property
     def name(self):
-        """What the numbers count."""
+        """Unit of the numbers."""
         return "days" if self.unit == "D" else "s"
 
 

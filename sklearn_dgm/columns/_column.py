@@ -77,14 +77,15 @@ class Column:
         Bounds of a column of numbers, beyond which nothing is possible; infinite where there are none. Densities that
         have a parameter `bounds` keep them.
     beyond_share : float
-        What lies beyond `low` and `high` has this share of the probability at most: of whole and rounded numbers what new
-        values had among the fitted rows, else 1.
+        What lies beyond `low` and `high` has this share of the probability at most: of whole and rounded numbers what
+        new values had among the fitted rows, else 1.
     constant : bool
         Whether all values of a column of numbers or times are one. It is categorical then, and this its one category.
     dtype : dtype
         As the container of the table names it.
     content : str or None
-        What the fitted cells are, whatever their dtype: "numbers", "strings", "times with a zone", ...; None without any.
+        What the fitted cells are, whatever their dtype: "numbers", "strings", "times with a zone", ...; None without
+        any.
     maker : Maker or None
         What makes objects of Python, where the fitted cells were such and times, Decimals or whole numbers.
     grid : Grid or None
@@ -121,7 +122,26 @@ class Column:
         return f"column {self.label!r}"
 
     @property
+    def is_categorical(self):
+        """Whether encoded values are codes of categories, which have no order."""
+        return self.kind == CATEGORICAL
+
+    @property
     def is_whole(self):
+        """Whether encoded values are whole numbers in order: integers, or cells of a grid."""
+        return self.kind in (INTEGER, ROUNDED)
+
+    @property
+    def is_counted(self):
+        """Whether the measure is counting: every value has a probability, none a density."""
+        return self.kind in (INTEGER, CATEGORICAL)
+
+    def has_mass(self, z):
+        """Flag the encoded values that have a probability rather than a density: all of a counted column, or atoms."""
+        return np.full(len(z), True) if self.is_counted else np.isin(z, self.encoded_atoms)
+
+    @property
+    def holds_integers(self):
         """Whether the dtype of a column of numbers or times holds whole ones (days) alone."""
         if self.clock or self.maker:
             return self.clock.unit == "D" if self.clock else self.maker.type is int
@@ -139,21 +159,21 @@ class Column:
         return np.empty(0) if self.atoms is None else self.encoded(self.atoms)
 
     def encoded(self, x):
-        """Numbers of a column as the model sees them."""
+        """Encode values of the table as the model sees them."""
         with np.errstate(over="ignore"):  # an infinite z is an impossible point
             z = (x - self.location) / self.scale
         return np.rint(z) if self.kind == ROUNDED else z
 
     @property
     def support(self):
-        """Where encoded values can lie; None where all of the line is as good, and for categories."""
-        if self.kind == CATEGORICAL:
+        """Bounds and range of encoded values; None where all of the line is as good, and for categories."""
+        if self.is_categorical:
             return None
         lower, upper = (
             self._encoded_bound(self.lower, np.ceil),
             self._encoded_bound(self.upper, np.floor),
         )
-        if self.kind not in (INTEGER, ROUNDED):
+        if not self.is_whole:
             return Support(lower, lower, upper, upper, 0.0) if self.is_bounded else None
         low, high = self.encoded(np.array([self.low, self.high])).tolist()
         if (low, high) == (lower, upper):
@@ -169,26 +189,26 @@ class Column:
         return not (math.isinf(self.lower) and math.isinf(self.upper))
 
     def _encoded_bound(self, bound, inwards):
-        """A bound as the model sees it; of whole and rounded numbers the nearest one within."""
+        """Return an encoded bound; of whole and rounded numbers the nearest one within."""
         if math.isinf(bound):
             return bound
         z = (bound - self.location) / self.scale
-        if self.kind not in (INTEGER, ROUNDED):
+        if not self.is_whole:
             return float(z)
         nearest = np.rint(z)
         return float(nearest if abs(z - nearest) < 1e-6 else inwards(z))
 
     def decoded(self, z):
-        """The values that numbers of the model stand for."""
+        """Decode numbers of the model to values of the table."""
         x = self._unscaled(z)
         return self.clock.times(x) if self.clock else x
 
     def as_fitted(self, values):
-        """Values as cells of the fitted column: objects, if these were such."""
+        """Return values as cells of the fitted column: objects of Python, if these were such."""
         return self.maker.objects(values) if self.maker else values
 
     def _unscaled(self, z):
-        if self.kind == CATEGORICAL:
+        if self.is_categorical:
             return self.categories[z.astype(np.intp)]
         if self.kind == ROUNDED:
             return self.grid.values(z)
@@ -202,7 +222,7 @@ class Column:
         return x.clip(self.lower, self.upper) if self.is_bounded else x
 
     def with_grid(self, grid):
-        """The column as a rounded one."""
+        """Return the column as a rounded one."""
         low, high = grid.values(grid.cells(np.array([self.low, self.high]))).tolist()
         return replace(
             self,
@@ -215,26 +235,26 @@ class Column:
         )
 
     def with_atoms(self, atoms, x, weight):
-        """The column as a mixed one, given all its numbers (NaN where missing) and their weights."""
+        """Return the column as a mixed one, given all its numbers (NaN where missing) and their weights."""
         shares = np.array([weight[x == atom].sum() for atom in atoms])
         shares = shares / weight[~np.isnan(x)].sum()
         return replace(self, kind=MIXED, atoms=atoms, atom_shares=shares)
 
     def _limits(self, text):
-        """The bounds, in words."""
+        """Describe the bounds in words."""
         if (self.lower, self.upper) == (self.low, self.high):
             return ["none beyond"]
         limits = [f"not below {text(self.lower)}"] if self.lower > -math.inf else []
         return limits + ([f"not above {text(self.upper)}"] if self.upper < math.inf else [])
 
     def details(self):
-        """What is worth knowing of the column, in a few words."""
+        """Describe the column in a few words, for its schema's table."""
         if self.empty:
             return "no value"
         text = self.clock.text if self.clock else "{:.6g}".format
         if self.constant:
             details = [f"always {text(self.categories[0])}"]
-        elif self.kind == CATEGORICAL:
+        elif self.is_categorical:
             details = [f"{len(self.categories)} categories"]
         else:
             details = [f"{text(self.low)} to {text(self.high)}"]
@@ -257,7 +277,7 @@ class Column:
 
 
 def numbers_of(values):
-    """Numbers as float64, in which an integer beyond 2**53 stays beyond: 2**53 + 1 alone would be rounded to it."""
+    """Return numbers as float64; an integer beyond 2**53 stays beyond, though 2**53 + 1 would round to it."""
     x = np.asarray(values, dtype=np.float64)
     if values.dtype.kind in "iuO":
         at = np.flatnonzero(np.abs(x) == LARGEST_INTEGER)
@@ -268,7 +288,7 @@ def numbers_of(values):
 
 
 def as_float(raw, clock=None):
-    """Float64 values of the observed cells of a numeric column, all of them finite."""
+    """Return the observed cells of a numeric column as float64; an infinite one is an error."""
     if clock:
         return clock.numbers(raw.values) if len(raw.values) else np.empty(0)
     try:
@@ -288,7 +308,7 @@ def as_float(raw, clock=None):
 
 
 def as_categories(raw):
-    """Values of the observed cells of a categorical column, all of them hashable; times as they are."""
+    """Return the observed cells of a categorical column, times as they are; one without a hash is an error."""
     if raw.values.dtype.kind == "f":
         return as_float(raw)
     if raw.values.dtype.kind == "O":
@@ -305,7 +325,7 @@ def as_categories(raw):
 
 
 def distinct(values):
-    """Distinct values in an order that does not depend on the rows' order."""
+    """Return the distinct values in an order that does not depend on the order of the rows."""
     if values.dtype.kind != "O":
         return np.unique(values)
     found = {_of_python(value): value for value in values}.values()
@@ -319,7 +339,7 @@ def distinct(values):
 
 
 def codes(values, categories):
-    """Position of each value among the categories, in whatever order these are; -1 where it is none of them."""
+    """Return the position of each value among the categories, in whatever order these are; -1 where it is none."""
     is_alike = values.dtype.kind == categories.dtype.kind
     if is_alike and values.dtype.kind in "mM" and values.dtype != categories.dtype:
         # NumPy would wrap around what the finer unit does not reach.
@@ -338,7 +358,7 @@ def codes(values, categories):
 
 
 def _of_python(value):
-    """A number of NumPy as one of Python, for Decimals cannot be compared with the former."""
+    """Return a scalar of NumPy as one of Python, since Decimals cannot be compared with NumPy's."""
     is_number = isinstance(value, np.integer | np.floating) and not isinstance(
         value, np.timedelta64 | np.longdouble
     )
@@ -346,7 +366,7 @@ def _of_python(value):
 
 
 def share_of_new(code, weight):
-    """Probability that the next category is new: the share of those that were seen once (Good and Turing)."""
+    """Estimate the probability that the next category is new: the share of those seen once (Good and Turing)."""
     if weight.mean() < 1:  # weights that are shares, not repetitions
         weight = np.ones(len(code))
     seen = np.bincount(code, weight)
@@ -355,7 +375,7 @@ def share_of_new(code, weight):
 
 
 def location_and_scale(x, sample_weight):
-    """Mean and standard deviation, or those of the bulk where a few values far out would set them.
+    """Return the mean and standard deviation, or those of the bulk where a few values far out would set them.
 
     Safe against overflow and underflow. Of a constant the scale is its size.
 
@@ -383,7 +403,8 @@ def location_and_scale(x, sample_weight):
     scale = np.sqrt((distance**2 * sample_weight).sum() / total)
     if scale <= 10 * np.finfo(np.float64).eps:
         scale = 1.0
-    # A tenth of the values far out have a mean distance of 0.6 standard deviations; the quantiles of most columns are spared.
+    # A tenth of the values far out have a mean distance of 0.6 standard deviations; the quantiles of most columns are
+    # spared.
     elif (distance * sample_weight).sum() < 0.61 * scale * total:
         median, bulk = bulk_of(u, sample_weight)
         far_out = np.abs(u - median) > FAR_OUT * bulk
@@ -393,7 +414,7 @@ def location_and_scale(x, sample_weight):
 
 
 def first_or_median(x, sample_weight):
-    """Where whole numbers are counted from: the smallest of them, or their median, if that one is far out."""
+    """Return the smallest of whole numbers, from which they are counted, or their median if that one is far out."""
     low = x.min()
     if x.max() - low <= MAX_WHOLE:
         return float(low)

@@ -23,7 +23,8 @@ from sklearn_dgm.columns._objects import (
     content_of,
 )
 
-# A column of strings or objects, of so many cells, of which a larger share are distinct, tells rows apart and nothing else.
+# A column of strings or objects, of so many cells, of which a larger share are distinct, tells rows apart and nothing
+# else.
 MIN_CELLS, MAX_DISTINCT = 50, 0.95
 # What a later table may hold in place of what `fit` has seen; among other objects each cell is looked at.
 TAKEN = {
@@ -53,7 +54,7 @@ WAYS_OUT = {
 
 
 def kind_by_dtype(raw):
-    """Kind of a column by its dtype; columns of Python objects are told by what they hold.
+    """Return the kind of a column by its dtype; of Python objects, by what they hold.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def kind_by_dtype(raw):
 
 
 def warn_of_categories(raw):
-    """Warn of a column that is categorical by its dtype alone, but holds what is hardly meant to be categories.
+    """Warn of a column that is categorical by its dtype alone and hardly meant to be.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def _n_distinct(values):
 
 
 def _warn_of_mixture(raw):
-    """A single typo would turn numbers, or times, into categories in silence."""
+    """Warn of a column of several types, in which a typo would turn numbers or times into categories."""
     contents = _contents(raw.values)
     found, counts = np.unique(contents, return_counts=True)
     if set(found) <= {DATES, TIMES, ZONED_TIMES}:
@@ -155,7 +156,7 @@ def _warn_of_mixture(raw):
 
 
 def _contents(values):
-    """What each of some objects is."""
+    """Return the content (numbers, strings, ...) of each object."""
     return np.array([content_of(values[i : i + 1]) for i in range(len(values))])
 
 
@@ -210,17 +211,17 @@ def check_content(column, raw):
 
 
 def taken_for(column):
-    """What a later table may hold in place of what `fit` has seen in a column, as a set."""
-    if column.kind != CATEGORICAL and not column.clock:
+    """Return the contents that a later table may hold where `fit` saw this column, as a set."""
+    if not (column.is_categorical or column.clock):
         return TAKEN[NUMBERS] | {column.content}  # which were asked to stand for numbers
     if column.content == OBJECTS:
         return {*TAKEN, OBJECTS}
     # Among objects, those of another type are unknown categories.
-    return TAKEN[column.content] | ({OBJECTS} if column.kind == CATEGORICAL else set())
+    return TAKEN[column.content] | ({OBJECTS} if column.is_categorical else set())
 
 
 def times_for(column, values):
-    """What a parameter says of a column of times, if it goes with the cells: a time has a zone where these have one.
+    """Return values of a parameter as times of a column; they have a zone where its cells have one.
 
     Parameters
     ----------

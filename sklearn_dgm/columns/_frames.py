@@ -26,12 +26,12 @@ ROWS_AT_ONCE = 2**13
 
 
 def is_frame(X):
-    """Whether X is a DataFrame (pandas, polars, ...) rather than an array or a list."""
+    """Tell whether X is a DataFrame (pandas, polars, ...) rather than an array or a list."""
     return nw.dependencies.is_into_dataframe(X)
 
 
 def check_container(X):
-    """Refuse what can be no table, in one line that does not hold the data.
+    """Refuse what can be no table, in one line that does not show the data.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def like_frame(values, X):
 
 
 def with_added(X, terms):
-    """A table with numbers added to some of its columns of numbers.
+    """Return a table with numbers added to some of its numeric columns.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def with_added(X, terms):
 
 
 def stacked(tables, order=slice(None)):
-    """Tables with the same columns below each other.
+    """Stack tables that have the same columns.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ class RawColumn(NamedTuple):
 
     @property
     def maker(self):
-        """What makes objects such as the observed cells are; None where these are neither times, Decimals nor whole numbers."""
+        """Maker of objects like the observed cells; None where these are neither times, Decimals nor whole numbers."""
         is_own = self.declared is None or self.objects is not None
         is_object = self.as_given.dtype.kind == "O" and is_own
         return Maker.of(self.as_given, self.content) if is_object and self.content else None
@@ -230,21 +230,21 @@ class RawColumn(NamedTuple):
         return f"column {self.label!r}"
 
     def row(self, flags):
-        """Row of the first of the observed cells that is flagged."""
+        """Return the row of the first observed cell that is flagged."""
         position = np.flatnonzero(flags)[0]
         return int(position if self.observed is None else np.flatnonzero(self.observed)[position])
 
     @property
     def observed_or_all(self):
-        """Which cells are not missing, as flags whatever they are."""
+        """Flags of the cells that are not missing, also where all are there."""
         return np.ones(len(self.values), dtype=bool) if self.observed is None else self.observed
 
     def observed_of(self, rows):
-        """What belongs to the observed cells, of one value for each row."""
+        """Return the entries of one value for each row that belong to observed cells."""
         return rows if self.observed is None else rows[self.observed]
 
     def spread(self, values):
-        """One number for each observed cell, as one for each row, NaN where it is missing."""
+        """Spread one number for each observed cell over the rows, NaN where the cell is missing."""
         if self.observed is None:
             return values
         spread = np.full(len(self.observed), np.nan)
@@ -278,7 +278,7 @@ def raw_columns(X):
 
 
 def _with_content(raw):
-    """A column that knows what it holds, with Python's times as NumPy's."""
+    """Return the column with the content of its cells, and with Python's times as NumPy's."""
     if raw.content is not None or not len(raw.values):
         return raw
     # To NumPy, any class is a dtype of objects.
@@ -328,14 +328,14 @@ def _of_series(series, label):
 
 
 def _has_zone(dtype):
-    """Whether a dtype of pandas, polars or Arrow is one of times with a zone."""
+    """Tell whether a dtype of pandas, polars or Arrow is one of times with a zone."""
     dtype = getattr(dtype, "pyarrow_dtype", dtype)
     dtype = getattr(dtype, "value_type", dtype)  # of a dictionary
     return any(getattr(dtype, zone, None) is not None for zone in ("tz", "time_zone"))
 
 
 def _with_plain_dtype(native):
-    """A series of pandas whose categories are times, as one of times."""
+    """Return a pandas series of times, if its categories are times; else the series."""
     dtype = native.dtype
     plain = _plain_dtype(dtype)
     if plain is dtype:
@@ -345,12 +345,12 @@ def _with_plain_dtype(native):
 
 
 def _is_dictionary(dtype):
-    """Whether a dtype of pandas is one of Arrow's dictionaries."""
+    """Tell whether a dtype of pandas is one of Arrow's dictionaries."""
     return str(dtype).startswith("dictionary<") and hasattr(dtype, "pyarrow_dtype")
 
 
 def _as_categorical(native):
-    """A series of one of Arrow's dictionaries as pandas has categories."""
+    """Return a pandas series of an Arrow dictionary as a pandas categorical."""
     categories = native.array.__arrow_array__().to_pandas()
     if categories.cat.ordered:
         return categories
@@ -359,7 +359,7 @@ def _as_categorical(native):
 
 
 def _as_dictionary(values, missing, dtype):
-    """An array of pandas that has one of Arrow's dictionaries, which `astype` makes of strings only."""
+    """Return a pandas array of an Arrow dictionary, which `astype` makes of strings only."""
     import pyarrow
 
     array = pyarrow.array(values, mask=missing, from_pandas=True)
@@ -368,7 +368,7 @@ def _as_dictionary(values, missing, dtype):
 
 
 def _declared(series):
-    """The categories that the dtype of a series declares, if it does."""
+    """Return the categories that the dtype of a series declares; None if it declares none."""
     if series.dtype == nw.Boolean:
         return np.array([False, True])
     if series.dtype not in (nw.Categorical, nw.Enum):
@@ -381,14 +381,14 @@ def _declared(series):
 
 
 def _levels(categories):
-    """Categories of pandas as NumPy sees them."""
+    """Return pandas categories as a NumPy array."""
     if hasattr(categories.dtype, "tz"):
         categories = categories.tz_convert(None)
     return nw.from_native(categories.to_series(), series_only=True).to_numpy()
 
 
 def _observed(values, observed):
-    """Drop what NumPy would call missing from values that stand where `observed` says."""
+    """Drop missing values from those that stand where `observed` says."""
     missing = _missing(values)
     if not missing.any():
         return values, observed
@@ -420,7 +420,7 @@ def _is_missing(value):
 
 
 def template_of(X, numeric=()):
-    """What is to be remembered of X to make tables like it: an empty frame, or a dtype.
+    """Return the template of tables like X: an empty frame, or a dtype.
 
     Parameters
     ----------
@@ -496,7 +496,7 @@ def fill(template, columns, n_samples, clip=True, exact=False):
 
 
 def numpy_dtype(dtype):
-    """NumPy's dtype of what a frame calls so, if it is one of numbers or of text; else None."""
+    """Return the NumPy dtype of a frame's dtype of numbers or of text; None for others."""
     dtype = getattr(dtype, "numpy_dtype", dtype)  # of pandas' nullable dtypes
     if isinstance(dtype, np.dtype):
         return dtype
@@ -505,7 +505,7 @@ def numpy_dtype(dtype):
 
 
 def _holds(dtype, values, missing):
-    """Whether a dtype can hold values as they are."""
+    """Tell whether a dtype can hold values as they are."""
     if missing is not None:
         values = values[~missing]
     if _plain_dtype(dtype) is not dtype:
@@ -523,7 +523,7 @@ def _holds(dtype, values, missing):
 
 
 def _wide_enough(dtype, decoded):
-    """The dtype of an array, or one that holds what it cannot."""
+    """Return the dtype of an array, or the one that holds decoded values which it cannot."""
     for values, missing in decoded:
         if not _holds(dtype, values, missing):
             dtype = np.result_type(dtype, values)
@@ -531,7 +531,7 @@ def _wide_enough(dtype, decoded):
 
 
 def _with_ticks(values, missing, dtype):
-    """Times as whole numbers, which frames take as UTC in every time zone, and as days if they have 32 bits."""
+    """Return times as whole numbers, UTC in every time zone to frames; as days for dtypes of 32 bits."""
     if values.dtype.kind not in "mM" or dtype is None:
         return values, missing
     dtype = _plain_dtype(dtype)
@@ -546,13 +546,13 @@ def _with_ticks(values, missing, dtype):
 
 
 def _plain_dtype(dtype):
-    """The dtype of the categories, where these are declared by a dtype of pandas and are times, or the dtype itself."""
+    """Return the dtype of pandas categories that are times; of others the dtype itself."""
     levels = getattr(getattr(dtype, "categories", None), "dtype", None)
     return levels if getattr(levels, "kind", None) in ("m", "M") else dtype
 
 
 def _is_nothing(values, dtype):
-    """Whether all values are None, which arrays of numbers do not take."""
+    """Tell whether all values are None, which arrays of numbers do not take."""
     return values.dtype.kind == "O" and dtype.kind != "O"
 
 

@@ -1,9 +1,10 @@
 """How parameters name columns of a table: one rule for all of them.
 
-A column goes by its label, which may be any hashable value (a tuple where a DataFrame has columns of several levels), or by
-its position, counted from 0. The label comes first. An integer that is the label of one column and the position of another
-is refused, since scikit-learn would take it for the position and pandas for the label: where labels are integers, columns
-may be renamed (``X.rename(columns=str)``), or be given as a boolean mask where a list of columns is asked for.
+A column goes by its label, which may be any hashable value (a tuple where a DataFrame has columns of several levels),
+or by its position, counted from 0. The label comes first. An integer that is the label of one column and the position
+of another is refused, since scikit-learn would take it for the position and pandas for the label: where labels are
+integers, columns may be renamed (``X.rename(columns=str)``), or be given as a boolean mask where a list of columns is
+asked for.
 """
 
 from collections.abc import Hashable
@@ -20,7 +21,7 @@ class Position(int):
 
 
 def position_of(name, labels, parameter):
-    """Position of the column that is meant.
+    """Return the position of the column that a name means.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def position_of(name, labels, parameter):
 
 
 def positions_of(names, labels, parameter):
-    """Positions of the columns that are meant.
+    """Return the positions of the columns that names mean.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def positions_of(names, labels, parameter):
 
 
 def by_position(values, labels, parameter):
-    """A dict whose keys name columns, by their positions.
+    """Return a dict whose keys name columns with their positions as keys.
 
     Parameters
     ----------
@@ -136,14 +137,14 @@ def by_position(values, labels, parameter):
 
 
 def _kind(name):
-    """What a label or position is, where Python's equality does not tell: 1, 1.0 and True are three."""
+    """Return the type of a name, which Python's equality does not tell: 1, 1.0 and True are three."""
     if isinstance(name, bool | np.bool_):
         return "flag"
     return "integer" if isinstance(name, Integral) else "other"
 
 
 def _is_among(name, labels):
-    """Whether a name is one of the labels."""
+    """Tell whether a name is one of the labels."""
     if not isinstance(name, Hashable) or name not in labels:
         return False
     return _kind(labels[labels.index(name)]) == _kind(name)

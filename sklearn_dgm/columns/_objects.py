@@ -1,4 +1,4 @@
-"""Cells that are objects of Python: what they are, by their abstract types, as arrays of NumPy, and as such objects again."""
+"""Cells that are objects of Python: what they are, by abstract types, as arrays of NumPy, and as objects again."""
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Context, Decimal
@@ -30,7 +30,7 @@ EXACT = Context(prec=2000)
 
 
 def content_of(values):
-    """What the values of an array are.
+    """Return the content of an array: numbers, strings, times, ...
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ def _of_time(value):
 
 
 def are_whole(objects, content):
-    """Whether objects, of which is said what they are, are whole numbers."""
+    """Tell whether objects with the given content are all whole numbers."""
     return content == NUMBERS and all(issubclass(one, Integral) for one in set(map(type, objects)))
 
 
 def as_times(objects, content):
-    """Objects that are dates, times or durations, as an array of NumPy; those with a zone in UTC.
+    """Return dates, times or durations of Python as an array of NumPy; those with a zone in UTC.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Maker(NamedTuple):
 
     @classmethod
     def of(cls, objects, content):
-        """The maker of a column's objects; None where these are neither times, Decimals nor whole numbers."""
+        """Return the maker of a column's objects; None where these are neither times, Decimals nor whole numbers."""
         types = set(map(type, objects))
         if are_whole(objects, content):
             return cls(int)
@@ -141,7 +141,7 @@ class Maker(NamedTuple):
         return cls(types.pop() if len(types) == 1 else usual, zone)
 
     def objects(self, values):
-        """An array of objects, of times, durations or numbers.
+        """Make Python objects of times, durations or numbers.
 
         Parameters
         ----------

@@ -47,7 +47,7 @@ from sklearn_dgm.columns._names import by_position, positions_of
 from sklearn_dgm.columns._ties import (
     MAX_ROWS,
     MIN_ROWS,
-    Rows,
+    DistinctRows,
     chosen_atoms,
     find_grid,
     find_ties,
@@ -79,7 +79,7 @@ FIRST_PRINTED, LAST_PRINTED = 15, 5
 
 
 def _feature_mask(features, labels, kind):
-    """Boolean mask of the columns that are named as of a kind."""
+    """Return the boolean mask of the columns that a parameter names."""
     mask = np.zeros(len(labels), dtype=bool)
     mask[positions_of(features, labels, f"{kind}_features")] = True
     return mask
@@ -92,21 +92,23 @@ def _is_from_dtype(features):
 class ColumnSchema:
     """Kinds and scales of the columns of a table, with the way there and back.
 
-    Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted, -2 for what lies beyond bounds). Integer columns are counted from
-    their smallest value (from their median, if that value is far out), in steps of one, or, with bounds, from the first to
-    the second of two values, and continuous and mixed columns are standardised (by what most of their values are, if a few far out would
-    set the scale), or all of these keep their units. Rounded columns become the numbers of the cells of their grid. Times
-    are taken as continuous. A missing cell is NaN.
+    Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted, -2 for what lies beyond bounds).
+    Integer columns are counted from their smallest value (from their median, if that value is far out), in steps of
+    one, or, with bounds, from the first to the second of two values, and continuous and mixed columns are standardised
+    (by what most of their values are, if a few far out would set the scale), or all of these keep their units. Rounded
+    columns become the numbers of the cells of their grid. Times are taken as continuous. A missing cell is NaN.
 
-    With `detect_ties`, numbers or times that are the same in all fitted rows make a column categorical, with this value as its
-    one category, whatever its dtype and `column_kinds` say: it has a probability of one, so that the column adds 0 to a score,
-    all draws have it, and there is nothing to learn. Another value is an unknown category, see `handle_unknown`.
+    With `detect_ties`, numbers or times that are the same in all fitted rows make a column categorical, with this value
+    as its one category, whatever its dtype and `column_kinds` say: it has a probability of one, so that the column adds
+    0 to a score, all draws have it, and there is nothing to learn. Another value is an unknown category, see
+    `handle_unknown`.
 
     Parameters
     ----------
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold categories: by dtype (strings, booleans, categories and other objects), or by name, index or
-        boolean mask, or none of them. Where an integer is the label of one column and the position of another, it is refused.
+        boolean mask, or none of them. Where an integer is the label of one column and the position of another, it is
+        refused.
     integer_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold whole numbers and get a probability mass rather than a density: by dtype, or by name, index or
         boolean mask, or none of them (integers are then treated as continuous).
@@ -126,15 +128,16 @@ class ColumnSchema:
         fitted rows [1]_ (`Column.unknown_share`, which it is for the density to give).
     bounds : dict, "observed", None or False, default=False
         Where numbers can lie, for densities that keep to it. With None the fitted rows decide: integer and rounded
-        columns of two values have just these; other columns without a value below zero have none (but for points in time,
-        and for floats with a single 0, where a scaler may have put it); and what lies beyond the smallest and the
-        largest value of other integer and rounded columns has at most the probability that a new value had at the end of
-        the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict gives
-        pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
+        columns of two values have just these; other columns without a value below zero have none (but for points in
+        time, and for floats with a single 0, where a scaler may have put it); and what lies beyond the smallest and the
+        largest value of other integer and rounded columns has at most the probability that a new value had at the end
+        of the fitted rows [1]_. "observed" keeps all numbers between the smallest and the largest fitted value. A dict
+        gives pairs of a lower and an upper bound by column name or index, in the units of the table, of which both are
         possible values (times of columns of times, or strings of ISO 8601, with a zone where the column has one); None
-        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for a pair. What lies beyond a
-        bound is impossible, whatever `handle_unknown` says. Numbers that are all the same must lie within, and any other one
-        within is an unknown category; a column without any value has no bounds. With False there are none.
+        leaves a side to the fitted rows, and an infinite number frees it. "observed" may stand for a pair. What lies
+        beyond a bound is impossible, whatever `handle_unknown` says. Numbers that are all the same must lie within, and
+        any other one within is an unknown category; a column without any value has no bounds. With False there are
+        none.
     given : array-like of str or int, default=None
         Columns that a conditional density is given, by name or index: they have no density, and no Jacobian.
     allowed_kinds : tuple of str, default=("continuous", "integer", "categorical")
@@ -149,15 +152,15 @@ class ColumnSchema:
 
     Notes
     -----
-    **Dtypes of later tables.** A column holds numbers, booleans, strings, bytes, dates, times without a zone, times with a zone or
-    durations: those of its dtype, of its categories, or of Python objects that are all of one of these. What `encode`
-    takes is decided by these alone, not by the container, nor by the size, the unit or the zone; the rest is an error that names the
-    column and both dtypes.
+    **Dtypes of later tables.** A column holds numbers, booleans, strings, bytes, dates, times without a zone, times
+    with a zone or durations: those of its dtype, of its categories, or of Python objects that are all of one of these.
+    What `encode` takes is decided by these alone, not by the container, nor by the size, the unit or the zone; the rest
+    is an error that names the column and both dtypes.
 
     ===================  ==============================================================================================
     in `fit`             taken later
     ===================  ==============================================================================================
-    numbers              numbers of any dtype (integers, floats, nullable ones, Decimals) by their value; booleans as 0 and 1
+    numbers              numbers of any dtype (integers, floats, nullable ones, Decimals); booleans as 0 and 1
     booleans             booleans; numbers, of which 0 and 1 are False and True
     strings              strings, as such, as objects or as categories
     bytes                bytes
@@ -169,11 +172,11 @@ class ColumnSchema:
     no value             all, as unknown categories
     ===================  ==============================================================================================
 
-    Columns of Python objects are what dtypes of their contents would be: whole numbers are integers, and come back as int.
-    Other objects are those of several types, and those of types that are not named here. Columns without any value are
-    taken whatever their dtype. Later objects of several types are taken cell by cell in columns of numbers, where each must
-    be a number, and in categorical columns, where those of another type are unknown categories. Strings stay numbers
-    where `fit` was told to read them as such.
+    Columns of Python objects are what dtypes of their contents would be: whole numbers are integers, and come back as
+    int. Other objects are those of several types, and those of types that are not named here. Columns without any value
+    are taken whatever their dtype. Later objects of several types are taken cell by cell in columns of numbers, where
+    each must be a number, and in categorical columns, where those of another type are unknown categories. Strings stay
+    numbers where `fit` was told to read them as such.
 
     References
     ----------
@@ -241,8 +244,8 @@ class ColumnSchema:
         Raises
         ------
         ValueError
-            If a value is missing without ``missing=True``, one is infinite, a column is of a kind that is not allowed, or a
-            parameter names no column or does not fit the values of one.
+            If a value is missing without ``missing=True``, one is infinite, a column is of a kind that is not allowed,
+            or a parameter names no column or does not fit the values of one.
         TypeError
             If a column holds neither numbers, times nor hashable values.
         """
@@ -267,7 +270,7 @@ class ColumnSchema:
         self.given_ = np.zeros(len(raw), dtype=bool)
         self.given_[positions_of(self.given, [r.label for r in raw], "given")] = True
         self._check_kinds()
-        numeric = [column.label for column in self.columns_ if column.kind != CATEGORICAL]
+        numeric = [column.label for column in self.columns_ if not column.is_categorical]
         self._template = template_of(X, numeric)
         return self
 
@@ -277,7 +280,7 @@ class ColumnSchema:
         if CONTINUOUS in allowed:
             allowed |= {ROUNDED, MIXED}
         for column, is_given in zip(self.columns_, self.given_, strict=True):
-            is_binary = column.kind == CATEGORICAL and len(column.categories) <= 2
+            is_binary = column.is_categorical and len(column.categories) <= 2
             if is_given or column.kind in allowed or (is_binary and BINARY in allowed):
                 continue
             raise ValueError(
@@ -293,7 +296,7 @@ class ColumnSchema:
                 raise ValueError(f"Input X contains NaN in {r.where}, row {row} (a missing value).")
 
     def _resolve_kinds(self, raw, weight):
-        """Kind of each column, before ties are looked for, and the columns whose kind `column_kinds` says."""
+        """Return the kind of each column, before ties are looked for, and the columns named in `column_kinds`."""
         labels = [r.label for r in raw]
         chosen = self._chosen_kinds(labels)
         parameters = {CATEGORICAL: self.categorical_features, INTEGER: self.integer_features}
@@ -338,7 +341,7 @@ class ColumnSchema:
         return chosen
 
     def _fit_column(self, raw, kind, weight):
-        """What is known of a column, and the numbers of its observed cells."""
+        """Fit a column; return it and the numbers of its observed cells."""
         known = {"dtype": raw.native_dtype, "content": raw.content, "maker": raw.maker}
         if raw.observed is not None:
             known["missing_share"] = float(weight[~raw.observed].sum() / weight.sum())
@@ -351,7 +354,7 @@ class ColumnSchema:
         return fit(raw, kind, weight, known)
 
     def _fit_nothing(self, raw, weight, known):
-        """A column of missing cells, as one of a single category."""
+        """Return a column of missing cells, as one of a single category."""
         known["unknown_share"] = self._unknown_share(np.zeros(len(weight), dtype=np.intp), weight)
         known["content"] = known["maker"] = None
         nothing = np.array([None], dtype=object)
@@ -387,7 +390,7 @@ class ColumnSchema:
         return _with_chosen_ties(column, counted, w), x
 
     def _fit_constant(self, raw, x, value, weight, known):
-        """A column of numbers that are all the same, as one of a single category."""
+        """Return a column of numbers that are all the same, as one of a single category."""
         known["unknown_share"] = self._unknown_share(np.zeros(len(weight), dtype=np.intp), weight)
         categories = np.array([value + 0.0])  # no negative zero
         column = Column(
@@ -396,7 +399,7 @@ class ColumnSchema:
         return column, np.where(x == value, 0.0, -1.0)
 
     def _unknown_share(self, code, weight):
-        """Probability of a category that was not fitted."""
+        """Return the probability of a category that was not fitted."""
         if self.handle_unknown != "rare":
             return 0.0
         return share_of_new(code[weight > 0], weight[weight > 0])
@@ -414,7 +417,7 @@ class ColumnSchema:
         ]
         if not candidates:
             return
-        same = Rows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
+        same = DistinctRows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
         for j in candidates:
             column, x = self.columns_[j], numbers[j]
             grid, atoms = find_ties(*same.counts(x[rows], j))
@@ -424,7 +427,7 @@ class ColumnSchema:
                 self.columns_[j] = column.with_atoms(atoms, x, weight)
 
     def _settle_bounds(self, numbers, weight):
-        """Find out where the values of numeric columns can lie."""
+        """Set the bounds of all columns of numbers."""
         labels = [column.label for column in self.columns_]
         given = [self.bounds if isinstance(self.bounds, str) else None] * len(labels)
         if isinstance(self.bounds, dict):
@@ -439,7 +442,7 @@ class ColumnSchema:
     def check_alike(
         self, schema: Any, X: MatrixLike, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """Make sure that a fitted schema can stand in for this one, and knows all that there is to learn from rows.
+        """Check that a fitted schema can stand in for this one, and knows all categories of the rows.
 
         Parameters
         ----------
@@ -458,8 +461,8 @@ class ColumnSchema:
         Raises
         ------
         ValueError
-            If it was learnt from other columns, encodes numbers or missing cells in another way, or does not know a category
-            of the rows, which the message names.
+            If it was learnt from other columns, encodes numbers or missing cells in another way, or does not know a
+            category of the rows, which the message names.
         """
         options = ("standardize", "missing", "detect_ties", "handle_unknown", "bounds")
         is_alike = isinstance(schema, ColumnSchema) and all(
@@ -483,7 +486,7 @@ class ColumnSchema:
     def log_det_(self):
         """Log-Jacobian of the encoding, one number for each column, of shape (n_features,)."""
         # Whole numbers are counted, whatever their step.
-        scales = np.array([1.0 if c.kind == INTEGER else c.scale for c in self.columns_])
+        scales = np.array([1.0 if c.is_counted else c.scale for c in self.columns_])
         scales[self.given_] = 1.0
         return -np.log(scales)
 
@@ -522,7 +525,7 @@ class ColumnSchema:
         return Z, np.broadcast_to(self.log_det_features(Z).sum(axis=-1), len(Z))
 
     def _check_known(self, X, sample_weight):
-        """Refuse rows to learn from with a category that is unknown here, but for those of weight 0."""
+        """Refuse rows with a category that the schema does not know, but for those of weight 0."""
         categorical = np.flatnonzero(self.kinds_ == CATEGORICAL)
         if not len(categorical):
             return
@@ -549,7 +552,7 @@ class ColumnSchema:
         return raw
 
     def check_order(self, X: Any):
-        """Refuse a DataFrame with the columns of `fit` in another order, of which scikit-learn compares strings alone.
+        """Refuse a DataFrame with the columns of `fit` in another order; scikit-learn compares only strings.
 
         Parameters
         ----------
@@ -574,7 +577,7 @@ class ColumnSchema:
             )
 
     def _encode_column(self, column, raw):
-        if column.kind != CATEGORICAL:
+        if not column.is_categorical:
             return column.encoded(as_float(raw, column.clock))
         if column.constant:
             values = as_float(raw, column.clock)
@@ -610,7 +613,7 @@ class ColumnSchema:
         return Z
 
     def log_det_features(self, Z: Any) -> NDArray[np.float64]:
-        """Log-Jacobian of the encoding by column.
+        """Return the log-Jacobian of the encoding by column.
 
         Parameters
         ----------
@@ -627,11 +630,11 @@ class ColumnSchema:
             return self.log_det_
         own = np.isnan(Z)
         for j in mixed:
-            own[:, j] |= np.isin(Z[:, j], self.columns_[j].encoded_atoms)
+            own[:, j] |= self.columns_[j].has_mass(Z[:, j])
         return np.where(own, 0.0, self.log_det_) if own.any() else self.log_det_
 
     def _is_identity(self):
-        """Whether all columns are numbers that are encoded as they are."""
+        """Tell whether all columns are numbers that are encoded as they are."""
         return all(
             column.kind in (CONTINUOUS, INTEGER)
             and column.location == 0
@@ -708,7 +711,7 @@ def _check_integers(raw, x, counted):
 
 
 def _with_chosen_ties(column, x, weight):
-    """A column that was chosen to be rounded or mixed, with the grid or the atoms that make it so."""
+    """Return the column with the grid or the atoms of its chosen kind, rounded or mixed; another as it is."""
     if column.kind not in (ROUNDED, MIXED):
         return column
     values, counts = np.unique(x, return_counts=True)

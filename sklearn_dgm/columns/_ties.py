@@ -47,12 +47,12 @@ class Grid(NamedTuple):
     known: np.ndarray
 
     def cells(self, x):
-        """Number of the cell of each value, as floats."""
+        """Return the number of each value's cell, as floats."""
         with np.errstate(over="ignore"):  # an infinite cell is an impossible point
             return np.rint((x - self.low) / self.resolution)
 
     def values(self, cells):
-        """The value of each cell."""
+        """Return the value of each cell."""
         cells = np.rint(cells)
         x = self.low + cells * self.resolution
         if self.decimals is not None:
@@ -62,7 +62,7 @@ class Grid(NamedTuple):
         return np.where(known_cells[position] == cells, self.known[position], x)
 
 
-class Rows:
+class DistinctRows:
     """Which rows of a table are the same, and which columns tell them apart.
 
     Parameters
@@ -79,7 +79,7 @@ class Rows:
         self._distinct = np.unique(self._keys, return_index=True)[1]
 
     def counts(self, x, j):
-        """How many distinct rows of the table have each value of a column.
+        """Count in how many distinct rows of the table each value of a column stands.
 
         Parameters
         ----------
@@ -104,18 +104,18 @@ class Rows:
 
 
 def has_ties(x):
-    """Whether a number stands in two rows."""
+    """Tell whether a number stands in two rows."""
     x = np.sort(x)
     return bool((x[1:] == x[:-1]).any())
 
 
 def find_ties(values, counts, repeats=1.0):
-    """Whether a column is rounded, or has single values that hold mass.
+    """Find the grid of a rounded column, or else the single values that hold mass.
 
     Parameters
     ----------
     values, counts, repeats
-        What :meth:`Rows.counts` gives.
+        What :meth:`DistinctRows.counts` gives.
 
     Returns
     -------
@@ -134,12 +134,12 @@ def find_ties(values, counts, repeats=1.0):
 
 
 def chosen_atoms(values, counts):
-    """The values that hold mass, however few rows there are, of a column that is said to have some."""
+    """Return the values that hold mass in a column said to have some, however few its rows are."""
     return values[_are_atoms(counts, 2)]
 
 
 def _are_atoms(counts, min_rows):
-    """Flags of the values that hold mass."""
+    """Flag the values that hold mass."""
     return (counts >= ATOM_SHARE * counts.sum()) & (counts >= min_rows)
 
 
@@ -153,14 +153,14 @@ def _is_worth_it(grid, values, counts, at_atom):
 
 
 def _occupied(cells, counts):
-    """Share of the grid's cells that occur, between the first and the last hundredth of the rows."""
+    """Return the share of the grid's cells that occur, between the first and the last hundredth of the rows."""
     share = np.cumsum(counts) / counts.sum()
     first, last = np.searchsorted(share, [0.01, 0.99])
     return len(np.unique(cells[first : last + 1])) / (cells[last] - cells[first] + 1)
 
 
 def find_grid(values, counts):
-    """The grid of a column, of all its values or of nearly all rows.
+    """Return the grid through all values of a column, or through those of nearly all rows.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def find_grid(values, counts):
 
 
 def _without_far_out(values, counts):
-    """Values that are not far out, by which noise is measured, and their counts; all of them, if more than a few are."""
+    """Return the values that are not far out and their counts; all of them, if more than a few are far out."""
     unit = np.abs(values).max(initial=1.0)  # or differences might overflow
     u = values / unit
     median, spread = bulk_of(u, counts)
@@ -201,7 +201,7 @@ def _without_far_out(values, counts):
 
 
 def _grid_through(some, relative, values, counts):
-    """The coarsest grid that has some of the values, or None; it begins with the lowest of them all, unless far out."""
+    """Return the coarsest grid through some of the values, or None; it starts at the lowest value not far out."""
     if len(some) < 2:
         return None
     noise = relative * np.abs(some).max()
@@ -217,13 +217,13 @@ def _grid_through(some, relative, values, counts):
 
 
 def _most_frequent(cells, values, counts):
-    """The value of each occupied cell that most rows have."""
+    """Return for each occupied cell the value that most rows have."""
     order = np.lexsort((-counts, cells))
     return values[order[np.unique(cells[order], return_index=True)[1]]] + 0.0  # no negative zero
 
 
 def _common_step(values, noise):
-    """Greatest common divisor of the gaps between increasing values, up to noise, or None."""
+    """Return the greatest common divisor of the gaps between increasing values, up to noise, or None."""
     gaps = np.diff(values)
     gaps = gaps[gaps > noise]
     span = values[-1] - values[0]
@@ -241,7 +241,7 @@ def _common_step(values, noise):
 
 
 def _decimals(values, step, noise):
-    """Number of decimals that the values and their step have, or None."""
+    """Return the number of decimals of values and their step; None if they have no such number."""
     for decimals in range(MAX_DECIMALS + 1):
         if 10.0**-decimals < 4 * noise:
             return None

@@ -102,7 +102,7 @@ def test_a_label_and_a_position_mean_the_same_column(place, labels):
 
 @each_place
 def test_integer_labels(place):
-    """The label 3 can be no position, and 0 can be no label; 2 is the label of one column and the position of another."""
+    """The label 3 can be no position, 0 can be no label; 2 is one column's label and another one's position."""
     table = frame(SHIFTED)
     assert PLACES[place](3, table) == 2
     assert PLACES[place](0, table) == 0

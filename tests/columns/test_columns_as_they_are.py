@@ -559,6 +559,24 @@ def test_chosen_kinds_come_before_all_else():
     assert ColumnSchema(column_kinds={"x": INTEGER}).fit(frame.round()).kinds_[0] == INTEGER
 
 
+def test_kinds_say_what_encoded_values_and_the_measure_are():
+    rng = np.random.default_rng(0)
+    x, n = np.where(rng.random(80) < 0.5, 0, rng.normal(size=80)), rng.integers(0, 9, 80)
+    kinds = [CONTINUOUS, MIXED, ROUNDED, INTEGER, CATEGORICAL]
+    X = np.column_stack([x, x, n / 8, n, n])
+    schema = ColumnSchema(column_kinds=dict(enumerate(kinds))).fit(X)
+    columns, Z = schema.columns_, schema.encode(X)[0]
+    of_numbers = [not column.is_categorical for column in columns]
+    assert of_numbers == [True, True, True, True, False]
+    is_whole = (np.rint(Z) == Z).all(axis=0)
+    assert [column.is_whole for column in columns] == (is_whole & of_numbers).tolist()
+    # Where values are counted, all have a probability; beside a density, those that hold mass do.
+    assert [column.is_counted for column in columns] == [False, False, False, True, True]
+    mass = np.column_stack([column.has_mass(z) for column, z in zip(columns, Z.T, strict=True)])
+    never, always = np.zeros(80, bool), np.ones(80, bool)
+    np.testing.assert_array_equal(mass.T, [never, x == 0, never, always, always])
+
+
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
