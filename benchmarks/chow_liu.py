@@ -111,7 +111,7 @@ def measure_time(results, name, train, repeats):
 
 
 def pgmpy_search(frame):
-    """A function that searches the tree of a frame with pgmpy, in one process."""
+    """Return a function that searches the tree of a frame with pgmpy, in one process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the library about itself
         from pgmpy.estimators import TreeSearch

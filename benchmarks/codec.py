@@ -109,7 +109,7 @@ def megabytes(table):
 
 
 def as_bytes(table):
-    """The forms of a table that programs see: CSV, and columns one after the other, text by lines."""
+    """Return a table as programs see it: CSV, and columns one after the other, text by lines."""
     columns = [
         x.to_numpy().tobytes() if x.dtype.kind in "biuf" else "\n".join(map(str, x)).encode()
         for _, x in table.items()

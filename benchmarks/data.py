@@ -110,7 +110,7 @@ def mixed_tables(folder):
 
 
 def complete_table(frame):
-    """A table that every peer takes, in which every model has the same sample space and reference measure.
+    """Return a table that every peer takes, in which all models have the same sample space and reference measure.
 
     Missing cells go: while more than a third of the rows have one, the column with most of them goes, then the rows.
     Strings become pandas categories, which declare all values in the table. A float column in which values repeat
@@ -136,7 +136,7 @@ def complete_table(frame):
 
 
 def _settled(x):
-    """A column on its reference measure, None if it has none."""
+    """Return a column on its reference measure, None if it has none."""
     if x.dtype.kind in "bi":
         return x
     if x.dtype.kind != "f":

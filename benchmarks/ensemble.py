@@ -1,8 +1,8 @@
 """Held-out log-likelihood of EnsembleDensity beside its members, on continuous tables.
 
-Tables and splits are those of `likelihood`: columns that look continuous, standardised by the training rows, so that all
-members are densities of the same numbers. The ensemble is fitted to training and validation rows together, of which it
-holds out a fifth at a time to find its weights; the members are its own, which it fits to all of them.
+Tables and splits are those of `likelihood`: columns that look continuous, standardised by the training rows, so that
+all members are densities of the same numbers. The ensemble is fitted to training and validation rows together, of which
+it holds out a fifth at a time to find its weights; the members are its own, which it fits to all of them.
 
 KernelDensity          the bandwidth, of ten, that is best in three folds
 GaussianMixture        the number of components that is best in three folds
@@ -59,7 +59,7 @@ class SharedFit:
         self.ensemble = None
 
     def peers(self):
-        """The ensemble, which is fitted, and then its members."""
+        """Yield the ensemble, which is fitted, and then its members."""
         yield Peer(ENSEMBLE, "sklearn-dgm", self.fit)
         for name, package in PACKAGES.items():
             yield Peer(name, package, lambda *_, name=name: self.member(name))

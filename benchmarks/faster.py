@@ -1,6 +1,7 @@
 """What makes AutoregressiveDensity faster, and what that costs: the table of docs/faster.md, printed.
 
-CPU seconds of a fit, and nats per row of a fifth of the rows that it has not seen, on tables that scikit-learn has with it.
+CPU seconds of a fit, and nats per row of a fifth of the rows that it has not seen, on tables that scikit-learn has with
+it.
 """
 
 import time
@@ -41,7 +42,7 @@ def run(args):
 
 
 def tables():
-    """A table of numbers, and one of numbers, whole numbers and categories."""
+    """Return a table of numbers, and one of numbers, whole numbers and categories."""
     mixed = load_diabetes(as_frame=True, scaled=False).frame
     return {
         "breast cancer, 569 x 30": load_breast_cancer(as_frame=True).data,

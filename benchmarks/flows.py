@@ -9,7 +9,7 @@ MAX_EPOCHS, PATIENCE, BATCH_SIZE, LR = 1000, 20, 256, 1e-3
 
 
 def zuko_flow(name, hidden_features, train, valid, seed):
-    """A flow of three autoregressive transforms by its name in zuko."""
+    """Return a flow of three autoregressive transforms by its name in zuko."""
     import zuko
 
     def build(d):

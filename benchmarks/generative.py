@@ -1,9 +1,11 @@
 """What rows without a label add to a classifier, and what drawn rows of a rare class do.
 
-semi-supervised   Ten labels a class, other rows without one. The same density for each class: fitted to labelled rows alone,
-                  by EM (GenerativeClassifier), and in scikit-learn's SelfTrainingClassifier. Accuracy on other rows.
+semi-supervised   Ten labels a class, other rows without one. The same density for each class: fitted to labelled rows
+                  alone, by EM (GenerativeClassifier), and in scikit-learn's SelfTrainingClassifier. Accuracy on other
+                  rows.
 over-sampling     Binary mixed tables in which a class is left with a twentieth of the training rows. Classes are made
-                  equal before a gradient-boosted classifier is trained. Scores on other rows, with the shares of the table.
+                  equal before a gradient-boosted classifier is trained. Scores on other rows, with the shares of the
+                  table.
 
 Bandwidths, cells, the number of components and the weights of unlabelled rows were chosen on seeds from 100, which the
 reported ones are not.
@@ -198,8 +200,8 @@ PEERS = ("labelled rows", "EM", "self-training")
 INDEPENDENT = BayesianNetworkDensity("empty", conditional="table", bins=5)
 TREES = BayesianNetworkDensity("chow-liu", conditional="table", bins=5)
 SMALL = AutoregressiveDensity((32,), n_orders=1, dropout=0.2, max_epochs=50, random_state=0)
-# Name of the density: the number of principal components that it sees, None for the columns as they are, itself, and the
-# weight of unlabelled rows.
+# Name of the density: the number of principal components that it sees, None for the columns as they are, itself, and
+# the weight of unlabelled rows.
 DENSITIES = {
     "kernel density": (16, KernelDensity(bandwidth=1.0), 1.0),
     "independent columns": (None, INDEPENDENT, 0.3),

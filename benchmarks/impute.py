@@ -120,11 +120,11 @@ class MaskedTable:
         return one_hot
 
     def free_numbers(self, frame):
-        """The encoded rows without the last category of each column, which follows from the others."""
+        """Return encoded rows without the last category of each column, which follows from the others."""
         return self.encode(frame)[:, self.is_free]
 
     def all_numbers(self, free):
-        """Encoded rows from their free numbers."""
+        """Return encoded rows from their free numbers."""
         Z = np.zeros((len(free), len(self.is_free)))
         Z[:, self.is_free] = free
         for block, categorical in self.blocks():

@@ -6,8 +6,8 @@ the validation rows.
 
 continuous  70 % training, 15 % validation, 15 % test, standardised by the training rows. Only columns that look
             continuous take part: where values repeat, a density can be raised at will. Single values that are frequent
-            have a mass in AutoregressiveDensity, so that columns with such are left out, too; and it is told that all are
-            continuous, so that it gives no mass to the cells of a grid to which values were rounded.
+            have a mass in AutoregressiveDensity, so that columns with such are left out, too; and it is told that all
+            are continuous, so that it gives no mass to the cells of a grid to which values were rounded.
 binary      The three parts that came with the tables; booleans.
 mixed       70/15/15 %. Rows and columns that all can take, on one reference measure (data.py and mixed_peers.py say
             how); and AutoregressiveDensity alone on tables "as read", with strings and missing cells.
@@ -47,7 +47,7 @@ def run(args):
 
 
 def _chosen(tables, args):
-    """The tables that are asked for."""
+    """Return the tables that are asked for."""
     return ((n, t) for n, t in tables if args.only is None or n in args.only)
 
 
@@ -67,7 +67,7 @@ def continuous_splits(args):
 
 
 def binary_splits(args):
-    """The splits that came with the tables, for each seed of the fit."""
+    """Return the splits that came with the tables, for each seed of the fit."""
     for name, parts in _chosen(data.binary_tables(args.data), args):
         parts = [part[: args.max_rows] for part in parts]
         for seed in args.seeds:
@@ -75,7 +75,7 @@ def binary_splits(args):
 
 
 def mixed_splits(args):
-    """Splits of the part that all take; of the whole table as it was read, for ours alone."""
+    """Return splits of the part that all take; of the whole table as it was read, for ours alone."""
     for name, frame in _chosen(data.mixed_tables(args.data), args):
         table = data.complete_table(frame)
         columns = f"{table.shape[1]} of {frame.shape[1]}"

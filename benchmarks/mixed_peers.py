@@ -102,7 +102,7 @@ def _bin_edges(x, n_bins):
 
 
 def fit_cells(model, train, valid, n_bins=N_BINS):
-    """A model of cells, with the number of bins and the pseudo-count that are best for the validation rows.
+    """Fit a model of cells, with the number of bins and the pseudo-count that are best for the validation rows.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def numbers(frame, rng=None):
 
 
 def fit_dequantised_mixture(choose, train, valid, seed, n_noise=N_NOISE):
-    """A Gaussian mixture over codes and whole numbers with noise.
+    """Fit a Gaussian mixture over codes and whole numbers with noise.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def fit_dequantised_mixture(choose, train, valid, seed, n_noise=N_NOISE):
 
 
 def as_strings(frame):
-    """The table for those who know no pandas categories: these and booleans as strings."""
+    """Return the table with pandas categories and booleans as strings, for those who know neither."""
     categorical = [name for name in frame if is_categorical(frame[name])]
     return frame.astype(dict.fromkeys(categorical, object)).astype(
         dict.fromkeys(categorical, str)

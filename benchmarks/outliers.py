@@ -1,11 +1,11 @@
 """Outlier detection where the training rows hold no outliers: area under the curve beside other detectors.
 
-Tables of ADBench with at least 1,000 rows, split as in the literature: the first half of the normal rows, in the order of
-the file, is what detectors are fitted to, standardised by their means and standard deviations; the other normal rows
+Tables of ADBench with at least 1,000 rows, split as in the literature: the first half of the normal rows, in the order
+of the file, is what detectors are fitted to, standardised by their means and standard deviations; the other normal rows
 and all anomalies are the test rows. Nothing is chosen by test rows. Seeds are those of the fits. With `--shuffled` the
 normal rows are put into random order before, so that both halves are of one distribution; seeds are those of the order,
-too. With `--contaminated` they are, too, and a tenth of the anomalies is among the training rows and not among the test rows;
-all are standardised by the rows that train.
+too. With `--contaminated` they are, too, and a tenth of the anomalies is among the training rows and not among the test
+rows; all are standardised by the rows that train.
 
 DensityOutlierDetector() with nothing set but random_state: a committee of kernel densities.
 AutoregressiveDensity  in DensityOutlierDetector, with nothing set but random_state.
@@ -124,7 +124,7 @@ def kernel_density(train, seed):
 
 
 def mixture(train, seed):
-    """The mixture that is best for rows kept from the fit, unfitted."""
+    """Return the mixture that is best for rows kept from the fit, unfitted."""
     kept_from, kept = train_test_split(train, test_size=0.2, random_state=seed)
     candidates = [
         GaussianMixture(k, covariance_type=form, reg_covar=REG_COVAR, random_state=seed)

@@ -84,7 +84,7 @@ def fit_ours(train, valid, seed, kind=None):
 
 
 def fit_kernel_density(train, valid, seed):
-    """The bandwidth that is best in five folds, fitted to all rows."""
+    """Fit a kernel density to all rows, with the bandwidth that is best in five folds."""
     both = np.concatenate([train, valid])
     some = np.random.default_rng(seed).permutation(both)[:BANDWIDTH_ROWS]
     folds = KFold(5, shuffle=True, random_state=seed)
@@ -99,7 +99,7 @@ def fit_kernel_density(train, valid, seed):
 
 
 def choose_mixture(train, valid, seed):
-    """The mixture that is best for the validation rows, as fitted to the training rows."""
+    """Return the mixture that is best for the validation rows, as fitted to the training rows."""
     best_score, best = -np.inf, None
     for n_components in N_COMPONENTS:
         if n_components >= len(train):
@@ -123,7 +123,7 @@ def fit_flow(train_flow, train, valid, seed):
 
 
 def fit_binary_tree(train, valid, seed):
-    """The tree of the training rows, with a pseudo-count chosen on the validation rows."""
+    """Fit the tree of the training rows, with a pseudo-count chosen on the validation rows."""
     train, valid = train.astype(np.int64), valid.astype(np.int64)
     tree, _, alpha = best_pseudo_count(ChowLiuTree, train, valid, [2] * train.shape[1])
     return Fitted(lambda rows: tree.log_prob(rows.astype(np.int64)), f"pseudo-count {alpha:g}")

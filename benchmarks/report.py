@@ -98,7 +98,7 @@ def run(args):
 
 
 def render(folder):
-    """The whole report.
+    """Render the whole report.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def render(folder):
 
 
 def tables_of(suite, records):
-    """What shows the lines of a suite."""
+    """Return what shows the lines of a suite."""
     if suite in PEERS:
         peers = [peer.name for peer in PEERS[suite]]
         return likelihood_tables(peers, OURS, suite == "binary", records)
@@ -157,7 +157,7 @@ def machine_line(machine):
 
 
 def table(header, rows):
-    """A Markdown table."""
+    """Render a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
 
@@ -167,7 +167,7 @@ def shown(value, form):
 
 
 def grouped(records):
-    """Records by the table that they are of."""
+    """Group records by the table that they are of."""
     groups = {}
     for record in records:
         groups.setdefault(record["data"], []).append(record)
@@ -175,7 +175,7 @@ def grouped(records):
 
 
 def flat_tables(suite, records):
-    """A table for each table of data, a line for each measurement."""
+    """Render a table for each table of data, a line for each measurement."""
     tables = []
     for name, group in grouped(records).items():
         columns = [c for c in FLAT[suite] if any(r.get(c[1]) not in (None, "") for r in group)]

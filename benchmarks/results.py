@@ -20,7 +20,7 @@ LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "skorch")
 
 
 def key_of(record):
-    """What tells a measurement from others; a later one with the same key replaces it."""
+    """Return the key of a measurement; a later one with the same key replaces it."""
     return tuple(str(record.get(name, "")) for name in KEY)
 
 
@@ -62,7 +62,7 @@ def describe_error(error):
 
 
 def row_hashes(rows):
-    """A number for each row of a table or matrix, equal for equal rows."""
+    """Return a number for each row of a table or matrix, equal for equal rows."""
     return pd.util.hash_pandas_object(pd.DataFrame(rows), index=False).to_numpy()
 
 
@@ -82,7 +82,7 @@ class Results:
         self.path = self.folder / f"{suite}.jsonl"
 
     def load(self):
-        """Records, the last one of each key, in the order in which they were first measured."""
+        """Load the last record of each key, in the order in which they were first measured."""
         return list({key_of(record): record for record in read_lines(self.path)}.values())
 
     def add(self, **record):

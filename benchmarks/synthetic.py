@@ -75,7 +75,7 @@ def fit_and_judge(peer, known, test, label, seed, epochs):
 
 
 def fit_sampler(peer, table, seed, epochs):
-    """A function that draws rows like those of a table."""
+    """Return a function that draws rows like those of a table."""
     if peer == OURS:
         density = AutoregressiveDensity(random_state=seed).fit(table)
         return lambda n: density.sample(n, random_state=seed)
@@ -89,7 +89,7 @@ def fit_sampler(peer, table, seed, epochs):
 
 
 def as_features(table):
-    """A table of numbers, and which of its columns the classifier may take as categories."""
+    """Return a table of numbers, and which of its columns the classifier may take as categories."""
     columns, few = {}, []
     for name, x in table.items():
         columns[name] = x.astype("category").cat.codes if is_categorical(x) else x

@@ -110,7 +110,7 @@ def maximum_spanning_tree(weights):
 
 
 def best_pseudo_count(model, train, valid, n_levels, alphas=(0.1, 1.0, 10.0)):
-    """A model of codes, with the pseudo-count that is best for the validation rows.
+    """Return a model of codes, with the pseudo-count that is best for the validation rows.
 
     Parameters
     ----------

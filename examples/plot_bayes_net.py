@@ -2,9 +2,9 @@
 A Bayesian network
 ==================
 
-Which blood values hang together, and which only through others? A Bayesian network says it with a graph: each column depends
-on its parents alone. Here the graph is learnt from a table of patients, drawn, and asked what if. And the parameters are
-counted: what a graph saves against a table of all cells, and what networks make of it.
+Which blood values hang together, and which only through others? A Bayesian network says it with a graph: each column
+depends on its parents alone. Here the graph is learnt from a table of patients, drawn, and asked what if. And the
+parameters are counted: what a graph saves against a table of all cells, and what networks make of it.
 """
 
 # %%
@@ -37,8 +37,8 @@ train, held_out = train_test_split(table, test_size=142, random_state=0)
 # The graph
 # ---------
 # The search sees numbers in three cells each, and weighs what an edge says of the table against the parameters that it
-# costs. `conditional="network"` then fits a mixture density to each number given its parents, without cells. (The network
-# is smaller than by default, to save time.)
+# costs. `conditional="network"` then fits a mixture density to each number given its parents, without cells. (The
+# network is smaller than by default, to save time.)
 density = BayesianNetworkDensity(
     conditional="network", hidden_layer_sizes=(64, 64), dropout=0.2, random_state=0
 ).fit(train)
@@ -81,10 +81,10 @@ print(answer.T.to_string(float_format="{:.1f}".format))
 # %%
 # What a graph saves
 # ------------------
-# A table of the joint distribution has a probability for each combination of cells. The graph's tables have one for each
-# cell of a column and its parents; networks have weights, which tell near values from far ones without cells. A search for
-# tables (`conditional="table"`) finds fewer edges, since each has to pay for its cells. The same held-out patients score
-# each of them.
+# A table of the joint distribution has a probability for each combination of cells. The graph's tables have one for
+# each cell of a column and its parents; networks have weights, which tell near values from far ones without cells. A
+# search for tables (`conditional="table"`) finds fewer edges, since each has to pay for its cells. The same held-out
+# patients score each of them.
 def network(structure):
     """A density whose conditionals are networks, of the same size as above."""
     return BayesianNetworkDensity(

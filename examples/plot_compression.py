@@ -2,16 +2,16 @@
 A density is a compressor
 =========================
 
-Maximum likelihood measures how good a compressor a model is: an entropy coder that knows p(x) stores x in ``-log2 p(x)``
-bits. Here rows that no density has seen are stored so, and come back to the last digit. Beside them are programs that
-know no more of a table than that some strings of bytes occur again.
+Maximum likelihood measures how good a compressor a model is: an entropy coder that knows p(x) stores x in ``-log2
+p(x)`` bits. Here rows that no density has seen are stored so, and come back to the last digit. Beside them are programs
+that know no more of a table than that some strings of bytes occur again.
 """
 
 # %%
 # The data
 # --------
-# Thirty measurements of cell nuclei, printed with two to six decimals. One half of the rows is for the densities to learn
-# from, the other is compressed.
+# Thirty measurements of cell nuclei, printed with two to six decimals. One half of the rows is for the densities to
+# learn from, the other is compressed.
 import bz2
 import lzma
 import zlib
@@ -50,9 +50,9 @@ for name, compress in programs.items():
 # %%
 # Densities
 # ---------
-# First all columns for themselves, then each given one other, then each given all before it, in two orders. The codec finds
-# out how many decimals a column has. A mixture of orders costs no bits to tell which of them a row is coded by: that choice
-# is made by bits which are on the way to the stream anyway ("bits back").
+# First all columns for themselves, then each given one other, then each given all before it, in two orders. The codec
+# finds out how many decimals a column has. A mixture of orders costs no bits to tell which of them a row is coded by:
+# that choice is made by bits which are on the way to the stream anyway ("bits back").
 densities = {
     "independent columns": BayesianNetworkDensity("empty", conditional="table"),
     "a tree of columns": BayesianNetworkDensity("chow-liu", conditional="table"),

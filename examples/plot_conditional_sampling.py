@@ -48,8 +48,9 @@ density = AutoregressiveDensity(
 # What if?
 # --------
 # Two patients of 60, one with a body mass index of 20, the other of 35. The cells that are asked for are missing, and
-# `conditional_sample` fills them in, as often as one likes. It draws from weighted completions, and the effective sample
-# size is the number of independent draws that these are worth. Were it below the number of draws, draws would repeat.
+# `conditional_sample` fills them in, as often as one likes. It draws from weighted completions, and the effective
+# sample size is the number of independent draws that these are worth. Were it below the number of draws, draws would
+# repeat.
 #
 # The answer is about patients as they come. It does not say what a change of weight would do.
 N_DRAWS = 2000
@@ -87,11 +88,11 @@ figure.savefig(path_of_answers)
 # %%
 # Each column from the rest
 # -------------------------
-# Of one column, `predict_column` gives the distribution: its mean, quantiles or, of a category, probabilities. Here each
-# column of the held-out patients is predicted from the other ones. The peers are regressions, fitted anew for each
-# column. Errors (root mean square) are in standard deviations; of the intervals from the 10 % to the 90 % quantile, 80 in
-# 100 should hold the truth. Effective sizes are those of the median and of the least patient: where one column all but
-# follows from the others, few of the weighted values count, and quantiles are coarse.
+# Of one column, `predict_column` gives the distribution: its mean, quantiles or, of a category, probabilities. Here
+# each column of the held-out patients is predicted from the other ones. The peers are regressions, fitted anew for each
+# column. Errors (root mean square) are in standard deviations; of the intervals from the 10 % to the 90 % quantile, 80
+# in 100 should hold the truth. Effective sizes are those of the median and of the least patient: where one column all
+# but follows from the others, few of the weighted values count, and quantiles are coarse.
 levels = np.linspace(0.05, 0.95, 19)
 numbers = [name for name in table if name != "sex"]
 rows, below = {}, {}

@@ -3,8 +3,8 @@ Missing cells
 =============
 
 Few tables are complete. A density does not mind: it learns from the cells that are there, and says of a missing one not
-only what it is likely to be, but also how sure that is. Here one cell in five of a table is made to disappear. A density
-is fitted to what is left, holes and all, and fills them in; then the truth is uncovered.
+only what it is likely to be, but also how sure that is. Here one cell in five of a table is made to disappear. A
+density is fitted to what is left, holes and all, and fills them in; then the truth is uncovered.
 """
 
 # %%
@@ -120,11 +120,11 @@ filled = {
 }
 
 # %%
-# What is filled in is judged by the cells that were missing, numbers in standard deviations of their column. Whoever aims
-# at the truth has a small `error` (root mean square) and is too tame: the `spread` of what is filled in, relative to that
-# of the truth, is below 1, for it leaves out what cannot be known. A draw has a larger error and the spread of the truth.
-# Many draws give an interval for each cell. The one from the second lowest to the second highest of 19 should hold
-# 80 in 100 of the truths. Of two that do, the narrower knows more.
+# What is filled in is judged by the cells that were missing, numbers in standard deviations of their column. Whoever
+# aims at the truth has a small `error` (root mean square) and is too tame: the `spread` of what is filled in, relative
+# to that of the truth, is below 1, for it leaves out what cannot be known. A draw has a larger error and the spread of
+# the truth. Many draws give an interval for each cell. The one from the second lowest to the second highest of 19
+# should hold 80 in 100 of the truths. Of two that do, the narrower knows more.
 scale = truth[numbers].std()
 is_hole = is_missing[numbers].to_numpy()
 true_values = (truth[numbers] / scale).to_numpy()

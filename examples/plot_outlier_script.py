@@ -80,10 +80,10 @@ print(shares.nsmallest(3).round(1).to_string())
 # ----------------------------
 # All have their default settings, but the kernel density needs a scaler, and a bandwidth that it gets from the
 # likelihood of validation rows. For the held-out rows the
-# table has the area under the curve (`auc`) and the share of malignant rows `found` when 5 in 100 benign ones are flagged;
-# for the training rows, how many of the 10 malignant ones are among the 10 `worst`. Last, the share of held-out benign rows
-# that the script's own threshold flags. It should be 5 in 100, and depends on the rows that the threshold is set on:
-# those of the fit, or a third of them kept aside.
+# table has the area under the curve (`auc`) and the share of malignant rows `found` when 5 in 100 benign ones are
+# flagged; for the training rows, how many of the 10 malignant ones are among the 10 `worst`. Last, the share of
+# held-out benign rows that the script's own threshold flags. It should be 5 in 100, and depends on the rows that the
+# threshold is set on: those of the fit, or a third of them kept aside.
 bandwidths = {"bandwidth": np.logspace(-1, 0.5, 16)}
 detectors = {
     "IsolationForest": IsolationForest(random_state=0),

@@ -10,8 +10,8 @@ and with the share of each cell in the score.
 # %%
 # The data
 # --------
-# Measurements of cell nuclei in breast tissue. The detector learns from benign tissue alone. Malignant tissue, and benign
-# rows in which one cell is wrong, are for later.
+# Measurements of cell nuclei in breast tissue. The detector learns from benign tissue alone. Malignant tissue, and
+# benign rows in which one cell is wrong, are for later.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -38,10 +38,10 @@ train, new = benign.iloc[rows[:257]], benign.iloc[rows[257:]]
 # %%
 # A threshold that keeps its word
 # -------------------------------
-# Where the threshold is a quantile of the scores that the density gives to the rows of its own fit, nobody knows how many
-# new rows will be below. With ``calibration="holdout"`` a fifth of the rows takes no part in the fit. A new row's p-value is
-# its rank among them, so that of new rows that are like them `alpha` are called outliers, on average over such splits,
-# whatever the density. Here are fifty, with a kernel density, which takes little time.
+# Where the threshold is a quantile of the scores that the density gives to the rows of its own fit, nobody knows how
+# many new rows will be below. With ``calibration="holdout"`` a fifth of the rows takes no part in the fit. A new row's
+# p-value is its rank among them, so that of new rows that are like them `alpha` are called outliers, on average over
+# such splits, whatever the density. Here are fifty, with a kernel density, which takes little time.
 def share_flagged(seed, **params):
     """Share of the new benign rows that are called outliers."""
     rows = np.random.default_rng(seed).permutation(len(benign))
@@ -58,8 +58,8 @@ for name, params in {
     print(f"5% wanted, threshold from {name}: {flagged:.1%} of new benign rows are outliers")
 
 # %%
-# The autoregressive density is fitted once. On a single split, with about fifty rows that calibrate, the rate may well be twice
-# what was wanted, or half of it; the promise is one on average.
+# The autoregressive density is fitted once. On a single split, with about fifty rows that calibrate, the rate may well
+# be twice what was wanted, or half of it; the promise is one on average.
 density = AutoregressiveDensity(n_orders=4, random_state=0)
 detector = DensityOutlierDetector(density, calibration="holdout", alpha=0.05, random_state=0)
 detector.fit(train)

@@ -66,9 +66,9 @@ def searches(n_columns):
 # %%
 # The same held-out rows
 # ----------------------
-# With two columns the histogram keeps up. With all 30 it has more cells than there are atoms in the universe, and almost
-# every held-out row meets an empty one. Scores are nats per row, higher is better, in the units behind the scaler. A row
-# that is impossible (minus infinity) is as outlying as can be.
+# With two columns the histogram keeps up. With all 30 it has more cells than there are atoms in the universe, and
+# almost every held-out row meets an empty one. Scores are nats per row, higher is better, in the units behind the
+# scaler. A row that is impossible (minus infinity) is as outlying as can be.
 columns = [frame.columns.get_loc(column) for column in few]
 fitted, table = {}, []
 for (name, of_few), (_, of_all) in zip(searches(2), searches(frame.shape[1]), strict=True):

@@ -2,10 +2,10 @@
 Rows without a label
 ====================
 
-Labels are dear, rows are not. A classifier that has a density for each class can learn from rows without a label, too: it
-asks how probable each class is for them, counts them for the classes by that, and so in turns (expectation and maximisation).
-Whether this helps depends on the density. Here it does for one question about images of digits, and does harm for another
-question about the same images.
+Labels are dear, rows are not. A classifier that has a density for each class can learn from rows without a label, too:
+it asks how probable each class is for them, counts them for the classes by that, and so in turns (expectation and
+maximisation). Whether this helps depends on the density. Here it does for one question about images of digits, and does
+harm for another question about the same images.
 """
 
 # %%
@@ -42,8 +42,8 @@ def with_few_labels(digits, labels, n_labels):
 # %%
 # Which digit?
 # ------------
-# The density of a class has a table of grey levels for each pixel, and takes pixels for independent. That is crude, but right
-# in what counts: images of one digit are alike.
+# The density of a class has a table of grey levels for each pixel, and takes pixels for independent. That is crude, but
+# right in what counts: images of one digit are alike.
 density = BayesianNetworkDensity("empty", conditional="table", bins=4)
 weights = [0.0, 0.01, 0.1, 0.3, 1.0]
 
@@ -65,9 +65,9 @@ for weight, accuracy in zip(weights, ten_digits, strict=True):
 # %%
 # Odd or even?
 # ------------
-# The same rows and the same density, but a class is now five digits, which a table for each pixel cannot tell from a blur of
-# all of them. The rows fall into clusters, none of which is a class, and the density of each class goes after some of these.
-# Labels alone would have done better; a small weight of the other rows limits the harm.
+# The same rows and the same density, but a class is now five digits, which a table for each pixel cannot tell from a
+# blur of all of them. The rows fall into clusters, none of which is a class, and the density of each class goes after
+# some of these. Labels alone would have done better; a small weight of the other rows limits the harm.
 odd_train, odd_test = digit_train % 2, digit_test % 2
 parity = accuracies(with_few_labels(digit_train, odd_train, 40), odd_test)
 print("Odd or even? Forty labels for each digit")

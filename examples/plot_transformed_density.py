@@ -2,17 +2,18 @@
 The scaler that wins by cheating
 ================================
 
-A density behind a scaler, in a pipeline, is a density of the scaled rows: per standard deviation, per range, per whatever
-the scaler makes the unit. A scaler that shrinks the rows crowds them, and crowded rows are dense. So a search over scalers
-chooses the one that shrinks the most, and the score says nothing of the fit. The log-Jacobian of the scaler catches it:
-:class:`~sklearn_dgm.TransformedDensity` adds it, and reports the density of the rows as they were handed in.
+A density behind a scaler, in a pipeline, is a density of the scaled rows: per standard deviation, per range, per
+whatever the scaler makes the unit. A scaler that shrinks the rows crowds them, and crowded rows are dense. So a search
+over scalers chooses the one that shrinks the most, and the score says nothing of the fit. The log-Jacobian of the
+scaler catches it: :class:`~sklearn_dgm.TransformedDensity` adds it, and reports the density of the rows as they were
+handed in.
 """
 
 # %%
 # The data
 # --------
-# Four measurements of tissue in their own units. Two of them are about as symmetric as a normal distribution, two have long
-# tails to the right.
+# Four measurements of tissue in their own units. Two of them are about as symmetric as a normal distribution, two have
+# long tails to the right.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -42,9 +43,9 @@ train, held_out = train_test_split(table, test_size=0.3, random_state=0)
 # %%
 # Two searches over the same candidates
 # -------------------------------------
-# A normal distribution of four columns stands behind six transformers. Three of them are scalers, which differ in nothing but
-# their unit. The covariance is not regularised, so that the normal distribution itself does not mind units, and what the
-# search sees is the scaler.
+# A normal distribution of four columns stands behind six transformers. Three of them are scalers, which differ in
+# nothing but their unit. The covariance is not regularised, so that the normal distribution itself does not mind units,
+# and what the search sees is the scaler.
 transformers = {
     "standard deviations": StandardScaler(),
     "range of 1": MinMaxScaler((0, 1)),
@@ -77,8 +78,8 @@ print(scores.round(2).to_string())
 # What the Jacobian adds
 # ----------------------
 # For a scaler it is one number for each column, the logarithm of what it multiplies by. The range of 0.001 divides by
-# a thousand more than the range of 1 does, in each of four columns, which is worth ``4 * log(1000)`` nats a row, and that is
-# its lead in the pipeline. A power or a logarithm stretches each row differently.
+# a thousand more than the range of 1 does, in each of four columns, which is worth ``4 * log(1000)`` nats a row, and
+# that is its lead in the pipeline. A power or a logarithm stretches each row differently.
 shares = {
     name: log_abs_det_jacobian(transformer.fit(train), train).mean(axis=0)
     for name, transformer in transformers.items()

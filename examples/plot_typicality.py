@@ -2,12 +2,12 @@
 Log-density or typicality
 =========================
 
-Is the most probable row the most normal one? Where columns are many, it is not: nothing like it is ever seen. A standard
-normal in 64 dimensions is densest at its centre, and its draws lie at a distance of about eight from there. Images behave
-like that, too: plain ones are more probable than any image that was ever taken.
+Is the most probable row the most normal one? Where columns are many, it is not: nothing like it is ever seen. A
+standard normal in 64 dimensions is densest at its centre, and its draws lie at a distance of about eight from there.
+Images behave like that, too: plain ones are more probable than any image that was ever taken.
 
-:class:`~sklearn_dgm.DensityOutlierDetector` scores a row by its log-density or, with ``score_type="typicality"``, by how far
-its log-density is from that of usual rows, above or below.
+:class:`~sklearn_dgm.DensityOutlierDetector` scores a row by its log-density or, with ``score_type="typicality"``, by
+how far its log-density is from that of usual rows, above or below.
 """
 
 # %%
@@ -45,8 +45,8 @@ no_digits = {
 # %%
 # Two scores
 # ----------
-# Areas under the curve: 1 where all such images score lower than all digits, 0.5 where the score cannot tell, and 0 where
-# it takes every one of them for more normal than any digit.
+# Areas under the curve: 1 where all such images score lower than all digits, 0.5 where the score cannot tell, and 0
+# where it takes every one of them for more normal than any digit.
 # Pixels that are blank in all training images may have ink in others, if hardly ever.
 density = BayesianNetworkDensity(conditional="table", handle_unknown="rare")
 detectors = {
@@ -71,8 +71,8 @@ print(areas.round(3).to_string())
 # %%
 # The picture
 # -----------
-# Digits fill a band. What is odd lies on both sides of it, and some of it inside: faint images have a log-density like that of
-# digits, what they lose in ink being what makes them plain. No threshold on one number finds these.
+# Digits fill a band. What is odd lies on both sides of it, and some of it inside: faint images have a log-density like
+# that of digits, what they lose in ink being what makes them plain. No threshold on one number finds these.
 usual, mean = detectors["log_density"], detectors["typicality"].mean_log_density_
 figure, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
 bins = np.linspace(-400, 0, 81)
@@ -101,7 +101,7 @@ figure.savefig(path)
 # %%
 # Which one when
 # --------------
-# Typicality finds what is too plain. It pays by calling some of the most probable rows outliers, and it is blind to odd rows
-# whose log-density happens to be a usual one. So: the log-density for tables, where an odd row has an odd value or
+# Typicality finds what is too plain. It pays by calling some of the most probable rows outliers, and it is blind to odd
+# rows whose log-density happens to be a usual one. So: the log-density for tables, where an odd row has an odd value or
 # an odd combination, and typicality for images, signals and counts, where an empty or constant row is a fault.
 print(f"\nPicture: {path}")

@@ -51,7 +51,7 @@ class FitTask:
     context: Any = None
 
     def subtask(self, name):
-        """The next part of this one, in which an estimator can be fitted.
+        """Return the next part of this task, in which an estimator can be fitted.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class FitTask:
 
     @contextmanager
     def side_by_side(self, name, names, X):
-        """The next part of this one, which has parts itself that may run at the same time, in processes of their own.
+        """Return the next part of this task, whose own parts may run at the same time, in processes of their own.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class FitTask:
 
     @contextmanager
     def running(self, X, *, is_whole=False, **hooks):
-        """Tell callbacks when the block begins and, if nothing fails, when it ends; after the whole fit they may score."""
+        """Tell callbacks when the block begins and, unless it fails, ends; after the whole fit they may score."""
         if self.context is None:
             yield
             return
@@ -145,7 +145,8 @@ def fit_task(estimator, X, y=None, sample_weight=None, *, n_subtasks=0):
     Parameters
     ----------
     estimator : estimator instance
-        One with :class:`CallbackSupportMixin`, whose `fit` has scikit-learn's `_fit_context`, which tears callbacks down.
+        One with :class:`CallbackSupportMixin`, whose `fit` has scikit-learn's `_fit_context`, which tears callbacks
+        down.
     X : {array-like, DataFrame} of shape (n_samples, n_features)
         Rows.
     y : array-like or None, default=None

@@ -55,10 +55,11 @@ class AutoregressiveDensity(
 default="random"
         The order in which columns are conditioned on each other: several shuffled ones, as in X, or one or more
         permutations of the column indices. The density is the mean of those of the orders. With "any" a single network
-        is trained for all orders [4]_. It answers each question in orders in which the observed columns come first, where
-        a density is in closed form and all draws of what is missing are worth the same. But its answers to different
-        questions agree only as far as training made its orders agree: the density of a row with missing numbers is not
-        quite the integral of that of complete rows. These score somewhat lower than under as many networks.
+        is trained for all orders [4]_. It answers each question in orders in which the observed columns come first,
+        where a density is in closed form and all draws of what is missing are worth the same. But its answers to
+        different questions agree only as far as training made its orders agree: the density of a row with missing
+        numbers is not quite the integral of that of complete rows. These score somewhat lower than under as many
+        networks.
     n_orders : int or "auto", default="auto"
         Number of shuffled orders; "auto" is 4, and less for tables of more than 80,000 rows, or of
         fewer rows and more than 50 columns.
@@ -69,8 +70,8 @@ default="random"
         Components of each mixture.
     dropout : float or "auto", default="auto"
         Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.2 without columns of
-        categories or few whole numbers, or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order, and
-        the validation rows choose.
+        categories or few whole numbers, or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order,
+        and the validation rows choose.
     $training_parameters
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold categories, by dtype, name, index or mask; see :class:`~sklearn_dgm.columns.ColumnSchema`.
@@ -84,13 +85,14 @@ default="random"
         was among the fitted rows (by the count of those seen once).
     bounds : dict, "observed" or None, default=None
         Where numbers can lie, in draws and in the density, which is one in all between the bounds and 0 (a score of
-        `-inf`) beyond, whatever `handle_unknown` says. With None the fitted rows decide: integer and rounded columns of two values have just these; other
-        columns without a value below zero never have one (but for points in time, and for floats with a single 0, where a
-        scaler may have put it); and what lies beyond the range of other integer and rounded columns has at most the
-        probability that a new value had at the end of the fitted rows (by the count of those seen once). "observed" keeps
-        all numbers between the smallest and the largest fitted value. A dict has pairs of a lower and an upper bound by
-        column name or index, such as ``{"age": (0, 120)}``; both are possible values. None in a pair leaves a side to the
-        fitted rows, and an infinite number frees it; "observed" may stand for a pair.
+        `-inf`) beyond, whatever `handle_unknown` says. With None the fitted rows decide: integer and rounded columns of
+        two values have just these; other columns without a value below zero never have one (but for points in time, and
+        for floats with a single 0, where a scaler may have put it); and what lies beyond the range of other integer and
+        rounded columns has at most the probability that a new value had at the end of the fitted rows (by the count of
+        those seen once). "observed" keeps all numbers between the smallest and the largest fitted value. A dict has
+        pairs of a lower and an upper bound by column name or index, such as ``{"age": (0, 120)}``; both are possible
+        values. None in a pair leaves a side to the fitted rows, and an infinite number frees it; "observed" may stand
+        for a pair.
 
     Attributes
     ----------
@@ -110,10 +112,10 @@ default="random"
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
-        What `score_samples` returns of rows like those of `fit`: exact log-densities of complete rows, and of rows whose
-        missing cells are categories of at most 256 joint outcomes; of other rows with missing cells, if there was one in
-        `fit`, an estimate by sequential importance sampling, but for ``order="any"``. What it is of a row at hand,
-        ``score_samples(X, return_std=True)`` tells: exact if the standard error is 0.
+        What `score_samples` returns of rows like those of `fit`: exact log-densities of complete rows, and of rows
+        whose missing cells are categories of at most 256 joint outcomes; of other rows with missing cells, if there was
+        one in `fit`, an estimate by sequential importance sampling, but for ``order="any"``. What it is of a row at
+        hand, ``score_samples(X, return_std=True)`` tells: exact if the standard error is 0.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -129,25 +131,26 @@ default="random"
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
     categorical ones. Unlike `KernelDensity`, integer dtypes are taken as counts; pass ``integer_features=None`` for a
     density over them. A column of
-    two whole numbers, or of two floats, has just these, and is the same as one of two categories, whatever its dtype; at most
-    five consecutive whole numbers are nearly so.
+    two whole numbers, or of two floats, has just these, and is the same as one of two categories, whatever its dtype;
+    at most five consecutive whole numbers are nearly so.
 
     What a network knows before its training (scales, covariances, trees, a first completion of gaps) it has from its
-    training rows, so that rows of validation are to it as new ones are. They say which of two starts is better for columns
-    of a few whole numbers, or of two values beside columns of numbers: a tree, or a regression on all parents.
+    training rows, so that rows of validation are to it as new ones are. They say which of two starts is better for
+    columns of a few whole numbers, or of two values beside columns of numbers: a tree, or a regression on all parents.
 
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
-    grid, in "mixed" ones single values have a probability. `schema_` says what was found, and `column_kinds` overrules it.
-    Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the density, too.
+    grid, in "mixed" ones single values have a probability. `schema_` says what was found, and `column_kinds` overrules
+    it. Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the
+    density, too.
 
     The networks of the orders are trained side by side, in as many threads as torch has (`torch.set_num_threads`,
     ``OMP_NUM_THREADS``); what comes of it does not depend on how many these are.
 
-    Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the observed
-    cells, as if the others were missing at random: training draws the missing cells of its rows anew for each pass, given
-    the others and the network as it is [5]_, from a first completion by chained equations. It takes two to three times
-    as long.
+    Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the
+    observed cells, as if the others were missing at random: training draws the missing cells of its rows anew for each
+    pass, given the others and the network as it is [5]_, from a first completion by chained equations. It takes two to
+    three times as long.
 
     References
     ----------
@@ -159,7 +162,8 @@ default="random"
        NeurIPS 2022, https://arxiv.org/abs/2203.05556
     .. [4] B. Uria, I. Murray, H. Larochelle, "A Deep and Tractable Density Estimator", ICML 2014,
        https://arxiv.org/abs/1310.1757
-    .. [5] G. Celeux, J. Diebolt, "The SEM algorithm: a probabilistic teacher algorithm derived from the EM algorithm for
+    .. [5] G. Celeux, J. Diebolt, "The SEM algorithm: a probabilistic teacher algorithm derived from the EM algorithm
+           for
        the mixture problem", Computational Statistics Quarterly 2 (1985)
 
     Examples
@@ -186,7 +190,8 @@ default="random"
     >>> density = AutoregressiveDensity((16,), n_orders=1, max_epochs=10, random_state=0).fit(table)
     >>> drawn = density.sample(1000, random_state=0)
     >>> drawn["wage"] = drawn["wage"].where(drawn["has_wage"])
-    >>> bool(drawn.loc[drawn["age"] < 60, "wage"].isna().mean() < 0.1 < drawn.loc[drawn["age"] > 70, "wage"].isna().mean())
+    >>> is_missing, age = drawn["wage"].isna(), drawn["age"]
+    >>> bool(is_missing[age < 60].mean() < 0.1 < is_missing[age > 70].mean())
     True
     """
 
@@ -233,7 +238,7 @@ default="random"
         self.conditional = conditional
 
     def _resolve_orders(self, n_samples):
-        """The orders, of shape (n_orders, n_features)."""
+        """Return the orders, of shape (n_orders, n_features)."""
         d = self.n_features_in_
         if isinstance(self.order, str):
             if self.order == "given":
@@ -320,7 +325,7 @@ default="random"
         return log_p, std
 
     def _log_density_at(self, z, Z, j):
-        """Log-density of each row with each of its values in a column; an estimate where it is not exact."""
+        """Return the log-density of each row with each of its values in a column; an estimate where it is not exact."""
         d = Z.shape[1]
 
         def of_rows(both):
@@ -329,7 +334,7 @@ default="random"
         return self._in_chunks(of_rows, np.hstack([Z, z]), max(CELLS_AT_ONCE // z.shape[1], 1))
 
     def score_features(self, X: MatrixLike) -> MatrixLike:
-        """Log-density of each column given those before it in the order.
+        """Return the log-density of each column given those before it in the order.
 
         Parameters
         ----------
@@ -340,8 +345,8 @@ default="random"
         -------
         log_density : {ndarray, DataFrame} of shape (n_samples, n_features)
             Conditional log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The
-            sums of the rows are `score_samples(X)`. Missing cells have 0, and the others the expectation over what these
-            may hold.
+            sums of the rows are `score_samples(X)`. Missing cells have 0, and the others the expectation over what
+            these may hold.
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)

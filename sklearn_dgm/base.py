@@ -1,8 +1,8 @@
 """The contract that every generator and density of this package keeps, and the template that keeps it.
 
-:class:`BaseGenerator` validates, encodes, and restores the user's table; :class:`BaseDensity` adds the log-Jacobian to what a
-density says of encoded rows. A family of models adds two or three short hooks. Think twice before adding anything here: these
-are the base classes of *all* families. A method that two of them need belongs to those.
+:class:`BaseGenerator` validates, encodes, and restores the user's table; :class:`BaseDensity` adds the log-Jacobian to
+what a density says of encoded rows. A family of models adds two or three short hooks. Think twice before adding
+anything here: these are the base classes of *all* families. A method that two of them need belongs to those.
 """
 
 from abc import ABCMeta, abstractmethod
@@ -44,8 +44,8 @@ COLUMN_PARAMS = (
 class BaseGenerator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 
-    It turns two hooks over encoded rows, `_fit` and `_draw`, into an estimator with `fit` and `sample`. How to write them is
-    said in :class:`BaseDensity`, which adds the third one and scores.
+    It turns two hooks over encoded rows, `_fit` and `_draw`, into an estimator with `fit` and `sample`. How to write
+    them is said in :class:`BaseDensity`, which adds the third one and scores.
 
     Parameters
     ----------
@@ -274,9 +274,10 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
 
     It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
     `fit`, `score_samples`, `score` and `sample`, for arrays and DataFrames with continuous, integer and categorical
-    columns, and for times. The reference measure is the Lebesgue measure on continuous and rounded columns, the counting
-    measure on integer and categorical ones, and the sum of both on mixed columns, which are continuous but for single
-    values that hold mass. Densities are in the units of the X handed in; those of dates are days, of other times seconds.
+    columns, and for times. The reference measure is the Lebesgue measure on continuous and rounded columns, the
+    counting measure on integer and categorical ones, and the sum of both on mixed columns, which are continuous but for
+    single values that hold mass. Densities are in the units of the X handed in; those of dates are days, of other times
+    seconds.
 
     Parameters
     ----------
@@ -293,8 +294,8 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "lower bound", "estimate", "unnormalised"}
-        What `score_samples` returns of rows like those of `fit`; see :class:`~sklearn_dgm.DensityTags`. Where single rows can
-        differ from them, `score_samples` has a parameter `return_std`.
+        What `score_samples` returns of rows like those of `fit`; see :class:`~sklearn_dgm.DensityTags`. Where single
+        rows can differ from them, `score_samples` has a parameter `return_std`.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -303,8 +304,9 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     Notes
     -----
     **Writing a density.** A family writes hooks over `Z`, the encoded float64 matrix: standardised values in continuous
-    columns, counts from the smallest value in integer columns (from the median, if that value is far out), codes 0, 1, ...
-    in categorical ones (-1 for a category that `fit` has not seen; `self.schema_.columns_` tells which column is what).
+    columns, counts from the smallest value in integer columns (from the median, if that value is far out), codes 0, 1,
+    ... in categorical ones (-1 for a category that `fit` has not seen). `self.schema_.columns_` tells the kind of each
+    column.
 
     - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore. Rows of weight 0 are gone by then;
       `sample_weight` is None or an array of shape (n_samples,).
@@ -314,31 +316,33 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
 
     What cannot score rows is a :class:`BaseGenerator`, which has no `_log_density`.
 
-    **Tags.** The class attribute `_density_tags`, a :class:`~sklearn_dgm.DensityTags`, says what the family takes and what its
-    scores are; everybody else asks :func:`~sklearn_dgm.get_density_tags`. Columns of kinds that are not among its
-    `column_kinds` are refused. With `missing`, Z holds NaN where a cell is missing, and `_log_density` is that of the other
-    cells, the marginal. With `ties` there are rounded columns too, of which Z has the number of the cell
+    **Tags.** The class attribute `_density_tags`, a :class:`~sklearn_dgm.DensityTags`, says what the family takes and
+    what its scores are; everybody else asks :func:`~sklearn_dgm.get_density_tags`. Columns of kinds that are not among
+    its `column_kinds` are refused. With `missing`, Z holds NaN where a cell is missing, and `_log_density` is that of
+    the other cells, the marginal. With `ties` there are rounded columns too, of which Z has the number of the cell
     on a grid (0, 1, ...; the density of a cell is its probability), and mixed ones, whose `encoded_atoms` have
     probabilities rather than densities; and numbers or times that are all the same are a categorical column of one
-    category: its score is 0 there and `-inf` elsewhere, unless `handle_unknown` gives new values a share. With a `score_kind`
-    of "unnormalised", whatever averages or compares scores refuses the density.
+    category: its score is 0 there and `-inf` elsewhere, unless `handle_unknown` gives new values a share. With a
+    `score_kind` of "unnormalised", whatever averages or compares scores refuses the density.
 
     **Parameters of columns.** A density may have a parameter `handle_unknown`, and gives unknown categories the
-    `unknown_share` of their column then; a parameter `bounds`, and keeps what it draws and scores to the `support` of each
-    column; or a parameter `given`, see :class:`~sklearn_dgm._queries.given.GivenMixin`, and is a density of the other columns given
-    these. They reach the schema by their names.
+    `unknown_share` of their column then; a parameter `bounds`, and keeps what it draws and scores to the `support` of
+    each column; or a parameter `given`, see :class:`~sklearn_dgm._queries.given.GivenMixin`, and is a density of the
+    other columns given these. They reach the schema by their names.
 
-    **Estimates.** A score depends on nothing but the row: not on those beside it, nor on any generator. Where it has to be
-    estimated with random numbers, take fixed ones, the same for every row: those of :mod:`sklearn_dgm.nn.common_numbers`. A
-    density that estimates scores extends :class:`~sklearn_dgm.base.BaseEstimatedDensity`, and tells their standard errors.
+    **Estimates.** A score depends on nothing but the row: not on those beside it, nor on any generator. Where it has to
+    be estimated with random numbers, take fixed ones, the same for every row: those of
+    :mod:`sklearn_dgm.nn.common_numbers`. A density that estimates scores extends
+    :class:`~sklearn_dgm.base.BaseEstimatedDensity`, and tells their standard errors.
 
     **Other rows than those of tables.** Of Z the base classes ask `len(Z)` and `Z[rows]` with an array of indices or of
-    booleans; of a schema four verbs: `fit(X, sample_weight)`, which returns it; `encode(X)`, which returns Z and log-Jacobians
-    of shape (n_samples,); `decode(Z)`; and `check_alike(schema, X, sample_weight)`, which returns a fitted schema that can
-    stand in for it, or raises. So a family may write `_make_schema()`, which by default makes a
+    booleans; of a schema four verbs: `fit(X, sample_weight)`, which returns it; `encode(X)`, which returns Z and
+    log-Jacobians of shape (n_samples,); `decode(Z)`; and `check_alike(schema, X, sample_weight)`, which returns a
+    fitted schema that can stand in for it, or raises. So a family may write `_make_schema()`, which by default makes a
     :class:`~sklearn_dgm.columns.ColumnSchema`; with the tag `sequences` nothing else looks into X.
 
-    At last run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it: it checks what the tags promise.
+    At last run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it: it checks what the tags
+    promise.
 
     Examples
     --------
@@ -363,7 +367,7 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
 
     @abstractmethod
     def _log_density(self, Z):
-        """Log-density of encoded rows, of shape (n_samples,)."""
+        """Return the log-density of encoded rows, of shape (n_samples,)."""
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         rows = super()._start_fit(X, sample_weight, reset=reset, schema=schema)
@@ -404,13 +408,13 @@ class BaseEstimatedDensity(BaseDensity):
     """Base class of densities whose scores, at least of some rows, are estimates.
 
     A family writes `_log_density_and_std(Z)`, which returns log-densities and their standard errors, both of shape
-    (n_samples,), in place of `_log_density`; the standard error is 0 where the log-density is exact. An estimator that is built
-    on such densities has their `score_kind_`, but tells no errors itself.
+    (n_samples,), in place of `_log_density`; the standard error is 0 where the log-density is exact. An estimator that
+    is built on such densities has their `score_kind_`, but tells no errors itself.
     """
 
     @abstractmethod
     def _log_density_and_std(self, Z):
-        """Log-densities of encoded rows, and their standard errors, both of shape (n_samples,)."""
+        """Return the log-densities of encoded rows, and their standard errors, both of shape (n_samples,)."""
 
     def _log_density(self, Z):
         return self._log_density_and_std(Z)[0]
@@ -432,8 +436,8 @@ class BaseEstimatedDensity(BaseDensity):
             where the density takes them, it is the marginal density of the other cells. The same row has the same score
             in every call, also where it is an estimate.
         std : ndarray of shape (n_samples,)
-            Only with ``return_std=True``: standard errors of the log-densities in nats, over the numbers that the estimate
-            might have been made with; 0 where the log-density is exact.
+            Only with ``return_std=True``: standard errors of the log-densities in nats, over the numbers that the
+            estimate might have been made with; 0 where the log-density is exact.
 
         Raises
         ------

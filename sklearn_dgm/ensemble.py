@@ -20,8 +20,8 @@ from sklearn_dgm.columns import ColumnSchema, stacked
 from sklearn_dgm.columns._frames import template_of
 from sklearn_dgm.tags import last_step
 
-# Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by no
-# more than the logarithm of the number of densities over the number of steps.
+# Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by
+# no more than the logarithm of the number of densities over the number of steps.
 TOLERANCE = 1e-5
 MAX_STEPS = 10_000
 
@@ -73,8 +73,8 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     weights_ : ndarray of shape (n_members,)
         Their weights, which are not negative and sum to 1.
     cv_log_likelihood_ : ndarray of shape (n_members,)
-        Mean log-density of held-out rows under each member, in nats per row, by which stacking chose; `-inf` of one that
-        calls a row impossible. Only with ``weights="stacking"``.
+        Mean log-density of held-out rows under each member, in nats per row, by which stacking chose; `-inf` of one
+        that calls a row impossible. Only with ``weights="stacking"``.
     schema_ : ColumnSchema
         Kinds of the columns, as the first member has them that knows of kinds.
     score_kind_ : {"exact", "lower bound", "estimate"}
@@ -97,13 +97,13 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     :class:`~sklearn_dgm.TransformedDensity` in its place.
 
     Stacking weights are found by expectation and maximisation. A row that every member calls impossible has no say
-    in them. A member that was fitted beforehand (:class:`~sklearn.frozen.FrozenEstimator`) gets too much weight if it has
-    seen the rows.
+    in them. A member that was fitted beforehand (:class:`~sklearn.frozen.FrozenEstimator`) gets too much weight if it
+    has seen the rows.
 
-    Categories and times go to the members that take them; the others are given numbers. Weights of rows count in stacking,
-    and in the fits of the members that take such; :class:`~sklearn.mixture.GaussianMixture` does not, and sees all rows
-    of a positive weight alike. How many rows of a sample are of which member is drawn by `weights_`; they are in random
-    order.
+    Categories and times go to the members that take them; the others are given numbers. Weights of rows count in
+    stacking, and in the fits of the members that take such; :class:`~sklearn.mixture.GaussianMixture` does not, and
+    sees all rows of a positive weight alike. How many rows of a sample are of which member is drawn by `weights_`; they
+    are in random order.
 
     References
     ----------
@@ -151,7 +151,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         self.random_state = random_state
 
     def get_params(self, deep: bool = True) -> dict[Any, Any]:
-        """Parameters of the ensemble and of its members.
+        """Return the parameters of the ensemble and of its members.
 
         Parameters
         ----------

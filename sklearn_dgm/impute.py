@@ -30,8 +30,8 @@ class DensityImputer(
 ):
     """Fill in missing cells with draws from a density, or with what it expects.
 
-    It stands where :class:`sklearn.impute.IterativeImputer` stands, and also takes tables of numbers, counts, categories
-    and times, which come back with their dtypes.
+    It stands where :class:`sklearn.impute.IterativeImputer` stands, and also takes tables of numbers, counts,
+    categories and times, which come back with their dtypes.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class DensityImputer(
         A density that can condition, such as :class:`~sklearn_dgm.AutoregressiveDensity`, or a search over one.
     strategy : {"draw", "mean", "mode"}, default="draw"
         What a missing cell becomes: a draw given the observed cells of its row, which leaves the distribution of the
-        table as it is, or its expectation (of a category the most probable one), which is closest to the truth but makes
-        columns less variable and more dependent than they are; or, with "mode", all missing cells of a row together
-        become the most probable of their completions. Whole numbers stay whole.
+        table as it is, or its expectation (of a category the most probable one), which is closest to the truth but
+        makes columns less variable and more dependent than they are; or, with "mode", all missing cells of a row
+        together become the most probable of their completions. Whole numbers stay whole.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws; the density has its own. With an int, two calls of `transform` give the same.
 

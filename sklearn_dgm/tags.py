@@ -25,8 +25,8 @@ class DensityTags:
     Parameters
     ----------
     column_kinds : tuple of str, default=("continuous", "integer", "categorical")
-        Kinds of columns that it takes: of these, and "binary" for categorical columns of two categories. Rounded and mixed
-        columns are continuous ones in which values repeat.
+        Kinds of columns that it takes: of these, and "binary" for categorical columns of two categories. Rounded and
+        mixed columns are continuous ones in which values repeat.
     missing : bool, default=False
         Whether cells may be missing. The score of a row is the marginal log-density of its other cells then.
     ties : bool, default=False
@@ -74,7 +74,7 @@ class Tags(sklearn.utils.Tags):
 
 
 def with_density_tags(tags: sklearn.utils.Tags, density_tags: DensityTags) -> Tags:
-    """Hang density tags on scikit-learn's tags, of which those of the input follow.
+    """Hang density tags on scikit-learn's tags, and derive those of the input from them.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def get_density_tags(estimator: Any) -> DensityTags:
     Returns
     -------
     density_tags : DensityTags
-        Its own, if it has such. Any other estimator takes columns of numbers, and what it is built on tells whether ties
-        are looked for; its scores are exact if it is a density.
+        Its own, if it has such. Any other estimator takes columns of numbers, and what it is built on tells whether
+        ties are looked for; its scores are exact if it is a density.
     """
     last = last_step(estimator)
     if not hasattr(last, "fit"):  # "passthrough", or what is none

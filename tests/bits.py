@@ -1,8 +1,8 @@
 """Fingerprints of seeded fits, to see whether a change of the code changes a bit of what comes out.
 
-``python -m tests.bits`` prints a line for each of some twenty fits over the catalogue: digests of scores and answers, of
-what is drawn, and of the trained weights. Compare the lines of two commits on one machine; other processors, and other
-versions of what this package builds on, have other last bits. It is no test, and pytest does not collect it.
+``python -m tests.bits`` prints a line for each of some twenty fits over the catalogue: digests of scores and answers,
+of what is drawn, and of the trained weights. Compare the lines of two commits on one machine; other processors, and
+other versions of what this package builds on, have other last bits. It is no test, and pytest does not collect it.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """A catalogue of named instances in their interesting corners.
 
-`tests/test_common.py` runs scikit-learn's checks and the density checks over it: a new density adds its lines here, with
-what it cannot pass and why, and is tested by both.
+`tests/test_common.py` runs scikit-learn's checks and the density checks over it: a new density adds its lines here,
+with what it cannot pass and why, and is tested by both.
 """
 
 from collections.abc import Callable

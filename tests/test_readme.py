@@ -1,4 +1,4 @@
-"""Python blocks of the README and of the docs run as they stand, page by page, with smaller networks than their defaults."""
+"""Python blocks of the README and of the docs run as they stand, page by page, with smaller networks."""
 
 import re
 import warnings

@@ -26,14 +26,14 @@ class BayesRuleMixin(ClassifierMixin):
 
     @abstractmethod
     def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-density of each row together with each class, of shape (n_samples, n_classes)."""
+        """Return the log-density of each row together with each class, of shape (n_samples, n_classes)."""
 
     def _log_joint_but_for_a_factor(self, X):
-        """The same, but for what all classes have in common."""
+        """Return the joint log-density of rows and classes, up to a term that all classes share."""
         return self.predict_joint_log_proba(X)
 
     def predict_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-probability of each class.
+        """Return the log-probability of each class.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class BayesRuleMixin(ClassifierMixin):
         return log_posterior(self._log_joint_but_for_a_factor(X), self._log_prior)
 
     def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Probability of each class.
+        """Return the probability of each class.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class BayesRuleMixin(ClassifierMixin):
         return np.exp(self.predict_log_proba(X))
 
     def predict(self, X: MatrixLike) -> NDArray[Any]:
-        """Most probable class of each row.
+        """Return the most probable class of each row.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class BayesRuleMixin(ClassifierMixin):
         return self.classes_[log_proba.argmax(axis=1)]
 
     def score(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """Accuracy of the predictions.
+        """Return the accuracy of the predictions.
 
         Parameters
         ----------

@@ -10,7 +10,7 @@ from sklearn_dgm.columns import ColumnSchema
 
 
 def as_labels(y):
-    """Labels as they are: NumPy would make strings of numbers beside them, -1 among them.
+    """Return labels as an array; of objects where NumPy would make strings of the numbers among them.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def check_labels(y, advice="that of an unlabelled row should be -1"):
 
 
 def is_unlabelled(y):
-    """Flags of the labels that are -1, of shape (n,), whether or not that is a class.
+    """Flag the labels that are -1, of shape (n,), whether or not that is a class.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def is_unlabelled(y):
 
 
 def classes_of(y, classes):
-    """The classes: those given, or all labels but -1, which is a class where there is only one other number.
+    """Return the classes: those given, or all labels but -1, which is a class if there is only one other number.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def classes_of(y, classes):
 
 
 def place_of(y, classes):
-    """Place of each label among the classes.
+    """Return the position of each label among the classes.
 
     Parameters
     ----------

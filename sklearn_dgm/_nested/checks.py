@@ -37,7 +37,8 @@ def check_densities(estimators, who):
     TypeError
         If an estimator is no density.
     ValueError
-        If two have the same name, one is a Pipeline, whose density is one of other rows, or its scores are unnormalised.
+        If two have the same name, one is a Pipeline, whose density is one of other rows, or its scores are
+        unnormalised.
     """
     check_pairs(estimators)
     names = [name for name, _ in estimators]

@@ -156,8 +156,8 @@ class BaseMetaDensity(
         TypeError
             If what should be a density is none.
         ValueError
-            If a parameter or a weight is invalid, scores of a density inside are unnormalised, `schema` is not what `learn_schema` gives, or a density inside cannot
-            be fitted to X; and as the notes of the class say.
+            If a parameter or a weight is invalid, scores of a density inside are unnormalised, `schema` is not what
+            `learn_schema` gives, or a density inside cannot be fitted to X; and as the notes of the class say.
         """
         with meta_fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks) as task:
             X, sample_weight = self._start_fit(X, sample_weight)

@@ -42,14 +42,14 @@ class ConditionalMixin:
     Notes
     -----
     It goes before :class:`~sklearn_dgm.BaseDensity` and asks for the tag `missing` and one more hook,
-    `_completions(Z, n_particles, rng=None)`: it yields, for parts of the encoded rows, `rows` (their numbers), completed
-    rows `z` of shape (n, m, n_features), `log_weight` of shape (n, m), of which the sum of the exponentials estimates the
-    marginal density of a row's observed cells, and `effective_sample_size` of shape (n,), infinity where these are all
-    completions that there are. Without `rng` nothing may be random.
+    `_completions(Z, n_particles, rng=None)`: it yields, for parts of the encoded rows, `rows` (their numbers),
+    completed rows `z` of shape (n, m, n_features), `log_weight` of shape (n, m), of which the sum of the exponentials
+    estimates the marginal density of a row's observed cells, and `effective_sample_size` of shape (n,), infinity where
+    these are all completions that there are. Without `rng` nothing may be random.
     """
 
     def _is_estimated(self, Z):
-        """Whether the scores of encoded rows with missing cells are estimates, of shape (n_samples,)."""
+        """Flag the encoded rows with missing cells whose scores are estimates, of shape (n_samples,)."""
         return np.zeros(len(Z), dtype=bool)
 
     def conditional_sample(
@@ -62,14 +62,15 @@ class ConditionalMixin:
     ) -> MatrixLike:
         """Draw the missing cells of rows given their observed cells.
 
-        Cells of a column that had no value in `fit` stay missing. Missing categories with few joint outcomes (256) are drawn from their exact distribution; others by sampling
-        importance resampling [1]_ from at least 128 weighted completions.
+        Cells of a column that had no value in `fit` stay missing. Missing categories with few joint outcomes (256) are
+        drawn from their exact distribution; others by sampling importance resampling [1]_ from at least 128 weighted
+        completions.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_rows, n_features)
-            Rows with missing cells (NaN, None, NA, NaT, null). Complete rows come back as they are, and rows without any
-            cell become those of :meth:`sample`.
+            Rows with missing cells (NaN, None, NA, NaT, null). Complete rows come back as they are, and rows without
+            any cell become those of :meth:`sample`.
         n_samples : int, default=1
             Number of draws of each row.
         random_state : int, RandomState, Generator or None, default=None
@@ -80,8 +81,8 @@ class ConditionalMixin:
         Returns
         -------
         completed : {ndarray, DataFrame} of shape (n_rows * n_samples, n_features)
-            The draws of the first row, then those of the second, ..., in the container, with the column names and dtypes
-            seen in `fit`, and the index of X, if it has one. Observed cells are as given.
+            The draws of the first row, then those of the second, ..., in the container, with the column names and
+            dtypes seen in `fit`, and the index of X, if it has one. Observed cells are as given.
         ess : ndarray of shape (n_rows,)
             Only with ``return_ess=True``: how many independent draws the weighted completions behind a row are worth
             [2]_, infinity where the distribution is exact. Where it is not well above `n_samples`, draws repeat and may
@@ -120,7 +121,7 @@ class ConditionalMixin:
         return (completed, ess) if return_ess else completed
 
     def _conditional_draws(self, Z, n_samples, rng):
-        """Completed rows, of shape (n_rows, n_samples, n_features), and effective sample sizes."""
+        """Return completed rows, of shape (n_rows, n_samples, n_features), and effective sample sizes."""
         together = min(n_samples, MAX_DRAWS_TOGETHER)
         n_rounds = -(-n_samples // together)
         draws = np.empty((len(Z) * n_rounds, together, Z.shape[1]))
@@ -220,7 +221,7 @@ class ConditionalMixin:
         return with_given_cells(self.schema_, completed, X)
 
     def predict_column(self, X: MatrixLike, column: Any) -> Any:
-        """Distribution of one column given the other observed cells of each row.
+        """Predict the distribution of one column given the other observed cells of each row.
 
         Parameters
         ----------
@@ -233,10 +234,10 @@ class ConditionalMixin:
         -------
         prediction : ColumnPrediction
             Of a categorical column, and of whole or rounded numbers of a range of at most 512, the probability of each
-            value: exact if the other cells are observed, or categories with few joint outcomes (256); else the average of
-            its probabilities given each of some draws of them. Of other numbers 512 values and their weights: the nodes of a
-            numerical integral where the column is not of whole numbers and the other cells are observed, else draws.
-            Nothing is random.
+            value: exact if the other cells are observed, or categories with few joint outcomes (256); else the average
+            of its probabilities given each of some draws of them. Of other numbers 512 values and their weights: the
+            nodes of a numerical integral where the column is not of whole numbers and the other cells are observed,
+            else draws. Nothing is random.
 
         Raises
         ------
@@ -291,7 +292,7 @@ class ConditionalMixin:
                 before = time.monotonic()
 
     def _values(self, Z, j):
-        """Values of a column, the logarithms of their weights, and what draws are worth, for parts of the rows."""
+        """Yield for parts of the rows a column's values, their log-weights, and effective sample sizes."""
         column = self.schema_.columns_[j]
         n_values = N_PREDICTION_PARTICLES + len(column.encoded_atoms)
         is_drawn = np.isnan(Z).sum(axis=1) > 1
@@ -306,7 +307,7 @@ class ConditionalMixin:
             yield rows, *self._integrated(Z[rows], j, n_values), np.full(len(rows), np.inf)
 
     def _integrated(self, Z, j, n_values):
-        """Values of a column of which all other cells are observed, and the logarithms of their weights."""
+        """Return values of a column whose other cells are all observed, and the log-weights of an integration rule."""
         column, n = self.schema_.columns_[j], len(Z)
         atoms, support = column.encoded_atoms, column.support
         lower, upper = (support.lower, support.upper) if support else (-np.inf, np.inf)
@@ -330,13 +331,13 @@ class ConditionalMixin:
         return np.hstack([z, atoms]), np.hstack([log_weight, self._log_density_at(atoms, Z, j)])
 
     def _log_density_at(self, z, Z, j):
-        """Log-density, of shape (n, m), of each row with each of its m values in a column."""
+        """Return the log-density, of shape (n, m), of each row with each of its m values in a column."""
         rows = np.repeat(Z, z.shape[1], axis=0)
         rows[:, j] = z.ravel()
         return self._log_density(rows).reshape(z.shape)
 
     def _encode_without(self, X, j):
-        """Encoded rows with a column missing, which X may lack."""
+        """Encode rows with one column missing, which X may lack."""
         others = [i for i in range(self.n_features_in_) if i != j]
         shape = np.shape(X)
         if len(shape) != 2 or shape[1] != len(others) or not others:
@@ -349,7 +350,7 @@ class ConditionalMixin:
         return part._embed(part.schema_.encode(part._validate(X, reset=False))[0])
 
     def marginal(self, columns: Any) -> Any:
-        """Density of some of the columns.
+        """Return the density of some of the columns.
 
         Parameters
         ----------
@@ -399,7 +400,7 @@ class ConditionalMixin:
 
 
 def _expected(column, z, weight):
-    """Weighted mean of numbers, and the heaviest of categories, in each row."""
+    """Return the weighted mean of numbers, or the heaviest category, of each row."""
     if column.kind != CATEGORICAL:
         mean = np.sum(weight * z, axis=1)
         return np.rint(mean) if column.kind in (INTEGER, ROUNDED) else mean
@@ -409,7 +410,7 @@ def _expected(column, z, weight):
 
 
 def _outcomes(column):
-    """Encoded values that a column can take, if they are few; whole numbers beyond the fitted range are left out."""
+    """Return the encoded values of a column of few; whole numbers beyond the fitted range are left out."""
     if column.kind == CATEGORICAL:
         return np.arange(len(column.categories), dtype=np.float64)
     if column.kind in (INTEGER, ROUNDED):
@@ -420,7 +421,7 @@ def _outcomes(column):
 
 
 def _normalised(log_weight, rows):
-    """Weights that sum to one in each row; 1 for rows without missing cells."""
+    """Normalise the weights of each row to sum to one; 1 for rows without missing cells."""
     best = log_weight.max(axis=1, keepdims=True)
     impossible = np.isneginf(best[:, 0])
     if log_weight.shape[1] > 1 and impossible.any():
@@ -452,7 +453,7 @@ def with_given_cells(schema, Z, X):
 
 
 def _given_or_drawn(column, raw, drawn, n_times):
-    """A column of drawn values, but for the observed cells; and which are missing still, in a column without values."""
+    """Return a column's observed cells with draws in place of the others, and flags of those still missing."""
     given, made = raw.values, drawn.values
     if column.maker and column.content != NUMBERS:  # those that are given are not to be rounded
         given, made = (
@@ -519,7 +520,7 @@ class _MarginalDensity(ConditionalMixin, BaseEstimatedDensity):
         return part
 
     def _embed(self, Z):
-        """Rows of all columns, with the others missing."""
+        """Widen rows to all columns, the others missing."""
         whole = np.full((len(Z), self.density.n_features_in_), np.nan)
         whole[:, self.columns] = Z
         return whole

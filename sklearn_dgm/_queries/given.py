@@ -15,16 +15,16 @@ from sklearn_dgm.base import BaseDensity
 class GivenMixin(BaseDensity):
     """Mixin of densities with a parameter `given`: columns, by name or index, that scores and draws are conditional on.
 
-    With ``given=None`` it is a density like any other. Else `score_samples` is the log-density of the other columns given
-    these, `sample` raises, and `conditional_sample` draws the other columns. A family writes one more hook: `_draw_given(Z,
-    rng)` returns encoded rows like those of Z, with the columns that are not in `self.schema_.given_` drawn; what Z holds
-    there plays no part.
+    With ``given=None`` it is a density like any other. Else `score_samples` is the log-density of the other columns
+    given these, `sample` raises, and `conditional_sample` draws the other columns. A family writes one more hook:
+    `_draw_given(Z, rng)` returns encoded rows like those of Z, with the columns that are not in `self.schema_.given_`
+    drawn; what Z holds there plays no part.
     """
 
     given: Any
 
     def _draw_given(self, Z, rng):
-        """Encoded rows with the columns of Z that are given, and the others drawn."""
+        """Return encoded rows with the given columns of Z, and the others drawn."""
         raise NotImplementedError
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
@@ -75,14 +75,14 @@ class GivenMixin(BaseDensity):
         Returns
         -------
         completed : {ndarray, DataFrame} of shape (n_rows * n_samples, n_features)
-            The draws of the first row, then those of the second, ..., in the container, with the column names and dtypes
-            seen in `fit`. Given cells are as given.
+            The draws of the first row, then those of the second, ..., in the container, with the column names and
+            dtypes seen in `fit`. Given cells are as given.
 
         Raises
         ------
         ValueError
-            If `n_samples` is not a positive integer, a cell is missing that has to be given, or one is there that is to be
-            drawn.
+            If `n_samples` is not a positive integer, a cell is missing that has to be given, or one is there that is to
+            be drawn.
         """
         check_is_fitted(self)
         check_count(n_samples, "n_samples")

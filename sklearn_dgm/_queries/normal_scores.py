@@ -13,7 +13,8 @@ class NormalScoresMixin:
     """Mixin of densities that turn rows of continuous columns into independent standard normals, and back.
 
     A family writes `_to_normal(Z)` and `_from_normal(scores)`, over encoded rows, float64 arrays of shape
-    (n_samples, n_features), which are the inverse of each other. Its methods are not called `transform`: what has a `transform` is a transformer to scikit-learn, for any table.
+    (n_samples, n_features), which are the inverse of each other. Its methods are not called `transform`: what has a
+    `transform` is a transformer to scikit-learn, for any table.
     """
 
     def normal_scores(self, X: MatrixLike) -> MatrixLike:
@@ -63,7 +64,7 @@ class NormalScoresMixin:
         return like_frame(self._to_normal(Z), X)
 
     def from_normal_scores(self, scores: Any) -> MatrixLike:
-        """Rows that have given normal scores; the inverse of :meth:`normal_scores`.
+        """Return the rows that have given normal scores; the inverse of :meth:`normal_scores`.
 
         Parameters
         ----------

@@ -7,7 +7,7 @@ from sklearn_dgm.columns import CATEGORICAL
 
 
 def resample(weight, n_draws, rng):
-    """Systematic resampling: which completions are drawn, of shape (n_rows, n_draws), in random order."""
+    """Choose completions by systematic resampling, of shape (n_rows, n_draws), in random order."""
     n, m = weight.shape
     points = (np.arange(n_draws) + rng.random((n, 1))) / n_draws
     bounds = np.cumsum(weight, axis=1)
@@ -39,8 +39,8 @@ class ColumnPrediction:
     probabilities : ndarray of shape (n_rows, n_values)
         Probability of each value; the sum of a row is 1.
     categories : ndarray of shape (n_values,) or None
-        The values of a categorical column, in the order that its dtype declares or else an increasing one, or of few whole
-        numbers; else None.
+        The values of a categorical column, in the order that its dtype declares or else an increasing one, or of few
+        whole numbers; else None.
     values : ndarray of shape (n_values,) or (n_rows, n_values)
         The values, in the units of the table.
     effective_sample_size : ndarray of shape (n_rows,) or None
@@ -70,7 +70,7 @@ class ColumnPrediction:
         return self.values if self._z.ndim == 1 else None
 
     def mode(self):
-        """The most probable value of each row.
+        """Return the most probable value of each row.
 
         Returns
         -------
@@ -87,7 +87,7 @@ class ColumnPrediction:
         return self.values[self.probabilities.argmax(axis=1)]
 
     def mean(self):
-        """Expectation of the column in each row.
+        """Return the expectation of the column in each row.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class ColumnPrediction:
         return column.clock.times(x) if column.clock else x
 
     def quantile(self, q=0.5):
-        """Quantiles of the column in each row.
+        """Return the quantiles of the column in each row.
 
         Parameters
         ----------

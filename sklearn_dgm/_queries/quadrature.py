@@ -9,7 +9,7 @@ N_ROUNDS = 3
 
 
 def integrate(log_density, first, n_nodes, bounds=(-np.inf, np.inf)):
-    """Nodes and weights of an adaptive trapezoidal rule for each of some densities.
+    """Return nodes and weights of an adaptive trapezoidal rule for each of some densities.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def _sorted(z, log_p):
 
 
 def _between(z, log_p, n_added):
-    """Nodes to add, more of them in gaps that may hold more of the integral."""
+    """Return the nodes to add, more of them in gaps that may hold more of the integral."""
     best = log_p.max(axis=1, keepdims=True)
     p = np.exp(log_p - np.where(np.isfinite(best), best, 0))
     # Less than in proportion: a narrow peak that no node has met yet is not where the density seems to be.

@@ -38,12 +38,13 @@ class NeuralMixin:
     A family writes `_builder(splits)`, which returns a function that builds a module. A module's `forward`, given the
     rows of a batch, returns the loss of each; it has `sample(n_samples, generator)` and `width`, how many numbers a row
     takes up in it at most. What is random in its training it draws from
-    :func:`~sklearn_dgm.nn.randomness.current_generator`. There are `_n_members()` modules, each trained with other rows for
-    validation, as many at once as torch has threads. If `_candidates(n_samples)` are several, the first member tries them all.
+    :func:`~sklearn_dgm.nn.randomness.current_generator`. There are `_n_members()` modules, each trained with other rows
+    for validation, as many at once as torch has threads. If `_candidates(n_samples)` are several, the first member
+    tries them all.
 
-    Further hooks: `_combine(modules)` and `_trained_modules()`, if there are several members; `_split` for rows that are no
-    matrix, or batches of another kind; `_net_class` for a training with other steps; `_objective()` for what is recorded;
-    `_prepare(splits)` and `_finish(splits)` for what is learnt besides.
+    Further hooks: `_combine(modules)` and `_trained_modules()`, if there are several members; `_split` for rows that
+    are no matrix, or batches of another kind; `_net_class` for a training with other steps; `_objective()` for what is
+    recorded; `_prepare(splits)` and `_finish(splits)` for what is learnt besides.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ warm_start, verbose, callbacks, net_params, random_state
 
     @abstractmethod
     def _builder(self, splits):
-        """Return a function of a member's number and a candidate, which returns a module that is ready to be trained."""
+        """Return a function of a member's number and a candidate that makes a module, ready to be trained."""
 
     def _prepare(self, splits):
         """Learn what all members have in common, before any of them is built; of no rows that validate one."""
@@ -352,8 +353,8 @@ warm_start, verbose, callbacks, net_params, random_state
 class BaseNeuralDensity(NeuralMixin, BaseDensity):
     """Base class of densities of tables whose modules are trained by maximum likelihood.
 
-    A module's loss is minus the log-density of each encoded row, and it has `log_prob(z)`, which is that log-density; for
-    the rest see :class:`NeuralMixin`.
+    A module's loss is minus the log-density of each encoded row, and it has `log_prob(z)`, which is that log-density;
+    for the rest see :class:`NeuralMixin`.
 
     Parameters
     ----------
@@ -382,7 +383,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
             )
 
     def _objective(self):
-        """Return the log-likelihood in the units of X: the mean log-Jacobian of cells, of which those at atoms have none."""
+        """Return the log-likelihood in the units of X: the mean log-Jacobian of cells, 0 for those at atoms."""
         columns = self.schema_.columns_
         beside = [1 - sum(c.atom_shares) if c.kind == MIXED else 1 for c in columns]
         return log_likelihood(self.schema_.log_det_ * beside)

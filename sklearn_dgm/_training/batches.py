@@ -12,8 +12,8 @@ class WeightedRows(Dataset):
     """Encoded rows and their weights.
 
     A family whose rows are no matrix derives from it and makes batches of its own in `__getitem__`, such as sequences
-    that are padded to the length of the longest in the batch. What stands for the rows of a batch is the only argument of
-    the module, and has as many entries as there are weights.
+    that are padded to the length of the longest in the batch. What stands for the rows of a batch is the only argument
+    of the module, and has as many entries as there are weights.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class Monitor(Callback):
         return self.objective.score(self.objective.of_loss(valid_loss, self.valid_offset))
 
     def on_batch_begin(self, net, **kwargs):
-        """Stop, if something else has failed."""
+        """Stop if something else has failed."""
         if self.stop is not None and self.stop.is_set():
             raise StopTraining
 

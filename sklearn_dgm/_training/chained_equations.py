@@ -68,14 +68,14 @@ def _covariance(F, weight):
 
 
 def _donors(gaps, weight, rng):
-    """Rows with an observed cell, as often as they weigh."""
+    """Return the rows with an observed cell, each as often as it weighs."""
     donors = np.flatnonzero(~gaps)
     share = weight[donors] / weight[donors].sum()
     return donors if np.ptp(share) == 0 else rng.choice(donors, len(donors), p=share)
 
 
 def _features(z, weight, n_levels):
-    """Centred features of a column: a number in standard deviations, or a category one-hot."""
+    """Return the centred features of a column: a number in standard deviations, or a category one-hot."""
     features = z[:, None] if n_levels is None else (z[:, None] == np.arange(n_levels)) * 1.0
     features = features - np.average(features, axis=0, weights=weight)
     if n_levels is None:
@@ -85,14 +85,14 @@ def _features(z, weight, n_levels):
 
 
 def _predict(F, precision, block):
-    """Regression of some features on all others."""
+    """Predict features by a regression on all others."""
     cross = precision[block].copy()
     cross[:, block] = 0
     return -F @ np.linalg.solve(precision[block, block], cross).T
 
 
 def _draw_number(predicted, z, gaps, donors, rng):
-    """Values of observed rows that are predicted alike (predictive mean matching)."""
+    """Draw values of observed rows that are predicted alike (predictive mean matching)."""
     predicted = predicted[:, 0]
     donors = donors[np.argsort(predicted[donors], kind="stable")]
     # All that are predicted the same are as near.
@@ -103,7 +103,7 @@ def _draw_number(predicted, z, gaps, donors, rng):
 
 
 def _draw_category(predicted, z, gaps, donors, rng):
-    """Categories by their predicted indicators, which are taken for probabilities."""
+    """Draw categories by their predicted indicators, which are taken for probabilities."""
     n_levels = predicted.shape[1]
     # A category that is new to a warm start has no code.
     shares = np.bincount(z[donors].astype(int).clip(0), minlength=n_levels) / len(donors)

@@ -11,7 +11,7 @@ from sklearn_dgm.nn.ancestral import FARTHEST
 
 
 def _flat(module, log_weight=0.0):
-    """The members of mixtures within mixtures, with the logarithms of their weights."""
+    """List the members of mixtures within mixtures, with the logarithms of their weights."""
     members = getattr(module, "members", None)
     if members is None:
         return [(module, log_weight)]
@@ -59,7 +59,7 @@ class NetworkFactors(Factors):
         return torch.where(z.abs() >= FARTHEST, 0, z)
 
     def log_prob(self, member, Z):
-        """Log-density of rows under one member; see :class:`~sklearn_dgm._queries.factors.Factors`."""
+        """Return the log-density of rows under one member; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         module, z = self._members[member], self._tensor(Z)
         with one_thread(), torch.no_grad():
             if np.isnan(Z).any():
@@ -94,7 +94,7 @@ class NetworkConditional(ColumnConditional):
         self._conditional, self._z = conditional, z
 
     def cdf(self, points):
-        """Probabilities below values; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
+        """Return the probabilities below values; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
         x = torch.tensor(points, dtype=self._z.dtype, device=self._z.device)
         with one_thread(), torch.no_grad():
             return self._conditional.cdf(x).cpu().numpy()

@@ -118,7 +118,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         return self._setting
 
     def _completions(self, Z, n_particles, rng=None):
-        """Yield weighted completions of encoded rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""
+        """Yield weighted completions of rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""
         module = self._module
         device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)
@@ -132,7 +132,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
             yield part.numpy()
 
     def _learn_start(self, splits, member, settings, adjacency, targets=None):
-        """Learn what a member knows before its training: all of its training rows, and from its validation rows which start is better.
+        """Learn the start of a member by all of its training rows; its validation rows say which start is better.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         return network, learnt, regressed
 
     def _network_params(self, dropout, base, sample_weight):
-        """What a masked network is made with beside the variables and the graph."""
+        """Return the parameters of a masked network beside its variables and graph."""
         return (
             self._resolve_hidden_layer_sizes(),
             self.activation,

@@ -71,8 +71,8 @@ def first_completion(columns, Z, weight, rng):
 class TableSplits(Splits):
     """Splits of a table, and what a member may know of it before its training.
 
-    That is to be learnt from its training rows, too: validation would take a start that has seen its rows for better than
-    it is.
+    That is to be learnt from its training rows, too: validation would take a start that has seen its rows for better
+    than it is.
 
     Parameters
     ----------

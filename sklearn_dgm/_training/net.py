@@ -44,9 +44,9 @@ class WeightAverage:
 class RowNet(NeuralNet):
     """A skorch net whose module returns the loss of each row, and whose target is the rows' weights.
 
-    It validates with the `average` of the weights. A net with further optimisers makes them in `initialize_optimizer`, and
-    uses them in `train_step`, which has to update the average; if it is judged by a statistic of all validation rows
-    together, `validation_step` computes that.
+    It validates with the `average` of the weights. A net with further optimisers makes them in `initialize_optimizer`,
+    and uses them in `train_step`, which has to update the average; if it is judged by a statistic of all validation
+    rows together, `validation_step` computes that.
     """
 
     average = None

@@ -1,4 +1,4 @@
-"""The parameters of training that estimators have in common: what their docstrings say of them, and how they hand them on."""
+"""The parameters of training that estimators share: what docstrings say of them, and how they are handed on."""
 
 import inspect
 import textwrap
@@ -70,8 +70,8 @@ def describe_training(cls):
 def handed_on(arguments, *own):
     """Return the arguments of an `__init__` that are for that of its base class.
 
-    An estimator has to spell out all of its parameters, as scikit-learn reads them in the signature; so at least it need
-    not name those of its base classes twice more.
+    An estimator has to spell out all of its parameters, as scikit-learn reads them in the signature; so at least it
+    need not name those of its base classes twice more.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def reproducible(rng, device):
 
 
 def torch_generator(rng, device):
-    """Torch generator with a seed from a NumPy generator.
+    """Return a torch generator with a seed from a NumPy generator.
 
     Parameters
     ----------

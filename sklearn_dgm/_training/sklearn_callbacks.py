@@ -13,8 +13,8 @@ class EpochReport:
     hooks : dict
         Arguments that all their hooks are given: `estimator`, `X`, `y` and, with weights, `metadata`.
     fitted_attributes : callable
-        Given a net, modules and the record, returns what a fitted copy of the estimator has. It is called only if they ask
-        for such a copy.
+        Given a net, modules and the record, returns what a fitted copy of the estimator has. It is called only if they
+        ask for such a copy.
     """
 
     def __init__(self, context, hooks, fitted_attributes):

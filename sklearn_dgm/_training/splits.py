@@ -10,7 +10,7 @@ MAX_VALID_ROWS = 10_000
 
 
 def with_mean_one(weight):
-    """Scale weights of any size; only their ratios count."""
+    """Scale weights to a mean of one; only their ratios count."""
     weight = weight / weight.max()
     return weight / weight.mean()
 
@@ -107,5 +107,5 @@ class Splits:
         return self.tensor(with_mean_one(self.weight[index]))
 
     def tensor(self, array):
-        """Return an array as a tensor of single precision, in memory that torch aligns: products are rounded by alignment."""
+        """Return an array as a tensor of single precision in aligned memory: alignment changes how products round."""
         return torch.tensor(array, dtype=torch.float32, device=self.device)

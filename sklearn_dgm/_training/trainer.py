@@ -82,8 +82,8 @@ class Trainer:
     ----------
     parameters : namespace
         The parameters of training that an estimator has (`max_epochs`, `lr`, `batch_size`, `weight_decay`,
-        `n_iter_no_change`, `verbose`, `callbacks`, `net_params`), and `n_steps`, how many steps of an epoch an "auto" batch
-        size is to leave on a small table.
+        `n_iter_no_change`, `verbose`, `callbacks`, `net_params`), and `n_steps`, how many steps of an epoch an "auto"
+        batch size is to leave on a small table.
     objective : Objective
         What is recorded.
     splits : Splits
@@ -101,7 +101,8 @@ class Trainer:
     history : list of dict, default=()
         The record of their training.
     report : EpochReport, default=None
-        What tells scikit-learn's callbacks of every epoch; they hear of one module after the other, so `n_threads` is 1.
+        What tells scikit-learn's callbacks of every epoch; they hear of one module after the other, so `n_threads` is
+        1.
 
     Attributes
     ----------

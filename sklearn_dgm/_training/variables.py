@@ -17,7 +17,7 @@ MIN_EXCESS, MIN_SIGMAS, PRIMES = 0.5, 4.0, (2, 3, 5, 7)
 
 
 def _location_and_scale(z, sample_weight):
-    """Mean and standard deviation, or median and spread of the bulk where few rows far out would set these."""
+    """Return the mean and standard deviation, or the bulk's median and spread where a few far out would set these."""
     location = np.average(z, weights=sample_weight)
     scale = np.sqrt(np.average((z - location) ** 2, weights=sample_weight))
     median, bulk = bulk_of(z, sample_weight)
@@ -28,7 +28,7 @@ def _location_and_scale(z, sample_weight):
 
 
 def _frequent(z, sample_weight):
-    """Whole numbers that hold so much weight that a smooth mixture would not do them justice."""
+    """Return the whole numbers that hold more weight than a smooth mixture would give them."""
     values, place = np.unique(z, return_inverse=True)
     weight = np.bincount(place, weights=sample_weight)
     return values[(weight >= MIN_ATOM_SHARE * weight.sum()) & (weight >= MIN_ATOM_ROWS)]
@@ -64,7 +64,7 @@ def _coarse_grid(z, sample_weight):
 
 
 def _residue(values, weight, step, prime):
-    """By how much the heaviest residue is heavier than by chance, in units of what it could be; and what it is."""
+    """Return the excess of the heaviest residue over chance, as a share of its maximum; its prime, and the residue."""
     residues, place = np.unique(values % (step * prime), return_inverse=True)
     heaviest = np.bincount(place, weights=weight)
     share = heaviest.max() / weight.sum()
@@ -72,7 +72,7 @@ def _residue(values, weight, step, prime):
 
 
 def _n_levels(column):
-    """How many codes or consecutive whole numbers a column has; None of one without."""
+    """Count the codes or consecutive whole numbers of a column; None of one without."""
     if column.kind == CATEGORICAL:
         return len(column.categories)
     if column.kind in (INTEGER, ROUNDED):
@@ -81,7 +81,7 @@ def _n_levels(column):
 
 
 def has_few_values(column):
-    """Whether the network takes a column for one of categories, be it one of whole numbers."""
+    """Tell whether the network takes a column for one of categories, be it one of whole numbers."""
     return column.kind == CATEGORICAL or 1 < (_n_levels(column) or 0) <= MAX_FEW_LEVELS
 
 
@@ -91,7 +91,7 @@ def is_constant(column):
 
 
 def _variable(column, z, sample_weight, extremes, n_pieces):
-    """What the network must know of a column."""
+    """Describe a column to the network."""
     observed = ~np.isnan(z)
     z, sample_weight = z[observed].clip(-REACH, REACH), sample_weight[observed]
     n_levels = _n_levels(column)

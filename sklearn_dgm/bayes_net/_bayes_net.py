@@ -49,21 +49,21 @@ ROWS_PER_PROBABILITY = 10
 class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     """Density from a Bayesian network over the columns, whose graph is given or learnt.
 
-    ``log p(x) = sum_j log p(x_j | parents of x_j)``, with the parents of a directed acyclic graph. A conditional is a table
-    of smoothed counts, or part of a masked network that computes all of them in one pass, each from its parents alone,
-    and is trained by maximum likelihood as that of :class:`~sklearn_dgm.AutoregressiveDensity` is, whose graph is
-    complete. What a graph saves in parameters it can spend on fewer rows, and what it leaves out can be read: columns
-    are independent of those that are not their descendants, given their parents.
+    ``log p(x) = sum_j log p(x_j | parents of x_j)``, with the parents of a directed acyclic graph. A conditional is a
+    table of smoothed counts, or part of a masked network that computes all of them in one pass, each from its parents
+    alone, and is trained by maximum likelihood as that of :class:`~sklearn_dgm.AutoregressiveDensity` is, whose graph
+    is complete. What a graph saves in parameters it can spend on fewer rows, and what it leaves out can be read:
+    columns are independent of those that are not their descendants, given their parents.
 
     Parameters
     ----------
     structure : {"learn", "chow-liu", "empty"}, networkx.DiGraph, list of edges or adjacency matrix, default="learn"
-        The graph. "learn" searches for the best one by hill climbing with a tabu list, from the tree, on categories and a
-        few cells of numbers (three, or more in large tables). Tables are to be best by the Bayesian information
+        The graph. "learn" searches for the best one by hill climbing with a tabu list, from the tree, on categories and
+        a few cells of numbers (three, or more in large tables). Tables are to be best by the Bayesian information
         criterion, networks, which do not pay for each cell of a table, by that of Akaike. "chow-liu" is the tree of
         highest likelihood [1]_; "empty" has no edges. A graph has columns as nodes, by name or index; edges are pairs
-        ``(parent, child)``; a matrix is 1 at [i, j] where column i is a parent of column j. (Two lists of two entries are
-        taken for edges, an array of them for a matrix.)
+        ``(parent, child)``; a matrix is 1 at [i, j] where column i is a parent of column j. (Two lists of two entries
+        are taken for edges, an array of them for a matrix.)
     max_parents : int, default=5
         Parents of a column at most, where the graph is learnt.
     conditional : {"auto", "network", "table"}, default="auto"
@@ -72,10 +72,10 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         cell of the table, and parts of a network elsewhere.
     bins : int, str, array-like or dict, default="quantiles"
         How tables cut numbers: a number of equal bins, "quantiles" (as many bins of equal
-        weight as the cube root of the rows), one of the other rules of :class:`~sklearn_dgm.HistogramDensity`, or an array
-        of edges; or a list of these with an entry for each column, or a dict by column name or index. Whole numbers of at
-        most 20 values have a cell each, unless edges are given. Within a bin, numbers are distributed as in all rows,
-        and beyond the outer edges with exponential tails, up to the
+        weight as the cube root of the rows), one of the other rules of :class:`~sklearn_dgm.HistogramDensity`, or an
+        array of edges; or a list of these with an entry for each column, or a dict by column name or index. Whole
+        numbers of at most 20 values have a cell each, unless edges are given. Within a bin, numbers are distributed as
+        in all rows, and beyond the outer edges with exponential tails, up to the
         `bounds` of the column.
     alpha : float, default=0.5
         Dirichlet pseudo-count of each distribution in a table, spread evenly over its cells.
@@ -90,9 +90,9 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     Attributes
     ----------
     graph_ : networkx.DiGraph
-        The graph. Its nodes are the columns, in their order, with an attribute `conditional`, "table" or "network". Its edges
-        have an attribute `strength`: the mutual information of child and parent given the other parents, in nats, as it is
-        counted in few cells, those of the search, less what would be there by chance.
+        The graph. Its nodes are the columns, in their order, with an attribute `conditional`, "table" or "network". Its
+        edges have an attribute `strength`: the mutual information of child and parent given the other parents, in nats,
+        as it is counted in few cells, those of the search, less what would be there by chance.
     n_params_ : int
         Number of free parameters: probabilities of the tables, connections and biases of the network.
     net_ : skorch.NeuralNet
@@ -125,22 +125,23 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
     categorical ones; kinds of columns are those of :class:`~sklearn_dgm.AutoregressiveDensity`.
 
-    Cells may be missing (NaN, None, NA, NaT, null). In `fit`, tables leave out the rows of which they need a missing cell;
-    the network draws such cells anew for each pass; and the search for a graph sees them filled in by chained
+    Cells may be missing (NaN, None, NA, NaT, null). In `fit`, tables leave out the rows of which they need a missing
+    cell; the network draws such cells anew for each pass; and the search for a graph sees them filled in by chained
     equations. A row with missing cells scores the exact marginal of its observed ones, by variable elimination. That is
     impossible where a network asks for a missing number, unless it is whole and of few values, and where the sum goes
     over too large a table (65,536 cells); a ValueError says so. Cells of which nothing observed descends are no
-    trouble. :meth:`conditional_sample` and :meth:`predict_column` answer in any case, by weighted draws where there is no
-    exact answer. A missing category is taken for one of the known ones.
+    trouble. :meth:`conditional_sample` and :meth:`predict_column` answer in any case, by weighted draws where there is
+    no exact answer. A missing category is taken for one of the known ones.
 
-    Where rows validate a network, a graph is learnt from the others, or it would seem to fit them: on noise any graph does.
-    Tables are of all rows in the end.
+    Where rows validate a network, a graph is learnt from the others, or it would seem to fit them: on noise any graph
+    does. Tables are of all rows in the end.
 
     The graph says what is independent of what, not what causes what.
 
     References
     ----------
-    .. [1] C. Chow, C. Liu, "Approximating discrete probability distributions with dependence trees", IEEE Transactions on
+    .. [1] C. Chow, C. Liu, "Approximating discrete probability distributions with dependence trees", IEEE Transactions
+           on
        Information Theory 14 (1968), https://doi.org/10.1109/TIT.1968.1054142
     .. [2] D. Koller, N. Friedman, "Probabilistic Graphical Models", MIT Press, 2009
 
@@ -265,7 +266,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         self.graph_ = self._named_graph(codes, weight)
 
     def _check_same_graph(self):
-        """A warm start keeps the graph; one that is learnt is not searched for again."""
+        """Refuse another graph than that of the fit which `warm_start` continues; a learnt one is kept."""
         if isinstance(self.structure, str):
             is_same = self.structure == self._fitted_structure
         elif self._fitted_structure is not None:
@@ -285,7 +286,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         )
 
     def _resolve_structure(self, Z, codes, weight):
-        """Adjacency matrix of the graph."""
+        """Return the adjacency matrix of the graph."""
         labels = [column.label for column in self.schema_.columns_]
         if not isinstance(self.structure, str):
             return adjacency_of(self.structure, labels)
@@ -314,7 +315,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return adjacency
 
     def _merged(self, codes, weight):
-        """Cells of which numbers have few, as the search sees them, and how many."""
+        """Merge cells of numbers into the few that the search sees; return the codes and the numbers of cells."""
         merged = [
             merge_cells(axis, code, weight) for axis, code in zip(self._axes, codes.T, strict=True)
         ]
@@ -393,7 +394,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return super()._log_density(Z)
 
     def _completions(self, Z, n_particles, rng=None):
-        """Weighted completions; those of rows whose marginals are exact are independent draws."""
+        """Return weighted completions; of rows whose marginals are exact, independent draws."""
         inference = self._inference()
         z = torch.tensor(Z)
         is_drawn = n_outcomes(self._module, z, n_particles).numpy() == 0
@@ -410,7 +411,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
             yield Completions(rows, filled, log_weight, ess)
 
     def _exact_draws(self, inference, Z, n_draws, rng):
-        """Draws of missing cells given observed ones, of shape (n, n_draws, d), and log-marginals of these."""
+        """Draw missing cells given observed ones, of shape (n, n_draws, d); with the log-marginals of these."""
         n, d = Z.shape
 
         if rng is None:  # the same for every row
@@ -425,7 +426,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return filled.cpu().numpy().reshape(n, n_draws, d), log_marginal[::n_draws]
 
     def _log_density_at(self, z, Z, j):
-        """Log-density of each row with each of its values in a column; an estimate where it is not exact."""
+        """Return the log-density of each row with each of its values in a column; an estimate where it is not exact."""
         gap, result = Z.copy(), np.full(z.shape, -np.inf)
         gap[:, j] = z[:, 0]
         is_exact = self._inference().is_exact(gap)
@@ -440,7 +441,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return result
 
     def marginal(self, columns: Any) -> Any:
-        """Density of some of the columns; see :meth:`AutoregressiveDensity.marginal`.
+        """Return the density of some of the columns; see :meth:`AutoregressiveDensity.marginal`.
 
         Parameters
         ----------
@@ -468,7 +469,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return part
 
     def score_features(self, X: MatrixLike) -> MatrixLike:
-        """Log-density of each column given its parents.
+        """Return the log-density of each column given its parents.
 
         Parameters
         ----------
@@ -478,9 +479,9 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         Returns
         -------
         log_density : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Conditional log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The sums
-            of the rows are `score_samples(X)`. If cells of X are missing, these have 0, and the others their density given
-            the observed ones before them in topological order.
+            Conditional log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The
+            sums of the rows are `score_samples(X)`. If cells of X are missing, these have 0, and the others their
+            density given the observed ones before them in topological order.
 
         Raises
         ------
@@ -497,7 +498,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return like_frame(scores + self.schema_.log_det_features(Z), X)
 
     def _shares_of_marginal(self, Z):
-        """Log-density of each observed cell given those before it in topological order."""
+        """Return the log-density of each observed cell given those before it in topological order."""
         scores, inference = np.zeros(Z.shape), self._inference()
         so_far, before = np.full_like(Z, np.nan), np.zeros(len(Z))
         for j in nx.topological_sort(nx.DiGraph(self._adjacency)):

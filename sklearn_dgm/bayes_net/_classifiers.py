@@ -17,8 +17,8 @@ class NaiveBayesClassifier(OneDependenceClassifier):
     """Naive Bayes for columns of any kind, a classifier and a density.
 
     ``p(x, y) = p(y) prod_j p(x_j | y)``: given the class, columns are independent. Categories are counted, numbers are
-    binned, and missing cells are left out, so that one estimator takes what scikit-learn's five separate classes cannot take
-    together. It is also a density of X, ``p(x) = sum_y p(x, y)``, in the manner of
+    binned, and missing cells are left out, so that one estimator takes what scikit-learn's five separate classes cannot
+    take together. It is also a density of X, ``p(x) = sum_y p(x, y)``, in the manner of
     :class:`sklearn.neighbors.KernelDensity`.
 
     Parameters
@@ -33,8 +33,8 @@ class NaiveBayesClassifier(OneDependenceClassifier):
         Change in the log-likelihood, in nats a row, below which these stop.
     categorical_features, integer_features, column_kinds, handle_unknown, bounds
         Kinds of columns, how probable unknown categories are, and where numbers can lie; see
-        :class:`~sklearn_dgm.AutoregressiveDensity`. What class a row has does not depend on its unknown categories, nor on
-        numbers beyond their bounds.
+        :class:`~sklearn_dgm.AutoregressiveDensity`. What class a row has does not depend on its unknown categories, nor
+        on numbers beyond their bounds.
 
     Attributes
     ----------
@@ -91,8 +91,8 @@ class NaiveBayesClassifier(OneDependenceClassifier):
 class TreeAugmentedNaiveBayesClassifier(OneDependenceClassifier):
     """Naive Bayes with a tree over the columns (TAN), a classifier and a density.
 
-    ``p(x, y) = p(y) prod_j p(x_j | y, x_parent(j))``: beside the class each column has one other column as a parent, in the
-    tree of the largest mutual information given the class [1]_. It is also a density of X, in the manner of
+    ``p(x, y) = p(y) prod_j p(x_j | y, x_parent(j))``: beside the class each column has one other column as a parent, in
+    the tree of the largest mutual information given the class [1]_. It is also a density of X, in the manner of
     :class:`sklearn.neighbors.KernelDensity`.
 
     Parameters
@@ -137,7 +137,7 @@ class TreeAugmentedNaiveBayesClassifier(OneDependenceClassifier):
     _max_pairs = 2 * MAX_PAIRS  # each is held once
 
     def _forests(self):
-        """The maximum spanning tree of the mutual information given the class."""
+        """Return the maximum spanning tree of the mutual information given the class."""
         share = self._counts.classes / self._counts.classes.sum()
         information = mutual_information(self._counts.pairs, self._n_levels)
         self._information = np.tensordot(share, information, 1)
@@ -183,8 +183,8 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
 
     Notes
     -----
-    It holds the counts of all pairs of cells in each class, and asks for all of them: memory grows with the square of the
-    cells, the time of a question with that of the columns.
+    It holds the counts of all pairs of cells in each class, and asks for all of them: memory grows with the square of
+    the cells, the time of a question with that of the columns.
 
     References
     ----------
@@ -238,14 +238,14 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
         return self.min_frequency
 
     def _forests(self):
-        """For each column a graph in which it is the parent of all others."""
+        """Return for each column a graph in which it is the parent of all others."""
         d = self.n_features_in_
         parents = np.tile(np.arange(d)[:, None], d)
         np.fill_diagonal(parents, -1)
         return parents
 
     def _lay_out_tables(self):
-        """The tables of all columns given each other one."""
+        """Lay out the tables of all columns given each other one."""
         starts = starts_of(self._n_levels)
         n_classes, n_cells, d = len(self.classes_), starts[-1], self.n_features_in_
         tables = np.empty((n_classes, n_cells + n_cells**2))

@@ -2,8 +2,8 @@
 
 A factor is a pair of a scope, the variables it depends on, and an array of shape (n_rows, n_levels of each variable).
 
-N. L. Zhang, D. Poole, "Exploiting causal independence in Bayesian network inference", Journal of Artificial Intelligence
-Research 5 (1996), https://doi.org/10.1613/jair.305
+N. L. Zhang, D. Poole, "Exploiting causal independence in Bayesian network inference", Journal of Artificial
+Intelligence Research 5 (1996), https://doi.org/10.1613/jair.305
 """
 
 from functools import reduce
@@ -15,7 +15,7 @@ from sklearn_dgm.counts.tables import choose
 
 
 def plan(scopes, n_levels):
-    """Order in which to sum variables out, that with the smallest tables next.
+    """Choose the order of elimination: the variable with the smallest table next.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def _size(scope, n_levels):
 
 
 def multiply(factors):
-    """Product of factors.
+    """Multiply factors.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def multiply(factors):
 
 
 def _aligned(factor, scope):
-    """The table of a factor with an axis for each variable of a sorted scope."""
+    """Return the table of a factor with an axis for each variable of a sorted scope."""
     own, table = factor
     table = table.transpose(0, *(1 + i for i in np.argsort(own)))
     lengths = iter(table.shape[1:])

@@ -10,7 +10,7 @@ MAX_ENTRIES = 2**20
 
 
 def to_pgmpy(columns, adjacency, axes, inference):
-    """A network of tables for pgmpy; see :meth:`sklearn_dgm.BayesianNetworkDensity.to_pgmpy`.
+    """Return a network of tables as pgmpy's; see :meth:`sklearn_dgm.BayesianNetworkDensity.to_pgmpy`.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def to_pgmpy(columns, adjacency, axes, inference):
 
 
 def _probabilities(j, parents, columns, axes, inference):
-    """Probabilities of the cells of a column, on the first axis, given those of its parents, on the others."""
+    """Return the probabilities of a column's cells, on the first axis, given those of its parents, on the others."""
     family = [j, *parents]
     sizes = [axes[i].n_levels for i in family]
     if np.prod([float(size) for size in sizes]) > MAX_ENTRIES:
@@ -84,7 +84,7 @@ def _probabilities(j, parents, columns, axes, inference):
 
 
 def state_names(column, axis):
-    """Names of the cells of a column.
+    """Return names of the cells of a column.
 
     Parameters
     ----------

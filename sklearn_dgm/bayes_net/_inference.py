@@ -45,7 +45,7 @@ class Inference:
         self.descends = _descendants(adjacency)
 
     def log_marginal(self, Z):
-        """Log-density of the observed cells of each row.
+        """Return the log-density of the observed cells of each row.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Inference:
         return Z, result
 
     def is_exact(self, Z):
-        """Whether the missing cells of each row can be summed over exactly, of shape (n,)."""
+        """Tell for each row whether its missing cells can be summed over exactly, of shape (n,)."""
         result = np.ones(len(Z), dtype=bool)
         for rows, is_needed, is_missing in self._patterns(Z):
             try:
@@ -104,7 +104,7 @@ class Inference:
         return result
 
     def _patterns(self, Z):
-        """Groups of rows of which the same cells are needed and missing."""
+        """Group the rows of which the same cells are needed and missing."""
         observed = ~np.isnan(Z)
         needed = observed | (observed @ self.descends.T)
         kinds, which = np.unique(
@@ -114,7 +114,7 @@ class Inference:
             yield np.flatnonzero(which == k), is_needed, is_missing
 
     def _eliminations(self, Z):
-        """For parts of the rows their numbers, their log-marginals, and how these came about."""
+        """Yield for parts of the rows their numbers, log-marginals, and the trail and states of the elimination."""
         filled = np.nan_to_num(Z, posinf=np.inf, neginf=-np.inf)
         scores = self.log_prob_features(filled)
         encoded = self._encode(Z) if np.isnan(Z).any() else None
@@ -132,7 +132,7 @@ class Inference:
                 yield rows[part], score[part] + log_total, trail, states
 
     def _prepare(self, is_needed, is_missing, row):
-        """The conditionals that ask for missing cells, what these can be, and in which order to sum them out."""
+        """Return the conditionals that depend on missing cells, the states of these, and an elimination order."""
         families = [f for f in self.families if is_needed[f[0]] and is_missing[f].any()]
         states = {v: self._states(v, families, row) for v in np.flatnonzero(is_missing).tolist()}
         return families, states, *self._plan(families, states, row)
@@ -143,7 +143,7 @@ class Inference:
         return np.stack(codes, axis=1), np.stack(log_within, axis=1)
 
     def _states(self, v, families, row):
-        """What a missing cell can be, as all conditionals that ask for it see it."""
+        """Return the states of a missing cell, as all conditionals that depend on it see them."""
         column, axis = self.columns[v], self.axes[v]
         networks = [f[0] for f in families if v in f and f[0] not in self.tables]
         if not networks:
@@ -173,7 +173,7 @@ class Inference:
         return order, n_cells
 
     def _factors(self, families, states, Z, codes, log_within):
-        """Factors of conditionals of which cells are missing, for rows with the same ones."""
+        """Return the factors of conditionals with missing cells, for rows that lack the same ones."""
         factors, of_networks = [], {}
         for child, *parents in families:
             scope = tuple(v for v in sorted((child, *parents)) if v in states)
@@ -182,7 +182,7 @@ class Inference:
                 continue
 
             def along(v, of_rows, of_state, scope=scope):
-                """Numbers of a column, which the axes of the missing cells follow."""
+                """Return the numbers of a column, with the axes of the missing cells behind the rows."""
                 if v not in states:
                     return of_rows[:, v].reshape(-1, *(1 for _ in scope))
                 shape = (1, *(-1 if u == v else 1 for u in scope))
@@ -196,7 +196,7 @@ class Inference:
         return factors
 
     def ask_network(self, scope, children, states, Z):
-        """Log-probabilities of some columns together, for all that the cells of a scope can be.
+        """Return the joint log-probabilities of some columns, for all states of a scope.
 
         Parameters
         ----------
@@ -244,7 +244,7 @@ class Cells:
         self.log_within = np.zeros(axis.n_levels)
 
     def values(self, levels, uniforms):
-        """Encoded values of levels."""
+        """Return the encoded values of levels."""
         return self.axis.icdf_within(levels, uniforms)
 
 
@@ -267,12 +267,12 @@ class Values:
             self.log_within = np.zeros(len(z))
 
     def values(self, levels, uniforms):
-        """Encoded values of levels."""
+        """Return the encoded values of levels."""
         return self.z[levels]
 
 
 def _descendants(adjacency):
-    """True at [i, j] where column j is a descendant of column i."""
+    """Return a matrix that is True at [i, j] where column j is a descendant of column i."""
     descends = np.zeros_like(adjacency)
     for j in reversed(list(nx.topological_sort(nx.DiGraph(adjacency)))):
         children = np.flatnonzero(adjacency[j])

@@ -1,7 +1,7 @@
 """A class-conditional graph over the columns, and Bayes' rule: what naive Bayes, TAN and AODE have in common.
 
-In all of them a column depends on the class and on one other column at most, so that the counts of the cells of each two
-columns in each class are all there is to learn.
+In all of them a column depends on the class and on one other column at most, so that the counts of the cells of each
+two columns in each class are all there is to learn.
 """
 
 from abc import abstractmethod
@@ -49,12 +49,12 @@ LOWEST = np.finfo(np.float64).min
 class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type: ignore[misc]
     """Base class of classifiers in whose graphs a column has the class and at most one other column as parents.
 
-    A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an array
-    of shape (n_graphs, n_features). The joint density of row and class is the mean of those of the graphs.
+    A subclass says which graphs these are: `_forests()` returns the other parent of each column, -1 for none, in an
+    array of shape (n_graphs, n_features). The joint density of row and class is the mean of those of the graphs.
 
-    All tables stand behind each other in `_log_tables`, of shape (n_classes, n_entries): first those of the columns given
-    the class alone, then those given another parent, too. In graph g, cell k of column j with parent cell m is entry
-    ``_starts[g, j] + m * _strides[g, j] + k``; the stride of a root is 0.
+    All tables stand behind each other in `_log_tables`, of shape (n_classes, n_entries): first those of the columns
+    given the class alone, then those given another parent, too. In graph g, cell k of column j with parent cell m is
+    entry ``_starts[g, j] + m * _strides[g, j] + k``; the stride of a root is 0.
     """
 
     _parameter_constraints: dict = {
@@ -102,7 +102,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
 
     @abstractmethod
     def _forests(self):
-        """The other parent of each column in each graph, -1 for none, of shape (n_graphs, n_features)."""
+        """Return the other parent of each column in each graph, -1 for none, of shape (n_graphs, n_features)."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: MatrixLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
@@ -113,8 +113,8 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows. Missing cells (NaN, None, NA, NaT, null) are left out of the counts.
         y : array-like of shape (n_samples,)
-            Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows count
-            for each class by how probable it is for them, which is found by expectation and maximisation.
+            Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows
+            count for each class by how probable it is for them, which is found by expectation and maximisation.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
 
@@ -143,9 +143,9 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
     ) -> Self:
         """Count further rows.
 
-        The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. A category
-        that comes later is an unknown one: its cell is not counted; so is another number in a column that has one value alone
-        in the first rows. A category dtype brings all of them. Unlabelled
+        The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. A
+        category that comes later is an unknown one: its cell is not counted; so is another number in a column that has
+        one value alone in the first rows. A category dtype brings all of them. Unlabelled
         rows count by how probable each class is for them after the labelled ones of the call are counted; those of the
         first call as in :meth:`fit`.
 
@@ -237,7 +237,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         return [axis.n_levels for axis in self._axes]
 
     def _codes(self, Z):
-        """Cells of rows, -1 where missing or unknown, and the log-density of the values within these, of shape (n,)."""
+        """Return the cells of rows, -1 if missing or unknown, and the log-density within these, of shape (n,)."""
         pairs = [axis.encode(z) for axis, z in zip(self._axes, Z.T, strict=True)]
         codes, log_within = zip(*pairs, strict=True)
         return np.stack(codes, axis=1), np.sum(log_within, axis=0)
@@ -287,7 +287,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         self._log_tables, self._starts, self._strides = self._lay_out_tables()
 
     def _lay_out_tables(self):
-        """The tables of a single graph, and where they stand."""
+        """Lay out the tables of a single graph in one array; return it, and where each table stands."""
         (parents,), n_levels, starts = self._parents, self._n_levels, starts_of(self._n_levels)
         tables, first, strides = [self._log_cells], starts[:-1].copy(), np.zeros_like(starts[:-1])
         size = starts[-1]
@@ -301,7 +301,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         return np.concatenate(tables, axis=1), first[None], strides[None]
 
     def _pairs_of(self, i, j):
-        """Counts of the cells of two columns, of shape (n_classes, cells of i, cells of j)."""
+        """Return the counts of the cells of two columns, of shape (n_classes, cells of i, cells of j)."""
         starts = starts_of(self._n_levels)
         for block, pairs in zip(blocks_of(self._n_levels), self._counts.pairs, strict=True):
             if min(i, j) < block.stop:
@@ -314,10 +314,10 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         raise IndexError(j)
 
     def _log_given(self, counts, parents, children):
-        """Log-probabilities of cells given those of another column and the class.
+        """Return the log-probabilities of cells given those of another column and the class.
 
-        `parents` and `children` say which cells the counts, of shape (n_classes, n_parents, n_children), are of; those of
-        the children make up whole columns.
+        `parents` and `children` say which cells the counts, of shape (n_classes, n_parents, n_children), are of; those
+        of the children make up whole columns.
         """
         alone = self._log_cells[:, None, children]
         column = np.repeat(np.arange(len(self._n_levels)), self._n_levels)[children]
@@ -331,12 +331,12 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         return np.where(is_rare[:, None], alone, given)
 
     def _per_column(self, counts):
-        """Smoothed log-probabilities within each column, on the last axis."""
+        """Return the smoothed log-probabilities within each column, on the last axis."""
         parts = np.split(counts, starts_of(self._n_levels)[1:-1], axis=-1)
         return np.concatenate([smoothed(part, self.alpha) for part in parts], axis=-1)
 
     def _log_joint(self, codes):
-        """Log-probability of the cells of rows together with each class, of shape (n, n_classes)."""
+        """Return the log-probability of the cells of rows together with each class, of shape (n, n_classes)."""
         n_classes, result = len(self.classes_), np.empty((len(codes), len(self.classes_)))
         step = max(NUMBERS_AT_ONCE // (n_classes * max(*self._n_levels, codes.shape[1])), 1)
         incomplete = (codes < 0).any(axis=1)
@@ -352,13 +352,13 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         return result + self.class_log_prior_
 
     def _of_complete(self, graph, codes):
-        """Log-probability of complete rows in each class under one graph, of shape (n_classes, n)."""
+        """Return the log-probability of complete rows in each class under one graph, of shape (n_classes, n)."""
         of_parents = self._strides[graph] * codes[:, self._parents[graph]]
         entries = self._starts[graph] + of_parents + codes
         return self._log_tables[:, entries].sum(axis=2)
 
     def _of_incomplete(self, graph, codes):
-        """The same of rows with missing cells, which are summed out from the leaves to the roots."""
+        """Return the same log-probability of rows with missing cells, which are summed out from leaves to roots."""
         parents = self._parents[graph]
         total, incoming = np.zeros((len(self.classes_), len(codes))), {}
         for j in reversed(_roots_first(parents)):
@@ -380,14 +380,14 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         return total
 
     def _table(self, graph, j):
-        """Log-probabilities of a column given its other parent, of shape (n_classes, cells of the parent or 1, cells)."""
+        """Return a column's log-probabilities given its other parent: (n_classes, the parent's cells or 1, cells)."""
         n_levels, parent = self._n_levels, self._parents[graph, j]
         rows = np.arange(n_levels[parent] if parent >= 0 else 1)[:, None]
         entries = self._starts[graph, j] + rows * self._strides[graph, j] + np.arange(n_levels[j])
         return self._log_tables[:, entries]
 
     def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-density of each row together with each class.
+        """Return the log-density of each row together with each class.
 
         Parameters
         ----------
@@ -465,7 +465,7 @@ class Counts:
 
 
 def _roots_first(parents):
-    """Columns of a forest, parents before children."""
+    """Return the columns of a forest, parents before children."""
     children = [[] for _ in parents]
     for j, parent in enumerate(parents):
         if parent >= 0:

@@ -14,7 +14,7 @@ PAIRS_AT_ONCE = 2**16
 
 
 def starts_of(n_levels):
-    """Where the cells of each column start, and, last, how many there are."""
+    """Return where the cells of each column start, and, last, their total number."""
     return np.concatenate([[0], np.cumsum(n_levels)])
 
 
@@ -137,7 +137,7 @@ def check_number_of_pairs(columns, n_levels, n_tables=1, most=MAX_PAIRS):
 
 
 def mutual_information(pairs, n_levels):
-    """Mutual information of each two columns.
+    """Return the mutual information of each two columns.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def mutual_information(pairs, n_levels):
 
 
 def _information(pairs, n_levels, n_later):
-    """Mutual information of the columns of a block and the same and later ones."""
+    """Return the mutual information of the columns of a block and the same and later ones."""
 
     def over_columns(x, levels, axis):
         return np.add.reduceat(x, starts_of(levels)[:-1], axis=axis)

@@ -19,7 +19,7 @@ MAX_KEYS = 2**16
 
 
 def adjacency_of(structure, labels):
-    """Adjacency matrix of a graph that is given in one of several forms.
+    """Return the adjacency matrix of a graph that is given in one of several forms.
 
     A node is a column's label or its position.
 
@@ -104,7 +104,7 @@ def _from_matrix(matrix, labels):
 
 
 def _locate(nodes, labels):
-    """Positions of the columns that nodes stand for."""
+    """Return the positions of the columns that nodes stand for."""
     nodes = list(nodes)
     if len(nodes) == len(labels) and set(nodes) == set(labels):  # nothing but labels can be meant
         return [Position(labels.index(node)) for node in nodes]
@@ -122,7 +122,7 @@ def _check_acyclic(adjacency, labels):
 
 
 def maximum_spanning_forest(weights):
-    """Parents in the forest of the largest total weight, in which each edge weighs more than zero.
+    """Return the parents in the forest of the largest total weight, all of whose edges weigh more than zero.
 
     Parameters
     ----------
@@ -154,8 +154,8 @@ def maximum_spanning_forest(weights):
 class FamilyScores:
     """Contribution of each column and its parents to an information criterion of a graph.
 
-    It is the log-likelihood of the column given its parents, less a price for each free parameter of the table, in which
-    each combination of the parents' levels counts, whether it occurs or not.
+    It is the log-likelihood of the column given its parents, less a price for each free parameter of the table, in
+    which each combination of the parents' levels counts, whether it occurs or not.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class FamilyScores:
         return log_likelihood - self._penalty(child, parents)
 
     def gains(self, child, parents):
-        """What each column would add to that as a further parent; without meaning at the family itself."""
+        """Return each column's gain as a further parent of a family; without meaning for the family's own columns."""
         parent_of_cell, of_parents, cells, of_cells = self._tables(child, parents)
         by_cell = _summation(cells, len(of_cells), self.weight) @ self.one_hot
         by_parents = _summation(parent_of_cell, len(of_parents)) @ by_cell
@@ -204,7 +204,7 @@ class FamilyScores:
         return self.price * (self.n_levels[child] - 1) * n_combinations
 
     def _tables(self, child, parents):
-        """Counts of the parents' values, without and with the child's.
+        """Count the parents' values, without and with the child's.
 
         Returns the position in the first table for each cell of the second, the first table, the cell that each row
         falls into, and the second table.
@@ -217,7 +217,7 @@ class FamilyScores:
         return parent_of_cell, np.bincount(parent_of_cell, of_cells, n_values), cells, of_cells
 
     def _keys(self, keys, n_keys, columns):
-        """Numbers for the rows' values in some columns, and how many of them there are."""
+        """Return a number for the rows' values in some columns together, and how many numbers there are."""
         for j in columns:
             keys = keys * self.n_levels[j] + self.columns[j]
             n_keys = int(n_keys * self.n_levels[j])
@@ -240,7 +240,7 @@ class FamilyScores:
 
 
 def _distinct_rows(codes, n_levels, sample_weight):
-    """Distinct rows, sorted, and the sum of the weights (or the number) of each."""
+    """Return the distinct rows, sorted, and the sum of the weights (or the number) of each."""
     weight = np.ones(len(codes)) if sample_weight is None else np.asarray(sample_weight, float)
     smallest = np.min_scalar_type(int(n_levels.max()) - 1)
     codes = np.asarray(codes)[weight > 0]
@@ -255,7 +255,7 @@ def _distinct_rows(codes, n_levels, sample_weight):
 
 
 def _summation(group, n_groups, weight=None):
-    """Matrix that sums the rows of each group."""
+    """Return the matrix that sums the rows of each group."""
     weight = np.ones(len(group)) if weight is None else weight
     entries = weight, group, np.arange(len(group) + 1)
     return sparse.csr_array(entries, (len(group), n_groups)).T.tocsr()
@@ -325,7 +325,7 @@ class _Climb:
         self._evaluate(child)
 
     def best_move(self, bar):
-        """Gain of the best move, the edge to remove, and the edge to add; None where there is none.
+        """Return the best move: its gain, the edge to remove, the edge to add; None where there is none.
 
         Moves of recently changed pairs have to gain more than `bar`.
         """
@@ -354,7 +354,7 @@ class _Climb:
         return move
 
     def _first(self, gains):
-        """The first of the largest numbers, whatever order they were summed in."""
+        """Return the first of the largest numbers, whatever order they were summed in."""
         return int(np.flatnonzero(gains >= gains.max() - self.tolerance)[0])
 
     def make(self, removed, added):

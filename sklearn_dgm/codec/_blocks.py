@@ -41,7 +41,7 @@ def check_installed():
 
 
 def frequencies(p):
-    """Whole numbers in proportion to probabilities, which add up to a power of two if each had one more.
+    """Return whole numbers in proportion to probabilities, whose sum is a power of two less one for each.
 
     The coder adds that one, so that no symbol is impossible.
 
@@ -87,7 +87,7 @@ class Stack:
         return self._coder.decode(self._family, table)
 
     def words(self):
-        """The compressed bits, an ndarray of uint32 of shape (n_words,)."""
+        """Return the compressed bits, an ndarray of uint32 of shape (n_words,)."""
         return self._coder.get_compressed()
 
     @property
@@ -126,17 +126,17 @@ class Taker:
         self.stack = stack
 
     def code(self, table, symbols):
-        """Symbols that are on the stack."""
+        """Take symbols off the stack."""
         return self.stack.take(table)
 
 
 class RowCoder:
     """Rows of whole numbers, put on a stack and taken off, with the probabilities of a density.
 
-    Rows are coded by a mixture's members with bits back (Townsend, Bird and Barber, "Practical lossless compression with
-    latent variables using bits back coding", 2019, https://arxiv.org/abs/1901.04866): which member a row is coded by
-    is itself taken off the stack, with its probability given the row, and put on it after the row with its weight. The
-    row costs what it costs under the mixture.
+    Rows are coded by a mixture's members with bits back (Townsend, Bird and Barber, "Practical lossless compression
+    with latent variables using bits back coding", 2019, https://arxiv.org/abs/1901.04866): which member a row is coded
+    by is itself taken off the stack, with its probability given the row, and put on it after the row with its weight.
+    The row costs what it costs under the mixture.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ class RowCoder:
         return numbers
 
     def code_length(self, numbers, missing):
-        """What rows cost under the density itself, of shape (n,), in bits."""
+        """Return the code length of rows under the density itself, of shape (n,), in bits."""
         return np.concatenate(
             [
                 self._length_of(numbers[block], missing[block])
@@ -267,7 +267,7 @@ class RowCoder:
 
 
 def blocks(n_rows, most_rows):
-    """Slices of rows, in the order in which they are put on the stack.
+    """Return the slices of rows in the order in which they are put on the stack.
 
     The first rows take bits for their members that nobody has put there, and so are few.
     """
@@ -279,7 +279,7 @@ def blocks(n_rows, most_rows):
 
 
 def flag_counts(flags):
-    """How often cells are flagged.
+    """Count the flagged cells.
 
     Parameters
     ----------
@@ -289,8 +289,8 @@ def flag_counts(flags):
     Returns
     -------
     counts : list of list of int
-        For each column with such cells its position, and how many these are in rows in which the previous such column is
-        not flagged, and in which it is.
+        For each column with such cells its position, and how many these are in rows in which the previous such column
+        is not flagged, and in which it is.
     """
     counts, before = [], np.zeros(len(flags), dtype=bool)
     for j in np.flatnonzero(flags.any(axis=0)):
@@ -338,8 +338,8 @@ def _flag_table(before, n_after_others, n_after_flagged):
 def code_cells(cells, conditional, seen, coder, truth=None):
     """Code a cell of each row, digit by digit.
 
-    A digit narrows down an interval of cells, so that few values of the distribution function have to be computed, however
-    many cells there are.
+    A digit narrows down an interval of cells, so that few values of the distribution function have to be computed,
+    however many cells there are.
 
     Parameters
     ----------

@@ -45,11 +45,11 @@ class Cells:
         self.first, self.n_cells = first, n_cells
 
     def _fitted_range(self):
-        """The cells of the smallest and of the largest fitted value."""
+        """Return the cells of the smallest and of the largest fitted value."""
         return self._nearest(np.array([self.column.low, self.column.high])).tolist()
 
     def _default_range(self):
-        """First cell and number of cells, with the room that digits leave on both sides of the fitted ones."""
+        """Return the first cell and the number of cells, with room for digits on both sides of the fitted ones."""
         first, last = self._fitted_range()
         n = last - first + 1
         room = 0 if n <= RADIX else min(RADIX * _steps(n)[0] - n, 2 * n)
@@ -63,7 +63,7 @@ class Cells:
                 self.first, self.n_cells = first, last - first + 1
 
     def spec_beside(self, fitted):
-        """What a stream must say of them.
+        """Return the specification of the cells for a stream, beside those that `fit` knows.
 
         Parameters
         ----------
@@ -91,28 +91,28 @@ class Cells:
         return self.column.resolution or 1.0
 
     def numbers(self, cells):
-        """Whole numbers on the grid, from cells that are counted from the first one."""
+        """Return whole numbers on the grid, from cells counted from the first."""
         return (cells + np.uint64(self.first % 2**64)).view(np.int64)
 
     def cells(self, numbers):
-        """Cells, of type uint64, from whole numbers on the grid."""
+        """Return cells, counted from the first, of type uint64, from whole numbers on the grid."""
         return numbers.astype(np.uint64) - np.uint64(self.first % 2**64)
 
     def encoded(self, numbers):
-        """What the model sees, of shape (n,)."""
+        """Return the encoded values of whole numbers on the grid, of shape (n,)."""
         return numbers.astype(np.float64)
 
     def cdf(self, conditional, numbers):
-        """Probabilities below the lower edges of cells, of shape (n, m)."""
+        """Return the probabilities below the lower edges of cells, of shape (n, m)."""
         return conditional.cdf(numbers - 0.5)
 
     def mass(self, conditional, numbers):
-        """Probabilities of cells, of shape (n,)."""
+        """Return the probabilities of cells, of shape (n,)."""
         edges = numbers[:, None] + np.arange(2)
         return np.diff(self.cdf(conditional, edges), axis=1)[:, 0]
 
     def values(self, numbers):
-        """The values of the table that whole numbers stand for."""
+        """Return the values of the table that whole numbers on the grid stand for."""
         return self.column.decoded(numbers.astype(np.float64))
 
 
@@ -120,11 +120,11 @@ class CategoryCells(Cells):
     """A cell for each category that was fitted."""
 
     def _default_range(self):
-        """All categories."""
+        """Return the range of all categories."""
         return 0, 1 if self.column.empty else len(self.column.categories)
 
     def of(self, raw):
-        """Cells of the observed values of a column, -1 where there is none."""
+        """Return the cell of each observed value of a column, -1 for an unknown category."""
         if self.column.empty:
             return np.full(len(raw.values), -1)
         return codes(as_categories(raw), self.column.categories)
@@ -134,7 +134,7 @@ class WholeCells(Cells):
     """A cell for each whole number that the model sees: counts, and the grid of a rounded column."""
 
     def of(self, raw):
-        """Cells of the observed values of a column."""
+        """Return the cell of each observed value of a column."""
         return self._nearest(as_float(raw, self.column.clock))
 
     def _nearest(self, x):
@@ -163,7 +163,7 @@ class StepCells(Cells):
         return self.grid
 
     def of(self, raw):
-        """Cells of the observed values of a column."""
+        """Return the cell of each observed value of a column."""
         return self._nearest(as_float(raw, self.column.clock))
 
     def _nearest(self, x):
@@ -171,28 +171,28 @@ class StepCells(Cells):
             return _whole(x / self.grid)
 
     def _at(self, numbers):
-        """Multiples of the resolution."""
+        """Return multiples of the resolution."""
         return numbers / self._inverse if self._inverse else numbers * self.grid
 
     def _edge(self, numbers):
         return self._at(numbers - 0.5)
 
     def values(self, numbers):
-        """The values of the table that whole numbers stand for."""
+        """Return the values of the table that whole numbers on the grid stand for."""
         x = self._at(numbers)
         return self.column.clock.times(x) if self.column.clock else x
 
     def encoded(self, numbers):
-        """What the model sees."""
+        """Return the encoded values of whole numbers on the grid."""
         return self.column.encoded(self._at(numbers))
 
     def _scaled(self, x):
-        """What the model sees, but not rounded to its grid."""
+        """Standardise values as the model does, but without rounding to its grid."""
         with np.errstate(over="ignore"):
             return ((x - self.column.location) / self.column.scale).clip(-FARTHEST, FARTHEST)
 
     def mass(self, conditional, numbers):
-        """Probabilities of cells; of those too narrow for a difference by the density around them."""
+        """Return the probabilities of cells; of those too narrow for a difference, by the density around them."""
         mass = super().mass(conditional, numbers)
         edges = self._edge(numbers[:, None] + np.arange(2))
         middle = self._scaled(edges.mean(axis=1))[:, None]
@@ -202,11 +202,11 @@ class StepCells(Cells):
         return np.where((mass < NARROW) & (width < HALF_WIDTH), density * width, mass)
 
     def cdf(self, conditional, numbers):
-        """Probabilities below the lower edges of cells."""
+        """Return the probabilities below the lower edges of cells."""
         return self._cdf(conditional, self._scaled(self._edge(numbers)))
 
     def _cdf(self, conditional, z):
-        """Probabilities below points; within a cell of the model they grow evenly."""
+        """Return the probabilities below points; within a cell of the model they grow evenly."""
         if self.column.kind != ROUNDED:
             return conditional.cdf(z)
         low = np.floor(z + 0.5) - 0.5
@@ -234,7 +234,7 @@ class FloatCells(StepCells):
         return float(np.spacing(np.maximum(dtype(self.column.scale), np.finfo(dtype).tiny)))
 
     def _default_range(self):
-        """All numbers that are finite."""
+        """Return the range of all finite floats."""
         largest = np.finfo(f"f{self.grid[0]}").max
         first, last = self._nearest(np.array([-largest, largest])).tolist()
         return first, last - first + 1
@@ -244,7 +244,7 @@ class FloatCells(StepCells):
         return self._turned(numbers)
 
     def _turned(self, numbers):
-        """Whole numbers in the order of the floats: of negative ones, the farther have more bits set."""
+        """Turn bits of floats into whole numbers in their order: of negative ones, the farther have more bits set."""
         lowest = np.iinfo(self._whole_dtype).min
         return np.where(numbers < 0, lowest - numbers - 1, numbers)
 
@@ -256,7 +256,7 @@ class FloatCells(StepCells):
         return self._at(numbers)
 
     def cdf(self, conditional, numbers):
-        """Probabilities below the lower edges of cells."""
+        """Return the probabilities below the lower edges of cells."""
         x = self._edge(numbers)
         z = self._scaled(x)
         # What the model sees does not tell an atom from its neighbours.
@@ -271,13 +271,13 @@ class FloatCells(StepCells):
 
 
 def _whole(x):
-    """Whole numbers near to some, 0 for those too large."""
+    """Round to whole numbers; 0 for those too large."""
     x = np.rint(x)
     return np.where(np.abs(x) <= LARGEST_INTEGER, x, 0).astype(np.int64)
 
 
 def _steps(n_cells):
-    """How many cells one step of each digit is, highest digit first."""
+    """Return the number of cells that one step of each digit spans, highest digit first."""
     n_digits, n = 0, n_cells - 1
     while n > 0:
         n_digits, n = n_digits + 1, n // RADIX
@@ -285,7 +285,7 @@ def _steps(n_cells):
 
 
 def cells_from(fitted, spec):
-    """The cells that a stream speaks of.
+    """Return the cells that a stream specifies.
 
     Parameters
     ----------
@@ -365,7 +365,7 @@ def find_cells(cells, raw):
 
 
 def _candidates(column, raw, resolution):
-    """Cells to be tried for a column, the most welcome first."""
+    """Yield the cells to be tried for a column, the most welcome first."""
     if column.kind == CATEGORICAL:
         yield CategoryCells(column)
         return
@@ -386,7 +386,7 @@ def _candidates(column, raw, resolution):
 
 
 def _stands_for(cells, numbers, raw):
-    """Whether cells stand for just the values that a column has."""
+    """Tell whether cells stand for just the values that a column has."""
     known = numbers >= 0 if isinstance(cells, CategoryCells) else np.ones(len(numbers), bool)
     same = np.zeros(len(numbers), dtype=bool)
     values, given = cells.values(numbers[known]), raw.as_given[known]
@@ -397,7 +397,7 @@ def _stands_for(cells, numbers, raw):
 
 
 def _regular(raw):
-    """Which observed values a cell can stand for, and all of them with 0 in place of the others.
+    """Flag the observed values that a cell can stand for; return them, the others 0.
 
     Others are infinite numbers, and among objects NaN and negative zeros.
     """
@@ -413,12 +413,12 @@ def _regular(raw):
 
 
 def are_negative_zeros(x):
-    """Flags of the floats that are zeros with a sign."""
+    """Flag the floats that are negative zeros."""
     return (x == 0) & np.signbit(x)
 
 
 def are_same(values, others):
-    """Whether values are the same to the last bit, elementwise.
+    """Tell elementwise whether values are the same to the last bit.
 
     Parameters
     ----------
@@ -446,12 +446,12 @@ def are_same(values, others):
 
 
 def _form(value):
-    """What tells equal objects apart: which of both zeros a float is, the zone of a time, the digits of a Decimal."""
+    """Return what tells equal objects apart: a float's sign of zero, a time's zone, a Decimal's digits."""
     if isinstance(value, float):
         return math.copysign(1.0, value)
     return repr(value) if isinstance(value, datetime | Decimal) else None
 
 
 def plain(value):
-    """A scalar of NumPy as one of Python."""
+    """Return a scalar of NumPy as one of Python."""
     return value.item() if isinstance(value, np.generic) else value

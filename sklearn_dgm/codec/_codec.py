@@ -57,14 +57,14 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     estimator : estimator
         A density that is a product of conditionals of the columns, or a mixture of such:
         :class:`~sklearn_dgm.AutoregressiveDensity`, :class:`~sklearn_dgm.BayesianNetworkDensity`,
-        :class:`~sklearn_dgm.HistogramDensity`, or a search over one. One that is fitted already is used as it is inside a
-        :class:`sklearn.frozen.FrozenEstimator`.
+        :class:`~sklearn_dgm.HistogramDensity`, or a search over one. One that is fitted already is used as it is inside
+        a :class:`sklearn.frozen.FrozenEstimator`.
     resolution : "auto", float or dict, default="auto"
         What the values of columns of floats and times are multiples of, in their units (days of dates, seconds of other
-        times); the same for all of them, or a dict of that by name or index. With "auto", which columns have that a dict
-        leaves out, it is found in the fitted rows, and again where a table that is encoded is on another grid: the grid
-        that the density has found, else the largest power of ten that will do; where there is none, floats are coded to
-        their last bit.
+        times); the same for all of them, or a dict of that by name or index. With "auto", which columns have that a
+        dict leaves out, it is found in the fitted rows, and again where a table that is encoded is on another grid: the
+        grid that the density has found, else the largest power of ten that will do; where there is none, floats are
+        coded to their last bit.
 
     Attributes
     ----------
@@ -84,28 +84,30 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    Needs the package constriction, an asymmetric numeral system [1]_ (``pip install sklearn-dgm[codec]``). A mixture, such
-    as that of several orders of the columns, is coded with bits back [2]_, at the price of the mixture.
+    Needs the package constriction, an asymmetric numeral system [1]_ (``pip install sklearn-dgm[codec]``). A mixture,
+    such as that of several orders of the columns, is coded with bits back [2]_, at the price of the mixture.
 
     **What comes back** is the container, its column names and dtypes, and every value to its last bit; no index. NaN,
     infinity, an unknown category: rows that hold what the density has no probability for are stored as
     they are, at the price of some bytes for each cell. Where the density takes missing cells, which cells are missing
-    costs what their share in each column says, and the other cells are coded as if the missing ones were in the middle of
-    what the density expects there. A missing cell comes back as it was missing: null or NaN in polars, None, NaN, NA or NaT
-    among objects. Every NaN is the same, and NumPy's scalars in columns of objects come back as Python's. `encode` makes the
-    table that would come back and compares it with the given one: what its dtype or float64 cannot keep, such as decimals of
-    more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names column and row.
+    costs what their share in each column says, and the other cells are coded as if the missing ones were in the middle
+    of what the density expects there. A missing cell comes back as it was missing: null or NaN in polars, None, NaN, NA
+    or NaT among objects. Every NaN is the same, and NumPy's scalars in columns of objects come back as Python's.
+    `encode` makes the table that would come back and compares it with the given one: what its dtype or float64 cannot
+    keep, such as decimals of more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names
+    column and row.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
-    versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its bytes,
-    a fingerprint of the model and a checksum of the table: what was truncated or corrupted, is of another model, or comes
-    out otherwise because another machine computes other last bits of probabilities, is an error and never a wrong table.
-    So do not archive with a network what no other copy of remains.
+    versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its
+    bytes, a fingerprint of the model and a checksum of the table: what was truncated or corrupted, is of another model,
+    or comes out otherwise because another machine computes other last bits of probabilities, is an error and never a
+    wrong table. So do not archive with a network what no other copy of remains.
 
     References
     ----------
     .. [1] J. Duda, "Asymmetric numeral systems", 2013, https://arxiv.org/abs/1311.2540
-    .. [2] J. Townsend, T. Bird, D. Barber, "Practical lossless compression with latent variables using bits back coding",
+    .. [2] J. Townsend, T. Bird, D. Barber, "Practical lossless compression with latent variables using bits back
+           coding",
        ICLR 2019, https://arxiv.org/abs/1901.04866
 
     Examples
@@ -192,8 +194,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the columns are not those of `fit`, a value is no multiple of the resolution stated for it, or a cell would not
-            come back as it is.
+            If the columns are not those of `fit`, a value is no multiple of the resolution stated for it, or a cell
+            would not come back as it is.
         TypeError
             If a row that the density does not know holds other objects than numbers, Decimals and strings.
         """
@@ -279,7 +281,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     def _table(
         self, cells, numbers, missing, negative, as_whole, known, stored, *, dtype, markers=()
     ):
-        """The table that coded cells and rows that are stored apart stand for."""
+        """Assemble the table of coded cells and of rows that are stored apart."""
         schema = self._density().schema_
         template, columns = schema._template if dtype is None else np.dtype(dtype), schema.columns_
         made = [
@@ -302,7 +304,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return fill(template, [partial(_part, *column) for column in made], len(known), exact=True)
 
     def code_length(self, X: MatrixLike) -> NDArray[Any]:
-        """What the density itself says that rows cost: ``-log2`` of the probability of their cells.
+        """Return the code length of rows under the density itself: ``-log2`` of the probability of their cells.
 
         Parameters
         ----------
@@ -312,8 +314,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         bits : ndarray of shape (n_samples,)
-            Bits of each row, infinite where the density has no probability for it. Which cells are missing, and which zeros are
-            negative, is not counted.
+            Bits of each row, infinite where the density has no probability for it. Which cells are missing, and which
+            zeros are negative, is not counted.
 
         Raises
         ------
@@ -343,7 +345,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return raw
 
     def _resolutions(self, columns):
-        """The resolution of each column, "auto" where none is stated."""
+        """Return the resolution of each column, "auto" where none is stated."""
         stated = self.resolution
         if not isinstance(stated, dict):
             takes = (c.kind not in (CATEGORICAL, INTEGER) for c in columns)
@@ -364,7 +366,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return found
 
     def _cells(self, raw, n_rows):
-        """Cells of all columns, those of the rows, what is missing, and which rows the density has a probability for."""
+        """Find the cells of all columns and rows, missing cells, and the rows that the density can code."""
         density = self._density()
         takes_missing = get_tags(density).input_tags.allow_nan
         numbers = np.zeros((n_rows, len(raw)), dtype=np.int64)
@@ -381,7 +383,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return all_cells, numbers, missing, known
 
     def _packed(self, raw, rows):
-        """Rows that are stored as they are, column by column; times of objects as such, if these can be made again."""
+        """Pack rows as they are, column by column; times of objects as times, if these can be made again."""
         for column, r in zip(self._density().schema_.columns_, raw, strict=True):
             if r.objects is not None:
                 some = r.observed_of(np.isin(np.arange(len(r.observed_or_all)), rows))
@@ -390,7 +392,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             yield pack(r, rows)
 
     def _cells_of_column(self, j, raw):
-        """The fitted cells of a column, or others if these are not fine enough or finer than need be."""
+        """Return the fitted cells of a column, or others if these are too coarse or finer than need be."""
         cells, resolution = self._fitted_cells[j], self._stated[j]
         off = find_cells(cells, raw)[2]
         if resolution != AUTO and off.any():
@@ -407,7 +409,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return cells, numbers, exact
 
     def _container(self, X):
-        """What a stream must say of the container: the dtype of an array that is not that of `fit`, else None."""
+        """Return the dtype of an array that a stream must state, since `fit` had another; else None."""
         template, own = template_of(X), self._density().schema_._template
         if not is_frame(X):
             return None if isinstance(own, np.dtype) and template == own else template.str
@@ -449,7 +451,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 def _with_whole(raw):
-    """A column of objects that are all Python's integers, as one of 64 bits, and whether it is one."""
+    """Return a column of Python's integers as one of 64 bits, another as it is; and whether it was one."""
     is_whole = (
         raw.values.dtype.kind == "O"
         and len(raw.values) > 0
@@ -459,7 +461,7 @@ def _with_whole(raw):
 
 
 def _without_negative_zeros(raw):
-    """A column of floats with zeros that have no sign, and in which rows they had one."""
+    """Return a column of floats with unsigned zeros, and flags of the rows that had a signed one."""
     is_negative = are_negative_zeros(raw.values) if raw.values.dtype.kind == "f" else np.array([])
     if not is_negative.any():
         return raw, np.zeros(len(raw.observed_or_all), dtype=bool)
@@ -469,12 +471,12 @@ def _without_negative_zeros(raw):
 
 
 def _plain(raw):
-    """A column as numbers are found in it."""
+    """Return a column as its cells are found: integers of 64 bits, zeros without a sign."""
     return _without_negative_zeros(_with_whole(raw)[0])[0]
 
 
 def _categories(dtype):
-    """The categories of a dtype in their order, if it has such."""
+    """Return the categories of a dtype in their order; None if it has none."""
     categories = getattr(dtype, "categories", None)
     return None if categories is None else list(categories)
 
@@ -485,7 +487,7 @@ def _checksum(numbers, missing, negative):
 
 
 def _decoded(stream, coder, n_rows):
-    """Cells of the coded rows, which are missing, and which are negative zeros."""
+    """Return the cells of the coded rows, which are missing, and which are negative zeros."""
     try:
         stack = Stack(stream.words)
         negative, missing = (
@@ -506,7 +508,7 @@ def _decoded(stream, coder, n_rows):
 
 
 def _values(cells, numbers, missing, negative, is_whole):
-    """Values of the coded rows of a column, any where it is missing."""
+    """Return the values of the coded rows of a column, any where it is missing."""
     values = cells.values(np.where(missing, cells.first, numbers))
     if negative.any():
         values = np.where(negative, -0.0, values)
@@ -514,7 +516,7 @@ def _values(cells, numbers, missing, negative, is_whole):
 
 
 def _column(decoded, missing, known, packed, column):
-    """Values of a column, and flags of the missing ones or None."""
+    """Return the values of a column, and flags of the missing ones or None."""
     flags = np.zeros(len(known), dtype=bool)
     flags[known] = missing
     if packed:
@@ -532,14 +534,14 @@ def _column(decoded, missing, known, packed, column):
 
 
 def _common(decoded, raw):
-    """A dtype that holds both to the last bit: cells that are coded stand for values of the same dtype."""
+    """Return a dtype that holds decoded values and those stored apart to the last bit."""
     if raw.dtype.kind in "US":
         return np.result_type(decoded.dtype, raw.dtype) if len(decoded) else raw.dtype
     return raw.dtype if len(raw) else decoded.dtype
 
 
 def _filler(decoded, raw):
-    """Any value, for what is missing."""
+    """Return some value of a dtype, to stand where a cell is missing."""
     some = decoded if len(decoded) else raw
     return some[0] if len(some) else 0
 

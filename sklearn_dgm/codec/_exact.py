@@ -10,7 +10,7 @@ NONE, NAN, NA, NAT = "None", "nan", "NA", "NaT"
 
 
 def cells_of(X, j):
-    """The cells of a column as they are, an array of one number for each or of Python's objects.
+    """Return the cells of a column as they are: an array of numbers, or of Python's objects.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def cells_of(X, j):
 
 
 def marker_of(cell):
-    """What a missing cell is, None for any other."""
+    """Return the marker of a missing cell (None, NaN, NaT or NA); None for any other cell."""
     if cell is None:
         return NONE
     name = type(cell).__name__
@@ -49,7 +49,7 @@ def marker_of(cell):
 
 
 def markers_beside(X, made):
-    """The missing cells of columns in which they are others than in a table that was made.
+    """Return the markers of missing cells, for columns in which a table that was made has others.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def markers_beside(X, made):
     Returns
     -------
     markers : list of list
-        For each such column its position, whether it holds objects, the names of its markers, and the number of the one of
-        each missing cell.
+        For each such column its position, whether it holds objects, the names of its markers, and the number of the one
+        of each missing cell.
     """
     found = []
     for j in range(X.shape[1]):
@@ -84,7 +84,7 @@ def _holds_objects(X, j):
 
 
 def with_markers(values, missing, is_object, names, numbers):
-    """Values of a column, among them those that stand for its missing cells.
+    """Put a column's missing cells among its values, each as its marker says.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Stream(NamedTuple):
     words: np.ndarray
 
     def to_bytes(self):
-        """The stream."""
+        """Return the stream as bytes."""
         parts = [_deflated(self.header), _deflated(self.stored) if self.stored else b""]
         fixed = FIXED.pack(self.fingerprint, self.checksum)
         parts = [_length(part) + part for part in parts]
@@ -96,7 +96,7 @@ class Stream(NamedTuple):
 
 
 def _length(part):
-    """How long a part is, in as many bytes as it takes, seven bits in each."""
+    """Encode the length of a part in as many bytes as it takes, seven bits in each."""
     n, length = len(part), []
     while n > 127:
         length.append(n % 128 + 128)
@@ -105,7 +105,7 @@ def _length(part):
 
 
 def _split(data):
-    """The first part, which its length stands before, and what follows."""
+    """Split off the first part, before which its length stands; return it and the rest."""
     n_bytes = next(i for i, byte in enumerate(data, 1) if byte < 128)
     n = sum((byte % 128) << 7 * i for i, byte in enumerate(data[:n_bytes]))
     return data[n_bytes : n_bytes + n], data[n_bytes + n :]
@@ -121,7 +121,7 @@ def _inflated(data):
 
 
 def fingerprint_of(parts):
-    """Eight bytes that arrays and texts have in common with their copies alone.
+    """Return eight bytes that arrays and texts share with their copies alone.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def fingerprint_of(parts):
 
 
 def pack(raw, rows):
-    """Some rows of a column as what JSON can hold.
+    """Pack some rows of a column as JSON can hold them.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def _as_json(value, holds):
 
 
 def unpack(packed, label):
-    """What :func:`pack` packed, as a column of those rows."""
+    """Unpack what :func:`pack` packed, as a column of those rows."""
     dtype, observed, packed = packed
     dtype, observed = np.dtype(dtype), np.array(observed, dtype=bool)
     if dtype.kind == "O":
@@ -209,5 +209,5 @@ def unpack(packed, label):
 
 
 def _whole_of(dtype):
-    """Whole numbers of the same size, or bytes where there are none."""
+    """Return the integer dtype of the same size, or bytes where there is none."""
     return np.dtype(f"i{dtype.itemsize}" if dtype.itemsize in (1, 2, 4, 8) else "u1")

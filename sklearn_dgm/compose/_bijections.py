@@ -1,7 +1,7 @@
 """Pipelines and column transformers as changes of variables, made of those of single transformers.
 
-The log-Jacobian travels as one share for each column. A transformer that mixes columns spreads its own evenly over them, so
-that the sum of a row stays right.
+The log-Jacobian travels as one share for each column. A transformer that mixes columns spreads its own evenly over
+them, so that the sum of a row stays right.
 """
 
 import functools
@@ -58,17 +58,17 @@ class Chain(Identity):
         return self
 
     def track(self, columns):
-        """Which column each output column is a function of, `SEVERAL` where it is of several."""
+        """Track each output column to the input column it is a function of, `SEVERAL` where it is of several."""
         return functools.reduce(lambda found, of: of.track(found), self.bijections, columns)
 
     def forward(self, X, log_det):
-        """Rows and shares, taken further; see `Identity`."""
+        """Transform rows and shares; see :meth:`Identity.forward`."""
         for bijection in self.bijections:
             X, log_det = bijection.forward(X, log_det)
         return X, log_det
 
     def inverse(self, columns):
-        """A list of columns of Z as those of X."""
+        """Invert a list of columns of Z to those of X."""
         return functools.reduce(lambda found, of: of.inverse(found), self.bijections[::-1], columns)
 
 
@@ -106,12 +106,12 @@ class Blocks(Chain):
         return self
 
     def track(self, columns):
-        """Which column each output column is a function of, `SEVERAL` where it is of several."""
+        """Track each output column to the input column it is a function of, `SEVERAL` where it is of several."""
         pairs = zip(self.bijections, self.indices, strict=True)
         return np.concatenate([of.track(columns[indices]) for of, indices in pairs])
 
     def forward(self, X, log_det):
-        """Rows and shares, taken further; see `Identity`."""
+        """Transform rows and shares; see :meth:`Identity.forward`."""
         pairs = [
             of.forward(block, log_det[:, indices])
             for of, block, indices in zip(
@@ -138,7 +138,7 @@ class Blocks(Chain):
         return nw.concat(renamed, how="horizontal").to_native()
 
     def inverse(self, columns):
-        """A list of columns of Z as those of X."""
+        """Invert a list of columns of Z to those of X."""
         found, start = {}, 0
         for of, indices, weight in zip(self.bijections, self.indices, self.weights, strict=True):
             block = columns[start : start + len(indices)]
@@ -157,7 +157,7 @@ LEAVES = {
 
 
 def bijection_of(transformer):
-    """The change of variables that a fitted transformer is.
+    """Return the change of variables of a fitted transformer.
 
     Parameters
     ----------

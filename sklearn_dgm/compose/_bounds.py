@@ -1,6 +1,7 @@
 """Bounds of columns behind a change of variables: what X says, in the units of what the density sees.
 
-Zero is anywhere behind a scaler, so that a density of scaled columns cannot find out that one of them is never negative.
+Zero is anywhere behind a scaler, so that a density of scaled columns cannot find out that one of them is never
+negative.
 """
 
 import math
@@ -19,14 +20,15 @@ MARGIN, CLOSE = 2.0**-40, 1e-6
 
 
 def bounds_behind(bijection, estimator, X, Z, sample_weight, columns, grids):
-    """What to tell a density of bounds that it would not find, or find wrongly.
+    """Return the bounds to set in densities that would not find them behind a transformer, or find them wrongly.
 
     Parameters
     ----------
     bijection : Identity
         The change of variables, fitted.
     estimator : estimator
-        The density of transformed rows. It, or a member of an ensemble, is told where it has a parameter `bounds` that is None.
+        The density of transformed rows. It, or a member of an ensemble, is told where it has a parameter `bounds` that
+        is None.
     X, Z : {ndarray, DataFrame} of shape (n_samples, n_features)
         Rows of the fit, and what the density sees of them.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -65,7 +67,7 @@ def bounds_behind(bijection, estimator, X, Z, sample_weight, columns, grids):
 
 
 def _images(bijection, X, columns, grids):
-    """Bounds of the columns that are transformed by themselves, and back, by position behind the change of variables."""
+    """Return the bounds of columns that are transformed by themselves, by position in the transformed rows."""
     raw, by_row, bounds, ends, images = raw_columns(X), {}, {}, {}, {}
     source = bijection.track(np.arange(X.shape[1])).tolist()
     for place, j in enumerate(source):
@@ -93,7 +95,7 @@ def _images(bijection, X, columns, grids):
 
 
 def _bounds_of(column, grid):
-    """Bounds of a column of X; of two values that are spread over their cells the borders of these."""
+    """Return the bounds of a column of X; of two values that are spread over their cells the borders of these."""
     if grid is None and math.isfinite(column.upper):
         # A density that sees two values finds that itself, or has been told that they are none.
         return (0.0 if column.low >= 0 else -math.inf), math.inf
@@ -102,7 +104,7 @@ def _bounds_of(column, grid):
 
 
 def _in_order(bounds, z_low, z_high):
-    """The lower and the upper bound behind a curve that rises or falls, infinite where that of X is."""
+    """Return the ordered bounds behind a curve that rises or falls, infinite where that of X is."""
     rise = z_high - z_low
     lower = z_low if math.isfinite(bounds[0]) else math.copysign(math.inf, -rise)
     upper = z_high if math.isfinite(bounds[1]) else math.copysign(math.inf, rise)
@@ -110,20 +112,20 @@ def _in_order(bounds, z_low, z_high):
 
 
 def _is_news(column, pair):
-    """Whether bounds are others than those that a density finds itself; the two values of a column are such."""
+    """Tell whether bounds differ from those that a density finds itself; two values of a column count as found."""
     found = column.lower, column.upper
     near = CLOSE * (column.high - column.low)
     return not (np.isfinite(found).all() or np.allclose(pair, found, rtol=0, atol=near))
 
 
 def _around(column, pair):
-    """Bounds that are last bits wider, and hold all rows of the fit."""
+    """Widen bounds by some last bits, so that they hold all rows of the fit."""
     margin = MARGIN * max(abs(column.low), abs(column.high), *filter(math.isfinite, map(abs, pair)))
     return min(pair[0] - margin, column.low), max(pair[1] + margin, column.high)
 
 
 def within_bounds(x, column):
-    """Numbers of a column of X, of which those that are beyond a bound by rounding alone are the bound."""
+    """Move numbers of a column of X that are beyond a bound by rounding alone to the bound."""
     near = CLOSE * (column.high - column.low)
     x = np.where((x < column.lower) & (x >= column.lower - near), column.lower, x)
     return np.where((x > column.upper) & (x <= column.upper + near), column.upper, x)

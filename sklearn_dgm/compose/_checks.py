@@ -69,7 +69,7 @@ def check_jacobian(bijection, X):
 
 
 def _differences(bijection, row, table, spread):
-    """Slopes of all outputs along each column, of shape (n_features, n_features); None at a kink or an end."""
+    """Estimate the slopes of all outputs along each column, (n_features, n_features); None at a kink or an end."""
     d = len(row)
     step = STEP * np.where(spread > 0, spread, np.maximum(np.abs(row), 1))
     points = np.concatenate([row[None], row + np.diag(step), row - np.diag(step)])
@@ -103,7 +103,7 @@ def _compare(bijection, row, shares, slopes):
 
 
 def reaches_all_numbers(bijection, X):
-    """Whether numbers beyond the images of rows are images, too, or some of the line is out of reach.
+    """Tell whether numbers beyond the images of rows are images, too, so that no part of the line is out of reach.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Rounded numbers behind curves.
 
-Numbers that were rounded to a grid repeat, and a density that knows the grid has no more to say of them than how probable
-each of its cells is. Behind a curve there is no such grid: a density would make peaks of what repeats. So rows are
-spread over their cells before it is fitted; and since a curve may be steepest at just the value that many rows share, as
-QuantileTransformer is at the ends, it becomes a straight line in each cell that has rows.
+Numbers that were rounded to a grid repeat, and a density that knows the grid has no more to say of them than how
+probable each of its cells is. Behind a curve there is no such grid: a density would make peaks of what repeats. So rows
+are spread over their cells before it is fitted; and since a curve may be steepest at just the value that many rows
+share, as QuantileTransformer is at the ends, it becomes a straight line in each cell that has rows.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ FLAGS = Grid(low=0.0, resolution=1.0, decimals=0, known=np.array([0.0, 1.0]))
 
 
 def lost_grids(bijection, X, columns):
-    """Grids of rounded columns, and of flags, that are none behind a change of variables.
+    """Return the grids of rounded columns, and of flags, that are none behind a change of variables.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def lost_grids(bijection, X, columns):
 
 
 def all_grids(X, columns):
-    """Grids of rounded columns of numbers, and of flags, by position of the column; times pass as they are."""
+    """Return the grids of rounded columns of numbers, and of flags, by position; those of times are left out."""
     grids = {j: column.grid for j, column in enumerate(columns) if column.grid and not column.clock}
     flags = [j for j, raw in enumerate(raw_columns(X)) if raw.values.dtype.kind == "b"]
     return grids | dict.fromkeys(flags, FLAGS)
@@ -72,7 +72,7 @@ def _numbers(raw):
 
 
 def spread_over_cells(X, grids, bijection):
-    """Transformed rows in which rounded numbers are evenly spread over their cells.
+    """Spread rounded numbers evenly over their cells, and transform the rows.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class StraightInCells(Identity):
         self._cells = {j: self._tabulate(X, j, grid) for j, grid in grids.items()}
 
     def _tabulate(self, X, j, grid):
-        """Lower and upper borders of cells, and what becomes of them, of shape (n_cells, 2) each."""
+        """Tabulate the lower and upper borders of cells, and their images, of shape (n_cells, 2) each."""
         raw = raw_columns(X)[j]
         x = _numbers(raw)
         cells = np.unique(grid.cells(x))
@@ -141,11 +141,11 @@ class StraightInCells(Identity):
         return int(np.flatnonzero(self._source == j)[0])
 
     def track(self, columns):
-        """Which column each output column is a function of, `SEVERAL` where it is of several."""
+        """Track each output column to the input column it is a function of, `SEVERAL` where it is of several."""
         return self.bijection.track(columns)
 
     def forward(self, X, log_det):
-        """Rows and shares, taken further; see `Identity`."""
+        """Transform rows and shares; see :meth:`Identity.forward`."""
         Z, log_slopes = self.bijection.forward(X, log_det)
         raw, of_z, terms = raw_columns(X), raw_columns(Z), {}
         for j, (borders, images) in self._cells.items():
@@ -160,7 +160,7 @@ class StraightInCells(Identity):
         return with_added(Z, terms), log_slopes
 
     def inverse(self, columns):
-        """A list of columns of Z as those of X."""
+        """Invert a list of columns of Z to those of X."""
         found = self.bijection.inverse(columns)
         for j, (borders, images) in self._cells.items():
             z = np.asarray(columns[self._place(j)], dtype=np.float64)
@@ -174,7 +174,7 @@ class StraightInCells(Identity):
 
 
 def _cells_of(x, borders):
-    """Which interval each number lies in, if it lies in one; these increase, and do not overlap."""
+    """Return the interval that each number lies in, if it lies in one; these increase, and do not overlap."""
     if not len(borders):
         return np.zeros(len(x), dtype=int), np.zeros(len(x), dtype=bool)
     cell = np.searchsorted(borders[:, 0], x, side="right").clip(1) - 1

@@ -1,4 +1,4 @@
-"""How much transformers stretch space: the registry of Jacobians, and those of scikit-learn's invertible transformers."""
+"""How much transformers stretch space: the registry of Jacobians, and scikit-learn's invertible transformers."""
 
 import functools
 from typing import Any
@@ -44,11 +44,11 @@ NO_JACOBIAN = (
 
 @functools.singledispatch
 def log_abs_det_jacobian(transformer: Any, X: MatrixLike) -> NDArray[Any]:
-    """Log of how much a fitted transformer stretches space at each row: a registry that users can add to.
+    """Return the log-determinant of a fitted transformer's Jacobian at each row; users can register their own.
 
-    It knows `StandardScaler`, `RobustScaler`, `MinMaxScaler`, `MaxAbsScaler`, `PowerTransformer`, `QuantileTransformer`,
-    `PCA` with all components, :class:`~sklearn_dgm.compose.DifferentiableFunctionTransformer`, `FunctionTransformer` of a
-    NumPy function such as `log1p`, and `ColumnTransformer` and `Pipeline` of these.
+    It knows `StandardScaler`, `RobustScaler`, `MinMaxScaler`, `MaxAbsScaler`, `PowerTransformer`,
+    `QuantileTransformer`, `PCA` with all components, :class:`~sklearn_dgm.compose.DifferentiableFunctionTransformer`,
+    `FunctionTransformer` of a NumPy function such as `log1p`, and `ColumnTransformer` and `Pipeline` of these.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def log_abs_det_jacobian(transformer: Any, X: MatrixLike) -> NDArray[Any]:
     Returns
     -------
     log_det : ndarray of shape (n_samples, n_features) or (n_samples,)
-        If each column of the output depends on the same column of X alone, ``log |d z_j / d x_j|`` of each cell (that of
-        a missing cell is ignored); else ``log |det dz / dx|`` of each row, where the output has as many columns as X.
-        It is `-inf` where the transformer cannot take the value.
+        If each column of the output depends on the same column of X alone, ``log |d z_j / d x_j|`` of each cell (that
+        of a missing cell is ignored); else ``log |det dz / dx|`` of each row, where the output has as many columns as
+        X. It is `-inf` where the transformer cannot take the value.
 
     Raises
     ------
@@ -105,13 +105,13 @@ def log_abs_det_jacobian(transformer: Any, X: MatrixLike) -> NDArray[Any]:
 
 
 def has_jacobian(transformer):
-    """Whether the registry knows the class of a transformer, or a base class of it."""
+    """Tell whether the registry knows the class of a transformer, or a base class of it."""
     dispatch = log_abs_det_jacobian.dispatch
     return dispatch(type(transformer)) is not dispatch(object)
 
 
 def numbers_of(X):
-    """Cells as float64 numbers, NaN where missing, of shape (n_samples, n_features)."""
+    """Return cells as float64 numbers, NaN where missing, of shape (n_samples, n_features)."""
     return check_array(X, dtype=np.float64, ensure_all_finite=False)
 
 
@@ -198,7 +198,8 @@ class DifferentiableFunctionTransformer(FunctionTransformer):
     inverse_func : callable
         Its inverse, such as :data:`numpy.exp`.
     derivative : callable
-        Its derivative: ``derivative(X)`` has the shape of X. It is compared with finite differences when a density is fitted.
+        Its derivative: ``derivative(X)`` has the shape of X. It is compared with finite differences when a density is
+        fitted.
     kw_args : dict, default=None
         Keyword arguments of `func` and `derivative`.
     inv_kw_args : dict, default=None

@@ -28,15 +28,15 @@ class Identity:
     reaches_all = True
 
     def fit(self, X):
-        """Nothing to learn."""
+        """Return the change of variables, which has nothing to learn."""
         return self
 
     def track(self, columns):
-        """Which column each output column is a function of, `SEVERAL` where it is of several."""
+        """Track each output column to the input column it is a function of, `SEVERAL` where it is of several."""
         return columns
 
     def forward(self, X, log_det):
-        """Rows and what is known of their log-Jacobian, taken further; `-inf` marks rows that are impossible.
+        """Transform rows and what is known of their log-Jacobian; `-inf` marks rows that are impossible.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class Identity:
         return X, log_det
 
     def inverse(self, columns):
-        """A list of columns of Z as those of X."""
+        """Invert a list of columns of Z to those of X."""
         return columns
 
 
@@ -98,7 +98,7 @@ class Leaf(Identity):
         return self
 
     def _is_known(self):
-        """Whether the Jacobian needs no check: that of scikit-learn's class itself."""
+        """Tell whether the Jacobian is that of scikit-learn's class itself, and needs no check."""
         is_function = isinstance(self.transformer, FunctionTransformer)
         return is_of_sklearn(self.transformer) and not is_function
 
@@ -117,11 +117,11 @@ class Leaf(Identity):
             )
 
     def track(self, columns):
-        """Which column each output column is a function of, `SEVERAL` where it is of several."""
+        """Track each output column to the input column it is a function of, `SEVERAL` where it is of several."""
         return np.full(len(columns), SEVERAL) if self.mixes else columns
 
     def forward(self, X, log_det):
-        """Rows and shares, taken further; see `Identity`."""
+        """Transform rows and shares; see :meth:`Identity.forward`."""
         Z, shares = self._map(X)
         if self.mixes is None:
             self.mixes = shares.ndim == 1
@@ -144,12 +144,12 @@ class Leaf(Identity):
         return self._in_container(Z, X), log_det
 
     def _strays(self, X, Z):
-        """Cells that the inverse makes others of: a square does not know of numbers below 0."""
+        """Flag the cells that the inverse does not give back: a square does not know of numbers below 0."""
         x, back = numbers_of(X), np.column_stack(self.inverse(list(Z.T)))
         return np.abs(back - x) > CLOSE * np.abs(x) + CLOSE**2 * self.size
 
     def _map(self, X):
-        """Transformed cells as an array, and the shares or totals of the log-Jacobian."""
+        """Transform rows to an array; return it with the shares or totals of the log-Jacobian."""
         X = _as_seen_by(self.transformer, X)
         with np.errstate(all="ignore"):
             shares = np.asarray(log_abs_det_jacobian(self.transformer, X), dtype=np.float64)
@@ -165,7 +165,7 @@ class Leaf(Identity):
         return like_frame(Z, _renamed(X, names))
 
     def inverse(self, columns):
-        """A list of columns of Z as those of X."""
+        """Invert a list of columns of Z to those of X."""
         with np.errstate(all="ignore"):
             return list(np.asarray(self._invert(np.column_stack(columns))).T)
 
@@ -184,11 +184,11 @@ class NumbersLeaf(Leaf):
             return self._curve(numbers_of(X))
 
     def _curve(self, x):
-        """Transformed numbers, and the log-slope at each."""
+        """Return transformed numbers, and the log-slope at each."""
         return self.transformer.transform(x), log_abs_det_jacobian(self.transformer, x)
 
     def inverse(self, columns):
-        """A list of columns of Z as those of X."""
+        """Invert a list of columns of Z to those of X."""
         return super().inverse([np.asarray(column, dtype=np.float64) for column in columns])
 
 
@@ -216,8 +216,8 @@ class MaxAbsLeaf(NumbersLeaf):
 class PowerLeaf(NumbersLeaf):
     """A power curve.
 
-    On a side where a power does not reach all numbers, the curve goes on by a line from the last row of the fit, as steep
-    as the one from the first row to the last; towards the zero of Box and Cox it is a line over ``log x``.
+    On a side where a power does not reach all numbers, the curve goes on by a line from the last row of the fit, as
+    steep as the one from the first row to the last; towards the zero of Box and Cox it is a line over ``log x``.
     """
 
     def __init__(self, transformer):
@@ -246,7 +246,7 @@ class PowerLeaf(NumbersLeaf):
         return super().fit(X)
 
     def _power(self, x):
-        """As the transformer has it, which raises where a power is infinite or is none."""
+        """Apply the power as the transformer has it, which raises where a power is infinite or is none."""
         function = boxcox if self._is_box_cox else stats.yeojohnson
         pairs = zip(x.T, self.transformer.lambdas_, strict=True)
         z = np.column_stack([function(x_j, power) for x_j, power in pairs])
@@ -279,7 +279,7 @@ class PowerLeaf(NumbersLeaf):
 
 
 def _ratio(rise, run):
-    """Slopes, 1 where there is no run."""
+    """Return slopes, 1 where there is no run."""
     return np.where(run > 0, rise / np.where(run > 0, run, 1.0), 1.0)
 
 
@@ -304,7 +304,7 @@ class QuantileLeaf(NumbersLeaf):
         return self.transformer.output_distribution == "normal"
 
     def _knots(self, j):
-        """Distinct quantiles of a column, and their shares: the mean of those of equal ones, but 0 and 1 at the ends."""
+        """Return the distinct quantiles of a column and their shares: the mean of equal ones', 0 and 1 at the ends."""
         x, of = np.unique(self.transformer.quantiles_[:, j], return_inverse=True)
         share = np.bincount(of, self.transformer.references_) / np.bincount(of)
         if len(x) == 1:  # a constant column needs a slope, too
@@ -320,7 +320,7 @@ def _ends(share, is_normal):
 
 
 def _through(x, knots, is_normal):
-    """Numbers through the curve of a QuantileTransformer, and the log-slope at each."""
+    """Return numbers through the curve of a QuantileTransformer, and the log-slope at each."""
     at, share = knots
     segment = np.clip(np.searchsorted(at, x, side="right") - 1, 0, len(at) - 2)
     z = np.interp(x, at, share)
@@ -349,7 +349,7 @@ def _end_to_end(knots, is_normal):
 
 
 def is_of_sklearn(transformer):
-    """Whether a transformer's class is one of scikit-learn's own, and no subclass of it."""
+    """Tell whether a transformer's class is one of scikit-learn's own, and no subclass of it."""
     return type(transformer).__module__.startswith("sklearn.")
 
 
@@ -358,7 +358,7 @@ def _renamed(X, names):
 
 
 def _as_seen_by(transformer, X):
-    """Rows in the container and with the names that the transformer was fitted to."""
+    """Return rows in the container and with the names that the transformer was fitted to."""
     if not is_frame(X) or not hasattr(transformer, "n_features_in_"):
         return X
     names = getattr(transformer, "feature_names_in_", None)

@@ -124,39 +124,41 @@ class TransformedDensity(BaseMetaDensity):
     -----
     **Measure.** A column that is scaled becomes continuous: of counts behind a scaler the score is a density, not a
     probability, and does not compare with that of a density that counts. Columns that a `ColumnTransformer` passes
-    through stay what the density takes them for, with their dtypes and names if X is a DataFrame (an array has one dtype
-    for all of them, so name counts in the density's `integer_features`). A cell that the density gives a probability,
-    such as a count or a value of a float column that repeats, takes no part in the Jacobian; neither does a missing cell.
+    through stay what the density takes them for, with their dtypes and names if X is a DataFrame (an array has one
+    dtype for all of them, so name counts in the density's `integer_features`). A cell that the density gives a
+    probability, such as a count or a value of a float column that repeats, takes no part in the Jacobian; neither does
+    a missing cell.
 
-    **Beyond the range of the fit.** Some transformers map all that lies beyond to one point, or reach some numbers only.
-    So that the density integrates to one and new rows beyond are not impossible, they are continued:
-    `MinMaxScaler(clip=True)` by its own line, as if it did not clip; `QuantileTransformer`, whose distinct quantiles are
-    joined by lines, and `PowerTransformer`, on a side where its powers are bounded, from the last row of the fit on by a
-    line as steep as the one between both ends (over ``log x`` towards the zero of Box and Cox). Values that are outside
-    of a function's domain (numbers up to 0 for Box and Cox) are impossible.
+    **Beyond the range of the fit.** Some transformers map all that lies beyond to one point, or reach some numbers
+    only. So that the density integrates to one and new rows beyond are not impossible, they are continued:
+    `MinMaxScaler(clip=True)` by its own line, as if it did not clip; `QuantileTransformer`, whose distinct quantiles
+    are joined by lines, and `PowerTransformer`, on a side where its powers are bounded, from the last row of the fit on
+    by a line as steep as the one between both ends (over ``log x`` towards the zero of Box and Cox). Values that are
+    outside of a function's domain (numbers up to 0 for Box and Cox) are impossible.
 
-    **Values that repeat**, as rounded ones do, have no density but peaks, and a density can be raised by them at will. The
-    networks of this package look for the grid on which numbers were recorded, which is none behind a curve. So before one
-    of them this estimator looks for it in X, makes the curve of a column a straight line in each cell of its grid, and fits
-    the network to values that are spread evenly over their cells; what is drawn is rounded to the grid. Where columns are
-    mixed (PCA), and behind curves of a Pipeline within `estimator`, values are spread, but curves stay as they are. Before
-    densities that know of no grids, such as `GaussianMixture`, nothing of this is done; let a search choose between curves
-    only if columns do not repeat values.
+    **Values that repeat**, as rounded ones do, have no density but peaks, and a density can be raised by them at will.
+    The networks of this package look for the grid on which numbers were recorded, which is none behind a curve. So
+    before one of them this estimator looks for it in X, makes the curve of a column a straight line in each cell of its
+    grid, and fits the network to values that are spread evenly over their cells; what is drawn is rounded to the grid.
+    Where columns are mixed (PCA), and behind curves of a Pipeline within `estimator`, values are spread, but curves
+    stay as they are. Before densities that know of no grids, such as `GaussianMixture`, nothing of this is done; let a
+    search choose between curves only if columns do not repeat values.
 
-    **Bounds.** A density of this package that stands directly in `estimator`, or in an ensemble there, is told where the columns
-    of X have bounds (such as that one is never negative; see :class:`~sklearn_dgm.columns.ColumnSchema`), if its own
-    `bounds` are None: they become those of the transformed column (``estimator_.bounds``), if that is a function of this
-    column alone which has a finite value at the bound. In pipelines and searches within `estimator` columns have the bounds
-    that transformed values speak for, and behind transformers that mix columns some draws may be negative.
+    **Bounds.** A density of this package that stands directly in `estimator`, or in an ensemble there, is told where
+    the columns of X have bounds (such as that one is never negative; see :class:`~sklearn_dgm.columns.ColumnSchema`),
+    if its own `bounds` are None: they become those of the transformed column (``estimator_.bounds``), if that is a
+    function of this column alone which has a finite value at the bound. In pipelines and searches within `estimator`
+    columns have the bounds that transformed values speak for, and behind transformers that mix columns some draws may
+    be negative.
 
-    **Training that goes on.** With ``estimator__warm_start=True`` a second `fit` goes on with the training of the density,
-    and leaves the transformer as it is.
+    **Training that goes on.** With ``estimator__warm_start=True`` a second `fit` goes on with the training of the
+    density, and leaves the transformer as it is.
 
-    **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If the
-    density takes none, they must be whole numbers, and rows are repeated.
+    **Weights** go to the density, and to each transformer that takes them; rows of weight 0 are left out for all. If
+    the density takes none, they must be whole numbers, and rows are repeated.
 
-    **Draws** need a density that has `sample`, and transformers that have an inverse. A column has the dtype of `fit` if
-    that can hold what is drawn: integers behind a scaler are drawn as floats by densities that know of no grids.
+    **Draws** need a density that has `sample`, and transformers that have an inverse. A column has the dtype of `fit`
+    if that can hold what is drawn: integers behind a scaler are drawn as floats by densities that know of no grids.
 
     **Errors.** `fit` raises a TypeError if no Jacobian of a transformer is known, and a ValueError if a transformer
     loses information, or its inverse or Jacobian is wrong.
@@ -219,7 +221,7 @@ class TransformedDensity(BaseMetaDensity):
         )
 
     def _fit_transformer(self, X, sample_weight):
-        """What is learnt of columns and transformer, and what the density sees."""
+        """Fit schema and transformer; return them with the rows that the density sees."""
         columns = fit_quietly(self._make_schema(), X, sample_weight)
         transformer = self.transformer
         if hasattr(transformer, "fit"):
@@ -249,7 +251,7 @@ class TransformedDensity(BaseMetaDensity):
         self._make_schema().check_alike(schema.columns, X)
 
     def _continues(self):
-        """Whether the density goes on with its training, behind the transformer that it knows."""
+        """Tell whether the density goes on with its training, behind the transformer that it knows."""
         density = self.estimator
         while isinstance(density, TransformedDensity):
             density = density.estimator
@@ -301,7 +303,7 @@ class TransformedDensity(BaseMetaDensity):
         return of_x
 
     def _check_probabilities(self, Z):
-        """A change of variables cannot mix what has a probability with what has a density."""
+        """Refuse a transformer that mixes columns of which one has probabilities and another a density."""
         mixed = self._source == SEVERAL
         found = _have_probability(self._density, Z)[:, mixed]
         if (found.any(axis=1) & ~found.all(axis=1)).any():
@@ -318,7 +320,7 @@ class TransformedDensity(BaseMetaDensity):
         return X
 
     def _change(self, X):
-        """Transformed rows, their log-Jacobian (n_samples, n_features), and which of them are possible."""
+        """Return transformed rows, their log-Jacobian (n_samples, n_features), and flags of the possible ones."""
         Z, log_det = self._bijection.forward(X, np.zeros(X.shape))
         possible = ~np.isneginf(log_det).any(axis=1)
         log_det[_have_probability(self._density, Z)] = 0.0
@@ -330,7 +332,7 @@ class TransformedDensity(BaseMetaDensity):
 
     @available_if(_takes_features)
     def score_features(self, X: MatrixLike) -> MatrixLike:
-        """Share of each column in the log-density, as the density has it.
+        """Return the share of each column in the log-density, as the density has it.
 
         Only there if the density has `score_features`, and no transformer mixes columns.
 
@@ -351,7 +353,7 @@ class TransformedDensity(BaseMetaDensity):
         return like_frame(scores[:, np.argsort(self._source)], X)
 
     def _of_possible(self, score, Z, log_det, possible):
-        """Scores of the rows that are possible plus their log-Jacobian; `-inf` for the others."""
+        """Score the possible rows, plus their log-Jacobian; `-inf` for the others."""
         scores = np.full(log_det.shape, -np.inf)
         if possible.any():
             rows = np.flatnonzero(possible)
@@ -378,7 +380,7 @@ class TransformedDensity(BaseMetaDensity):
         return self._as_fitted(self._on_grids(columns))
 
     def _draw(self, n_samples, rng):
-        """Columns of draws that rows of X map to: n_samples of them, or fewer if the transformer is out of their reach."""
+        """Draw n_samples rows of X, as columns; fewer if some draws of the density have no preimage."""
         Z = draw_rows(self._density, n_samples, rng)
         columns = self._back(Z)
         if self._bijection.reaches_all:
@@ -418,8 +420,8 @@ class TransformedDensity(BaseMetaDensity):
         Returns
         -------
         completed : {ndarray, DataFrame} of shape (n_rows * n_samples, n_features)
-            The draws of the first row, then those of the second, ..., in the container and with the column names seen in
-            `fit`, and with the index of X, if it has one. Observed cells are as given.
+            The draws of the first row, then those of the second, ..., in the container and with the column names seen
+            in `fit`, and with the index of X, if it has one. Observed cells are as given.
         ess : ndarray of shape (n_rows,)
             Only with ``return_ess=True``: effective sample sizes, as the density has them.
 
@@ -451,11 +453,11 @@ class TransformedDensity(BaseMetaDensity):
         return (completed, ess) if return_ess else completed
 
     def _back(self, Z):
-        """Columns of X that rows of the density come from, NaN where a cell is missing."""
+        """Return columns of X that rows of the density come from, NaN where a cell is missing."""
         return self._bijection.inverse([column.spread(column.values) for column in raw_columns(Z)])
 
     def _on_grids(self, columns):
-        """Columns with values of their grids, where the row stays possible, and is one for the density, too."""
+        """Put columns on their grids, where the row stays possible and the density takes it, too."""
         columns = [self._within_bounds(j, column) for j, column in enumerate(columns)]
         rounded = list(columns)
         for j, grid in self._grids.items():
@@ -478,13 +480,13 @@ class TransformedDensity(BaseMetaDensity):
         ]
 
     def _within_bounds(self, j, x):
-        """Numbers of a column that the density keeps within bounds, but for last bits."""
+        """Move numbers that last bits put beyond the bounds of their column back."""
         column = self._schema.columns_[j]
         is_told = self._transformation.params and column.is_bounded
         return within_bounds(x, column) if is_told else x
 
     def _as_fitted(self, columns):
-        """A list of columns in the container of `fit`."""
+        """Return a list of columns in the container of `fit`."""
         blocks = [
             _block_of(of.as_fitted(np.asarray(column)))
             for of, column in zip(self._schema.columns_, columns, strict=True)
@@ -518,7 +520,7 @@ def _all_numbers(column):
 
 
 def _have_probability(density, Z):
-    """Cells that have a probability rather than a density, of shape (n_samples, n_features)."""
+    """Flag the cells that have a probability rather than a density, of shape (n_samples, n_features)."""
     if isinstance(density, TransformedDensity):
         X, order = Z, density._source
         found = _have_probability(density._density, density._change(X)[0])
@@ -537,7 +539,7 @@ def _have_probability(density, Z):
 
 
 def _allows_missing(density):
-    """Whether the density and all transformers before it take missing cells."""
+    """Tell whether the density and all transformers before it take missing cells."""
     steps, last = split_steps(density.estimator)
     leaves = [leaf for step in [density.transformer, *steps] for leaf in leaves_of(step)]
     tags = [get_tags(leaf) for leaf in leaves]

@@ -102,7 +102,7 @@ class _Numbers(NamedTuple):
 
 
 def _edges(numbers):
-    """Edges of the bins of each column."""
+    """Return the edges of the bins of each column."""
     asked = [(n.z, n.low, n.high, None if n.is_given else n.weight) for n in numbers]
     edges = edges_by_column([n.column for n in numbers], asked, [n.bins for n in numbers])
     for j, n in enumerate(numbers):
@@ -120,7 +120,7 @@ def _edges(numbers):
 
 
 def _inner_edges(numbers, edges):
-    """Where the density changes within the bins of each column, as Bayesian blocks of all of them at once find it."""
+    """Find edges within the bins of each column, by Bayesian blocks of all of them at once."""
     samples, bins = [], []
     for n, its_edges in zip(numbers, edges, strict=True):
         found = _cells_by_bin(its_edges, n.z, n.weight)
@@ -142,7 +142,7 @@ def _inner_edges(numbers, edges):
 
 
 def _cells_by_bin(edges, z, weight):
-    """Bins that hold several values, each with the cells among which edges of pieces are looked for."""
+    """Yield the bins that hold several values, each with the cells among which edges of pieces are looked for."""
     values, counts = distinct_numbers(z, weight)
     bounds = [0, *np.searchsorted(values, edges[1:-1]).tolist(), len(values)]
     parts = [(i, a, b) for i, (a, b) in enumerate(pairwise(bounds)) if b - a > 1]
@@ -154,7 +154,7 @@ def _cells_by_bin(edges, z, weight):
 
 
 def _within_bounds(edges, support, whole):
-    """Edges, of which those beyond the bounds are the bounds."""
+    """Move edges beyond the bounds to the bounds."""
     margin = 0.5 if whole else 0.0
     edges = np.unique(edges.clip(support.lower - margin, support.upper + margin))
     if len(edges) < 2:
@@ -163,7 +163,7 @@ def _within_bounds(edges, support, whole):
 
 
 def _numbers_of(edges, column):
-    """Edges of a column of times, which have a zone where its cells have one."""
+    """Return edges of a column of times as numbers; they have a zone where its cells have one."""
     try:
         return column.clock.numbers(times_for(column, edges))
     except (TypeError, ValueError) as error:
@@ -173,7 +173,7 @@ def _numbers_of(edges, column):
 
 
 def _between(edges):
-    """Edges that lie between whole numbers; the last bin is closed, as that of numbers is."""
+    """Move edges between whole numbers; the last bin is closed, as that of numbers is."""
     # What lies on a grid does so but for rounding.
     nearest = np.rint(edges)
     edges = np.where(np.abs(edges - nearest) < 1e-6, nearest, edges)
@@ -234,7 +234,7 @@ class CategoryAxis:
         self.unknown_share = unknown_share
 
     def encode(self, z):
-        """Cells of values.
+        """Encode values as cells.
 
         Parameters
         ----------
@@ -257,7 +257,7 @@ class CategoryAxis:
         return np.maximum(codes, UNKNOWN), np.where(missing, 0.0, log_within)
 
     def icdf_within(self, codes, uniforms):
-        """Values within cells.
+        """Return values within cells by their uniforms.
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ class CategoryAxis:
         return codes.astype(np.float64)
 
     def cdf(self, p, points):
-        """Probabilities below values.
+        """Return the probabilities below values.
 
         Parameters
         ----------
@@ -298,9 +298,9 @@ class CategoryAxis:
 class NumberAxis:
     """Cells of numbers: the atoms, then bins, of which the outer two reach to infinity.
 
-    Within a bin a value is distributed as it is in all rows, whatever a table says: evenly in pieces that Bayesian blocks
-    find. The next value lies beyond the farthest of n with a probability of about 1 / n, so that the outer bins have a
-    little of their mass beyond the last edge, where it falls off exponentially.
+    Within a bin a value is distributed as it is in all rows, whatever a table says: evenly in pieces that Bayesian
+    blocks find. The next value lies beyond the farthest of n with a probability of about 1 / n, so that the outer bins
+    have a little of their mass beyond the last edge, where it falls off exponentially.
 
     Parameters
     ----------
@@ -361,7 +361,7 @@ class NumberAxis:
         return self.whole and bool((np.diff(self.edges) == 1).all())
 
     def encode(self, z):
-        """Cells of values; see :meth:`CategoryAxis.encode`."""
+        """Encode values as cells; see :meth:`CategoryAxis.encode`."""
         missing = np.isnan(z)
         piece = np.searchsorted(self._piece_edges[1:-1], z, side="right")
         codes, log_within = self._bin_of_piece[piece], self._log_density[piece]
@@ -397,7 +397,7 @@ class NumberAxis:
         return log_share + math.log(1 - ratio) + (distance - 0.5) * math.log(ratio)
 
     def cdf(self, p, points):
-        """Probabilities below values; see :meth:`CategoryAxis.cdf`."""
+        """Return the probabilities below values; see :meth:`CategoryAxis.cdf`."""
         of_atoms, of_bins = np.split(p, [len(self.atoms)], axis=1)
         bins, within = self._within(points)
         n_below = np.searchsorted(self.atoms, points)
@@ -408,7 +408,7 @@ class NumberAxis:
         )
 
     def _within(self, z):
-        """The bins that values lie in, and how much of the mass of these lies below them."""
+        """Return the bin of each value, and the share of the bin's mass below it."""
         piece = np.searchsorted(self._piece_edges[1:-1], z, side="right")
         bins = self._bin_of_piece[piece]
         along = (z - self._piece_edges[piece]) / self._widths[piece]
@@ -424,14 +424,14 @@ class NumberAxis:
         return bins, within
 
     def _share_beyond(self, tail, distance):
-        """How much of the mass of an outer bin lies farther beyond its edge."""
+        """Return the share of an outer bin's mass that lies farther beyond its edge than a distance."""
         rate = _rate(tail.reach, self.whole)
         with np.errstate(over="ignore"):
             farther = np.exp(-rate * distance) - (1 - tail.mass)
         return tail.share / tail.mass * farther.clip(0)
 
     def icdf_within(self, codes, uniforms):
-        """Values within cells; see :meth:`CategoryAxis.icdf_within`."""
+        """Return values within cells by their uniforms; see :meth:`CategoryAxis.icdf_within`."""
         bins = np.maximum(codes - len(self.atoms), 0)
         lower = np.where(bins == 0, self._lower.share, 0.0)
         upper = np.where(bins == len(self.edges) - 2, self._upper.share, 0.0)
@@ -461,7 +461,7 @@ class NumberAxis:
         return z
 
     def _beyond(self, tail, uniforms):
-        """How far beyond the last edge; numbers up to the share of the tail say where in it."""
+        """Return distances beyond the last edge; uniforms up to the share of the tail say where in it."""
         if not len(uniforms):
             return uniforms
         u = 1 - tail.mass + tail.mass * uniforms / tail.share
@@ -473,7 +473,7 @@ class NumberAxis:
 
 
 def _sums_before(p):
-    """Sums of the probabilities before each cell, and of all, of shape (n, n_levels + 1)."""
+    """Return the sums of the probabilities before each cell, and of all, of shape (n, n_levels + 1)."""
     return np.cumsum(np.pad(p, ((0, 0), (1, 0))), axis=1)
 
 
@@ -499,7 +499,7 @@ class Tail(NamedTuple):
 
 
 def _limited(tail, room, free, share, whole):
-    """A tail that ends at a bound, and of which little lies beyond a range.
+    """Return a tail that ends at a bound, with little of its mass beyond a range.
 
     Parameters
     ----------
@@ -524,14 +524,15 @@ def _limited(tail, room, free, share, whole):
 
 
 def _rate(reach, whole):
-    """How fast a tail falls off, geometrically or exponentially."""
+    """Return the rate at which a tail falls off, geometrically or exponentially."""
     return math.log1p(1 / reach) if whole else 1 / reach
 
 
 def _tail(beyond, weight, width):
-    """Share of an outer bin that lies beyond its edge, and how far it reaches there on average.
+    """Return the share of an outer bin beyond its edge, and the mean distance there.
 
-    Distances are counted from the inner edge of the last piece: an exponential distribution is the same from any point on.
+    Distances are counted from the inner edge of the last piece: an exponential distribution is the same from any point
+    on.
     """
     total = weight.sum()
     # In a single bin, the two shares are less than one together.

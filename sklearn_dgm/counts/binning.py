@@ -32,7 +32,7 @@ def naming(column):
 
 
 def _range_of(low, high):
-    """Smallest and largest value, set apart if they are equal, as NumPy does."""
+    """Return the smallest and the largest value, set apart if they are equal, as NumPy does."""
     if low == high:
         half = 0.5 if abs(low) < 1e15 else abs(low) * 1e-3
         low, high = low - half, high + half
@@ -42,7 +42,7 @@ def _range_of(low, high):
 
 
 def _repeated(x, sample_weight, rule):
-    """Rows repeated by their weights, for rules that know no weights."""
+    """Repeat rows by their weights, for rules that know no weights."""
     if sample_weight is None:
         return x
     repeats = sample_weight.astype(np.int64)
@@ -55,7 +55,7 @@ def _repeated(x, sample_weight, rule):
 
 
 def knuth_edges(x, sample_weight=None):
-    """Equal bins, as many as have the highest posterior probability (Knuth, 2006).
+    """Return the edges of the most probable number of equal bins (Knuth, 2006).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def knuth_edges(x, sample_weight=None):
 
 
 def block_cells(x, sample_weight=None):
-    """The cells of the distinct values, of which Bayesian blocks consist (Scargle et al., 2013).
+    """Return the cells of the distinct values, of which Bayesian blocks consist (Scargle et al., 2013).
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def block_cells(x, sample_weight=None):
 
 
 def quantile_edges(x, sample_weight=None):
-    """Bins of about equal weight, as many as the cube root of the number of rows.
+    """Return the edges of bins of about equal weight, as many as the cube root of the number of rows.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def quantile_edges(x, sample_weight=None):
 
 
 def distinct_numbers(x, sample_weight=None):
-    """Distinct values, increasing, and the sum of the weights (or the number) of each."""
+    """Return the distinct values, increasing, and the sum of the weights (or the number) of each."""
     order = np.argsort(x)
     x = x[order]
     is_first = np.ones(len(x), dtype=bool)
@@ -165,7 +165,7 @@ def distinct_numbers(x, sample_weight=None):
 
 
 def _check_number_of_bins(x, low, high, rule):
-    """The rule of Freedman and Diaconis knows no bound, if one value lies far from all others."""
+    """Refuse more bins than memory holds: the rule of Freedman and Diaconis has no limit with values far out."""
     if rule in ("auto", "fd"):
         width = 2 * np.subtract(*np.quantile(x, [0.75, 0.25])) / np.cbrt(len(x))
         with np.errstate(over="ignore"):
@@ -178,7 +178,7 @@ def _check_number_of_bins(x, low, high, rule):
 
 
 def _warn_of_one_bin(column, x, edges):
-    """Values far from all others set the width of equal bins; those that repeat are no more than one of them here."""
+    """Warn if values far from all others set the width of equal bins, and most rows fall into one."""
     values = np.unique(x[:: max(-(-len(x) // MAX_LOOKED_AT), 1)])
     if len(edges) == 2 or len(values) < MIN_DISTINCT:
         return
@@ -193,7 +193,7 @@ def _warn_of_one_bin(column, x, edges):
 
 
 def bins_by_column(bins, labels, takes, default):
-    """The entry of a parameter `bins` that is meant for each column.
+    """Return the entry of a parameter `bins` for each column.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def bins_by_column(bins, labels, takes, default):
 
 
 def bin_edges(x, low, high, bins, sample_weight=None):
-    """Edges of the bins of one column.
+    """Return the edges of the bins of one column.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def bin_edges(x, low, high, bins, sample_weight=None):
 
 
 def edges_by_column(columns, numbers, bins):
-    """Edges of the bins of several columns; see :func:`bin_edges`.
+    """Return the edges of the bins of several columns; see :func:`bin_edges`.
 
     Bayesian blocks of all columns are found at once.
 
@@ -364,7 +364,7 @@ class EdgeAxis:
             self._is_near_equal = bool((np.abs(edges - equal) * self._per_unit < 0.25).all())
 
     def index(self, z):
-        """Bin of each value.
+        """Return the bin of each value.
 
         Parameters
         ----------
@@ -389,7 +389,7 @@ class EdgeAxis:
         return index, inside
 
     def draw(self, index, rng):
-        """Values uniform within bins.
+        """Draw values uniform within bins.
 
         Parameters
         ----------
@@ -413,7 +413,7 @@ class EdgeAxis:
         return np.where(first < end, first + np.floor(share * (end - first)), z)
 
     def describe(self):
-        """The grid, as messages name it."""
+        """Describe the grid for messages."""
         return f"the edges from {self.edges[0]:g} to {self.edges[-1]:g}"
 
     def __eq__(self, other):
@@ -441,17 +441,17 @@ class LevelAxis:
         return np.zeros(self.n_bins)
 
     def index(self, z):
-        """Cell of each value; see :meth:`EdgeAxis.index`."""
+        """Return the cell of each value; see :meth:`EdgeAxis.index`."""
         index = z - self.start
         inside = (index >= 0) & (index < self.n_bins) & (index == np.floor(index))
         return np.where(inside, index, 0).astype(np.intp), inside
 
     def draw(self, index, rng):
-        """Values of cells; see :meth:`EdgeAxis.draw`."""
+        """Draw values of cells; see :meth:`EdgeAxis.draw`."""
         return index + self.start
 
     def describe(self):
-        """The grid, as messages name it."""
+        """Describe the grid for messages."""
         return "the values that make up the grid"
 
     def __eq__(self, other):

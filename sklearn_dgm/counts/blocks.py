@@ -36,7 +36,7 @@ def cells_between(values, counts, parts):
 
 
 def _with_width(edges, counts):
-    """Cells without those that have no width: between neighbours of floating-point numbers there is no third one."""
+    """Drop the cells of no width: between neighbours of floating-point numbers there is no third one."""
     first = np.flatnonzero(np.diff(edges) > 0)
     if not len(first):  # a single value
         return edges, counts
@@ -89,7 +89,7 @@ def best_partitions(samples, false_alarm=FALSE_ALARM):
 
 
 def _last_blocks(samples, length, false_alarm):
-    """Where the last block begins in the best partition of the first cells of each sample, of shape (n, length)."""
+    """Return the start of the last block in the best partition of the first cells, of shape (n, length)."""
     n = len(samples)
     counts, edges = np.ones((n, length)), np.zeros((n, length + 1))
     n_cells = np.array([len(its_counts) for _, its_counts in samples])

@@ -55,7 +55,7 @@ class CellTree(Factors):
         yield self._counts
 
     def log_prob(self, member, Z):
-        """The same for all rows: there is one member to choose from."""
+        """Return zeros, the log-weights of the single member."""
         return np.zeros(len(Z))
 
     def visit(self, member, Z):
@@ -88,7 +88,7 @@ class Level(NamedTuple):
     sums: np.ndarray
 
     def position(self, parent, index):
-        """Number of nodes before a bin of a parent."""
+        """Return the number of nodes before a bin of a parent."""
         rank = np.searchsorted(self.bins, index)
         return np.searchsorted(self.keys, parent * (len(self.bins) + 1) + rank)
 
@@ -112,13 +112,13 @@ class BinConditional(ColumnConditional):
         self._axis, self._node, self._level, self._spread = axis, node[:, None], level, spread
 
     def _before(self, index):
-        """Weight of the bins before one, of shape (n, m)."""
+        """Return the weight of the bins before one, of shape (n, m)."""
         sums, first = self._level.sums, self._level.position(self._node, 0)
         counted = sums[self._level.position(self._node, index)] - sums[first]
         return np.where(self._node >= 0, counted, 0.0) + self._spread * index
 
     def cdf(self, points):
-        """Probabilities below values; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
+        """Return the probabilities below values; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
         n_bins = self._axis.n_bins
         total = self._before(np.full((len(points), 1), n_bins))
         if isinstance(self._axis, EdgeAxis):

@@ -8,7 +8,7 @@ MAX_CELLS = 2**62
 
 
 def smoothed(counts, alpha):
-    """Log-probabilities from counts, with a pseudo-count that is spread evenly.
+    """Return smoothed log-probabilities of counts, with a pseudo-count that is spread evenly.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Table:
         self.log_p = smoothed(counts, alpha)
 
     def _row(self, parents):
-        """Which distribution the parents' cells choose."""
+        """Return the distribution that the parents' cells choose."""
         key, known = np.intp(0), True
         for stride, code in zip(self._strides, parents, strict=True):
             key, known = key + stride * code, known & (code >= 0)
@@ -74,7 +74,7 @@ class Table:
         return np.where(found, position, len(self.keys))
 
     def log_mass(self, child, *parents):
-        """Log-probability of cells.
+        """Return the log-probability of cells.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Table:
         return np.where(child < 0, 0.0, self.log_p[self._row(parents), child])
 
     def log_prob(self, Z):
-        """Log-density of the column given its parents.
+        """Return the log-density of the column given its parents.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Table:
         return [self.axes[i].encode(Z[:, i])[0] for i in self.parents]
 
     def sample(self, Z, uniforms):
-        """Values of the column given its parents.
+        """Draw values of the column given its parents.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Table:
         return self.axes[self.child].icdf_within(*choose(self.log_p[row], uniforms))
 
     def cdf(self, Z, points):
-        """Probabilities below values of the column, given its parents.
+        """Return the probabilities below values of the column, given its parents.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class Table:
 
 
 def _distinct(keys):
-    """Distinct keys, sorted, and the position of each key among them."""
+    """Return the distinct keys, sorted, and the position of each key among them."""
     highest = keys.max(initial=0)
     if highest > 2 * len(keys) + 1024:
         return np.unique(keys, return_inverse=True)
@@ -175,7 +175,7 @@ def choose(log_p, uniforms):
 
 
 def strides(n_levels):
-    """What each coordinate counts in the number of a joint cell.
+    """Return the stride of each coordinate in the number of a joint cell.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def strides(n_levels):
 
 
 def edge_strength(codes, n_levels, sample_weight, parent, child, others):
-    """How much a parent says of a column beyond its other parents.
+    """Return the conditional mutual information of a parent and a column given its other parents.
 
     Parameters
     ----------
@@ -218,8 +218,8 @@ def edge_strength(codes, n_levels, sample_weight, parent, child, others):
     Returns
     -------
     strength : float
-        Conditional mutual information in nats, less what independent columns would have by chance; 0 at least. By chance
-        each free cell of a table that is seen has half a row of it, for each joint cell of the other parents.
+        Conditional mutual information in nats, less what independent columns would have by chance; 0 at least. By
+        chance each free cell of a table that is seen has half a row of it, for each joint cell of the other parents.
     """
     family = [parent, child, *others]
     codes = codes[:, family].T  # of the family alone: there may be many columns
@@ -239,7 +239,7 @@ def edge_strength(codes, n_levels, sample_weight, parent, child, others):
         return xlogy(counts, counts).sum()
 
     def n_seen(code, n):
-        """How many cells of a column are seen in each joint cell of the other parents."""
+        """Count the cells of a column that are seen in each joint cell of the other parents."""
         return np.bincount(_distinct(given * n + code)[0] // n)
 
     one, other = (parent, n_parent), (child, n_child)

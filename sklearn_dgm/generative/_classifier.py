@@ -44,23 +44,23 @@ from sklearn_dgm.tags import (
 class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
     """Classify by Bayes' rule, with one density for each class.
 
-    ``p(y | x)`` is proportional to ``p(y) p(x | y)``, where p(x | y) is any density, fitted to the rows of its class. It is
-    also a density of X, ``p(x) = sum_y p(y) p(x | y)``, and rows without a label help to learn it: expectation and
-    maximisation [1]_ in turns says how probable each class is for them, and fits the densities to all rows with these
-    probabilities as weights [2]_.
+    ``p(y | x)`` is proportional to ``p(y) p(x | y)``, where p(x | y) is any density, fitted to the rows of its class.
+    It is also a density of X, ``p(x) = sum_y p(y) p(x | y)``, and rows without a label help to learn it: expectation
+    and maximisation [1]_ in turns says how probable each class is for them, and fits the densities to all rows with
+    these probabilities as weights [2]_.
 
     Parameters
     ----------
     estimator : estimator
         A density, such as :class:`~sklearn_dgm.BayesianNetworkDensity`, :class:`~sklearn.neighbors.KernelDensity` or
-        :class:`~sklearn.mixture.GaussianMixture`, or a search over one. Each class gets a clone. For unlabelled rows its
-        `fit` must take `sample_weight`.
+        :class:`~sklearn.mixture.GaussianMixture`, or a search over one. Each class gets a clone. For unlabelled rows
+        its `fit` must take `sample_weight`.
     priors : array-like of shape (n_classes,), default=None
         Probabilities of the classes, in the order of `classes_`. By default they are their shares of the rows, to which
         unlabelled rows contribute.
     unlabelled_weight : float, default=1.0
-        Weight of an unlabelled row, between 0 and 1. Below 1 labels count for more, which limits the harm where clusters
-        are no classes; at 0 unlabelled rows are left out.
+        Weight of an unlabelled row, between 0 and 1. Below 1 labels count for more, which limits the harm where
+        clusters are no classes; at 0 unlabelled rows are left out.
     max_iter : int, default=20
         Steps of expectation and maximisation at most, where rows are unlabelled.
     tol : float, default=1e-4
@@ -81,8 +81,8 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
     estimators_ : list of estimator
         The fitted density of each class.
     schema_ : ColumnSchema, another object, or None
-        What `learn_schema` of the density says of the columns, from the rows of all classes; None if it has nothing to say, as
-        of numbers that are continuous whatever they are, or has no such method.
+        What `learn_schema` of the density says of the columns, from the rows of all classes; None if it has nothing to
+        say, as of numbers that are continuous whatever they are, or has no such method.
     n_iter_ : int
         Steps of expectation and maximisation; 1 if all rows are labelled.
     log_likelihoods_ : ndarray of shape (n_iter_ + 1,) or (0,)
@@ -102,24 +102,25 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
 
     Notes
     -----
-    Unlabelled rows help as far as the densities are right: they say where rows are, and labels only which class is where.
-    Where the density of a class cannot take its true shape, EM follows the clusters of the rows, and accuracy may fall
-    [2]_; a lower `unlabelled_weight` is the remedy.
+    Unlabelled rows help as far as the densities are right: they say where rows are, and labels only which class is
+    where. Where the density of a class cannot take its true shape, EM follows the clusters of the rows, and accuracy
+    may fall [2]_; a lower `unlabelled_weight` is the remedy.
 
     Bayes' rule compares densities, which must be with respect to one measure. So the kinds of columns, their categories
-    and their ranges are learnt from the rows of all classes, and each density is fitted under that schema. Other densities
-    than those of this package and of scikit-learn are taken to be comparable as they are.
+    and their ranges are learnt from the rows of all classes, and each density is fitted under that schema. Other
+    densities than those of this package and of scikit-learn are taken to be comparable as they are.
 
     A density with `warm_start` goes on with its training in each step, for five epochs at most if it has
     `max_epochs` (generalised EM); others are fitted anew, as is a network within others than
-    :class:`~sklearn_dgm.TransformedDensity`, such as a search. With exact steps the likelihood does not fall. With densities
-    that are smoothed, or trained by chance, it may, and the iteration may have to be ended by `max_iter`.
+    :class:`~sklearn_dgm.TransformedDensity`, such as a search. With exact steps the likelihood does not fall. With
+    densities that are smoothed, or trained by chance, it may, and the iteration may have to be ended by `max_iter`.
 
     References
     ----------
     .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin, "Maximum likelihood from incomplete data via the EM algorithm",
        Journal of the Royal Statistical Society B 39 (1977)
-    .. [2] K. Nigam, A. K. McCallum, S. Thrun, T. Mitchell, "Text Classification from Labeled and Unlabeled Documents using
+    .. [2] K. Nigam, A. K. McCallum, S. Thrun, T. Mitchell, "Text Classification from Labeled and Unlabeled Documents
+           using
        EM", Machine Learning 39 (2000), https://doi.org/10.1023/A:1007692713085
 
     Examples
@@ -194,8 +195,9 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         TypeError
             If the estimator is no density of the rows: an outlier detector, or a Pipeline.
         ValueError
-            If a parameter is invalid, scores of the density are unnormalised, no row has a label, `priors` do not fit the classes, rows are unlabelled and the
-            density takes no weights, or the density cannot be fitted to a class, such as one with too few rows.
+            If a parameter is invalid, scores of the density are unnormalised, no row has a label, `priors` do not fit
+            the classes, rows are unlabelled and the density takes no weights, or the density cannot be fitted to a
+            class, such as one with too few rows.
 
         Warns
         -----
@@ -249,7 +251,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         require_normalised(self.estimators_, "GenerativeClassifier")
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
-        """Refuse weights if a density takes none; to weigh unlabelled rows, one within another has to take them, too."""
+        """Refuse weights if a density takes none; with unlabelled rows, one within another has to take them, too."""
         within = list(densities_within(self.estimator))
         takes_none = [type(d).__name__ for d in within if not has_fit_parameter(d, "sample_weight")]
         advice = "use a density that does, such as KernelDensity or those of this package"
@@ -318,7 +320,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         return np.column_stack(of_class) + self._log_prior
 
     def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-density of each row together with each class.
+        """Return the log-density of each row together with each class.
 
         Parameters
         ----------
@@ -335,7 +337,7 @@ class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMi
         return self._log_joint(self._view.rows_for(self.estimator, X))
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Log-density of each row, whatever its class.
+        """Return the log-density of each row, whatever its class.
 
         Parameters
         ----------

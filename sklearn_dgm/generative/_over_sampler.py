@@ -28,19 +28,19 @@ class GenerativeOverSampler(
 ):
     """Over-sample rare classes with new rows, drawn from a density of each.
 
-    It stands where :class:`imblearn.over_sampling.SMOTENC` stands, in a :class:`imblearn.pipeline.Pipeline`, say, and needs
-    imbalanced-learn (the extra `imbalanced`). Whole numbers stay whole, categories and times are such, and a DataFrame
-    keeps its dtypes, as far as the density takes such columns.
+    It stands where :class:`imblearn.over_sampling.SMOTENC` stands, in a :class:`imblearn.pipeline.Pipeline`, say, and
+    needs imbalanced-learn (the extra `imbalanced`). Whole numbers stay whole, categories and times are such, and a
+    DataFrame keeps its dtypes, as far as the density takes such columns.
 
     Parameters
     ----------
     estimator : estimator
-        A density, such as :class:`~sklearn_dgm.BayesianNetworkDensity`, another generator, or a search over one. Each class
-        that gets new rows gets a clone.
+        A density, such as :class:`~sklearn_dgm.BayesianNetworkDensity`, another generator, or a search over one. Each
+        class that gets new rows gets a clone.
     sampling_strategy : float, str, dict or callable, default="auto"
-        How many rows there are to be, as in imbalanced-learn. For two classes the ratio of the rare one to the other; the
-        classes that are to be as large as the largest ("minority", "not minority", "not majority", which is "auto", or
-        "all"); the number of rows by class; or a function of y that returns such a dict.
+        How many rows there are to be, as in imbalanced-learn. For two classes the ratio of the rare one to the other;
+        the classes that are to be as large as the largest ("minority", "not minority", "not majority", which is "auto",
+        or "all"); the number of rows by class; or a function of y that returns such a dict.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the draws; the density has its own.
 
@@ -51,8 +51,8 @@ class GenerativeOverSampler(
     estimators_ : dict
         The fitted density of each class that got new rows; only after `fit_resample`.
     schema_ : ColumnSchema, another object, or None
-        What `learn_schema` of the density says of the columns, from the rows of all classes; None if it has nothing to say, as
-        of numbers that are continuous whatever they are, or has no such method.
+        What `learn_schema` of the density says of the columns, from the rows of all classes; None if it has nothing to
+        say, as of numbers that are continuous whatever they are, or has no such method.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -64,12 +64,13 @@ class GenerativeOverSampler(
 
     Notes
     -----
-    New rows have no missing cells, also where the others have some. They hold nothing that the density did not learn from
-    the rows of the class: what a classifier gains is how the density smooths them.
+    New rows have no missing cells, also where the others have some. They hold nothing that the density did not learn
+    from the rows of the class: what a classifier gains is how the density smooths them.
 
     References
     ----------
-    .. [1] N. V. Chawla, K. W. Bowyer, L. O. Hall, W. P. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling Technique",
+    .. [1] N. V. Chawla, K. W. Bowyer, L. O. Hall, W. P. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling
+           Technique",
        Journal of Artificial Intelligence Research 16 (2002), https://doi.org/10.1613/jair.953
 
     Examples
@@ -160,8 +161,8 @@ class GenerativeOverSampler(
         TypeError
             If the estimator generates no such rows.
         ValueError
-            If there is only one class, `sampling_strategy` does not fit the classes, or the density cannot be fitted to a
-            class.
+            If there is only one class, `sampling_strategy` does not fit the classes, or the density cannot be fitted to
+            a class.
         """
         with meta_fit_task(self, X, y) as task:
             return self._fit_resample(X, y, task)

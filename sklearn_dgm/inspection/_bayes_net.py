@@ -24,7 +24,7 @@ MAX_SIZE, MAX_COLORBAR = 30 * 72, 4 * 72
 
 
 def _wrap(label):
-    """A label in lines of similar length."""
+    """Wrap a label into lines of similar length."""
     words = re.split(r"(?<=[\s_\-./:=,)])", " ".join(label.split()))
     pieces = []
     for word in words:
@@ -47,7 +47,7 @@ def _wrap(label):
 
 
 def _curve(route):
-    """Path along the corners of an edge, which bends between layers and is straight within them."""
+    """Return the path along the corners of an edge, which bends between layers and is straight within them."""
     from matplotlib.path import Path
 
     vertices, codes = [route[0]], [Path.MOVETO]

@@ -33,7 +33,7 @@ GIVEN = (None, "before", "others")
 
 
 def _of_draws(x, drawn, rng):
-    """Share of the draws of a column below each value, and a random part of those that equal it."""
+    """Return the share of a column's draws below each value, and a random part of those that equal it."""
     drawn = np.sort(drawn)
     below, not_above = (np.searchsorted(drawn, x, side) for side in ("left", "right"))
     # The value itself is one of the equal ones, so that ranks are uniform whatever the number of draws.
@@ -82,9 +82,9 @@ def _given_others(density, schema, X, features, rng):
 class CalibrationDisplay:
     """Histograms of the probability integral transform of held-out rows, one for each column.
 
-    The transform of a value is the probability that the density gives to smaller ones [1]_. If the density is right, it is
-    uniform on [0, 1], and the histogram is flat: of twenty bins one or so is outside the band. A hump in the middle says that
-    the density is too wide, a trough that it is too narrow, a slope that it lies too low or too high.
+    The transform of a value is the probability that the density gives to smaller ones [1]_. If the density is right, it
+    is uniform on [0, 1], and the histogram is flat: of twenty bins one or so is outside the band. A hump in the middle
+    says that the density is too wide, a trough that it is too narrow, a slope that it lies too low or too high.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions` to create a display. All parameters are
     stored as attributes.
@@ -120,8 +120,9 @@ class CalibrationDisplay:
 
     Notes
     -----
-    Where values repeat, as categories and counts do, the transform is spread at random between the probability of smaller
-    values and that of no larger ones [2]_, which makes it uniform, too. Categories have the order of their codes.
+    Where values repeat, as categories and counts do, the transform is spread at random between the probability of
+    smaller values and that of no larger ones [2]_, which makes it uniform, too. Categories have the order of their
+    codes.
 
     A density whose columns are calibrated one by one may still be wrong about their dependence. ``given="others"`` and
     ``given="before"`` look at conditional distributions; and only the transforms of the latter are independent of
@@ -184,18 +185,19 @@ class CalibrationDisplay:
         estimator : estimator instance
             A fitted density, or a :class:`~sklearn.pipeline.Pipeline` or a search that ends in one.
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows that the density was not fitted to. To those that it was fitted to, any density that overfits looks right.
+            Rows that the density was not fitted to. To those that it was fitted to, any density that overfits looks
+            right.
         given : {None, "before", "others"}, default=None
-            Which distribution of a column is looked at: its marginal one, for any density, by rows that are sampled; that
-            given the columns before, for densities that have `normal_scores`, exactly; or that given all other columns, for
-            densities that have `predict_column`.
+            Which distribution of a column is looked at: its marginal one, for any density, by rows that are sampled;
+            that given the columns before, for densities that have `normal_scores`, exactly; or that given all other
+            columns, for densities that have `predict_column`.
         features : array-like of str or int, default=None
             Columns to show, by name or index, at most 10 of them; all by default.
         feature_names : array-like of str of shape (n_features,), default=None
             Names of the columns; by default those of a DataFrame, else "x0", "x1", ...
         n_samples : int, default=None
-            Number of rows to sample for ``given=None``; by default 20 times as many as X has, and 10,000 at least, so that
-            their own randomness is small.
+            Number of rows to sample for ``given=None``; by default 20 times as many as X has, and 10,000 at least, so
+            that their own randomness is small.
         n_bins : int, default=10
             Number of bins of a histogram.
         random_state : int, RandomState, Generator or None, default=None

@@ -39,7 +39,7 @@ ROWS_STYLE = {"color": ROWS_COLOR, "alpha": 0.4}
 
 
 def _as_last_step_sees(estimator, X):
-    """Rows after the transformers of pipelines, and the names of their columns (None if they have none)."""
+    """Return rows after the transformers of pipelines, and the names of their columns (None if they have none)."""
     check_container(X)
     estimator = unwrapped(estimator)
     names = [str(label) for label in X.columns] if is_frame(X) else None
@@ -58,7 +58,7 @@ def _as_last_step_sees(estimator, X):
 
 
 def _checked_rows(density, X):
-    """Rows as the density takes them, and the schema that turns them into numbers and back."""
+    """Return rows as the density takes them, and the schema that encodes and decodes them."""
     if hasattr(density, "schema_"):
         X = X if is_frame(X) else check_array(X, dtype=None, ensure_all_finite=False)
         schema = density.schema_
@@ -71,28 +71,28 @@ def _checked_rows(density, X):
 
 
 def _values(schema, X):
-    """Numbers of every column in its own units, codes of categories; of shape (n_samples, n_features)."""
+    """Return the numbers of all columns in their own units, codes of categories; (n_samples, n_features)."""
     location = np.array([column.location for column in schema.columns_])
     scale = np.array([column.scale for column in schema.columns_])
     return schema.encode(X)[0] * scale + location
 
 
 def _table(schema, values):
-    """The rows that have these numbers; the inverse of `_values`."""
+    """Return the rows that have these numbers; the inverse of `_values`."""
     location = np.array([column.location for column in schema.columns_])
     scale = np.array([column.scale for column in schema.columns_])
     return schema.decode((values - location) / scale)
 
 
 def _shown_column(column, name, x):
-    """A column under the name and with the range that the picture shows."""
+    """Return a column under the name and with the range that the picture shows."""
     if column.kind == CATEGORICAL:
         return replace(column, label=name)
     return replace(column, label=name, low=float(x.min()), high=float(x.max()))
 
 
 def _feature_indices(features, names, schema):
-    """Indices of the columns that `features` names, not too many for one picture.
+    """Return the indices of the columns that `features` names, not too many for one picture.
 
     They go by the names that the picture shows or by their labels in the table.
     """
@@ -118,7 +118,7 @@ def _feature_indices(features, names, schema):
 
 
 def _resolved_names(feature_names, names, n_features):
-    """Names of all columns: those that are given, those that X has, or "x0", "x1", ..."""
+    """Return the names of all columns: those that are given, those that X has, or "x0", "x1", ..."""
     if feature_names is None:
         return names or [f"x{j}" for j in range(n_features)]
     if len(feature_names) != n_features:
@@ -129,19 +129,19 @@ def _resolved_names(feature_names, names, n_features):
 
 
 def _is_discrete(column):
-    """Whether a column is drawn value by value."""
+    """Tell whether a column is drawn value by value."""
     if column.kind == INTEGER:
         return column.high - column.low < MAX_LEVELS
     return column.kind == CATEGORICAL
 
 
 def _levels(column):
-    """Values of a discrete column."""
+    """Return the values of a discrete column."""
     return np.arange(column.low, column.high + 1, column.scale)
 
 
 def _limits(column):
-    """The range of a column that the picture shows."""
+    """Return the range of a column that the picture shows."""
     if _is_discrete(column):
         return column.low - 0.6, column.high + 0.6
     margin = 0.1 * (column.high - column.low) or 0.5
@@ -149,7 +149,7 @@ def _limits(column):
 
 
 def _grid(column, x, n_points):
-    """Points along a column at which the density is evaluated."""
+    """Return the points along a column at which the density is evaluated."""
     if _is_discrete(column):
         return _levels(column)
     # Half of the points go where the rows are, so that a long tail leaves no peak unseen.
@@ -159,7 +159,7 @@ def _grid(column, x, n_points):
 
 
 def _edges(points):
-    """Edges of cells around points."""
+    """Return the edges of cells around points."""
     if len(points) == 1:
         return points[0] + np.array([-0.5, 0.5])
     middle = (points[1:] + points[:-1]) / 2
@@ -168,7 +168,7 @@ def _edges(points):
 
 
 def _contour_levels(grid, density):
-    """Levels whose regions of higher density hold the `SHARES` of the probability on the grid."""
+    """Return the levels whose regions of higher density hold the `SHARES` of the probability on the grid."""
     mass = density * np.outer(*(np.diff(_edges(points)) for points in grid))
     descending = np.argsort(density, axis=None)[::-1]
     share = np.cumsum(mass.ravel()[descending]) / mass.sum()
@@ -180,12 +180,12 @@ def _contour_levels(grid, density):
 
 
 def _frequencies(column, x):
-    """Share of each level of a discrete column."""
+    """Return the share of each level of a discrete column."""
     return (x[:, None] == _levels(column)).mean(axis=0)
 
 
 def _bin_edges(column, x):
-    """Edges for the histogram of a column that is not discrete."""
+    """Return the edges for the histogram of a column that is not discrete."""
     low, high = _limits(column)
     span, root = high - low, np.cbrt(len(x))
     # The rule of Freedman and Diaconis gives the bulk of the rows enough bins, however long the tails are.
@@ -199,13 +199,13 @@ def _bin_edges(column, x):
 
 
 def _draw_histogram(ax, x, edges, **style):
-    """Histogram whose area is the share of the rows within the edges."""
+    """Draw a histogram whose area is the share of the rows within the edges."""
     heights = np.histogram(x, edges)[0] / (len(x) * np.diff(edges))
     return ax.stairs(heights, edges, **style)
 
 
 def _draw_bars(ax, column, of_rows, of_model, labels):
-    """Bars of two sets of probabilities side by side."""
+    """Draw bars of two sets of probabilities side by side."""
     levels = _levels(column)
     return (
         ax.bar(levels - 0.2, of_rows, width=0.4, label=labels[0], **ROWS_STYLE),
@@ -214,12 +214,12 @@ def _draw_bars(ax, column, of_rows, of_model, labels):
 
 
 def _jittered(column, x, rng):
-    """Values of a discrete column spread about, so that points do not hide each other."""
+    """Spread the values of a discrete column about, so that points do not hide each other."""
     return x + rng.uniform(-0.3, 0.3, len(x)) if _is_discrete(column) else x
 
 
 def _dress_axis(axis, column):
-    """Label, limits and ticks of one axis."""
+    """Set the label, limits and ticks of one axis."""
     axis.set_label_text(column.label)
     set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
     if column.kind == CATEGORICAL:
@@ -236,7 +236,7 @@ def _dress_axis(axis, column):
 
 
 def _divided(ax, n_rows, n_columns, figsize):
-    """A figure and a grid of places for panels in it: in `ax`, or in a new figure."""
+    """Return a figure and a grid of places for panels in it: in `ax`, or in a new figure."""
     import matplotlib.pyplot as plt
 
     if ax is None:
@@ -306,10 +306,10 @@ class DensityDisplay:
     Notes
     -----
     The reference measure is the Lebesgue measure on continuous columns and the counting measure on integer and
-    categorical ones. So a categorical column beside a continuous one has for each category a strip whose integral is the
-    probability of the category. Columns are of the kinds that the density's `schema_` says, all of them continuous for
-    a density without one, such as those of scikit-learn. Rows with a category that the density does not know have no
-    place in the picture.
+    categorical ones. So a categorical column beside a continuous one has for each category a strip whose integral is
+    the probability of the category. Columns are of the kinds that the density's `schema_` says, all of them continuous
+    for a density without one, such as those of scikit-learn. Rows with a category that the density does not know have
+    no place in the picture.
 
     Contours enclose the regions of highest density that hold 10, 20, ... 90 and 99 percent of the probability on the
     grid, so that peaks and tails are seen alike; where the density is below, nothing is drawn.
@@ -431,7 +431,7 @@ class DensityDisplay:
 
     @staticmethod
     def _evaluate(density, schema, features, grid):
-        """The density on a grid, and the grid as the dtypes of the table can hold it."""
+        """Evaluate the density on a grid; return it and the grid as the dtypes of the table can hold it."""
         shape = tuple(map(len, grid))
         values = np.empty((np.prod(shape), len(grid)))
         values[:, features] = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(

@@ -29,7 +29,7 @@ SLACK = 20
 
 
 def _depths(graph, widths):
-    """Layer of each node, below its parents; layers that would be wide are divided."""
+    """Return the layer of each node, below its parents; layers that would be wide are divided."""
     import networkx as nx
 
     order = list(nx.topological_sort(graph))
@@ -62,13 +62,13 @@ def _depths(graph, widths):
 
 
 def _chain(parent, child, depths):
-    """Nodes of the way from parent to child; in each layer between them the edge has a bend (parent, child, layer)."""
+    """List the nodes from parent to child, with a bend (parent, child, layer) in each layer between them."""
     bends = [(parent, child, k) for k in range(depths[parent] + 1, depths[child])]
     return [parent, *bends, child]
 
 
 def _layers(graph, widths):
-    """Nodes of each layer, and the graph with bends as nodes, in which edges lead to the next layer only."""
+    """Return the nodes of each layer, and the graph with bends as nodes, whose edges lead to the next layer only."""
     import networkx as nx
 
     depths, proper = _depths(graph, widths), nx.DiGraph()
@@ -85,7 +85,7 @@ def _layers(graph, widths):
 
 
 def _n_inversions(values):
-    """Number of pairs of which the first is larger than the second."""
+    """Count the pairs of which the first is larger than the second."""
     seen, count = [], 0
     for value in values:
         count += len(seen) - bisect_right(seen, value)
@@ -121,7 +121,7 @@ def _swap_neighbours(layer, proper, place):
 
 
 def _ordered(layers, proper):
-    """Layers with their nodes in an order in which few edges cross.
+    """Order the nodes of each layer so that few edges cross.
 
     Up and down again, each layer is sorted by the mean place of the neighbours (the method of barycentres).
     """
@@ -153,7 +153,7 @@ def _ordered(layers, proper):
 
 
 def _abscissae(layers, proper, widths):
-    """Where each node stands in its layer: near its neighbours, long edges straight, no overlaps.
+    """Place each node in its layer: near its neighbours, long edges straight, no overlaps.
 
     Layer by layer, the weighted squared distances to the neighbours are minimised: apart from the room that nodes take,
     this is an isotonic regression. Where an edge bends, the weight is the inverse of the last distance, so that in the
@@ -196,7 +196,7 @@ def _abscissae(layers, proper, widths):
 
 
 def _ports(nodes, neighbours, x, widths):
-    """Where edges meet their box: side by side in the order of their other ends."""
+    """Return where edges meet their box: side by side in the order of their other ends."""
     ports = {}
     for node in nodes:
         others = sorted(neighbours[node], key=x.get)
@@ -207,7 +207,7 @@ def _ports(nodes, neighbours, x, widths):
 
 
 def _lay_out(graph, sizes):
-    """Boxes (left, bottom, width, height) of the nodes of a connected graph, and the corners of its edges.
+    """Lay out a connected graph: boxes (left, bottom, width, height) of nodes, and corners of edges.
 
     The corners are where an edge enters and leaves the space between two layers; between them the edge is vertical.
     """
@@ -245,7 +245,7 @@ def _lay_out(graph, sizes):
 
 
 def corners_of(boxes, routes):
-    """Corners of boxes, and points of routes.
+    """Return the corners of boxes, and points of routes.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def corners_of(boxes, routes):
 
 
 def _connected_parts(graph):
-    """Graphs of the weakly connected components, nodes and edges in the order of the graph."""
+    """Return the weakly connected components, nodes and edges in the order of the graph."""
     import networkx as nx
 
     parts, part_of = [], {}

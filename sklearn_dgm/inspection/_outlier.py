@@ -48,8 +48,8 @@ class OutlierDisplay:
 
     Notes
     -----
-    The axis ends below the threshold, at twice the distance of the highest score above it; the first bar counts the rows
-    that are beyond, also those that are impossible.
+    The axis ends below the threshold, at twice the distance of the highest score above it; the first bar counts the
+    rows that are beyond, also those that are impossible.
 
     Examples
     --------
@@ -171,7 +171,7 @@ class OutlierDisplay:
         return self
 
     def _edges(self):
-        """Edges of the bins."""
+        """Return the edges of the bins."""
         finite = self.scores[np.isfinite(self.scores)]
         ends = [*finite, self.threshold] if np.isfinite(self.threshold) else [*finite, 0.0]
         low, high = min(ends), max(ends)

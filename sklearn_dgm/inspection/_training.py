@@ -85,9 +85,9 @@ class TrainingDisplay:
         Parameters
         ----------
         estimator : estimator instance
-            A fitted estimator with `history_`, whose `objective_` says what that is of (without it, the log-likelihood);
-            or a mixture of scikit-learn with `lower_bounds_`; or a :class:`~sklearn.pipeline.Pipeline` or a search that
-            ends in one.
+            A fitted estimator with `history_`, whose `objective_` says what that is of (without it, the
+            log-likelihood); or a mixture of scikit-learn with `lower_bounds_`; or a :class:`~sklearn.pipeline.Pipeline`
+            or a search that ends in one.
         ax : matplotlib Axes, default=None
             Axes to draw on; by default a new figure is made.
 

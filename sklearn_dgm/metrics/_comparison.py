@@ -34,7 +34,7 @@ def compare_densities(
     n_jobs: int | None = None,
     random_state: RandomState = None,
 ) -> MatrixLike:
-    """Held-out log-likelihoods of several densities, with the standard errors of their differences.
+    """Compare densities by held-out log-likelihood, with the standard errors of their differences.
 
     Rows differ far more from each other than densities do on one row. So the standard error of a mean says little about
     which density is better; that of the mean of differences on the same rows does.
@@ -62,8 +62,8 @@ def compare_densities(
         - `log_likelihood`: mean log-density of held-out rows, in nats per row; `-inf` if a row is impossible;
         - `std_error`: its standard error over the rows;
         - `difference`: the mean of the log-density less that of the baseline;
-        - `difference_std_error`: the standard error of this mean of paired differences. A difference of less than two of
-          them is not to be relied on;
+        - `difference_std_error`: the standard error of this mean of paired differences. A difference of less than two
+          of them is not to be relied on;
         - `n_impossible`: number of rows of density 0;
         - `score_kind`: what these log-densities are, "exact", "lower bound" or "estimate".
 
@@ -74,17 +74,18 @@ def compare_densities(
     TypeError
         If an estimator is no density.
     ValueError
-        If an estimator is a pipeline, whose density is one of other rows, the scores of one are unnormalised, the densities
-        are on different measures, or `cv` does not hold out each row once.
+        If an estimator is a pipeline, whose density is one of other rows, the scores of one are unnormalised, the
+        densities are on different measures, or `cv` does not hold out each row once.
 
     Notes
     -----
-    Standard errors are over rows, as if the fits were given. That other training rows would have given other fits, and that
-    the fits of two folds share most of theirs, is not in them; there is no unbiased estimate of that [1]_.
+    Standard errors are over rows, as if the fits were given. That other training rows would have given other fits, and
+    that the fits of two folds share most of theirs, is not in them; there is no unbiased estimate of that [1]_.
 
     References
     ----------
-    .. [1] Y. Bengio, Y. Grandvalet, "No unbiased estimator of the variance of K-fold cross-validation", Journal of Machine
+    .. [1] Y. Bengio, Y. Grandvalet, "No unbiased estimator of the variance of K-fold cross-validation", Journal of
+           Machine
        Learning Research 5 (2004), https://www.jmlr.org/papers/v5/grandvalet04a.html
 
     Examples

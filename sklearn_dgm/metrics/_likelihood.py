@@ -20,7 +20,7 @@ def mean_log_likelihood(
     *,
     return_std_error: bool = False,
 ) -> float | tuple[float, float]:
-    """Mean log-density per row: a scorer for any density.
+    """Return the mean log-density per row: a scorer for any density.
 
     `KernelDensity.score` is a sum and `GaussianMixture.score` a mean; this is the mean of `score_samples` for all of
     them. It has the signature of a scorer, so it can be handed to a search or to cross-validation as it is:
@@ -46,9 +46,9 @@ def mean_log_likelihood(
         Mean log-density in nats; higher is better. It is `-inf` if any row is impossible, and a search then ranks the
         candidate last.
     std_error : float
-        Only with ``return_std_error=True``: the standard error of the mean over rows, as if these were independent and the
-        density were given. Weights are what rows are worth, not numbers of independent copies. NaN if there are fewer than
-        two rows, or one is impossible.
+        Only with ``return_std_error=True``: the standard error of the mean over rows, as if these were independent and
+        the density were given. Weights are what rows are worth, not numbers of independent copies. NaN if there are
+        fewer than two rows, or one is impossible.
 
     See Also
     --------
@@ -68,7 +68,8 @@ def mean_log_likelihood(
     A density has the units of the rows that it sees. That of a Pipeline is in the units of the *transformed* X: behind
     a scaler it is per standard deviation, not per unit of X. Such numbers compare only under one and the same
     transformation, and a search over different scalers would choose by their Jacobians, unless
-    :class:`~sklearn_dgm.TransformedDensity` adds these. For the same reason a density that counts integers (a probability mass) does not compare with one that takes them for continuous.
+    :class:`~sklearn_dgm.TransformedDensity` adds these. For the same reason a density that counts integers (a
+    probability mass) does not compare with one that takes them for continuous.
 
     Examples
     --------
@@ -100,10 +101,10 @@ def bits_per_dim(
     *,
     return_std_error: bool = False,
 ) -> float | tuple[float, float]:
-    """Bits per row and column that a density needs to describe rows; lower is better.
+    """Return the bits per row and column that a density needs to describe rows; lower is better.
 
-    It is minus the mean log-density, over the number of columns and in bits [1]_. Where all columns are counted, it is the
-    code length of a cell; a continuous column has one in its own units, to which log2 of a resolution adds.
+    It is minus the mean log-density, over the number of columns and in bits [1]_. Where all columns are counted, it is
+    the code length of a cell; a continuous column has one in its own units, to which log2 of a resolution adds.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def bits_per_dim(
 def neg_bits_per_dim(
     estimator: Any, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
 ) -> float:
-    """Minus the bits per row and column: a scorer for any density.
+    """Return minus the bits per row and column: a scorer for any density.
 
     It can be handed to a search or to cross-validation as it is: ``scoring=neg_bits_per_dim``. All else is said of
     :func:`bits_per_dim`.
@@ -193,7 +194,7 @@ def neg_bits_per_dim(
 
 
 def mean_and_std_error(values, sample_weight=None):
-    """Mean of a number for each row, and its standard error over the rows."""
+    """Return the mean of a number for each row, and its standard error over the rows."""
     if sample_weight is None:
         weight = np.ones(len(values))
     else:
@@ -209,14 +210,14 @@ def mean_and_std_error(values, sample_weight=None):
 
 
 def _bits_per_dim(estimator, X, sample_weight):
-    """Bits per row and column, and their standard error."""
+    """Return the bits per row and column, and their standard error."""
     log_density = _log_density(estimator, X, "bits_per_dim")
     nats_per_bit = last_step(estimator).n_features_in_ * np.log(2)
     return mean_and_std_error(-log_density / nats_per_bit, sample_weight)
 
 
 def _log_density(estimator, X, metric):
-    """Log-densities of rows, from what is a density."""
+    """Return the log-densities of rows; refuse what is no density."""
     name = type(estimator).__name__
     if not hasattr(estimator, "score_samples"):
         raise TypeError(f"{metric} needs a density, but {name} has no score_samples.")

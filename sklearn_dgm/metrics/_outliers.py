@@ -15,21 +15,22 @@ MIN_DRAWS = 20_000
 
 
 def outlier_roc_auc(estimator: Any, X: MatrixLike, y: Any = None) -> float:
-    """Area under the ROC curve of an outlier detector: a scorer for rows with labels.
+    """Return the area under the ROC curve of an outlier detector: a scorer for rows with labels.
 
     It can be handed to a search or to cross-validation as it is: ``scoring=outlier_roc_auc``. The scorer "roc_auc" of
-    scikit-learn takes the label 1 for what `decision_function` is high for, which is an inlier; with 1 for outliers it says one
-    minus this.
+    scikit-learn takes the label 1 for what `decision_function` is high for, which is an inlier; with 1 for outliers it
+    says one minus this.
 
     Parameters
     ----------
     estimator : estimator instance
-        A fitted outlier detector or density with `score_samples`, low for outliers, or a pipeline or search that ends in one.
+        A fitted outlier detector or density with `score_samples`, low for outliers, or a pipeline or search that ends
+        in one.
     X : {array-like, DataFrame} of shape (n_samples, n_features)
         Rows to score.
     y : array-like of shape (n_samples,)
-        1 for inliers and -1 for outliers, as detectors predict; or 1 (True) for outliers and 0 (False) for all others. There
-        have to be both.
+        1 for inliers and -1 for outliers, as detectors predict; or 1 (True) for outliers and 0 (False) for all others.
+        There have to be both.
 
     Returns
     -------
@@ -67,16 +68,17 @@ def outlier_roc_auc(estimator: Any, X: MatrixLike, y: Any = None) -> float:
 def neg_mass_volume(
     estimator: Any, X: MatrixLike, y: Any = None, *, random_state: RandomState = 0
 ) -> float:
-    """Minus the mean of the mass-volume curve, in nats, of an outlier detector: a scorer for rows without labels.
+    """Return minus the mean of an outlier detector's mass-volume curve, in nats: a scorer for rows without labels.
 
-    A detector is good if few of the places that rows could be in score as high as the rows do. At each of the masses from
-    0.9 to 0.999 the curve has the volume of the set that holds so much of the rows and has the highest scores [1]_ [2]_, here as
-    a share of the box around X, in nats: minus the mean of its logarithm is returned.
+    A detector is good if few of the places that rows could be in score as high as the rows do. At each of the masses
+    from 0.9 to 0.999 the curve has the volume of the set that holds so much of the rows and has the highest scores [1]_
+    [2]_, here as a share of the box around X, in nats: minus the mean of its logarithm is returned.
 
     Parameters
     ----------
     estimator : estimator instance
-        A fitted outlier detector or density with `score_samples`, low for outliers, or a pipeline or search that ends in one.
+        A fitted outlier detector or density with `score_samples`, low for outliers, or a pipeline or search that ends
+        in one.
     X : {array-like, DataFrame} of shape (n_samples, n_features)
         Rows of numbers, held out from the fit, of which few are outliers.
     y : None
@@ -94,8 +96,9 @@ def neg_mass_volume(
     TypeError
         If the estimator has no `score_samples`.
     ValueError
-        If X has categories or gaps, or so many columns that no row drawn from the box scores as high as the rows of X: with
-        more than about eight, search over the density with :func:`mean_log_likelihood`, and detect with the best one.
+        If X has categories or gaps, or so many columns that no row drawn from the box scores as high as the rows of X:
+        with more than about eight, search over the density with :func:`mean_log_likelihood`, and detect with the best
+        one.
 
     References
     ----------
@@ -134,7 +137,7 @@ def _scores(estimator, X, metric):
 
 
 def _is_outlier(y):
-    """Which rows are outliers, by either convention."""
+    """Flag the rows that are outliers, by either convention."""
     if y is None:
         raise ValueError(
             "outlier_roc_auc needs y: -1 for outliers and 1 for others, or 1 and 0. Score rows without labels with "
@@ -153,7 +156,7 @@ def _is_outlier(y):
 
 
 def _rows_of_box(X, random_state):
-    """A table like X with rows drawn evenly from the box around it."""
+    """Return a table like X with rows drawn evenly from the box around it."""
     X = X if is_frame(X) else np.asarray(X)
     schema = ColumnSchema(standardize=False).fit(X)
     for column in schema.columns_:

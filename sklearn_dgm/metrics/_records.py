@@ -38,7 +38,7 @@ class NearestRecords(NamedTuple):
 def nearest_record_distances(
     train: MatrixLike, sampled: MatrixLike, holdout: MatrixLike = None
 ) -> Any:
-    """Distances from sampled rows to the nearest real ones, which tell whether a model has memorised its training rows.
+    """Return the distances from sampled rows to the nearest real ones, which tell of memorised training rows.
 
     A model that has learnt the distribution draws rows that are no nearer to its training rows than to others of the
     same kind. If as many rows were held out as it was fitted to, half of its draws are closer to a training row; if it
@@ -67,8 +67,8 @@ def nearest_record_distances(
 
     Notes
     -----
-    Distances are Euclidean, of numbers that are standardised over the rows of all tables; two different categories are at
-    distance 1. Among few categories, or rounded numbers, copies come about by chance: compare `train_copies` with
+    Distances are Euclidean, of numbers that are standardised over the rows of all tables; two different categories are
+    at distance 1. Among few categories, or rounded numbers, copies come about by chance: compare `train_copies` with
     `holdout_copies`, in proportion to the numbers of rows.
 
     Examples

@@ -11,8 +11,9 @@ from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame, stacked
 def as_points(named, *, missing=False):
     """Encode several tables with the same columns by one scale.
 
-    Numbers, counts and times are standardised over the rows of all tables, so that the encoding does not tell from which
-    of them a row is. A category is a vector of zeros but for one ``sqrt(1 / 2)``: two different ones are at distance 1.
+    Numbers, counts and times are standardised over the rows of all tables, so that the encoding does not tell from
+    which of them a row is. A category is a vector of zeros but for one ``sqrt(1 / 2)``: two different ones are at
+    distance 1.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def as_points(named, *, missing=False):
 
 
 def _check_alike(names, tables, missing):
-    """Numbers beside strings, or times with and without a zone, would become categories of which no two are the same."""
+    """Refuse tables whose columns go together only as categories: numbers beside strings, times of two sorts."""
     schema = ColumnSchema("from_dtype", None, missing=missing).fit(tables[0])
     for name, table in zip(names[1:], tables[1:], strict=True):
         try:
@@ -62,7 +63,7 @@ def _check_alike(names, tables, missing):
 
 
 def _checked(name, X, missing):
-    """A table whose cells are finite, and there; errors speak of it by its name."""
+    """Return a table whose cells are finite and not missing; errors speak of it by its name."""
     try:
         X = validate_table(BaseEstimator(), X, reset=True)
         ColumnSchema("from_dtype", None, missing=missing).fit(X)
@@ -78,7 +79,7 @@ def _library(frame):
 
 
 def _aligned(names, tables):
-    """Tables with their columns in the order of the first."""
+    """Return tables with their columns in the order of the first."""
     first = tables[0]
     for i, (name, table) in enumerate(zip(names, tables, strict=True)):
         if type(table) is not type(first):
@@ -102,7 +103,7 @@ def _aligned(names, tables):
 
 
 def _of_equal_dtypes(names, tables):
-    """Frames that stack, though one has integers or categories where another has floats or strings."""
+    """Return frames that stack, though one has integers or categories where another has floats or strings."""
     frames, casts = [nw.from_native(table, eager_only=True) for table in tables], []
     for columns in zip(*(frame.iter_columns() for frame in frames), strict=True):
         dtypes = [column.dtype for column in columns]

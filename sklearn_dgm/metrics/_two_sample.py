@@ -42,8 +42,8 @@ class ClassifierTwoSampleResult(NamedTuple):
     accuracy : float
         Mean of the shares of real and of sampled held-out rows that are recognised; 0.5 is chance. A mean over folds.
     auc : float
-        Probability that of a real and a sampled held-out row the sampled one looks more like a sampled one; 0.5 is chance.
-        A mean over folds.
+        Probability that of a real and a sampled held-out row the sampled one looks more like a sampled one; 0.5 is
+        chance. A mean over folds.
     pvalue : float
         If both samples come from one distribution, it is below any level with that probability at most.
     """
@@ -79,11 +79,11 @@ def classifier_two_sample_test(
         Rows drawn from it, best as many as there are real ones.
     classifier : estimator, default=None
         An unfitted classifier with `predict_proba` or `decision_function`; by default a
-        :class:`~sklearn.ensemble.HistGradientBoostingClassifier` with balanced classes, and smaller leaves where rows are few.
-        It is given standardised numbers, and indicators of categories.
+        :class:`~sklearn.ensemble.HistGradientBoostingClassifier` with balanced classes, and smaller leaves where rows
+        are few. It is given standardised numbers, and indicators of categories.
     cv : int, cross-validation generator or iterable, default=2
-        How rows are held out. With an int, they are shuffled into so many stratified folds. The more rows a fold holds out,
-        the more its p-value can tell; the fewer, the better the classifier is trained.
+        How rows are held out. With an int, they are shuffled into so many stratified folds. The more rows a fold holds
+        out, the more its p-value can tell; the fewer, the better the classifier is trained.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the folds and of the default classifier.
 
@@ -97,16 +97,16 @@ def classifier_two_sample_test(
     TypeError
         If the tables are DataFrames of two libraries, or one is a tuple.
     ValueError
-        If the tables have different columns, a sample has fewer rows than there are folds, or a fold holds rows of one of
-        them alone.
+        If the tables have different columns, a sample has fewer rows than there are folds, or a fold holds rows of one
+        of them alone.
 
     Notes
     -----
-    Each fold has a p-value, of the rank sum of the classifier's scores, which is valid because the classifier has not seen
-    the fold. The folds together are no independent tests, for each is part of the training rows of the others: as if they
-    were, 100 real and 100 sampled rows of one distribution would come out below a level of 0.05 in 9 to 14 of 100 cases, as
-    measured for five folds and three classifiers. So twice the mean of the p-values is taken, which is valid however
-    these depend on each other [2]_.
+    Each fold has a p-value, of the rank sum of the classifier's scores, which is valid because the classifier has not
+    seen the fold. The folds together are no independent tests, for each is part of the training rows of the others: as
+    if they were, 100 real and 100 sampled rows of one distribution would come out below a level of 0.05 in 9 to 14 of
+    100 cases, as measured for five folds and three classifiers. So twice the mean of the p-values is taken, which is
+    valid however these depend on each other [2]_.
 
     References
     ----------
@@ -156,14 +156,14 @@ def classifier_two_sample_test(
 
 
 def _scores(classifier, Z):
-    """How much rows look like those of class 1."""
+    """Score how much rows look like those of class 1."""
     if hasattr(classifier, "predict_proba"):
         return classifier.predict_proba(Z)[:, 1]
     return classifier.decision_function(Z)
 
 
 def _rank_sum_test(is_sampled, scores):
-    """Area under the curve of one fold, and the p-value of its rank sum (Mann and Whitney)."""
+    """Return the area under the curve of one fold, and the p-value of its rank sum (Mann and Whitney)."""
     if np.ptp(scores) == 0:
         return 0.5, 1.0
     of_sampled, of_real = scores[is_sampled == 1], scores[is_sampled == 0]
@@ -185,10 +185,10 @@ def energy_distance(
     n_permutations: int = 200,
     random_state: RandomState = None,
 ) -> Any:
-    """Energy distance [1]_ between real and sampled rows, zero only for equal distributions.
+    """Return the energy distance [1]_ between real and sampled rows, zero only for equal distributions.
 
-    It is the square root of ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, as :func:`scipy.stats.energy_distance` has it for one
-    column, in standardised columns.
+    It is the square root of ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, as :func:`scipy.stats.energy_distance` has it for
+    one column, in standardised columns.
 
     Parameters
     ----------
@@ -220,7 +220,8 @@ def energy_distance(
 
     References
     ----------
-    .. [1] G. J. Székely, M. L. Rizzo, "Energy statistics: a class of statistics based on distances", Journal of Statistical
+    .. [1] G. J. Székely, M. L. Rizzo, "Energy statistics: a class of statistics based on distances", Journal of
+           Statistical
        Planning and Inference 143 (2013), https://doi.org/10.1016/j.jspi.2013.03.018
 
     Examples
@@ -253,10 +254,10 @@ def maximum_mean_discrepancy(
     n_permutations: int = 200,
     random_state: RandomState = None,
 ) -> Any:
-    """Unbiased estimate of the squared maximum mean discrepancy [1]_ between real and sampled rows.
+    """Estimate the squared maximum mean discrepancy [1]_ between real and sampled rows, without bias.
 
-    The kernel is ``exp(-|x - y|**2 / (2 * bandwidth**2))``, in standardised columns. The estimate is zero on average for
-    equal distributions, so that it may be negative.
+    The kernel is ``exp(-|x - y|**2 / (2 * bandwidth**2))``, in standardised columns. The estimate is zero on average
+    for equal distributions, so that it may be negative.
 
     Parameters
     ----------
@@ -286,12 +287,13 @@ def maximum_mean_discrepancy(
 
     Notes
     -----
-    Numbers are standardised over the rows of both tables; two different categories are at distance 1. Time grows with the
-    square of the number of rows; memory does not.
+    Numbers are standardised over the rows of both tables; two different categories are at distance 1. Time grows with
+    the square of the number of rows; memory does not.
 
     References
     ----------
-    .. [1] A. Gretton, K. M. Borgwardt, M. J. Rasch, B. Schölkopf, A. Smola, "A kernel two-sample test", Journal of Machine
+    .. [1] A. Gretton, K. M. Borgwardt, M. J. Rasch, B. Schölkopf, A. Smola, "A kernel two-sample test", Journal of
+           Machine
        Learning Research 13 (2012), https://www.jmlr.org/papers/v13/gretton12a.html
 
     Examples
@@ -318,14 +320,14 @@ def maximum_mean_discrepancy(
 
 
 def _median_distance(Z):
-    """Median distance between rows, or the mean one if most of them are the same."""
+    """Return the median distance between rows, or the mean one if most of them are the same."""
     Z = Z[:: -(-len(Z) // MEDIAN_ROWS)] if len(Z) > MEDIAN_ROWS else Z
     distances = pairwise_distances(Z)[np.triu_indices(len(Z), k=1)]
     return np.median(distances) or distances.mean() or 1.0
 
 
 def _sums(x, y, n_permutations, random_state, kernel):
-    """Sums of a kernel of distances within and between two samples, and within and between random divisions.
+    """Sum a kernel of distances within and between two samples, and within and between random divisions.
 
     Returns
     -------
@@ -351,7 +353,7 @@ def _sums(x, y, n_permutations, random_state, kernel):
 
 
 def _result(statistics):
-    """The statistic of the samples, and how many of the random divisions reach it."""
+    """Return the statistic of the samples, and the p-value: the share of the random divisions that reach it."""
     own, others = statistics[0], statistics[1:]
     # Sums in another order differ in the last bits.
     reached = np.sum(others >= own - 1e-12 * max(abs(own), 1e-3))

@@ -66,7 +66,7 @@ class AncestralDensity(FactorisedDensity):
         return z, shares.sum(dim=1)
 
     def _fill(self, z, numbers, how="sample"):
-        """Completed rows, and the log-density of each observed cell given all earlier columns, of shape (n, d)."""
+        """Fill missing cells; return the rows, and each observed cell's log-density given all earlier columns."""
         observed, possible = ~z.isnan(), ~(z.abs() >= FARTHEST)
         z = torch.where(possible, z, 0)
         shares = torch.zeros_like(z).masked_fill(~possible, -torch.inf)
@@ -82,7 +82,7 @@ class AncestralDensity(FactorisedDensity):
 
     @torch.no_grad()
     def complete(self, z, numbers):
-        """Several completions of each row, drawn column by column.
+        """Draw several completions of each row, column by column.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ class AncestralDensity(FactorisedDensity):
         filled : Tensor of shape (n, m, d)
             Completed rows.
         shares : Tensor of shape (n, m, d)
-            Log-density of each observed cell given all earlier columns, 0 for missing cells. The sums are the log-weights
-            that :meth:`fill` has.
+            Log-density of each observed cell given all earlier columns, 0 for missing cells. The sums are the
+            log-weights that :meth:`fill` has.
         """
         numbers = numbers.expand(len(z), *numbers.shape[-2:])
         m = numbers.shape[1]
@@ -106,7 +106,7 @@ class AncestralDensity(FactorisedDensity):
 
     @torch.no_grad()
     def log_prob_at(self, z, j, x):
-        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        """Return log-densities of other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         rows = z.repeat_interleave(x.shape[1], dim=0)
         rows[:, j] = x.flatten()
         missing = rows.isnan()

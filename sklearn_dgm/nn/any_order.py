@@ -168,7 +168,7 @@ class Orders(nn.Module):
         return self
 
     def forward(self, order):
-        """What a network has of an order, a tuple of columns."""
+        """Return the state of the network in an order, a tuple of columns."""
         if order not in self.kept:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 module = MADE(self.variables, complete_adjacency(order), *self.settings)
@@ -273,7 +273,7 @@ class OrderMixture(Mixture):
         return [Ordered(self.network, self.orders, order) for order in sorted(orders)]
 
     def any_member(self):
-        """The network in a random one of the orders of training."""
+        """Return the network in a random one of the orders of training."""
         generator = current_generator()
         device = None if generator is None else generator.device
         number = torch.randint(len(self.trained), (), generator=generator, device=device)
@@ -281,9 +281,10 @@ class OrderMixture(Mixture):
         return Ordered(self.network, self.orders, order)
 
     def log_prob(self, z):
-        """Log-density of each row, of shape (n,); of the observed cells, where some are NaN.
+        """Return the log-density of each row, of shape (n,); of the observed cells, where some are NaN.
 
-        The latter, for training, is an estimate in the given orders: every pattern of missing cells would ask for others.
+        The latter, for training, is an estimate in the given orders: every pattern of missing cells would ask for
+        others.
         """
         if z.isnan().any():
             marginals = [
@@ -293,7 +294,7 @@ class OrderMixture(Mixture):
         return super().log_prob(z)
 
     def loss(self, z):
-        """Negative log-likelihood of each row, of shape (n,); in training, in a few random orders."""
+        """Return the negative log-likelihood of each row, of shape (n,); in training, in a few random orders."""
         if not self.training:
             return super().loss(z)
         return sum(self.any_member().loss(z) for _ in range(N_ORDERS_A_STEP)) / N_ORDERS_A_STEP

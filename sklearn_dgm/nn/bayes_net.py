@@ -26,15 +26,15 @@ class TableConditional:
         self.z = z
 
     def log_prob(self, x):
-        """Log-density of the column in each row, of shape (n,); `x` is what the rows hold there."""
+        """Return the log-density of the column in each row, of shape (n,); `x` is what the rows hold there."""
         return _of_arrays(self.table.log_prob, self.z)
 
     def sample(self, uniforms):
-        """Values made of numbers between 0 and 1, of shape (n,)."""
+        """Make values of numbers between 0 and 1, of shape (n,)."""
         return _of_arrays(lambda Z: self.table.sample(Z, uniforms.cpu().numpy()), self.z)
 
     def cdf(self, x):
-        """Probabilities below several values of each row, of shape (n, m)."""
+        """Return the probabilities below several values of each row, of shape (n, m)."""
         points = x.cpu().numpy()
         return _of_arrays(lambda Z: self.table.cdf(Z, points), self.z)
 
@@ -85,7 +85,7 @@ class BayesNet(AncestralDensity):
         return max(self.network.width if self.network else 0, len(self.variables), levels)
 
     def log_prob_features(self, z):
-        """Log-density of each column given its parents, of shape (n, d)."""
+        """Return the log-density of each column given its parents, of shape (n, d)."""
         log_p = self.network.log_prob_features(z) if self.network else torch.zeros_like(z)
         if self.tables:
             columns = list(self.tables)
@@ -94,13 +94,13 @@ class BayesNet(AncestralDensity):
         return log_p
 
     def log_prob(self, z):
-        """Log-density of each row, of shape (n,); an estimate for the observed cells, where some are NaN."""
+        """Return the log-density of each row, of shape (n,); an estimate for the observed cells, where some are NaN."""
         if z.isnan().any():
             return log_marginal(self, z, MADE_PARTICLES, MADE_PARTICLES)
         return self.log_prob_features(z).sum(dim=1)
 
     def loss(self, z):
-        """Negative log-likelihood of each row, of shape (n,); in training with the penalty of the network."""
+        """Return the negative log-likelihood of each row, of shape (n,); in training plus the network's penalty."""
         return -self.log_prob(z) + self.network.penalty()
 
     def visit(self, z):

@@ -12,8 +12,8 @@ from sklearn_dgm.nn.masks import steps_until_seen, topological_order
 class Branches:
     """Branches of some rows, equally many of each, that differ from it in a few columns.
 
-    Of a network, only what depends on these columns is computed for every branch: the parameters of their descendants in
-    the graph, by the hidden units that see one of them.
+    Of a network, only what depends on these columns is computed for every branch: the parameters of their descendants
+    in the graph, by the hidden units that see one of them.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Branches:
             self.shares[..., columns] = shares[:, None]
 
     def _compute_shared(self, z):
-        """What all branches of a row add to the inputs, units and parameters that vary."""
+        """Compute what is the same in all branches of a row: its part of the inputs, units and parameters that vary."""
         module, n = self.module, self.z.shape[0] * self.z.shape[1]
         inputs, residuals = module.inputs, module.residuals
         features = inputs.features(z)
@@ -157,11 +157,11 @@ class Branches:
                 self._n_done[i] = units.stop
 
     def _shared_params(self, rows):
-        """Parameters that are the same for all branches of a row, of shape (n * n_branches, n_rows)."""
+        """Return the parameters that are the same for all branches of a row, of shape (n * n_branches, n_rows)."""
         return self._params_part[:, rows].repeat_interleave(self.z.shape[1], dim=0)
 
     def _params(self, rows):
-        """Parameters in each branch, of shape (n * n_branches, n_rows)."""
+        """Return the parameters in each branch, of shape (n * n_branches, n_rows)."""
         module, linear_rows = self.module, self.module.bank.linear_rows
         of_units = module.out.masked_weight(rows)[:, self._source]
         of_features = of_units.new_zeros(len(rows), len(self._features))
@@ -187,7 +187,7 @@ class Branches:
         self.shares.masked_fill_(~is_possible[:, None], -torch.inf)
 
     def _ask_heads(self, columns, params, z):
-        """Shares of columns in rows, head by head, where their parameters stand side by side."""
+        """Return the shares of columns in rows, head by head, where their parameters stand side by side."""
         start = 0
         bank = self.module.bank
         for head, of_head in zip(bank.heads, map(np.array, bank.head_columns), strict=True):

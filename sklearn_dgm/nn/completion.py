@@ -17,8 +17,8 @@ from sklearn_dgm.nn.randomness import current_generator
 N_PARTICLES, MAX_PARTICLES, GROWTH, MIN_ESS = 128, 1024, 8, 8.0
 # For so many particles there may be one joint outcome of the missing cells more than worth enumerating.
 OUTCOMES_PER_PARTICLE = 2
-# Particles of what is missing beside a column whose values are all tried. So many of them stand for all, fewer where there
-# are many values.
+# Particles of what is missing beside a column whose values are all tried. So many of them stand for all, fewer where
+# there are many values.
 N_PREDICTION_PARTICLES, MIN_CHOSEN, MAX_CHOSEN, N_TRIALS = 512, 8, 128, 2560
 # Particles of a network in training, which only have to tell how it goes.
 MADE_PARTICLES = 16
@@ -45,8 +45,8 @@ class Completions(NamedTuple):
     effective_sample_size : Tensor of shape (n,)
         How many independent draws the weighted ones are worth; infinity if these are all that there are.
     shares : Tensor of shape (n, m, d) or None
-        What each column adds to the log-density that is the log-weight: of the mixture where these are all completions that
-        there are, else of the member that drew them, with 0 for missing cells.
+        What each column adds to the log-density that is the log-weight: of the mixture where these are all completions
+        that there are, else of the member that drew them, with 0 for missing cells.
     """
 
     rows: torch.Tensor
@@ -56,14 +56,14 @@ class Completions(NamedTuple):
     shares: torch.Tensor | None = None
 
     def log_marginal(self):
-        """Log-density of the observed cells, of shape (n,)."""
+        """Return the log-density of the observed cells, of shape (n,)."""
         return torch.logsumexp(self.log_weight, dim=1)
 
     def log_marginal_std(self, n_members):
-        """Standard error of :meth:`log_marginal`, of shape (n,), of draws by so many networks in equal numbers.
+        """Return the standard error of :meth:`log_marginal`, (n,), of draws by n_members networks in equal numbers.
 
-        By the delta method, as if the draws were independent: the variance of the logarithm is that of the mean weight of
-        each network, over the squared mean of all. It is 0 where these are all completions that there are, and where
+        By the delta method, as if the draws were independent: the variance of the logarithm is that of the mean weight
+        of each network, over the squared mean of all. It is 0 where these are all completions that there are, and where
         the row is impossible.
         """
         if self.effective_sample_size.isinf().all():
@@ -75,24 +75,24 @@ class Completions(NamedTuple):
         return variance.sqrt().nan_to_num(0.0)
 
     def numpy(self):
-        """The same with arrays."""
+        """Return the part with arrays in place of tensors."""
         return Completions(*(None if x is None else x.cpu().numpy() for x in self))
 
 
 def _uniforms(n, z, generator):
-    """Random numbers for n rows like those of z."""
+    """Draw random numbers for n rows like those of z."""
     shape = (n, z.shape[1])
     return torch.rand(shape, generator=generator, device=z.device, dtype=torch.float64)
 
 
 def _levels(module, z):
-    """Number of outcomes of each column, infinite for numbers."""
+    """Count the outcomes of each column, infinite for numbers."""
     levels = [v.n_levels if v.is_categorical else math.inf for v in module.variables]
     return torch.tensor(levels, dtype=torch.float64, device=z.device)
 
 
 def n_outcomes(module, z, n_particles):
-    """Number of joint outcomes of the missing cells of each row, 0 where they are too many to be enumerated.
+    """Count the joint outcomes of the missing cells of each row, 0 where they are too many to be enumerated.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def n_outcomes(module, z, n_particles):
 
 
 def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particles=MAX_PARTICLES):
-    """Weighted completions of rows, in chunks that fit into memory.
+    """Yield weighted completions of rows, in chunks that fit into memory.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particle
 
 
 def _enough_proposals(members, z, rows, sizes, generator):
-    """Completions of rows, with more of them for those whose weights are too uneven."""
+    """Draw completions of rows, with more of them for those whose weights are too uneven."""
     at_once, n_particles, max_particles = sizes
     more = GROWTH * n_particles
     for chunk in rows.split(max(at_once // n_particles, 1)):
@@ -168,7 +168,7 @@ def _enough_proposals(members, z, rows, sizes, generator):
 
 
 def _by_members(module, missing, n_particles):
-    """Groups of rows that are completed by the same networks: pairs of these and of the rows' numbers.
+    """Group the rows that are completed by the same networks; yield these and the rows' numbers.
 
     Rows that lack the same cells share much, and make a group of their own where they are enough.
     """
@@ -184,14 +184,14 @@ def _by_members(module, missing, n_particles):
 
 
 def _enumerate(module, z, count):
-    """All completions of rows that have `count` of them each, their log-densities, and the shares of columns in these."""
+    """Enumerate all `count` completions of rows, with their log-densities and the shares of columns in these."""
     filled, log_known = _outcomes_of(module, z, count)
     shares = module.log_prob_features(filled.flatten(0, 1)).reshape(filled.shape)
     return filled, shares.sum(dim=2) - log_known, shares
 
 
 def _outcomes_of(module, z, count):
-    """All completions, of shape (n, count, d), and the log-probabilities that the missing cells are known categories."""
+    """Enumerate all completions, (n, count, d), with the log-probability that missing cells are known categories."""
     missing = z.isnan()
     radix = torch.where(missing, _levels(module, z), 1).long()
     stride = radix.cumprod(dim=1) // radix
@@ -204,7 +204,7 @@ def _outcomes_of(module, z, count):
 
 
 def _propose(members, z, n_particles, generator):
-    """Completions that are drawn, of shape (n, m, d), their log-weights, and the shares of columns in these."""
+    """Draw completions, of shape (n, m, d), with their log-weights and the shares of columns in these."""
     n, d = z.shape
     each = -(-n_particles // len(members))
     fixed = common_uniforms(each * len(members), d).to(z.device) if generator is None else None
@@ -221,7 +221,7 @@ def _propose(members, z, n_particles, generator):
 
 @torch.no_grad()
 def log_marginal(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES):
-    """Log-density of the observed cells of each row.
+    """Return the log-density of the observed cells of each row.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def log_marginal(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES
 
 @torch.no_grad()
 def log_marginal_and_std(module, z, n_particles=N_PARTICLES, max_particles=MAX_PARTICLES):
-    """Log-density of the observed cells of each row, and its standard error.
+    """Return the log-density of the observed cells of each row, and its standard error.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def log_marginal_and_std(module, z, n_particles=N_PARTICLES, max_particles=MAX_P
 
 
 def _log_marginal_directly(module, z):
-    """Log-density of the observed cells in orders in which these come first."""
+    """Return the log-density of the observed cells, in orders in which these come first."""
     result = z.new_zeros(len(z))
     for members, rows in _by_members(module, z.isnan(), 1):
         observed, complete = ~z[rows].isnan(), z[rows].nan_to_num(0.0)
@@ -281,11 +281,11 @@ def _log_marginal_directly(module, z):
 
 @torch.no_grad()
 def log_marginal_at(module, z, j, x):
-    """Log-density of the observed cells of each row together with each of several values in a column.
+    """Return the log-density of each row's observed cells together with each of several values in a column.
 
-    Where numbers are missing beside it, it is the log-marginal of the observed cells and the logarithm of an average: of the
-    distribution over these values given each of some completions, drawn from their conditional distribution. So the values
-    share completions, and should be all that the column is likely to have.
+    Where numbers are missing beside it, it is the log-marginal of the observed cells and the logarithm of an average:
+    of the distribution over these values given each of some completions, drawn from their conditional distribution. So
+    the values share completions, and should be all that the column is likely to have.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def log_marginal_at(module, z, j, x):
 
 
 def _enumerate_at(module, gap, j, x, count):
-    """Log-densities for rows whose other missing cells have so many outcomes."""
+    """Return log-densities for rows whose other missing cells have so many outcomes."""
     filled, log_known = _outcomes_of(module, gap, count)
     n, m = x.shape
     log_p = module.log_prob_at(filled.flatten(0, 1), j, x.repeat_interleave(count, dim=0))
@@ -347,7 +347,7 @@ def _average_at(module, part, j, x, step):
 
 
 def _chosen(part, j, n_members, n_chosen):
-    """Completions by systematic resampling, of shape (n, n_chosen, d), and the members that drew them.
+    """Choose completions by systematic resampling, (n, n_chosen, d); return them and the members that drew them.
 
     They stand in the order of a missing column, so that those chosen spread over its range as its quantiles do.
     """
@@ -367,7 +367,7 @@ def _chosen(part, j, n_members, n_chosen):
 
 @torch.no_grad()
 def log_marginal_features(module, z):
-    """Each observed column's share of the log-density of the observed cells.
+    """Return each observed column's share of the log-density of the observed cells.
 
     It is the expectation of its share in the completed row; what the estimate adds is spread evenly over them.
 

@@ -8,8 +8,9 @@ from torch import nn
 class RowDensity(nn.Module, ABC):
     """A density of encoded rows.
 
-    It is trained by its loss, in single precision, and asked in double precision afterwards. What is random in its training
-    it draws from :func:`~sklearn_dgm.nn.randomness.current_generator`, and nothing else is random but `sample`.
+    It is trained by its loss, in single precision, and asked in double precision afterwards. What is random in its
+    training it draws from :func:`~sklearn_dgm.nn.randomness.current_generator`, and nothing else is random but
+    `sample`.
     """
 
     @property
@@ -17,8 +18,8 @@ class RowDensity(nn.Module, ABC):
     def config(self):
         """Plain values with which its class builds a module that lacks only the arrays of its state.
 
-        So a module is its class, its config and its `state_dict()`, with nothing hidden elsewhere; those in it are built by
-        it, or have configs of their own.
+        So a module is its class, its config and its `state_dict()`, with nothing hidden elsewhere; those in it are
+        built by it, or have configs of their own.
         """
 
     @property
@@ -102,8 +103,8 @@ class FactorisedDensity(RowDensity):
         Parameters
         ----------
         z : Tensor of shape (n, d)
-            Encoded rows. What they hold in the column plays no part; where others are NaN, no other column may depend on
-            these, which are left out.
+            Encoded rows. What they hold in the column plays no part; where others are NaN, no other column may depend
+            on these, which are left out.
         j : int
             The column.
         x : Tensor of shape (n, m)

@@ -1,4 +1,4 @@
-"""How a network sees a table: numbers in standard units and piece by piece, categories as signs, indicators or embeddings."""
+"""How a network sees a table: numbers in units and in pieces, categories as signs, indicators or embeddings."""
 
 from typing import NamedTuple
 
@@ -42,8 +42,8 @@ class Variable(NamedTuple):
     farthest : float
         Largest absolute value in these units, but for atoms.
     support : tuple of float
-        A lower bound, the ends of a range within the bounds, an upper bound, and how much of the probability lies beyond
-        that range at most; empty where a number can be any. Beyond the bounds nothing is possible.
+        A lower bound, the ends of a range within the bounds, an upper bound, and how much of the probability lies
+        beyond that range at most; empty where a number can be any. Beyond the bounds nothing is possible.
     """
 
     n_levels: int | None
@@ -89,10 +89,10 @@ class TableInputs(nn.Module):
     """Inputs that a network makes of the encoded rows of a table.
 
     Features are numbers in standard units, 1 and -1 for the two categories of a binary column, indicators of the
-    categories of others (all zero for an unknown one), and embeddings of very many. Inputs are the features, bounded, and
-    beside them how far numbers have come along the pieces between knots (Gorishniy, Rubachev and Babenko, "On Embeddings
-    for Numerical Features in Tabular Deep Learning", 2022, https://arxiv.org/abs/2203.05556), without which a network is
-    too smooth for clumped values.
+    categories of others (all zero for an unknown one), and embeddings of very many. Inputs are the features, bounded,
+    and beside them how far numbers have come along the pieces between knots (Gorishniy, Rubachev and Babenko, "On
+    Embeddings for Numerical Features in Tabular Deep Learning", 2022, https://arxiv.org/abs/2203.05556), without which
+    a network is too smooth for clumped values.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class TableInputs(nn.Module):
             self.register_buffer(name, torch.tensor(units))
 
     def _lay_out_pieces(self):
-        """The pieces between the knots of the numeric columns, column by column."""
+        """Lay out the pieces between the knots of the numeric columns, column by column."""
         label, position, low, width, self.pieces_at = [], [], [], [], {}
         for i, j in enumerate(self.numeric):
             knots = np.asarray(self.variables[j].knots)
@@ -252,7 +252,7 @@ class TableInputs(nn.Module):
         return own
 
     def _of_categories(self, codes, columns):
-        """Features of columns that are all binary, or one-hot, or embedded."""
+        """Return the features of columns that are all binary, or one-hot, or embedded."""
         variable = self.variables[columns[0]]
         if variable.n_features == 1:
             return torch.where((codes == 0) | (codes == 1), 2 * codes - 1, 0)
@@ -267,7 +267,7 @@ class TableInputs(nn.Module):
         return (codes[..., position] == level.to(codes)).to(codes.dtype)
 
     def _along_pieces(self, x, which=slice(None)):
-        """How far numbers have come along pieces, from 0 to 1 but for their weight."""
+        """Return the progress of numbers along pieces, from 0 to 1 but for their weight."""
         along = (x - self.piece_low[which]) / self.piece_width[which]
         return PIECE_WEIGHT * along.clamp(0, 1)
 
@@ -275,8 +275,8 @@ class TableInputs(nn.Module):
 class Residuals(nn.Module):
     """Inputs that are what regressions leave of numbers, in units of its spread.
 
-    Of columns that all but determine each other, the differences that matter are small in any other scale. Until training
-    starts, these are the numbers themselves.
+    Of columns that all but determine each other, the differences that matter are small in any other scale. Until
+    training starts, these are the numbers themselves.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ class Residuals(nn.Module):
         self.intercepts[k] = -regression.intercept / spread
 
     def forward(self, features, which=slice(None)):
-        """Return bounded residuals, of shape (n, n_residuals), or some of them, for features of shape (n, n_features)."""
+        """Return bounded residuals, of shape (n, n_residuals), or some of them, of features (n, n_features)."""
         return self.bounded(F.linear(features, self.slopes[which], self.intercepts[which]))
 
     @staticmethod

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def squash(features):
-    """Inputs of the linear path, as they are up to 100 units and their logarithm beyond."""
+    """Squash the inputs of the linear path: as they are up to 100 units, their logarithm beyond."""
     size = features.abs().clamp_min(100)
     return torch.where(size > 100, features.sign() * 100 * (1 + torch.log(size / 100)), features)
 
@@ -56,7 +56,7 @@ class MaskedLinear(nn.Linear):
             self.weight.mul_((mask.shape[1] / self.mask.sum(1, keepdim=True).clamp_min(1)).sqrt())
 
     def __getstate__(self):
-        """A pickle has the mask as booleans, or it would be twice as large."""
+        """Return the state with the mask as booleans, or a pickle would be twice as large."""
         state = super().__getstate__()
         return {**state, "_buffers": {**state["_buffers"], "mask": self.mask.bool()}}
 
@@ -76,7 +76,7 @@ class MaskedLinear(nn.Linear):
         self.mask = self.mask[rows]
 
     def masked_weight(self, rows=slice(None)):
-        """Weights of the connections that there are, of all rows or of some."""
+        """Return the weights of the connections that there are, of all rows or of some."""
         return self.weight[rows] * self.mask[rows]
 
     def forward(self, x, rows=slice(None)):
@@ -102,7 +102,7 @@ class LinearPath(MaskedLinear):
         torch.nn.init.zeros_(self.weight)
 
     def masked_weight(self, rows=slice(None)):
-        """What it does with its inputs: the start, and the change of the connections that there are."""
+        """Return the effective weights: the start, and the change of the connections that there are."""
         return self.start[rows] + super().masked_weight(rows)
 
     def size(self, rows):

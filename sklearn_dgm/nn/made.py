@@ -26,9 +26,9 @@ ACTIVATIONS = {
 class MADE(AncestralDensity):
     """Masked network for the conditionals of a directed acyclic graph (MADE: Germain et al., 2015).
 
-    The conditionals' parameters also have a linear path from the parents. The hidden units see, beside the inputs of the
-    parents, the residuals of the columns that are numbers, which are what the regression on their own parents leaves of
-    them.
+    The conditionals' parameters also have a linear path from the parents. The hidden units see, beside the inputs of
+    the parents, the residuals of the columns that are numbers, which are what the regression on their own parents
+    leaves of them.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class MADE(AncestralDensity):
         )
 
     def _build_layers(self):
-        """Hidden layers, and both ways to the parameters: from the last hidden layer, and from the features."""
+        """Build the hidden layers, and both ways to the parameters: from the last of them, and from the features."""
         adjacency, bank, of_numbers = self.adjacency, self.bank, self.residuals.label
         # Inputs are what the labels' parents are made of; hidden units, and residuals, have seen the parents already.
         of_residuals = adjacency[of_numbers] & connections(adjacency, of_numbers)
@@ -121,7 +121,7 @@ class MADE(AncestralDensity):
         self.bias = nn.Parameter(torch.zeros(bank.n_params))
 
     def _rows_of_categories(self):
-        """Which rows of the linear path lead to categories."""
+        """Flag the rows of the linear path that lead to categories."""
         is_category = np.array([variable.has_indicators for variable in self.variables])
         rows = np.flatnonzero(is_category[self.bank.param_label[self.bank.linear_rows]])
         return slice(None) if len(rows) == len(self.bank.linear_rows) else rows  # all, uncopied
@@ -161,7 +161,7 @@ class MADE(AncestralDensity):
         return torch.cat([self.inputs.inputs(features), self.residuals(squashed)], dim=1)
 
     def params(self, z):
-        """Parameters of all conditionals, of shape (n, n_params)."""
+        """Return the parameters of all conditionals, of shape (n, n_params)."""
         features = self.inputs.features(z)
         squashed = squash(features)
         h = dropout(self.hidden_inputs(features, squashed), self.input_dropout, self.training)
@@ -172,7 +172,7 @@ class MADE(AncestralDensity):
         return (self.out(h) + self.bias).index_add(1, rows, self.skip(squashed))
 
     def log_prob_features(self, z):
-        """Log-density of each column given its parents.
+        """Return the log-density of each column given its parents.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class MADE(AncestralDensity):
         return torch.where(possible, self.bank.log_prob(self.params(z), z), -torch.inf)
 
     def normal_scores(self, z):
-        """Standard normal quantiles of the probabilities below values, given the parents; of mixture heads only.
+        """Return normal scores: standard normal quantiles of each conditional cdf; of mixture heads only.
 
         Parameters
         ----------
@@ -211,18 +211,18 @@ class MADE(AncestralDensity):
         return self.log_prob_features(z).sum(dim=1)
 
     def loss(self, z):
-        """Negative log-likelihood of each row, of shape (n,); in training with the penalty on the linear path."""
+        """Return the negative log-likelihood of each row, of shape (n,); in training plus the linear path's penalty."""
         return -self.log_prob(z) + self.penalty()
 
     def penalty(self):
-        """What training adds to the loss for the linear path, in nats a row."""
+        """Return the penalty of the linear path that training adds to the loss, in nats a row."""
         if self.training and self.sparsity:
             return self.sparsity * self.skip.size(self.sparse_rows)
         return 0.0
 
     @torch.no_grad()
     def complete(self, z, numbers):
-        """Several completions of each row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
+        """Draw several completions of each row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
 
         Where all rows lack the same cells, what completions share is computed once.
         """
@@ -235,7 +235,7 @@ class MADE(AncestralDensity):
 
     @torch.no_grad()
     def log_prob_at(self, z, j, x):
-        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        """Return log-densities of other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         varying = np.arange(z.shape[1]) == j
         missing = z.isnan()
         branches = Branches(self, z.nan_to_num(0.0), varying, x.shape[1])
@@ -246,7 +246,8 @@ class MADE(AncestralDensity):
     def visit(self, z):
         """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
 
-        Every hidden unit is computed once, as soon as all it sees is known. Columns that are no targets have no conditional.
+        Every hidden unit is computed once, as soon as all it sees is known. Columns that are no targets have no
+        conditional.
         """
         n, like, bank = len(z), self.skip.weight, self.bank
         features = like.new_zeros(n, self.inputs.n_features)
@@ -272,7 +273,7 @@ class MADE(AncestralDensity):
             self._write(j, z[:, j], features, inputs)
 
     def _params_of(self, j, h, features):
-        """Parameters of one column, of shape (n, n_params)."""
+        """Return the parameters of one column, of shape (n, n_params)."""
         _, _, rows = self.bank.place(j)
         first, last = np.searchsorted(self.bank.linear_rows, [rows.start, rows.stop])
         params = self.out(h, rows) + self.bias[rows]

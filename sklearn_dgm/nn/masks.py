@@ -9,7 +9,7 @@ import numpy as np
 
 
 def complete_adjacency(order):
-    """Adjacency matrix of the complete graph in which every column depends on all that come before it.
+    """Return the adjacency matrix of the complete graph: every column depends on all that come before it.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def complete_adjacency(order):
 
 
 def topological_order(adjacency):
-    """Columns of a graph in an order in which parents come before their children.
+    """Return the columns of a graph in topological order: parents before their children.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def topological_order(adjacency):
 
 
 def steps_until_seen(adjacency):
-    """How many columns, in topological order, must be known before all parents of each column are.
+    """Count the columns, in topological order, that must be known before all parents of each column are.
 
     Parameters
     ----------

@@ -48,13 +48,13 @@ class Mixture(FactorisedDensity):
         return max(member.width for member in self.members)
 
     def log_prob(self, z):
-        """Log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
+        """Return the log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
         if z.isnan().any():
             return log_marginal(self, z)
         return self._mean(torch.stack([member.log_prob(z) for member in self.members]))
 
     def log_prob_at(self, z, j, x):
-        """Log-density with other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        """Return log-densities of other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         return self._mean(torch.stack([member.log_prob_at(z, j, x) for member in self.members]))
 
     def _mean(self, log_p):

@@ -12,7 +12,7 @@ MAX_NUMBERS = 2**25
 
 
 def shrunk_covariance(F, sample_weight):
-    """Covariance shrunk towards a multiple of the identity (Ledoit and Wolf, 2004), with weights.
+    """Return the covariance shrunk towards a multiple of the identity (Ledoit and Wolf, 2004), with weights.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ class Moments(NamedTuple):
     covariance : ndarray of shape (p, p)
         Their shrunk covariance.
     marginals : dict of int to ndarray
-        For each column with levels their smoothed shares; for one with atoms those of the atoms and of all that is none.
+        For each column with levels their smoothed shares; for one with atoms those of the atoms and of all that is
+        none.
     counts : ndarray of shape (q, q)
         How often two categories occur together; the categories of a column stand side by side.
     block : dict of int to slice
@@ -145,7 +146,7 @@ def empty_moments(inputs):
 
 
 def _indicators(block, Z):
-    """Which categories rows have, of shape (n, q)."""
+    """Return the indicators of the categories of rows, of shape (n, q)."""
     parts = [
         Z[:, j, None].cpu().numpy() == np.arange(of_column.stop - of_column.start)
         for j, of_column in block.items()

@@ -32,28 +32,28 @@ class Conditional(NamedTuple):
     params: torch.Tensor
 
     def log_prob(self, x):
-        """Log-density of a value of each row, of shape (n,)."""
+        """Return the log-density of a value of each row, of shape (n,)."""
         column = slice(self.place, self.place + 1)
         return self.head.log_prob(self.params[:, None], x[:, None], column)[:, 0]
 
     def sample(self, uniforms):
-        """Values made of numbers between 0 and 1, of shape (n,)."""
+        """Make values of numbers between 0 and 1, of shape (n,)."""
         return self.head.sample(self.params, self.place, uniforms)
 
     def cdf(self, x):
-        """Probabilities below several values of each row, of shape (n, m)."""
+        """Return the probabilities below several values of each row, of shape (n, m)."""
         return self.head.cdf(self.params, self.place, x)
 
     def icdf_of_normal(self, normal):
-        """Values of normal scores, of shape (n,)."""
+        """Return the values of normal scores, of shape (n,)."""
         return self.head.icdf_of_normal(self.params, self.place, normal)
 
 
 class HeadBank(nn.Module):
     """Heads for the columns of a table, one for all columns that are alike.
 
-    A network ends in `n_params` numbers for a row, whatever these are; they are the parameters of the columns' conditional
-    distributions given all that they were made of.
+    A network ends in `n_params` numbers for a row, whatever these are; they are the parameters of the columns'
+    conditional distributions given all that they were made of.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class HeadBank(nn.Module):
         return self._ask("normal_score", params, z)
 
     def _ask(self, what, params, z):
-        """What the heads say of each cell."""
+        """Call a method of the heads, and return its answers for each cell."""
         sizes = [rows.stop - rows.start for rows in self.head_rows]
         answers = torch.zeros_like(z)
         for head, columns, own in zip(
@@ -232,7 +232,7 @@ class HeadBank(nn.Module):
 
 
 def _kind(variable, family):
-    """What columns of one head have in common, first of all its class; and about as many levels or atoms."""
+    """Return the key of a column's head: its class, its bounds, and about how many levels or atoms it has."""
     # From one power of two to the next; two levels are a case of their own, and so is no atom.
     size = None if variable.n_levels is None else (variable.n_levels - 1).bit_length()
     n_atoms = len(variable.atoms).bit_length()
@@ -241,7 +241,7 @@ def _kind(variable, family):
 
 
 def _ends(support):
-    """At which ends there are bounds, and whether there is more than these; None without any."""
+    """Tell at which ends there are bounds, and whether nothing lies between range and bounds; None without any."""
     if not support:
         return None
     lower, low, high, upper, _ = support

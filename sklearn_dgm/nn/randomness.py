@@ -29,7 +29,7 @@ def drawing_from(generator):
 
 
 def current_generator():
-    """The generator of the block, None for torch's own."""
+    """Return the generator of the block, None for torch's own."""
     return _GENERATOR.get()
 
 

@@ -2,9 +2,9 @@
 
 Numbers start from the Gaussian with a shrunk covariance, written as linear regressions on the parents; ordered levels
 from its conditionals on the levels; categories from the table given the one parent that says most of them, as in the
-tree of Chow and Liu (1968, https://doi.org/10.1109/TIT.1968.1054142); what is one of a few whole numbers, or has two values
-beside numbers, from the better of the last two. Before its first gradient step the network IS that density, so it has to learn only what
-it misses.
+tree of Chow and Liu (1968, https://doi.org/10.1109/TIT.1968.1054142); what is one of a few whole numbers, or has two
+values beside numbers, from the better of the last two. Before its first gradient step the network IS that density, so
+it has to learn only what it misses.
 """
 
 from functools import cached_property
@@ -29,7 +29,8 @@ def start_from(module, moments, regressed=()):
     moments : Moments
         What to start from.
     regressed : collection of int
-        Of the columns with two values, or with a few whole numbers, those that start from regressions and not from trees.
+        Of the columns with two values, or with a few whole numbers, those that start from regressions and not from
+        trees.
     """
     module.out.weight.mul_(0.01)
     simple = SimpleConditionals(module.inputs, module.adjacency, moments, regressed)
@@ -44,10 +45,10 @@ def start_from(module, moments, regressed=()):
 
 
 def _with_both_starts(module):
-    """Columns that start from a tree or from a regression: a few whole numbers, and two values beside numbers.
+    """Yield the columns that start from a tree or a regression: few whole numbers, and two values beside numbers.
 
-    Where no column is a number, trees leave nothing out, and training gets farther from them than from regressions on all
-    columns, also if these are better at first.
+    Where no column is a number, trees leave nothing out, and training gets farther from them than from regressions on
+    all columns, also if these are better at first.
     """
     beside_numbers = not all(variable.has_indicators for variable in module.variables)
     for j in module.targets:
@@ -59,7 +60,7 @@ def _with_both_starts(module):
 
 @torch.no_grad()
 def better_regressed(build, moments, z, weight):
-    """Return the columns that had better start from regressions than from trees, by rows that the moments have not seen.
+    """Return the columns that had better start from regressions than from trees, by rows unseen by the moments.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ class SimpleConditionals:
         return self._trees.logits(j)
 
     def _regressed_logits(self, j):
-        """Levels weigh as the normal of their regression does there, times what their marginal is to its own normal."""
+        """Weigh levels as the normal of their regression does, relative to their marginal's own normal."""
         variable, of_normal = self.variables[j], self.regression(j)
         levels, location, scale = np.arange(variable.n_levels, dtype=float), 0.0, 1.0
         if variable.whole:
@@ -232,7 +233,7 @@ class SimpleConditionals:
         return Regression(features, slopes, intercept, variance, mean, marginal_variance)
 
     def _solve(self, j, covariances):
-        """Parents of a column, and the coefficients that follow from its covariances with all features."""
+        """Return the parents of a column, and the coefficients by its covariances with all features."""
         is_parent = self._adjacency[self._label, j]
         if self._factor is None:
             parents = np.flatnonzero(is_parent)

@@ -37,7 +37,7 @@ class Trees:
         return at.start + np.arange(len(table)), (table - log_p).T, log_p
 
     def _given_number(self, parent, j, log_p, n_beside):
-        """Bayes' rule with a normal of the same variance in each category."""
+        """Apply Bayes' rule to a normal of the same variance in each category."""
         feature = self._inputs.features_at[parent].start
         _, means = self._class_means(parent, j)
         means = np.append(means, np.zeros(n_beside))
@@ -48,7 +48,7 @@ class Trees:
         return np.array([feature]), slopes[:, None], bias
 
     def best_parent(self, j):
-        """Return the parent with most mutual information, less what as many parameters gain by chance; None without one."""
+        """Return the parent with most mutual information, less that by chance; None without one."""
         n = np.diag(self._joint(j, j)).sum()
         candidates = np.array(list(self._moments.block) + self._inputs.numeric, dtype=int)
         gains = np.concatenate([self._gains_of_categories(j, n), self._gains_of_numbers(j, n)])
@@ -58,11 +58,11 @@ class Trees:
         return candidates[is_parent][gains[is_parent].argmax()]
 
     def _joint(self, parent, j):
-        """Counts of the categories of a parent (rows) and of a column."""
+        """Return the joint counts of the categories of a parent (rows) and of a column."""
         return self._moments.counts[self._moments.block[parent], self._moments.block[j]]
 
     def _gains_of_categories(self, j, n):
-        """For each column of categories the log-likelihood that it adds to column j."""
+        """Return for each column of categories the log-likelihood that it adds to column j."""
         counts, block = self._moments.counts, self._moments.block
         N = counts[:, block[j]]
         expected = np.diag(counts)[:, None] * np.diag(self._joint(j, j)) / n
@@ -75,21 +75,21 @@ class Trees:
         return np.where(n_levels > 1, np.add.reduceat(terms, starts) - penalty, -np.inf)
 
     def _gains_of_numbers(self, j, n):
-        """For each column of numbers the log-likelihood that it adds to column j, from normals of one variance."""
+        """Return for each column of numbers the log-likelihood that it adds to column j, by normals of one variance."""
         explained = np.array([self._explained(parent, j) for parent in self._inputs.numeric])
         gains = -n / 2 * np.log1p(-np.minimum(explained, 1 - 1e-6))
         n_levels = self._moments.block[j].stop - self._moments.block[j].start
         return gains - (n_levels - 1) * np.log(max(n, 2)) / 2
 
     def _class_means(self, parent, j):
-        """Shares of the categories, and the means of a number in each, shrunk to its mean."""
+        """Return the shares of the categories, and the means of a number in each, shrunk to its mean."""
         moments, feature = self._moments, self._inputs.features_at[parent].start
         counts, mean = np.diag(self._joint(j, j)), moments.mean[feature]
         means = (moments.sums[feature, moments.block[j]] + mean) / (counts + 1)
         return counts / counts.sum(), means - mean
 
     def _explained(self, parent, j):
-        """Share of the variance of a number that lies between the categories of a column."""
+        """Return the share of the variance of a number that lies between the categories of a column."""
         share, means = self._class_means(parent, j)
         feature = self._inputs.features_at[parent].start
         return share @ means**2 / self._moments.covariance[feature, feature]

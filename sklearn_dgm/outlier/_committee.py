@@ -29,7 +29,7 @@ DEFAULT_WEIGHTS = (0.4, 0.4, 0.2)
 
 
 def default_members():
-    """Names and densities of the committee where none is given."""
+    """Return names and densities of the committee where none is given."""
     return [
         ("neighbours", TableKernelDensity(n_left_out=4)),
         ("correlated", TableKernelDensity("full")),
@@ -109,17 +109,17 @@ class Committee(BaseEstimator):
         return np.asarray(member.score_samples(self._rows_for(member, X)))
 
     def score_members(self, X):
-        """Standardised log-densities, of shape (n_samples, n_members)."""
+        """Return standardised log-densities, of shape (n_samples, n_members)."""
         check_is_fitted(self)
         scores = [self._scores(member, X) for member in self.estimators_]
         return (np.column_stack(scores) - self.location_) / self.scale_
 
     def score_samples(self, X):
-        """Weighted mean of the standardised log-densities of each row."""
+        """Return the weighted mean of the standardised log-densities of each row."""
         return np.average(self.score_members(X), axis=1, weights=self.weights)
 
     def score_features(self, X):
-        """Share of each column, up to what all rows have in common."""
+        """Return the share of each column, up to what all rows have in common."""
         shares = [
             np.asarray(unwrapped(member).score_features(self._rows_for(member, X))) / scale
             for member, scale in zip(self.estimators_, self.scale_, strict=True)
@@ -128,7 +128,7 @@ class Committee(BaseEstimator):
 
 
 def common_input_tags(estimators):
-    """Tags of the columns that all of these take."""
+    """Return the input tags of the columns that all estimators take."""
     first, *others = [get_tags(estimator).input_tags for estimator in estimators]
     for tags in others:
         first.allow_nan = first.allow_nan and tags.allow_nan
@@ -139,7 +139,7 @@ def common_input_tags(estimators):
 
 
 def folds_for_scale(X, rng):
-    """Pairs of training and test rows, as many as hold out enough rows; none where rows are too few."""
+    """Return pairs of training and test rows, as many as hold out enough rows; none where rows are too few."""
     n_rows = X.shape[0]
     if n_rows < 2 * N_FOLDS:
         return []
@@ -147,7 +147,7 @@ def folds_for_scale(X, rng):
 
 
 def location_and_scale(scores):
-    """Median and distance of the quartiles of those that are finite; a scale is positive."""
+    """Return the median and interquartile range of the finite values; the range is positive."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return 0.0, 1.0

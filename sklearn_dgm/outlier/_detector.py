@@ -62,7 +62,7 @@ def _is_calibrated(detector):
 
 
 def _has_shares(detector):
-    """Whether the score is a sum over columns."""
+    """Tell whether the score is a sum over columns."""
     if detector.score_type != "log_density":
         raise AttributeError(
             "Columns have shares of a log-density only: set score_type='log_density'."
@@ -81,7 +81,7 @@ def _has_shares(detector):
 
 
 def _has_several(detector):
-    """Whether densities are asked for as a committee, and not one alone."""
+    """Tell whether densities are asked for as a committee, and not one alone."""
     return detector.estimator is None or isinstance(detector.estimator, list)
 
 
@@ -111,46 +111,47 @@ class DensityOutlierDetector(
     """Detect outliers as the rows to which a density, or a committee of several, gives a low probability.
 
     It stands where :class:`sklearn.ensemble.IsolationForest` stands, for outliers among the rows of `fit` and for new
-    ones. Without a density it is a committee of kernel densities, for tables of any kind. Rows that were kept from the fit
-    turn scores into p-values, and densities that factorise over columns say which cells are odd.
+    ones. Without a density it is a committee of kernel densities, for tables of any kind. Rows that were kept from the
+    fit turn scores into p-values, and densities that factorise over columns say which cells are odd.
 
     Parameters
     ----------
     estimator : estimator, list of tuple or None, default=None
         A density: one of this package, :class:`~sklearn.neighbors.KernelDensity`,
-        :class:`~sklearn.mixture.GaussianMixture`, or a pipeline or search that ends in one. Or a committee, of names and
-        densities, as in :class:`~sklearn_dgm.EnsembleDensity`; one that is "drop" is left out. None is a committee of
-        kernels on standardised columns, of kernels that follow their covariance, and of columns taken alone.
+        :class:`~sklearn.mixture.GaussianMixture`, or a pipeline or search that ends in one. Or a committee, of names
+        and densities, as in :class:`~sklearn_dgm.EnsembleDensity`; one that is "drop" is left out. None is a committee
+        of kernels on standardised columns, of kernels that follow their covariance, and of columns taken alone.
     contamination : "auto" or float, default="auto"
-        Where the threshold lies. A float between 0 and 0.5 is the share of the rows of `fit` to be below it. "auto" takes
-        no share for granted: with calibration rows, rows with a p-value of at most `alpha` are outliers; without,
+        Where the threshold lies. A float between 0 and 0.5 is the share of the rows of `fit` to be below it. "auto"
+        takes no share for granted: with calibration rows, rows with a p-value of at most `alpha` are outliers; without,
         those whose score is below the lower fence of a box plot of the rows of `fit` (the lower quartile less 1.5 times
         the distance of the quartiles).
     calibration : {"holdout"} or None, default=None
-        With "holdout" a part of the rows is kept from the fit of the density. It is what scores of new rows are compared
-        with, in :meth:`p_values`. A frozen estimator is not fitted, and all rows are kept.
+        With "holdout" a part of the rows is kept from the fit of the density. It is what scores of new rows are
+        compared with, in :meth:`p_values`. A frozen estimator is not fitted, and all rows are kept.
     calibration_fraction : float, default=0.2
-        Share of the rows that are kept, for calibration and for typicality. Where they serve for both, each gets half of
-        them.
+        Share of the rows that are kept, for calibration and for typicality. Where they serve for both, each gets half
+        of them.
     alpha : float, default=0.05
-        Rate of false alarms, with ``calibration="holdout"`` and ``contamination="auto"``: share of the rows like those of
-        `fit` that may be called outliers.
+        Rate of false alarms, with ``calibration="holdout"`` and ``contamination="auto"``: share of the rows like those
+        of `fit` that may be called outliers.
     score_type : {"log_density", "typicality"}, default="log_density"
         What is low for outliers: the log-density; or minus its distance to the mean log-density of rows that were kept
         from the fit [2]_, so that rows which are too probable are outliers, too.
     smoothing : "auto" or float, default="auto"
-        Standard deviation of the normal noise that is added to columns of floats before the fit, but not to those that the
-        density is told to be of another kind than continuous. It is in units of the bandwidth of Scott's rule, the spread
-        of the column times ``n_samples ** (-1 / (n_features + 4))``; 0 is for none. "auto" is 0.25 where there is a density
-        that looks for values which repeat, such as :class:`~sklearn_dgm.AutoregressiveDensity`, and 0 elsewhere.
+        Standard deviation of the normal noise that is added to columns of floats before the fit, but not to those that
+        the density is told to be of another kind than continuous. It is in units of the bandwidth of Scott's rule, the
+        spread of the column times ``n_samples ** (-1 / (n_features + 4))``; 0 is for none. "auto" is 0.25 where there
+        is a density that looks for values which repeat, such as :class:`~sklearn_dgm.AutoregressiveDensity`, and 0
+        elsewhere.
     trim : "auto", float or None, default=None
-        Which rows of `fit` the density is not to learn from, since they may be outliers: the share of rows that are least
-        likely under a kernel density of the others, in which as many of the nearest rows do not count, so that outliers of
-        a kind do not vouch for each other. "auto" is `contamination` where that is a number, and else the rows below
-        the lower fence of a box plot, at most a fifth.
+        Which rows of `fit` the density is not to learn from, since they may be outliers: the share of rows that are
+        least likely under a kernel density of the others, in which as many of the nearest rows do not count, so that
+        outliers of a kind do not vouch for each other. "auto" is `contamination` where that is a number, and else the
+        rows below the lower fence of a box plot, at most a fifth.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of the choice of the rows that are kept, of the folds and of the noise, and of the members of a committee whose
-        own is None; a density alone has its own.
+        Seed of the choice of the rows that are kept, of the folds and of the noise, and of the members of a committee
+        whose own is None; a density alone has its own.
 
     Attributes
     ----------
@@ -178,30 +179,32 @@ class DensityOutlierDetector(
     -----
     **False alarms.** A p-value is the rank of a row among the calibration rows, ``(1 + number of these that score no
     higher) / (1 + number of these)`` [1]_. If a new row and the calibration rows are exchangeable, the probability of a
-    p-value of at most `alpha` is at most `alpha`, and at least ``alpha - 1 / (1 + number of calibration rows)`` where scores
-    do not tie. That holds for any density, good or bad; a good one finds more of the outliers. It is a statement on
-    average over the choice of calibration rows, and for one row: among many rows, expect a share of `alpha`.
+    p-value of at most `alpha` is at most `alpha`, and at least ``alpha - 1 / (1 + number of calibration rows)`` where
+    scores do not tie. That holds for any density, good or bad; a good one finds more of the outliers. It is a statement
+    on average over the choice of calibration rows, and for one row: among many rows, expect a share of `alpha`.
 
-    **Log-density or typicality.** Where columns are many, nearly all rows of a distribution lie far from where its density
-    is highest: of a standard normal in d dimensions, at a distance of about the root of d. A row at the centre is more
-    probable than any that was ever seen, and still odd. The log-density takes it for the most normal row of all;
-    typicality does not. Choose typicality where odd rows may be plainer than others: blank images, constant or
-    averaged rows, many zeros. Otherwise choose the log-density: it does not spend false alarms on the most probable rows.
+    **Log-density or typicality.** Where columns are many, nearly all rows of a distribution lie far from where its
+    density is highest: of a standard normal in d dimensions, at a distance of about the root of d. A row at the centre
+    is more probable than any that was ever seen, and still odd. The log-density takes it for the most normal row of
+    all; typicality does not. Choose typicality where odd rows may be plainer than others: blank images, constant or
+    averaged rows, many zeros. Otherwise choose the log-density: it does not spend false alarms on the most probable
+    rows.
 
-    **Committees.** Each member's log-density less its median, over the distance of its quartiles, is a score without units;
-    median and quartiles are those of rows held out from a fit of the member, so that one that overfits has no louder
-    voice. The score of the committee is the mean of these, in the default one weighted, which is about 0 for a usual row. So members may be of any units and on
-    any measure, also behind a scaler. The default takes half a second on 1,000 rows of 10 columns and ten on 10,000 of 20, and was
-    chosen on tables that are in no benchmark. It scores a fitted row as if it had not been fitted. One of its members leaves out the four
-    rows that are nearest, so that a few outliers of a kind among the rows of `fit` do not hide each other.
+    **Committees.** Each member's log-density less its median, over the distance of its quartiles, is a score without
+    units; median and quartiles are those of rows held out from a fit of the member, so that one that overfits has no
+    louder voice. The score of the committee is the mean of these, in the default one weighted, which is about 0 for a
+    usual row. So members may be of any units and on any measure, also behind a scaler. The default takes half a second
+    on 1,000 rows of 10 columns and ten on 10,000 of 20, and was chosen on tables that are in no benchmark. It scores a
+    fitted row as if it had not been fitted. One of its members leaves out the four rows that are nearest, so that a few
+    outliers of a kind among the rows of `fit` do not hide each other.
 
-    **Outliers among the rows of the fit.** A density that is flexible learns them, too, and takes new ones of their kind for
-    normal. `trim` fits it to the others: a robust first estimate, and one step of maximum trimmed likelihood [4]_. Where there
-    are none, it costs a little, for rare rows are normal, too.
+    **Outliers among the rows of the fit.** A density that is flexible learns them, too, and takes new ones of their
+    kind for normal. `trim` fits it to the others: a robust first estimate, and one step of maximum trimmed likelihood
+    [4]_. Where there are none, it costs a little, for rare rows are normal, too.
 
-    **Smoothing.** A density that finds the grid on which numbers were recorded gives a low probability to a row that was
-    recorded on another one, and this is not what an outlier is. With a little noise in the rows of the fit [3]_ it learns
-    where rows are, and not how they were rounded. Counts and categories are left as they are.
+    **Smoothing.** A density that finds the grid on which numbers were recorded gives a low probability to a row that
+    was recorded on another one, and this is not what an outlier is. With a little noise in the rows of the fit [3]_ it
+    learns where rows are, and not how they were rounded. Counts and categories are left as they are.
 
     References
     ----------
@@ -264,7 +267,7 @@ class DensityOutlierDetector(
         self.random_state = random_state
 
     def get_params(self, deep: bool = True) -> dict[Any, Any]:
-        """Parameters of the detector and of its densities.
+        """Return the parameters of the detector and of its densities.
 
         Parameters
         ----------
@@ -323,14 +326,14 @@ class DensityOutlierDetector(
         TypeError
             If the density's `fit`, or that of a committee, does not take one of `fit_params`.
         ValueError
-            If a parameter is invalid, there are too few rows to keep some, none of the rows that tell what is typical is
-            possible, or the density cannot be fitted to X.
+            If a parameter is invalid, there are too few rows to keep some, none of the rows that tell what is typical
+            is possible, or the density cannot be fitted to X.
 
         Warns
         -----
         UserWarning
-            If the calibration rows are too few for a p-value of `alpha`, or so many rows are impossible that none can be
-            below the threshold.
+            If the calibration rows are too few for a p-value of `alpha`, or so many rows are impossible that none can
+            be below the threshold.
         """
         with meta_fit_task(self, X, y, fit_params.get("sample_weight")) as task:
             self._fit(X, fit_params, task)
@@ -388,7 +391,7 @@ class DensityOutlierDetector(
             check_cells(members, X)
 
     def _members(self):
-        """Names and densities: of the committee, or of the density alone."""
+        """Return names and densities: of the committee, or of the density alone."""
         if self.estimator is None:
             return default_members()
         if isinstance(self.estimator, list):
@@ -396,7 +399,7 @@ class DensityOutlierDetector(
         return [(type(self.estimator).__name__, getattr(self, "estimator_", self.estimator))]
 
     def _check_takes(self, fit_params):
-        """Refuse what `fit` of the density does not take; of a committee, whose members may be many, it is told here."""
+        """Refuse arguments that `fit` of the density does not take; a committee's takes weights alone."""
         if _has_several(self):
             name, takes = "a committee", {"sample_weight"}
         else:
@@ -417,7 +420,7 @@ class DensityOutlierDetector(
         return {key: value for to in routed.values() for key, value in to.fit.items()}
 
     def _fitted(self, X, rows, params, rng, task):
-        """The density, or the committee, fitted to some of the rows."""
+        """Fit the density, or the committee, to some of the rows."""
         part, params = safe_indexing(X, rows), check_method_params(X, params, indices=rows)
         if _has_several(self):
             weights = DEFAULT_WEIGHTS if self.estimator is None else None
@@ -428,7 +431,7 @@ class DensityOutlierDetector(
         return fit_density(clone(self.estimator), noisy, task=part, **params)
 
     def _trimmed(self, X, rows, sample_weight, rng):
-        """The rows, but for those that few others are near to, whatever their own kind says."""
+        """Return the rows without those that few others are near to, and flag these, whatever their own kind says."""
         share = self.contamination if self.trim == "auto" else self.trim
         counted, weight = rows, None
         if sample_weight is not None:
@@ -441,7 +444,7 @@ class DensityOutlierDetector(
         return rows[~self.is_trimmed_[rows]]
 
     def _split(self, n_rows, rng):
-        """Indices of the rows that the density is fitted to, of those that tell what is typical, and that calibrate."""
+        """Return the indices of rows for the fit of the density, for typicality, and for calibration."""
         rows = np.arange(n_rows)
         is_typicality, is_calibrated = self.score_type == "typicality", self.calibration is not None
         if not (is_typicality or is_calibrated):
@@ -493,8 +496,8 @@ class DensityOutlierDetector(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Log-densities in nats, of a committee the means of the standardised ones, in distances of quartiles; or minus
-            their distances to `mean_log_density_`.
+            Log-densities in nats, of a committee the means of the standardised ones, in distances of quartiles; or
+            minus their distances to `mean_log_density_`.
         """
         check_is_fitted(self)
         X = validate_table(self, X, reset=False)
@@ -518,17 +521,18 @@ class DensityOutlierDetector(
         -------
         scores : ndarray of shape (n_samples, n_members)
             Log-densities less their median, over the distance of their quartiles, both of held-out rows of `fit`. The
-            score of the committee is their mean; of the default one, neighbours, correlated and columns count for 0.4, 0.4 and 0.2.
+            score of the committee is their mean; of the default one, neighbours, correlated and columns count for 0.4,
+            0.4 and 0.2.
         """
         check_is_fitted(self)
         return self.estimator_.score_members(validate_table(self, X, reset=False))
 
     @available_if(_cannot_score)
     def score(self, X: MatrixLike, y: Any = None) -> None:
-        """Not available: the error says which scorers there are."""
+        """Raise an error that names the scorers there are."""
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Scores less the threshold; negative for outliers.
+        """Return scores less the threshold; negative for outliers.
 
         Parameters
         ----------
@@ -563,7 +567,7 @@ class DensityOutlierDetector(
 
     @available_if(_is_calibrated)
     def p_values(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Conformal p-values: how rare a score as low as this is among rows like those of `fit`.
+        """Return conformal p-values: how rare a score as low as this is among rows like those of `fit`.
 
         Available with ``calibration="holdout"``.
 
@@ -583,9 +587,10 @@ class DensityOutlierDetector(
 
     @available_if(_has_shares)
     def explain(self, X: MatrixLike) -> MatrixLike:
-        """Share of each column in the scores: the lowest are the odd cells.
+        """Return the share of each column in the scores: the lowest are the odd cells.
 
-        Available where the score is a log-density and the density, or each member of the committee, has `score_features`.
+        Available where the score is a log-density and the density, or each member of the committee, has
+        `score_features`.
 
         Parameters
         ----------
@@ -595,10 +600,11 @@ class DensityOutlierDetector(
         Returns
         -------
         shares : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Shares in the units of the score, with column names and index if X is a DataFrame. The sums of the rows are `score_samples(X)`. A
-            share is the log-density of the cell given those that the density conditions it on, less its mean over the
-            rows that the density was fitted to; what all columns have in common, the sum of these means, is spread evenly. So
-            the shares of a usual row are about equal, whatever the units of its columns.
+            Shares in the units of the score, with column names and index if X is a DataFrame. The sums of the rows are
+            `score_samples(X)`. A share is the log-density of the cell given those that the density conditions it on,
+            less its mean over the rows that the density was fitted to; what all columns have in common, the sum of
+            these means, is spread evenly. So the shares of a usual row are about equal, whatever the units of its
+            columns.
         """
         scores = self.score_samples(X)
         shares = self._shares(X) - self._mean_shares
@@ -611,7 +617,7 @@ class DensityOutlierDetector(
         return np.array(unwrapped(self.estimator_).score_features(X))
 
     def get_metadata_routing(self) -> Any:
-        """How metadata is passed on.
+        """Return how metadata is passed on.
 
         Returns
         -------

@@ -65,12 +65,12 @@ class StandardisedColumns(BaseEstimator):
         return self._standardised(values), weight[kept] / weight.sum()
 
     def _numbers(self, X):
-        """The numbers of rows, of shape (n_samples, n_numbers); NaN in gaps."""
+        """Return the numbers of rows, of shape (n_samples, n_numbers); NaN in gaps."""
         X = validate_table(self, X, reset=False)
         return self._standardised(self._of_codes(self.schema_.encode(X)[0]))
 
     def _of_codes(self, codes):
-        """A number as it is, a category as an indicator for each that occurs; NaN in gaps."""
+        """Return a number as it is, and a category as an indicator for each that occurs; NaN in gaps."""
         blocks = []
         for z, levels in zip(codes.T, self.levels_, strict=True):
             block = z[:, None]
@@ -94,9 +94,9 @@ class StandardisedColumns(BaseEstimator):
 class TableKernelDensity(StandardisedColumns):
     """Gaussian kernels with Scott's bandwidth on the standardised columns of a table.
 
-    A category is one indicator. A gap counts for as much as a usual cell; those of fitted rows are filled from other rows.
-    The scores are log-densities of these numbers, for comparison with each other alone: a row that was fitted is scored
-    by the others, so that it looks no more usual than a new one.
+    A category is one indicator. A gap counts for as much as a usual cell; those of fitted rows are filled from other
+    rows. The scores are log-densities of these numbers, for comparison with each other alone: a row that was fitted is
+    scored by the others, so that it looks no more usual than a new one.
 
     Parameters
     ----------
@@ -104,8 +104,9 @@ class TableKernelDensity(StandardisedColumns):
         The form of the kernels: round in the standardised columns, or that of the rows as a whole, with their
         covariance as Ledoit and Wolf shrink it.
     n_left_out : int or float, default=0
-        A row is scored without so many of the fitted rows, at most a tenth, that are nearest to it; or without that share of
-        them. Outliers that are alike then do not vouch for each other, as with the distance to the fifth neighbour.
+        A row is scored without so many of the fitted rows, at most a tenth, that are nearest to it; or without that
+        share of them. Outliers that are alike then do not vouch for each other, as with the distance to the fifth
+        neighbour.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the filled gaps, and of the choice of rows where they are more than 10,000.
 
@@ -144,7 +145,7 @@ class TableKernelDensity(StandardisedColumns):
         return self
 
     def score_samples(self, X):
-        """Log-density of each row; a gap counts for as much as a usual cell."""
+        """Return the log-density of each row; a gap counts for as much as a usual cell."""
         check_is_fitted(self)
         rows = self._numbers(X)
         log_density = np.empty(len(rows))
@@ -155,7 +156,7 @@ class TableKernelDensity(StandardisedColumns):
         return log_density
 
     def score_features(self, X):
-        """Share of each column: its log-density given those before it, and given those behind it, on average."""
+        """Return the share of each column: its log-density given those before it, and those behind it, on average."""
         check_is_fitted(self)
         rows = self._numbers(X)
         shares = np.zeros((len(rows), self.n_features_in_))
@@ -169,7 +170,7 @@ class TableKernelDensity(StandardisedColumns):
         return like_frame(shares, X)
 
     def _usual_gaps(self, columns):
-        """What all but these columns add to the log-density of a fitted row, on average."""
+        """Return the mean share of all other columns in the log-density of a fitted row."""
         every = np.arange(self.points_.shape[1])
         if len(columns) == len(every):
             return 0.0
@@ -181,7 +182,7 @@ class TableKernelDensity(StandardisedColumns):
         return means[0] - means[1]
 
     def _shares(self, rows, exponent, order):
-        """Shares in a product of conditionals, the columns in this order."""
+        """Return shares in a product of conditionals, the columns in this order."""
         owner, factor = self.owner_[order], self._factor(order)
         rows, points = whitened(factor, rows[:, order]), whitened(factor, self.points_[:, order])
         shares, before = np.zeros((len(rows), self.n_features_in_)), np.zeros(len(rows))
@@ -193,13 +194,13 @@ class TableKernelDensity(StandardisedColumns):
         return shares
 
     def _patterns(self, rows):
-        """Indices of rows that have the same gaps, and the columns that they have."""
+        """Yield the indices of rows that have the same gaps, and the columns that they have."""
         patterns, pattern = np.unique(~np.isnan(rows), axis=0, return_inverse=True)
         for i, columns in enumerate(map(np.flatnonzero, patterns)):
             yield np.flatnonzero(pattern.ravel() == i), columns
 
     def _exponents(self, rows, alike, columns):
-        """Exponents of the kernels in some columns, a block of rows at a time; minus infinity where one is left out."""
+        """Yield the exponents of the kernels in some columns, a block of rows at a time; -inf where one is left out."""
         factor = self._factor(columns)
         points = whitened(factor, self.points_[:, columns])
         own = np.array([self._own.get(key, -1) for key in _keys(rows[alike])])
@@ -244,11 +245,11 @@ class ColumnKernelDensity(StandardisedColumns):
         return self
 
     def score_samples(self, X):
-        """Log-density of each row."""
+        """Return the log-density of each row."""
         return np.asarray(self.score_features(X)).sum(axis=1)
 
     def score_features(self, X):
-        """Log-density of each cell."""
+        """Return the log-density of each cell."""
         check_is_fitted(self)
         rows = self._numbers(X)
         shares = np.empty((len(rows), self.n_features_in_))
@@ -268,7 +269,7 @@ class ColumnKernelDensity(StandardisedColumns):
 
 
 def _kernels_of(values, weight):
-    """Centres of the kernels of a column, their weights, and the bandwidth."""
+    """Return the centres of the kernels of a column, their weights, and the bandwidth."""
     observed = ~np.isnan(values[:, 0])
     if not observed.any():
         return np.zeros((1, values.shape[1])), np.ones(1), 1.0
@@ -284,13 +285,13 @@ def _kernels_of(values, weight):
 
 
 def _levels(codes):
-    """Codes of the categories that occur, lest others make kernels wider; one at least, for gaps to stand in."""
+    """Return the codes of the categories that occur; one at least, for gaps to stand in."""
     levels = np.unique(codes[~np.isnan(codes)])
     return levels if len(levels) else np.zeros(1)
 
 
 def _location_and_scale(values):
-    """Median and spread of each column, which a few corrupt cells do not set."""
+    """Return the median and spread of each column, which a few corrupt cells do not set."""
     location, scale = np.zeros((2, values.shape[1]))
     for j, column in enumerate(values.T):
         column = column[np.isfinite(column)]
@@ -306,7 +307,7 @@ def _location_and_scale(values):
 
 
 def _filled(values, owner, rng):
-    """Gaps filled with what other rows have there."""
+    """Fill gaps with what other rows have there."""
     values = values.copy()
     for column in np.unique(owner):
         of_column = np.flatnonzero(owner == column)
@@ -320,7 +321,7 @@ def _filled(values, owner, rng):
 
 
 def _keys(rows):
-    """What tells rows apart, whatever the bits of NaN."""
+    """Return a key of each row, the same for every NaN."""
     return [row.tobytes() for row in np.nan_to_num(rows, nan=2 * FARTHEST)]
 
 
@@ -330,12 +331,12 @@ def _log_kernels(rows, points):
 
 
 def scott_factor(weight, n_columns):
-    """Bandwidth of Scott's rule in standard deviations, with as many rows as the weights are worth."""
+    """Return the bandwidth of Scott's rule in standard deviations, by the effective number of rows."""
     return np.sum(weight**2) ** (1 / (n_columns + 4))
 
 
 def log_mean(exponent, weight):
-    """Logarithm of the weighted sum of exponentials in each row, of which one at least is not zero."""
+    """Return the logarithm of the weighted sum of exponentials in each row, of which one at least is not zero."""
     peak = exponent.max(axis=1, keepdims=True)
     return np.log(np.exp(exponent - peak) @ weight) + peak[:, 0]
 
@@ -347,5 +348,5 @@ def whitened(factor, rows):
 
 
 def log_norms(factor):
-    """What each column adds to the logarithm of the constant of a kernel."""
+    """Return the share of each column in a kernel's log-normaliser."""
     return -np.log(np.diag(factor)) - 0.5 * np.log(2 * np.pi)

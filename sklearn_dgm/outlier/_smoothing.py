@@ -15,14 +15,14 @@ AUTO_SMOOTHING = 0.25
 
 
 def amount_of_noise(estimator, smoothing):
-    """The noise for a density, in units of the bandwidth of Scott's rule."""
+    """Return the amount of noise for a density, in units of the bandwidth of Scott's rule."""
     if smoothing != "auto":
         return smoothing
     return AUTO_SMOOTHING if get_density_tags(estimator).ties else 0.0
 
 
 def noisy_for(estimator, X, smoothing, rng):
-    """The rows that a density is to be fitted to, in the same container."""
+    """Return the rows that a density is to be fitted to, with noise, in the same container."""
     amount = amount_of_noise(estimator, smoothing)
     if amount == 0 or isinstance(estimator, FrozenEstimator):
         return X
@@ -30,7 +30,7 @@ def noisy_for(estimator, X, smoothing, rng):
 
 
 def continuous_columns(estimator, X):
-    """Columns of floats that the density is not told to take for something else, of shape (n_features,)."""
+    """Flag columns of floats that the density is not told to take for something else, of shape (n_features,)."""
     density = last_step(estimator)
     declared = {
         name: getattr(density, name, default)
@@ -48,7 +48,7 @@ def continuous_columns(estimator, X):
 
 
 def with_noise(X, smoothing, columns, rng):
-    """Rows with normal noise in some of their columns.
+    """Return rows with normal noise in some of their columns.
 
     Parameters
     ----------

@@ -4,13 +4,13 @@ import numpy as np
 
 
 def mean_of_possible(values):
-    """Mean over the rows, of what is finite; 0 where nothing is."""
+    """Return the mean over the rows, of what is finite; 0 where nothing is."""
     finite = np.isfinite(values)
     return np.where(finite, values, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
 
 
 def quantile_below(scores, share):
-    """A threshold below which there is a share of the scores."""
+    """Return a threshold below which there is a share of the scores."""
     with np.errstate(invalid="ignore"):
         threshold = np.quantile(scores, share)
     # Between minus infinity and a number there is none.
@@ -18,7 +18,7 @@ def quantile_below(scores, share):
 
 
 def lower_fence(scores):
-    """Lower fence of the box plot of the scores that are finite (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
+    """Return the lower fence of the box plot of the finite scores (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return -np.inf
@@ -27,7 +27,7 @@ def lower_fence(scores):
 
 
 def conformal_threshold(calibration_scores, alpha):
-    """The threshold below which p-values are at most `alpha`.
+    """Return the threshold below which p-values are at most `alpha`.
 
     Parameters
     ----------

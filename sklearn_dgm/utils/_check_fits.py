@@ -29,20 +29,20 @@ def _made(name):
 
 
 def _known(name):
-    """A known distribution, with points of its own: a density may write into what it is given."""
+    """Return a known distribution, with points of its own: a density may write into what it is given."""
     known = _made(name)
     return replace(known, points=known.points.copy())
 
 
 def _fresh(estimator):
-    """Unfitted copy with a fixed seed."""
+    """Return an unfitted copy with a fixed seed."""
     estimator = clone(estimator)
     seeds = {p: 0 for p in estimator.get_params() if p.split("__")[-1] == "random_state"}
     return estimator.set_params(**seeds)
 
 
 def _labels(estimator, X):
-    """The y that a classifier needs, which follows from the last cell of each row; nothing for other estimators."""
+    """Return the y that a classifier needs, which follows from each row's last cell; nothing for other estimators."""
     if not get_tags(estimator).target_tags.required:
         return {}
     cells = np.asarray(X, dtype=object)[:, -1]
@@ -82,7 +82,7 @@ _last = _SharedFits()
 
 
 def _shared_by(estimator):
-    """What the checks of an estimator share; that of the estimator before it is let go of."""
+    """Return the fits that the checks of an estimator share, and let go of those of the estimator before it."""
     global _last
     parameters = joblib.hash(estimator.get_params())
     if _last.estimator is not estimator or _last.parameters != parameters:
@@ -91,7 +91,7 @@ def _shared_by(estimator):
 
 
 def _fit_once(estimator, X):
-    """A copy of the fit to X that all checks of an estimator share.
+    """Return a copy of the fit to X that all checks of an estimator share.
 
     It is for checks that look neither at `fit` nor at what queries change. These have fits of their own, and what they
     find sound makes the others so: two fits are the same, a copy is as its original, and no query changes the fit.
@@ -116,7 +116,7 @@ def _fit_known(estimator, name, seed=0):
 
 
 def _score_known(estimator, name):
-    """A known distribution, the fit to its rows, and the scores of its points, which are asked for once."""
+    """Return a known distribution, the fit to its rows, and the scores of its points, which are asked for once."""
     known, density = _fit_known(estimator, name)
     scores = _shared_by(estimator).scores
     if name not in scores:
@@ -125,21 +125,21 @@ def _score_known(estimator, name):
 
 
 def _log_constant(density, known, log_p):
-    """The constant up to which scores are log-densities, by quadrature where it is unknown."""
+    """Return the constant up to which scores are log-densities, by quadrature where it is unknown."""
     if _score_kind(density) != "unnormalised":
         return 0.0
     return logsumexp(log_p + known.log_weights)
 
 
 def _scores(density, X):
-    """Scores of rows; zeros of a generator, which has none, so that a check looks at its draws alone."""
+    """Return the scores of rows; zeros of a generator, which has none, so that a check looks at its draws alone."""
     if _tags(density).score_kind == "none":
         return np.zeros(len(X))
     return density.score_samples(X)
 
 
 def _std_of_scores(density, X):
-    """Standard errors of scores, 0 of those that are exact; None where a density says that it estimates, but not how well."""
+    """Return the standard errors of scores, 0 of exact ones; None of estimates without a stated error."""
     if _score_kind(density) != "estimate":
         return np.zeros(len(X))
     if "return_std" not in signature(density.score_samples).parameters:
@@ -174,7 +174,7 @@ def _needs_kinds(estimator, *kinds):
 
 
 def _given(estimator):
-    """Which of the columns of :func:`_rows` a conditional density is given."""
+    """Return which of the columns of :func:`_rows` a conditional density is given."""
     given = np.zeros(3, dtype=bool)
     if _tags(estimator).conditional:
         given[np.atleast_1d(estimator.get_params()["given"])] = True
@@ -182,14 +182,14 @@ def _given(estimator):
 
 
 def _draw(estimator, n_samples, seed=0, **given):
-    """Rows drawn with a seed; where `sample` takes none or gives more than rows, a check of its own says so."""
+    """Draw rows with a seed; where `sample` takes none or gives more than rows, a check of its own says so."""
     takes_seed = "random_state" in signature(estimator.sample).parameters
     drawn = _sample(estimator, n_samples, **({"random_state": seed} if takes_seed else {}), **given)
     return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
 def _sample(estimator, n_samples=None, scale=1.0, shift=0.0, **random_state):
-    """What `sample` returns; of a conditional density draws given columns of as many rows, by default of one."""
+    """Call `sample`; of a conditional density, draw given columns of as many rows, by default of one."""
     if not _tags(estimator).conditional:
         return estimator.sample(*([] if n_samples is None else [n_samples]), **random_state)
     rows = _rows(estimator, n_samples or 1) * scale + shift
@@ -210,14 +210,14 @@ def _draw_known(estimator, known, n_samples, seed=0):
 
 
 def _numbers(n_rows=200, n_columns=3, seed=0):
-    """Correlated continuous columns of different sizes."""
+    """Return correlated continuous columns of different sizes."""
     rng = np.random.default_rng(seed)
     mix = np.eye(n_columns) + 0.5 * np.tri(n_columns, k=-1)
     return rng.normal(size=(n_rows, n_columns)) @ mix.T * 2.0 ** np.arange(n_columns) + 1.0
 
 
 def _rows(estimator, n_rows=200, seed=0):
-    """Three dependent columns of a kind that the estimator takes: numbers, else whole numbers, else flags."""
+    """Return three dependent columns of a kind that the estimator takes: numbers, else whole numbers, else flags."""
     X, kinds = _numbers(n_rows, seed=seed), _tags(estimator).column_kinds
     if "continuous" in kinds:
         return X

@@ -45,7 +45,7 @@ from sklearn_dgm.utils._known_distributions import _line
 
 
 def check_learns_dependence(estimator):
-    """On real columns the joint density is better than the same estimator on each column alone."""
+    """Check that on real columns the joint density beats the same estimator on each column alone."""
     _needs_log_densities(estimator)
     _needs_no_given(estimator)
     kinds = _tags(estimator).column_kinds
@@ -71,7 +71,7 @@ def check_learns_dependence(estimator):
 
 
 def check_unfitted(estimator):
-    """Queries before `fit` raise NotFittedError."""
+    """Check that queries before `fit` raise NotFittedError."""
     X = _rows(estimator)
     density, queries = _fresh(estimator), [lambda: _sample(density)]
     if _tags(estimator).score_kind != "none":
@@ -89,7 +89,7 @@ def check_unfitted(estimator):
 
 
 def check_score_samples_returns_float64(estimator):
-    """`fit` returns self; `score_samples` has shape (n_samples,) and dtype float64."""
+    """Check that `fit` returns self; `score_samples` has shape (n_samples,) and dtype float64."""
     _needs_scores(estimator)
     X = _rows(estimator)
     density = _fresh(estimator)
@@ -102,7 +102,7 @@ def check_score_samples_returns_float64(estimator):
 
 
 def check_score_is_sum(estimator):
-    """`score` is the sum of `score_samples`, a float, with or without a y."""
+    """Check that `score` is the sum of `score_samples`, a float, with or without a y."""
     if is_classifier(estimator):
         raise SkipTest("the score of a classifier is its accuracy")
     _needs_log_densities(estimator)
@@ -115,7 +115,7 @@ def check_score_is_sum(estimator):
 
 
 def check_score_kind(estimator):
-    """`score_kind_` says what a score is, and is not better than the tags say."""
+    """Check that `score_kind_` says what a score is, and is not better than the tags say."""
     _needs_scores(estimator)
     kind = getattr(_fit_once(estimator, _rows(estimator)), "score_kind_", None)
     kinds = SCORE_KINDS[:-1]
@@ -127,7 +127,7 @@ def check_score_kind(estimator):
 
 
 def check_sample_returns_rows(estimator):
-    """`sample` returns X alone: an array of n_samples rows (1 by default) like those of `fit`."""
+    """Check that `sample` returns X alone: an array of n_samples rows (1 by default) like those of `fit`."""
     X = _rows(estimator)
     density = _fit_once(estimator, X)
     for kwargs, n in (({}, 1), ({"n_samples": 7}, 7)):
@@ -138,7 +138,7 @@ def check_sample_returns_rows(estimator):
 
 
 def check_sample_is_seeded(estimator):
-    """The same seed gives the same rows, another seed others, and two unseeded calls differ."""
+    """Check that the same seed gives the same rows, another seed others, and two unseeded calls differ."""
     density = _fit_once(estimator, _rows(estimator))
     first = _draw(density, 20, seed=3)
     assert np.array_equal(first, _draw(density, 20, seed=3)), "the same seed gives other rows"
@@ -156,7 +156,7 @@ def check_sample_is_seeded(estimator):
 
 
 def check_seeded_fit(estimator):
-    """The same `random_state` gives the same fit, bit for bit, also on the fitted estimator."""
+    """Check that the same `random_state` gives the same fit, bit for bit, also on the fitted estimator."""
     X = _rows(estimator)
     density = _fit(estimator, X)
     expected = _scores(density, X)
@@ -174,7 +174,7 @@ def check_seeded_fit(estimator):
 
 
 def check_copies_keep_state(estimator):
-    """Pickles, deep copies and joblib's files score and sample as the original does, whatever is fitted after it."""
+    """Check that pickles, deep copies and joblib's files score and sample as the original, whatever is fitted later."""
     X = _rows(estimator)
     density = _fit(estimator, X)
     scores, drawn = _scores(density, X), _draw(density, 20)
@@ -194,7 +194,7 @@ def check_copies_keep_state(estimator):
 
 
 def check_queries_change_nothing(estimator):
-    """`fit` and queries leave X and the parameters, queries also the fitted state, as they were."""
+    """Check that `fit` and queries leave X and the parameters, queries also the fitted state, as they were."""
     X = _rows(estimator)
     given = X.copy()
     parameters = joblib.hash(_fresh(estimator).get_params())
@@ -215,7 +215,7 @@ def check_queries_change_nothing(estimator):
 
 
 def check_rows_are_scored_alone(estimator):
-    """A row's score depends neither on the rows beside it nor on their order or number."""
+    """Check that a row's score depends neither on the rows beside it nor on their order or number."""
     _needs_scores(estimator)
     X = _rows(estimator)
     density = _fit_once(estimator, X)
@@ -230,7 +230,7 @@ def check_rows_are_scored_alone(estimator):
 
 
 def check_containers(estimator):
-    """Lists, memory layouts, read-only arrays and float32 score alike."""
+    """Check that lists, memory layouts, read-only arrays and float32 score alike."""
     X = _rows(estimator, 100)
     is_float = X.dtype.kind == "f"
     if is_float:
@@ -258,7 +258,7 @@ def check_containers(estimator):
 
 
 def check_frames(estimator):
-    """A DataFrame is fitted like its array, and sampled rows have its columns and dtypes."""
+    """Check that a DataFrame is fitted like its array, and sampled rows have its columns and dtypes."""
     pd = _pandas()
     X = _rows(estimator)
     frame = pd.DataFrame(X, columns=["first", "second", "third"])
@@ -276,7 +276,7 @@ def check_frames(estimator):
 
 
 def check_mixed_frames(estimator):
-    """Sampled rows of a mixed DataFrame have its dtypes, and can be scored."""
+    """Check that sampled rows of a mixed DataFrame have its dtypes, and can be scored."""
     _needs_kinds(estimator, "continuous", "integer", "categorical")
     _needs_no_given(estimator)
     pd = _pandas()
@@ -309,7 +309,7 @@ def _pandas():
 
 
 def check_units(estimator):
-    """A change of units shifts the log-density by the log-Jacobian, and samples change with it."""
+    """Check that a change of units shifts the log-density by the log-Jacobian, and samples change with it."""
     _needs_kinds(estimator, "continuous")
     X = _rows(estimator)
     scale, shift = np.array([100.0, 0.01, 7.0]), np.array([-5.0, 300.0, 0.0])
@@ -332,7 +332,7 @@ def check_units(estimator):
 
 
 def check_impossible_points(estimator):
-    """Points far away and unseen categories score low, or minus infinity; they do not raise."""
+    """Check that points far away and unseen categories score low, or minus infinity, and do not raise."""
     _needs_scores(estimator)
     X = _rows(estimator)
     density = _fit_once(estimator, X)
@@ -361,7 +361,7 @@ def _message_of_value_error(call):
 
 
 def check_missing_values(estimator):
-    """Infinity, and NaN where the tags allow none, raise a ValueError that names the column, in `fit` and in queries."""
+    """Check that infinity, and NaN where the tags allow none, raise a ValueError that names the column."""
     _needs_kinds(estimator, "continuous")
     pd = _pandas()
     frame = pd.DataFrame(_rows(estimator), columns=["first", "second", "third"])
@@ -380,7 +380,7 @@ def check_missing_values(estimator):
 
 
 def _table_with_holes():
-    """Three dependent columns of strings without a fifth of their cells, and all the rows that they could make."""
+    """Return three dependent columns of strings without a fifth of their cells, and all their possible rows."""
     rng = np.random.default_rng(0)
     first = rng.integers(0, 2, 600)
     second = (first + (rng.random(600) < 0.3)) % 3
@@ -392,7 +392,7 @@ def _table_with_holes():
 
 
 def check_missing_cells(estimator):
-    """Where NaN is allowed, a row scores the marginal of its observed cells, and samples have no missing cell."""
+    """Check that rows with NaN score the marginal of their observed cells, and samples have no missing cell."""
     tags = get_tags(estimator).input_tags
     if not tags.allow_nan:
         raise SkipTest("the estimator takes no missing cells (see its input tags)")
@@ -428,7 +428,7 @@ def _assert_marginal(actual, expected, message):
 
 
 def check_failed_fit(estimator):
-    """A fit that fails leaves a fitted estimator as it was, and an unfitted one unfitted."""
+    """Check that a fit that fails leaves a fitted estimator as it was, and an unfitted one unfitted."""
     X = _rows(estimator)
     bad = X.astype(np.float64)
     bad[3, 1] = np.inf
@@ -456,7 +456,7 @@ def check_failed_fit(estimator):
 
 
 def check_weights_matter(estimator):
-    """The part of the rows that has most of the weight becomes likelier."""
+    """Check that the part of the rows that has most of the weight becomes likelier."""
     _needs_log_densities(estimator)
     X = _rows(estimator)
     column = X[:, np.argmin(_given(estimator))].astype(np.float64)
@@ -472,7 +472,7 @@ def check_weights_matter(estimator):
 
 
 def check_weights_equal_repeats(estimator):
-    """A weight of 2 equals the row twice, a weight of 0 its absence."""
+    """Check that a weight of 2 equals the row twice, a weight of 0 its absence."""
     _needs_scores(estimator)
     X = _rows(estimator)
     count = np.random.default_rng(0).integers(0, 4, len(X))
@@ -487,7 +487,7 @@ def check_weights_equal_repeats(estimator):
 
 
 def check_global_state(estimator):
-    """Fitting, scoring and sampling leave global generators, filters of warnings and torch's defaults as they were."""
+    """Check that fit, scores and draws leave global generators, warning filters and torch's defaults as they were."""
     had_torch = "torch" in sys.modules
     _assert_global_state_unchanged(estimator)
     if not had_torch and "torch" in sys.modules:  # whose state before the fit was nobody's
@@ -515,7 +515,7 @@ def _query(density, X):
 
 
 def check_conditional(estimator):
-    """Where columns are given, the density of the others integrates to one, and draws follow it; `sample` raises."""
+    """Check that given columns the density of the others integrates to one, draws follow it, and `sample` raises."""
     if not _tags(estimator).conditional:
         raise SkipTest("no columns are given")
     _needs_kinds(estimator, "continuous")

@@ -26,7 +26,7 @@ N_STD = 3.0
 
 
 def check_normalized(estimator, distribution="one column"):
-    """Densities sum, or integrate, to one (at most one where the score is a lower bound)."""
+    """Check that densities sum, or integrate, to one (at most one where the score is a lower bound)."""
     known, density, log_p = _score_known(estimator, distribution)
     _assert_normalized(density, known, log_p)
 
@@ -48,7 +48,7 @@ def _assert_normalized(density, known, log_p):
 
 
 def check_normalized_untrained(estimator):
-    """Whatever the weights of a network, it is a valid distribution."""
+    """Check that the density is a valid distribution whatever the weights of its network."""
     has_network = False
     for name in KNOWN_DISTRIBUTIONS:
         try:
@@ -70,7 +70,7 @@ def check_normalized_untrained(estimator):
 
 
 def check_samples_agree_with_density(estimator, distribution="one column"):
-    """Samples fall into the regions of the space as often as the density says (chi-squared)."""
+    """Check that samples fall into the regions of the space as often as the density says (chi-squared)."""
     known, density, log_p = _score_known(estimator, distribution)
     n = 5000
     std = _std_of_scores(density, known.points)
@@ -104,7 +104,7 @@ def _assert_kolmogorov_smirnov(known, mass, drawn):
 
 
 def check_entropy_of_samples(estimator, distribution="one column"):
-    """The mean of the score over samples is minus the entropy of the density."""
+    """Check that the mean of the score over samples is minus the entropy of the density."""
     known, density, log_p = _score_known(estimator, distribution)
     std = _std_of_scores(density, known.points)
     if std is None:
@@ -121,7 +121,7 @@ def check_entropy_of_samples(estimator, distribution="one column"):
 
 
 def check_learns(estimator, distribution="one column"):
-    """On held-out rows the density comes within a stated distance of the truth."""
+    """Check that on held-out rows the density comes within a stated distance of the truth."""
     known, density = _fit_known(estimator, distribution)
     X = known.draw(2000, np.random.default_rng(1))
     scores = density.score_samples(X)
@@ -138,7 +138,7 @@ def check_learns(estimator, distribution="one column"):
 
 
 def check_bounds(estimator):
-    """Where there is a parameter `bounds`, draws lie between them, and all of the mass; rows beyond are impossible."""
+    """Check that draws and all of the mass lie between `bounds`, where it is a parameter, and no row beyond."""
     _needs_log_densities(estimator)
     if "bounds" not in estimator.get_params():
         raise SkipTest("the estimator has no parameter bounds")

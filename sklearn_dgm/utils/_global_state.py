@@ -79,14 +79,15 @@ def global_state_unchanged(flipped=False):
     Parameters
     ----------
     flipped : bool, default=False
-        Whether what has only two values is the other way round: torch records no gradients then, and scikit-learn assumes
-        that numbers are finite.
+        Whether what has only two values is the other way round: torch records no gradients then, and scikit-learn
+        assumes that numbers are finite.
 
     Raises
     ------
     AssertionError
-        If generators, settings of floating-point errors, filters of warnings, the configuration of scikit-learn, or torch's
-        generator, dtype, device, threads and modes are others after the block. Of torch only where it was imported before.
+        If generators, settings of floating-point errors, filters of warnings, the configuration of scikit-learn, or
+        torch's generator, dtype, device, threads and modes are others after the block. Of torch only where it was
+        imported before.
     """
     torch = sys.modules.get("torch")
     with ExitStack() as stack:

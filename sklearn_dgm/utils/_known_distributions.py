@@ -45,13 +45,13 @@ TRAINING_ROWS = 1000
 
 
 def _line(location, scale, n_points=20_000, reach=12.0):
-    """Midpoint rule on ``x = location + scale * sinh(t)``, which reaches 80,000 scales far."""
+    """Return nodes and weights of the midpoint rule on ``x = location + scale * sinh(t)``, 80,000 scales far."""
     t = (np.arange(n_points) + 0.5) / n_points * 2 * reach - reach
     return location + scale * np.sinh(t), np.log(scale * np.cosh(t) * 2 * reach / n_points)
 
 
 def _plane(location, scale, log2_points=16):
-    """Quasi-Monte Carlo with Student's t of two degrees of freedom as the proposal."""
+    """Return nodes and weights of quasi-Monte Carlo with Student's t of two degrees of freedom as the proposal."""
     u = stats.qmc.Sobol(2, seed=0).random_base2(log2_points)
     u = u.clip(2.0 ** -(log2_points + 2), 1 - 2.0 ** -(log2_points + 2))
     t = (2 * u - 1) / np.sqrt(2 * u * (1 - u))

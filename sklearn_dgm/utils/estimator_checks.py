@@ -27,7 +27,8 @@ def check_density_estimator(
     Parameters
     ----------
     estimator : estimator instance
-        Any density with `fit`, `score_samples` and `sample`. It is cloned, and `random_state` is set where there is one.
+        Any density with `fit`, `score_samples` and `sample`. It is cloned, and `random_state` is set where there is
+        one.
     expected_failed_checks : dict of str to str, default=None
         Names of checks that are expected to fail, with the reason.
     on_skip : {"warn", None}, default="warn"
@@ -94,7 +95,7 @@ def check_density_estimator(
 def parametrize_with_density_checks(
     estimators: list[Any], *, expected_failed_checks: Any = None
 ) -> Any:
-    """Pytest decorator that runs every check on every estimator, as a test of its own.
+    """Return the pytest decorator that runs every check on every estimator, as a test of its own.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ def _expected(estimator, expected_failed_checks):
 
 
 def density_checks() -> dict[Any, Any]:
-    """All checks by name.
+    """Return all checks by name.
 
     Returns
     -------

@@ -50,8 +50,8 @@ class ToyDensity(BaseNeuralDensity):
     n_members : int
         How many there are.
     starts : tuple of float
-        Means that training may start from; if there are several, the first member tries them all. Rows are standardised,
-        so that training goes towards 0.
+        Means that training may start from; if there are several, the first member tries them all. Rows are
+        standardised, so that training goes towards 0.
     """
 
     _shape_params = (*BaseNeuralDensity._shape_params, "n_members")

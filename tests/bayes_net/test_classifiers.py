@@ -435,7 +435,7 @@ def test_pairs_are_counted_for_some_columns_at_a_time(classifier, monkeypatch):
     ids=["TAN", "AODE", "tree"],
 )
 def test_memory_of_wide_tables(fit, share):
-    """A tree needs none for all pairs of cells; what is averaged over all columns needs a number for each, and class."""
+    """A tree needs none for all pairs of cells; an average over all columns needs a number for each, and class."""
     X, y = np.random.default_rng(0).normal(size=(30, 500)), np.arange(30) % 2
     fit(X[:, :3], y)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""What a network sees and says of a table serves any network: here one without masks, and one for many steps at once."""
+"""What a network sees and says of a table serves any network: one without masks, and one for many steps at once."""
 
 import numpy as np
 import pytest

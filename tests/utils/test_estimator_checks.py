@@ -620,7 +620,8 @@ class SamplesAnyway(Regression):
 
 
 GIVEN = {"given": [0, 2]}
-# What passes all that its tags promise, with the checks that it is too simple for; and what is broken, with the checks that see.
+# What passes all that its tags promise, with the checks that it is too simple for; and what is broken, with the checks
+# that see.
 TOYS = {
     Gaussian: {},
     Flags: {},

@@ -50,7 +50,7 @@ class CategoricalHead(Head):
 
     @classmethod
     def takes(cls, variable, family):
-        """Columns with codes, in any family."""
+        """Tell whether a variable has codes, whatever the family."""
         return variable.n_levels is not None
 
     @classmethod
@@ -90,7 +90,7 @@ class CategoricalHead(Head):
             yield LinearStart(bias, rows, features, weights)
 
     def _logits(self, params, columns):
-        """A logit for each outcome."""
+        """Return a logit for each outcome."""
         if self.is_binary:
             return F.pad(params, (1, 0))
         if self.is_unused is None:
@@ -98,7 +98,7 @@ class CategoricalHead(Head):
         return params.masked_fill(self.is_unused[columns], -math.inf)
 
     def _log_ratio(self, n_levels):
-        """Logarithm of the ratio of a tail; the mean excess over the fitted range is a quarter of that range."""
+        """Return the log-ratio of a geometric tail, whose mean excess over the fitted range is a quarter of it."""
         return -torch.log1p(4.0 / n_levels)
 
     def log_prob(self, params, z, columns=slice(None)):
@@ -118,13 +118,13 @@ class CategoricalHead(Head):
         return torch.where(inside, log_p, -math.inf)
 
     def _limits(self, log_p, columns):
-        """What is to be added to log-probabilities of levels and of tails, so that these have no more than they may."""
+        """Return the terms that, added to log-probabilities of levels and tails, hold these to their shares."""
         share = self.support[columns, 4].to(log_p)
         log_levels = torch.logsumexp(log_p[..., : self.max_levels], dim=-1)
         return limited(torch.zeros_like(log_levels), log_levels, share)
 
     def _shares(self, params, column):
-        """Probabilities of the outcomes of one column."""
+        """Return the probabilities of the outcomes of one column."""
         logits = self._logits(params, column)
         if self.support is None:
             return torch.exp(log_softmax(logits))
@@ -134,7 +134,7 @@ class CategoricalHead(Head):
         return torch.exp(log_p + torch.where(is_tail, beyond[:, None], inside[:, None]))
 
     def _n_beyond(self, columns, like):
-        """How many whole numbers each of the tails has, of shape (..., 2); None where none ends."""
+        """Count the whole numbers in each tail, of shape (..., 2); None where no tail ends."""
         if not self._has_ends:
             return None
         lower, low, high, upper, _ = self.support[columns].unbind(dim=-1)
@@ -187,7 +187,7 @@ class CategoricalHead(Head):
         return z
 
     def cdf(self, params, column, z):
-        """Probabilities below values midway between codes, of known ones; see :meth:`Head.cdf`."""
+        """Return the probabilities below values midway between codes, of known ones; see :meth:`Head.cdf`."""
         p = self._shares(params, column)
         n_levels = self.n_levels[column]
         count = (z + 0.5).round()

@@ -14,7 +14,7 @@ WIDEST = 1e4
 
 
 def log_ndtr(u):
-    """Logarithm of the standard normal distribution function.
+    """Return the logarithm of the standard normal distribution function.
 
     Far down, the derivative that torch has of it is wrong in single precision, or NaN.
     """
@@ -30,17 +30,17 @@ class Component:
 
     @classmethod
     def density(cls, u):
-        """Density, elementwise."""
+        """Return the density, elementwise."""
         return torch.exp(cls.log_prob(u))
 
     @classmethod
     def prob_of_interval(cls, u, width):
-        """Probability of the interval of some width around u, without cancellation in the tails."""
+        """Return the probability of the interval of some width around u, without cancellation in the tails."""
         return torch.exp(cls.log_prob_of_interval(u, width))
 
     @classmethod
     def log_prob_between(cls, low, high):
-        """Log-probability between two points.
+        """Return the log-probability between two points.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Component:
 
     @classmethod
     def icdf_between(cls, log_below, log_above, low, high):
-        """Quantiles of the distribution between two points.
+        """Return the quantiles of the distribution between two points.
 
         Parameters
         ----------
@@ -95,12 +95,12 @@ class Gaussian(Component):
 
     @staticmethod
     def log_prob(u):
-        """Log-density, elementwise."""
+        """Return the log-density, elementwise."""
         return -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
 
     @staticmethod
     def log_prob_of_interval(u, width):
-        """Log-probability of the interval of some width around u, without cancellation in the tails."""
+        """Return the log-probability of the interval of some width around u, without cancellation in the tails."""
         u = -u.abs()
         wide = width.clamp_min(1e-3)
         log_low = log_ndtr(u - wide / 2)
@@ -112,22 +112,22 @@ class Gaussian(Component):
 
     @staticmethod
     def icdf(uniform):
-        """Quantile function."""
+        """Return the quantile of a probability."""
         return torch.special.ndtri(uniform)
 
     @staticmethod
     def cdf(u):
-        """Probability below u, where torch's `ndtr` would lose its digits far down."""
+        """Return the probability below u, where torch's `ndtr` would lose its digits far down."""
         return torch.exp(log_ndtr(u))
 
     @staticmethod
     def log_cdf(u):
-        """Log-probability below u."""
+        """Return the log-probability below u."""
         return log_ndtr(u)
 
     @staticmethod
     def icdf_of_log(log_p):
-        """The value that has a given log-probability below it."""
+        """Return the value that has a given log-probability below it."""
         x = torch.special.ndtri(torch.exp(log_p.clamp_min(LOWEST_LOG_P)))
         is_far = log_p < LOWEST_LOG_P
         if not is_far.any():
@@ -141,7 +141,7 @@ class Gaussian(Component):
 
     @staticmethod
     def icdf_of_normal(normal):
-        """The value as far up in the distribution as a number is in the standard normal one."""
+        """Return the value of a normal score: as far up in the distribution as it is in the normal one."""
         return normal
 
 
@@ -152,54 +152,54 @@ class Logistic(Component):
 
     @classmethod
     def density(cls, u):
-        """Density, elementwise."""
+        """Return the density, elementwise."""
         u = u * cls.rate
         return torch.sigmoid(u) * torch.sigmoid(-u) * cls.rate
 
     @classmethod
     def log_prob(cls, u):
-        """Log-density, elementwise."""
+        """Return the log-density, elementwise."""
         u = u * cls.rate
         # Beyond the threshold softplus(u) is u, to double precision.
         return u - 2 * F.softplus(u, threshold=40) + math.log(cls.rate)
 
     @classmethod
     def prob_of_interval(cls, u, width):
-        """Probability of the interval of some width around u, without cancellation in the tails."""
+        """Return the probability of the interval of some width around u, without cancellation in the tails."""
         u, width = u * cls.rate, width * cls.rate
         within = torch.sigmoid(u + width / 2) * torch.sigmoid(width / 2 - u)
         return within * -torch.expm1(-width)
 
     @classmethod
     def log_prob_of_interval(cls, u, width):
-        """Log-probability of the interval of some width around u, without cancellation in the tails."""
+        """Return the log-probability of the interval of some width around u, without cancellation in the tails."""
         u, width = u * cls.rate, width * cls.rate
         within = F.logsigmoid(u + width / 2) + F.logsigmoid(width / 2 - u)
         return within + torch.log(-torch.expm1(-width))
 
     @classmethod
     def icdf(cls, uniform):
-        """Quantile function."""
+        """Return the quantile of a probability."""
         return torch.logit(uniform) * cls.scale
 
     @classmethod
     def cdf(cls, u):
-        """Probability below u."""
+        """Return the probability below u."""
         return torch.sigmoid(u * cls.rate)
 
     @classmethod
     def log_cdf(cls, u):
-        """Log-probability below u."""
+        """Return the log-probability below u."""
         return F.logsigmoid(u * cls.rate)
 
     @classmethod
     def icdf_of_log(cls, log_p):
-        """The value that has a given log-probability below it."""
+        """Return the value that has a given log-probability below it."""
         return (log_p - torch.log(-torch.expm1(log_p))) * cls.scale
 
     @classmethod
     def icdf_of_normal(cls, normal):
-        """The value as far up in the distribution as a number is in the standard normal one."""
+        """Return the value of a normal score: as far up in the distribution as it is in the normal one."""
         return (log_ndtr(normal) - log_ndtr(-normal)) * cls.scale
 
 

@@ -39,7 +39,7 @@ class EmbeddedHead(CategoricalHead):
 
     @classmethod
     def takes(cls, variable, family):
-        """Columns of very many categories."""
+        """Tell whether a variable has very many categories."""
         return variable.is_embedded
 
     @classmethod

@@ -43,12 +43,13 @@ class MixtureHead(Head):
     linear : bool
         Whether the components' parameters have a linear path from the parents, too.
     grid : ndarray of shape (m, 2) or None
-        Step and offset of a coarse grid in each column of whole numbers, for numbers that are mostly multiples of ten or
-        the like: with some probability the interval is as wide as a step, and all of it counts for the number on the grid.
+        Step and offset of a coarse grid in each column of whole numbers, for numbers that are mostly multiples of ten
+        or the like: with some probability the interval is as wide as a step, and all of it counts for the number on the
+        grid.
     support : ndarray of shape (m, 5) or None
         For each column a lower bound, the ends of a range within the bounds, an upper bound, and how much of what is no
-        atom lies beyond that range at most; see :class:`~sklearn_dgm.nn.inputs.Variable`. The same ends are infinite in all
-        columns.
+        atom lies beyond that range at most; see :class:`~sklearn_dgm.nn.inputs.Variable`. The same ends are infinite in
+        all columns.
     """
 
     of_numbers = True
@@ -89,7 +90,7 @@ class MixtureHead(Head):
 
     @classmethod
     def takes(cls, variable, family):
-        """Numbers without codes, in families that have components."""
+        """Tell whether a variable is a number without codes, and the family has components."""
         return variable.n_levels is None and family in BASES
 
     @classmethod
@@ -105,7 +106,7 @@ class MixtureHead(Head):
         return cls(location, scale, n_components, family, whole, atoms, is_linear, grid, support)
 
     def _cuts(self, support, grid):
-        """Ends of what is below, within and above the range, of shape (m, 4); on the coarse grid, too."""
+        """Return the cuts below, within and above the range, of shape (m, 4); also those of the coarse grid."""
         lower, low, high, upper = support[:, :4].T
         if not self.discrete:
             return [np.stack([lower, low, high, upper], axis=1)]
@@ -118,7 +119,7 @@ class MixtureHead(Head):
 
     @property
     def n_shared(self):
-        """Parameters that are of no component: location, logits of the atoms and of all that is none, and of the grid."""
+        """Number of parameters of no component: location, logits of the atoms, of all else, and of the grid."""
         n_atoms = self.atoms.shape[1]
         return 1 + (n_atoms + 1 if n_atoms else 0) + (self.grid is not None)
 
@@ -227,7 +228,7 @@ class MixtureHead(Head):
         return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[1] else log_p
 
     def _within_support(self, log_p, params, components, z, columns):
-        """Log-density or log-mass of what the components are between the bounds."""
+        """Return the log-density or log-mass of the components between the bounds."""
         lower, low, high, upper, share = self._support(columns, z)
         log_ways, bounds = self._log_ways(params), self._points(components, columns, 0, 3)
         outside = self._outside(log_ways, components, *bounds)
@@ -250,7 +251,7 @@ class MixtureHead(Head):
         return torch.where((z >= lower) & (z <= upper), log_p + change, -math.inf)
 
     def _points(self, components, columns, *ends):
-        """Ends of the support in units of the components, for each way to make a value; None for infinity."""
+        """Return the ends of the support in units of the components, for each way to make a value; None if infinite."""
         _, means, rate = components
         cuts = self._units(self.cuts[columns], columns, means)
 
@@ -262,7 +263,7 @@ class MixtureHead(Head):
         return [of_end(end) for end in ends]
 
     def _outside(self, log_ways, components, lows, highs):
-        """Probability that is not between points, of shape (...)."""
+        """Return the probability that is not between points, of shape (...)."""
         (share, _), *_ = components
         outside = torch.zeros_like(share[..., 0])
         for log_way, low, high in zip(log_ways, lows, highs, strict=True):
@@ -275,7 +276,7 @@ class MixtureHead(Head):
         return outside
 
     def _log_between(self, log_ways, components, lows, highs, where):
-        """Log-probability between points in single places, of shape (n_places,)."""
+        """Return the log-probability between points in single places, of shape (n_places,)."""
         ((_, log_share), *_), of_ways = components, []
         for log_way, low, high in zip(log_ways, lows, highs, strict=True):
             log_way = log_way.expand_as(where)[where]
@@ -287,24 +288,24 @@ class MixtureHead(Head):
         return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
 
     def _support(self, columns, like):
-        """The parts of the support, as tensors."""
+        """Return the parts of the support, as tensors."""
         return self.support[columns].to(like).unbind(dim=-1)
 
     def _units(self, cuts, columns, like):
-        """Cuts of shape (..., n_ways, n_cuts) in the units of the network."""
+        """Return cuts of shape (..., n_ways, n_cuts) in the units of the network."""
         cuts = cuts.to(like)
         location, scale = self.location[columns], self.scale[columns]
         return (cuts - location[..., None, None]) / scale[..., None, None]
 
     def _log_ways(self, params):
-        """Log-probabilities of the ways to make a value of a component: as it is, and on the coarse grid."""
+        """Return log-probabilities of the ways to make a value of a component: as it is, and on the coarse grid."""
         if self.grid is None:
             return [params.new_zeros(())]
         logit = params[..., self.n_shared - 1]
         return [F.logsigmoid(-logit), F.logsigmoid(logit)]
 
     def _pieces(self, params, column):
-        """What a value of one column comes from: components below, within and above the range, made in each way.
+        """Split the mixture of one column into pieces below, within and above the range, made in each way.
 
         Returns
         -------
@@ -341,14 +342,14 @@ class MixtureHead(Head):
         return log_weight[:, :, None] + limits, log_mass, points
 
     def _regions(self, column):
-        """Way, number and ends of each part of the support of a column that is not empty."""
+        """Yield way, number and ends of each part of the support of a column that is not empty."""
         for way, cuts in enumerate(self.cuts[column].tolist()):
             for region, (low, high) in enumerate(pairwise(cuts)):
                 if low < high:
                     yield way, region, low, high
 
     def _sample_within_support(self, params, column, uniform):
-        """Values between the bounds, none of them an atom; see :meth:`sample`."""
+        """Draw values between the bounds, none of them an atom; see :meth:`sample`."""
         log_weight, log_mass, points = self._pieces(params, column)
         piece, uniform = choose(torch.exp(log_weight + log_mass).flatten(1), uniform)
         # Which of the components, in which way, and from which cut to which.
@@ -369,7 +370,7 @@ class MixtureHead(Head):
         return torch.clamp(z.round() if self.discrete else z, lower, upper)
 
     def _cdf_within_support(self, params, column, z):
-        """Probabilities below values of what is no atom; see :meth:`cdf`."""
+        """Return the probabilities below values of what is no atom; see :meth:`cdf`."""
         log_weight, _, points = self._pieces(params, column)
         _, means, scales = self._components(params, column)
         below = torch.zeros_like(z)
@@ -383,7 +384,7 @@ class MixtureHead(Head):
         return below
 
     def _end_on_grid(self, column, z):
-        """Up to where the numbers on the grid that are below values have their mass: half a step to either side."""
+        """Return the upper end of the mass of grid numbers below values: half a step lies on either side of each."""
         step, offset = self._grid(column, z)
         return torch.floor((z - offset) / step) * step + offset + step / 2
 
@@ -393,18 +394,18 @@ class MixtureHead(Head):
 
     @staticmethod
     def _nearest(z, step, offset):
-        """The nearest number on a grid."""
+        """Return the nearest number on a grid."""
         return torch.round((z - offset) / step) * step + offset
 
     def _atom_logits(self, params, columns):
-        """A logit for each atom, and one for all that is none."""
+        """Return a logit for each atom, and one for all else."""
         logits = params[..., 1 : 2 + self.atoms.shape[1]]
         if self.is_unused is None:
             return logits
         return logits.masked_fill(F.pad(self.is_unused[columns], (0, 1)), -math.inf)
 
     def _beside_atoms(self, log_of_rest, params, z, columns):
-        """Log-probability of atoms, mixed with the density or mass of what is drawn from the components."""
+        """Mix the probability of atoms with the density or mass of the components."""
         log_p = log_softmax(self._atom_logits(params, columns))
         atoms = self.atoms[columns].to(z)
         at = z[..., None] == atoms
@@ -441,7 +442,7 @@ class MixtureHead(Head):
         return self._or_atom(z, atom, column) if n_atoms else z
 
     def _or_atom(self, z, atom, column):
-        """Values, or the atoms that were chosen in their place."""
+        """Return values, or the atoms that were chosen in their place."""
         atoms = self.atoms[column].to(z)
         return torch.where(atom[:, 0] < len(atoms), atoms[atom[:, 0].clamp_max(len(atoms) - 1)], z)
 
@@ -457,7 +458,7 @@ class MixtureHead(Head):
         return of_atoms + p[:, -1:] * below
 
     def _cdf(self, params, column, z):
-        """Probabilities below values of what is no atom, without bounds."""
+        """Return the probabilities below values of what is no atom, without bounds."""
         logits, means, scales = self._components(params, column)
         share = torch.exp(log_softmax(logits))
 
@@ -473,7 +474,7 @@ class MixtureHead(Head):
         return on_grid * of_components(self._end_on_grid(column, z)) + (1 - on_grid) * below
 
     def normal_score(self, params, z, columns=slice(None)):
-        """Standard normal quantiles of the probabilities below values, of heads without atoms on continuous columns.
+        """Return normal scores: standard normal quantiles of the cdf, of heads without atoms on continuous columns.
 
         Parameters
         ----------
@@ -494,7 +495,7 @@ class MixtureHead(Head):
         return self._normal_score(*components, u, self._ends(components, columns))
 
     def _ends(self, components, columns):
-        """Bounds of continuous columns in units of their components; None for infinity."""
+        """Return the bounds of continuous columns in units of their components; None for infinity."""
         if self.support is None:
             return None, None
         logits, means, scales = components
@@ -518,7 +519,7 @@ class MixtureHead(Head):
         return torch.where(below < above, 1, -1) * torch.special.ndtri(tail)
 
     def icdf_of_normal(self, params, column, normal):
-        """Values of one column that have given normal scores, by bisection; the inverse of :meth:`normal_score`.
+        """Return the values of one column at normal scores, by bisection; the inverse of :meth:`normal_score`.
 
         Parameters
         ----------
@@ -547,7 +548,7 @@ class MixtureHead(Head):
         return (low + high) / 2 * self.scale[column] + self.location[column]
 
     def _quantiles(self, normal, ends):
-        """What the components have at normal scores."""
+        """Return the values of the components at normal scores."""
         if self.support is None:
             return self.base.icdf_of_normal(normal)
         lower, upper = ends

@@ -5,17 +5,17 @@ from torch.nn import functional as F
 
 
 def is_whole(z, low, high):
-    """Whether values are whole numbers from low to high."""
+    """Tell whether values are whole numbers from low to high."""
     return (z == z.round()) & (z >= low) & (z <= high)
 
 
 def log_softmax(logits):
-    """Log-probabilities over the last axis; of few outcomes in a fraction of the time that torch's own function takes."""
+    """Return log-probabilities over the last axis; of few outcomes in a fraction of the time of torch's own."""
     return logits - torch.logsumexp(logits, dim=-1, keepdim=True)
 
 
 def log_mean(shares, linear, logarithmic, *args):
-    """Logarithm of the mean of something positive over components, whose shares are given.
+    """Return the logarithm of the mean of something positive over components, whose shares are given.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def choose(share, uniform):
 
 
 def limited(log_total, log_inside, share):
-    """What makes probabilities sum to one, of which little lies beyond some range.
+    """Return the terms that normalise probabilities of which a share at most lies beyond some range.
 
     Parameters
     ----------
