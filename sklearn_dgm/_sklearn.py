@@ -94,7 +94,7 @@ def is_search(estimator):
 
 
 def scaler_after_powers(transformer):
-    """Return what a fitted `PowerTransformer` with `standardize=True` scales by after its powers.
+    """Return the scaler that a `PowerTransformer` with `standardize=True` applies after its powers.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def input_indices(transformer, name):
 
 
 def without_frames(transformer):
-    """Let a fitted transformer take and give arrays alone, whatever it was fitted on and told to give.
+    """Make a fitted transformer take and give arrays alone, whatever it was fitted on and told to give.
 
     Parameters
     ----------

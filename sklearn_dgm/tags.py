@@ -287,7 +287,7 @@ def takes_tables(density):
 
 
 def score_kind(estimator: Any) -> ScoreKind:
-    """Return what the scores of a density are: after a fit `score_kind_`, before it what its tags say.
+    """Return the score kind of a density: after a fit `score_kind_`, before it that of its tags.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def score_kind(estimator: Any) -> ScoreKind:
 
 
 def worst_score_kind(densities: Iterable[Any]) -> ScoreKind:
-    """Return what the scores of several densities are together.
+    """Return the joint score kind of several densities.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class BayesRuleMixin(ClassifierMixin):
     def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Return the log-density of each row together with each class, of shape (n_samples, n_classes)."""
 
-    def _log_joint_but_for_a_factor(self, X):
+    def _unnormalised_log_posterior(self, X):
         """Return the joint log-density of rows and classes, up to a term that all classes share."""
         return self.predict_joint_log_proba(X)
 
@@ -46,7 +46,7 @@ class BayesRuleMixin(ClassifierMixin):
             In nats, in the order of `classes_`. A row that is impossible in every class says nothing, and gets the
             probabilities that classes have without it.
         """
-        return log_posterior(self._log_joint_but_for_a_factor(X), self._log_prior)
+        return log_posterior(self._unnormalised_log_posterior(X), self._log_prior)
 
     def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Return the probability of each class.

@@ -1,6 +1,6 @@
 """On which measure a density is: whether the score of a cell is a log-probability or a log-density."""
 
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, is_frame
+from sklearn_dgm.columns import MIXED, is_frame
 from sklearn_dgm.tags import last_step, takes_tables
 
 
@@ -27,7 +27,7 @@ def measures_of(density):
 
 
 def _measure(column):
-    if column.kind in (INTEGER, CATEGORICAL):
+    if column.is_counted:
         return "counted"
     if column.kind == MIXED:
         return tuple(float(atom) for atom in column.atoms)

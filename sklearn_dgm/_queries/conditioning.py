@@ -18,7 +18,6 @@ from sklearn_dgm._queries.quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
 from sklearn_dgm.columns._frames import fill, is_frame, raw_columns
 from sklearn_dgm.columns._names import position_of
 from sklearn_dgm.columns._objects import NUMBERS
@@ -128,7 +127,7 @@ class ConditionalMixin:
         ess = np.empty(len(Z) * n_rounds)
         n_particles = max(N_PARTICLES, PARTICLES_PER_DRAW * together)
         parts = self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng)
-        for part in self._told(parts, len(ess)):
+        for part in self._with_progress(parts, len(ess)):
             weight = _normalised(part.log_weight, part.rows // n_rounds)
             chosen = resample(weight, together, rng)
             draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
@@ -172,7 +171,7 @@ class ConditionalMixin:
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
-        for part in self._told(self._completions(Z, N_PARTICLES), len(Z)):
+        for part in self._with_progress(self._completions(Z, N_PARTICLES), len(Z)):
             weight = _normalised(part.log_weight, part.rows)
             for j, column in enumerate(self.schema_.columns_):
                 completed[part.rows, j] = _expected(column, part.z[..., j], weight)
@@ -214,7 +213,7 @@ class ConditionalMixin:
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
-        for part in self._told(self._completions(Z, N_PARTICLES), len(Z)):
+        for part in self._with_progress(self._completions(Z, N_PARTICLES), len(Z)):
             _normalised(part.log_weight, part.rows)  # which refuses impossible rows
             log_p = self._log_density(part.z.reshape(-1, Z.shape[1])).reshape(part.z.shape[:2])
             completed[part.rows] = part.z[np.arange(len(part.z)), log_p.argmax(axis=1)]
@@ -268,11 +267,11 @@ class ConditionalMixin:
             chunks = [(rows,) for rows in np.array_split(np.arange(n), -(-n * k // CELLS_AT_ONCE))]
             log_p = [
                 self._log_density_at(np.tile(outcomes, (len(rows), 1)), Z[rows], j)
-                for (rows,) in self._told(chunks, n)
+                for (rows,) in self._with_progress(chunks, n)
             ]
             p = _normalised(np.concatenate(log_p), np.arange(n))
             return ColumnPrediction(described, outcomes, p)
-        parts = list(self._told(self._values(Z, j), len(Z)))
+        parts = list(self._with_progress(self._values(Z, j), len(Z)))
         values = np.zeros((len(Z), max(z.shape[1] for _, z, _, _ in parts)))
         weights, ess = np.zeros_like(values), np.empty(len(Z))
         for rows, z, log_weight, ess[rows] in parts:
@@ -281,7 +280,7 @@ class ConditionalMixin:
             weights[rows, : z.shape[1]] = _normalised(log_weight, rows)
         return ColumnPrediction(described, values, weights, ess)
 
-    def _told(self, parts, n_rows):
+    def _with_progress(self, parts, n_rows):
         """Pass on parts, of which the first item are rows; with `verbose`, tell now and then how many are done."""
         n_done, before = 0, time.monotonic()
         for part in parts:
@@ -296,7 +295,7 @@ class ConditionalMixin:
         column = self.schema_.columns_[j]
         n_values = N_PREDICTION_PARTICLES + len(column.encoded_atoms)
         is_drawn = np.isnan(Z).sum(axis=1) > 1
-        if column.kind not in (CONTINUOUS, MIXED):
+        if column.is_categorical or column.is_whole:
             is_drawn[:] = True
         (drawn,), (others,) = np.nonzero(is_drawn), np.nonzero(~is_drawn)
         for part in self._completions(Z[drawn], n_values):
@@ -401,9 +400,9 @@ class ConditionalMixin:
 
 def _expected(column, z, weight):
     """Return the weighted mean of numbers, or the heaviest category, of each row."""
-    if column.kind != CATEGORICAL:
+    if not column.is_categorical:
         mean = np.sum(weight * z, axis=1)
-        return np.rint(mean) if column.kind in (INTEGER, ROUNDED) else mean
+        return np.rint(mean) if column.is_whole else mean
     n, k = len(z), len(column.categories)
     place = np.arange(n)[:, None] * k + z.clip(0).astype(np.intp)
     return np.bincount(place.ravel(), weight.ravel(), n * k).reshape(n, k).argmax(axis=1)
@@ -411,9 +410,9 @@ def _expected(column, z, weight):
 
 def _outcomes(column):
     """Return the encoded values of a column of few; whole numbers beyond the fitted range are left out."""
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         return np.arange(len(column.categories), dtype=np.float64)
-    if column.kind in (INTEGER, ROUNDED):
+    if column.is_whole:
         low, high = column.encoded(np.array([column.low, column.high]))
         if high - low < MAX_LEVELS:
             return np.arange(low, high + 1)

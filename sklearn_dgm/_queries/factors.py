@@ -18,7 +18,7 @@ class Factors(ABC):
 
     @abstractmethod
     def parameters(self):
-        """Go through the arrays and texts that all probabilities follow from, of which a fingerprint is made."""
+        """Yield the arrays and texts that all probabilities follow from, to be fingerprinted."""
 
     @abstractmethod
     def log_prob(self, member, Z):

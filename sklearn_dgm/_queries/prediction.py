@@ -3,7 +3,6 @@
 import numpy as np
 
 from sklearn_dgm._validation import check_count, check_generator
-from sklearn_dgm.columns import CATEGORICAL
 
 
 def resample(weight, n_draws, rng):
@@ -166,7 +165,7 @@ class ColumnPrediction:
         return self._column.decoded(np.take_along_axis(z, chosen, axis=1))
 
     def _check_ordered(self):
-        if self._column.kind == CATEGORICAL and not self._column.constant:
+        if self._column.is_categorical and not self._column.constant:
             raise TypeError(
                 f"{self._column.where} is categorical; ask for its probabilities or its mode."
             )

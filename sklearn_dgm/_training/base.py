@@ -142,7 +142,7 @@ warm_start, verbose, callbacks, net_params, random_state
         return Splits(Z, weight, validation_fraction, seed, device)
 
     def _objective(self):
-        """Return what the record of training is of."""
+        """Return the objective, which the record of training is of."""
         return Objective("loss")
 
     def _n_epochs(self):
@@ -286,7 +286,7 @@ warm_start, verbose, callbacks, net_params, random_state
             self._setting = trainer.setting
 
     def _fitted_attributes(self, net, modules, history):
-        """Return what a fitted estimator has, given a net that becomes its own, modules and the record."""
+        """Return the attributes of the fitted estimator, given a net that becomes its own, modules and the record."""
         # In double precision, so that a row's score does not depend on its batch.
         net.module_ = self._combine(modules).eval()
         net.module = type(net.module_)  # a pickle should carry the weights once
@@ -307,7 +307,7 @@ warm_start, verbose, callbacks, net_params, random_state
 
     @property
     def _module(self):
-        """What scores and draws encoded rows."""
+        """The module that scores and draws encoded rows."""
         return self.net_.module_
 
     def _module_device(self):

@@ -44,7 +44,7 @@ class NetworkFactors(Factors):
         self._others = others
 
     def parameters(self):
-        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._queries.factors.Factors`."""
+        """Yield the parameters of all probabilities; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         for member in self._members:
             state = member.state_dict()  # in its order, where a network has several
             yield repr(member.variables)
@@ -100,7 +100,7 @@ class NetworkConditional(ColumnConditional):
             return self._conditional.cdf(x).cpu().numpy()
 
     def stand_in(self):
-        """Return what the number 1/2 makes; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
+        """Return the values of uniforms of 1/2; see :class:`~sklearn_dgm._queries.factors.ColumnConditional`."""
         with one_thread(), torch.no_grad():
             half = self._z.new_full((len(self._z),), 0.5, dtype=torch.float64)
             return self._conditional.sample(half).cpu().numpy()

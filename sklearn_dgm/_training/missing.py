@@ -94,7 +94,7 @@ class TableSplits(Splits):
         return slice(None) if np.isnan(self.Z[train]).all(axis=0).any() else train
 
     def to_start_from(self, member):
-        """Return what a member may learn from: its training rows, completed, and how many rows each stands for."""
+        """Return the completed training rows of a member, and how many rows each stands for."""
         return self._completed_rows(member), self.counts[self.indices(member)[0]]
 
     def to_choose_by(self, member):
@@ -110,7 +110,7 @@ class TableSplits(Splits):
         return np.array([np.nanmin(self.Z, axis=0), np.nanmax(self.Z, axis=0)])
 
     def training_rows(self, member):
-        """Return what a member is trained on, with missing cells that are drawn in training."""
+        """Return the training rows of a member, with missing cells that are drawn in training."""
         rows = super().training_rows(member)
         if not self.has_gaps:
             return rows

@@ -55,7 +55,7 @@ class Objective:
         return np.sum(self.log_det)
 
     def of_loss(self, loss, offset):
-        """Return what is recorded of a mean loss over rows with some :meth:`offset`."""
+        """Return the recorded value of a mean loss over rows with some :meth:`offset`."""
         return float(offset - loss) if self.rises else float(loss)
 
     def score(self, value):

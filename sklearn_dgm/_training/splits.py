@@ -95,7 +95,7 @@ class Splits:
         return self.training_rows(member), None if valid is None else self.rows(valid)
 
     def training_rows(self, member):
-        """Return what a member is trained on."""
+        """Return the training rows of a member."""
         return self.rows(self.indices(member)[0])
 
     def rows(self, index):

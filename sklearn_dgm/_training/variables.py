@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED
 from sklearn_dgm.columns._bulk import REACH, bulk_of, quantiles
 from sklearn_dgm.nn.inputs import MAX_FEW_LEVELS, Variable
 
@@ -73,16 +72,16 @@ def _residue(values, weight, step, prime):
 
 def _n_levels(column):
     """Count the codes or consecutive whole numbers of a column; None of one without."""
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         return len(column.categories)
-    if column.kind in (INTEGER, ROUNDED):
+    if column.is_whole:
         return round(column.encoded(column.high) - column.encoded(column.low)) + 1
     return None
 
 
 def has_few_values(column):
     """Tell whether the network takes a column for one of categories, be it one of whole numbers."""
-    return column.kind == CATEGORICAL or 1 < (_n_levels(column) or 0) <= MAX_FEW_LEVELS
+    return column.is_categorical or 1 < (_n_levels(column) or 0) <= MAX_FEW_LEVELS
 
 
 def is_constant(column):
@@ -95,7 +94,7 @@ def _variable(column, z, sample_weight, extremes, n_pieces):
     observed = ~np.isnan(z)
     z, sample_weight = z[observed].clip(-REACH, REACH), sample_weight[observed]
     n_levels = _n_levels(column)
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         return Variable(n_levels, whole=False, unknown_share=column.unknown_share)
     support = () if column.support is None else tuple(column.support)
     if n_levels == 2 and support[:4] in ((), (0, 0, 1, 1)):

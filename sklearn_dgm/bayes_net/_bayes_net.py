@@ -303,7 +303,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
             if np.isnan(Z).any():
                 rng = check_generator(self.random_state)
                 codes = self._codes(first_completion(self.schema_.columns_, Z, weight, rng))
-            codes, n_levels = self._merged(codes, weight)
+            codes, n_levels = self._merge_cells(codes, weight)
             # Networks do not pay for each cell of a table.
             criterion = "bic" if self.conditional == "table" else "aic"
             adjacency = search(codes, np.array(n_levels), self.max_parents, weight, criterion)
@@ -314,7 +314,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
             )
         return adjacency
 
-    def _merged(self, codes, weight):
+    def _merge_cells(self, codes, weight):
         """Merge cells of numbers into the few that the search sees; return the codes and the numbers of cells."""
         merged = [
             merge_cells(axis, code, weight) for axis, code in zip(self._axes, codes.T, strict=True)
@@ -334,7 +334,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
 
     def _named_graph(self, codes, weight):
         graph, labels = nx.DiGraph(), [column.label for column in self.schema_.columns_]
-        codes, n_levels = self._merged(codes, weight)
+        codes, n_levels = self._merge_cells(codes, weight)
         for j, label in enumerate(labels):
             graph.add_node(label, conditional="table" if j in self._tables else "network")
         for i, j in np.argwhere(self._adjacency):

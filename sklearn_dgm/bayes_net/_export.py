@@ -78,7 +78,7 @@ def _probabilities(j, parents, columns, axes, inference):
         i: Values(axes[i], axes[i].icdf_within(np.arange(axes[i].n_levels), 0.5)) for i in family
     }
     scope = tuple(sorted(family))
-    log_p = inference.ask_network(scope, [j], states, np.zeros((1, len(columns))))[0]
+    log_p = inference.network_factor(scope, [j], states, np.zeros((1, len(columns))))[0]
     p = np.exp(log_p.transpose([scope.index(i) for i in family]))
     return p / p.sum(axis=0)  # whole numbers beyond the fitted range are left out
 

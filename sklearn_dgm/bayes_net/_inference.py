@@ -192,10 +192,10 @@ class Inference:
             log_p = table.log_mass(*(along(v, codes, "codes") for v in (child, *table.parents)))
             factors.append((scope, log_p + along(child, log_within, "log_within")))
         for scope, children in of_networks.items():
-            factors.append((scope, self.ask_network(scope, children, states, Z)))
+            factors.append((scope, self.network_factor(scope, children, states, Z)))
         return factors
 
-    def ask_network(self, scope, children, states, Z):
+    def network_factor(self, scope, children, states, Z):
         """Return the joint log-probabilities of some columns, for all states of a scope.
 
         Parameters

@@ -341,8 +341,8 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         step = max(NUMBERS_AT_ONCE // (n_classes * max(*self._n_levels, codes.shape[1])), 1)
         incomplete = (codes < 0).any(axis=1)
         for of_rows, chosen in (
-            (self._of_complete, ~incomplete),
-            (self._of_incomplete, incomplete),
+            (self._log_prob_complete, ~incomplete),
+            (self._log_prob_incomplete, incomplete),
         ):
             (rows,) = np.nonzero(chosen)
             for start in range(0, len(rows), step):
@@ -351,13 +351,13 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
                 result[part] = logsumexp(log_p, axis=0).T - np.log(len(log_p))
         return result + self.class_log_prior_
 
-    def _of_complete(self, graph, codes):
+    def _log_prob_complete(self, graph, codes):
         """Return the log-probability of complete rows in each class under one graph, of shape (n_classes, n)."""
         of_parents = self._strides[graph] * codes[:, self._parents[graph]]
         entries = self._starts[graph] + of_parents + codes
         return self._log_tables[:, entries].sum(axis=2)
 
-    def _of_incomplete(self, graph, codes):
+    def _log_prob_incomplete(self, graph, codes):
         """Return the same log-probability of rows with missing cells, which are summed out from leaves to roots."""
         parents = self._parents[graph]
         total, incoming = np.zeros((len(self.classes_), len(codes))), {}
@@ -403,7 +403,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         codes, log_within = self._codes(Z)
         return self._log_joint(codes) + (log_within + log_det)[:, None]
 
-    def _log_joint_but_for_a_factor(self, X):
+    def _unnormalised_log_posterior(self, X):
         # Neither a category that fit has not seen nor the place of a number within its cell says anything of the class.
         return self._log_joint(self._codes(self._encode(X)[0])[0])
 

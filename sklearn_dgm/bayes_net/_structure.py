@@ -331,7 +331,7 @@ class _Climb:
         """
         shut = self.is_descendant | (self.is_tabu & (self.addition <= bar))
         addition = np.where(shut, -np.inf, self.addition).ravel()
-        e = self._first(addition)
+        e = self._first_largest(addition)
         child, parent = divmod(e, len(shut))
         move = addition[e], None, (parent, child)
         child, parent = np.divmod(np.flatnonzero(self.is_parent), len(shut))
@@ -341,7 +341,7 @@ class _Climb:
         removal = self.removal[child, parent]
         reversal = removal + self.addition[parent, child]
         removal, reversal = (np.where(held & (g <= bar), -np.inf, g) for g in (removal, reversal))
-        e = self._first(removal)
+        e = self._first_largest(removal)
         if removal[e] > move[0] + self.tolerance:
             move = removal[e], (parent[e], child[e]), None
         # A second path between the ends of an edge becomes a cycle with its reverse.
@@ -349,11 +349,11 @@ class _Climb:
         cyclic = (self.is_descendant[parent[hopes]] & self.is_parent[child[hopes]]).any(axis=1)
         hopes = hopes[~cyclic]
         if len(hopes):
-            e = hopes[self._first(reversal[hopes])]
+            e = hopes[self._first_largest(reversal[hopes])]
             move = reversal[e], (parent[e], child[e]), (child[e], parent[e])
         return move
 
-    def _first(self, gains):
+    def _first_largest(self, gains):
         """Return the first of the largest numbers, whatever order they were summed in."""
         return int(np.flatnonzero(gains >= gains.max() - self.tolerance)[0])
 

@@ -91,13 +91,13 @@ class Stack:
         return self._coder.get_compressed()
 
     @property
-    def is_as_it_was(self):
-        """Whether all that was put on it has been taken off."""
+    def is_exhausted(self):
+        """Whether all symbols have been taken off."""
         return self.words().tolist() == [SEED]
 
 
-class Recorder:
-    """What will be put on a stack, in the order in which it will be taken off again."""
+class Encoder:
+    """Symbols to be put on a stack, in the order in which they will be taken off again."""
 
     def __init__(self):
         self.steps = []
@@ -113,8 +113,8 @@ class Recorder:
             stack.put(symbols, table)
 
 
-class Taker:
-    """Symbols from a stack.
+class Decoder:
+    """Symbols that are taken off a stack.
 
     Parameters
     ----------
@@ -171,11 +171,11 @@ class RowCoder:
     def _encode_block(self, numbers, missing, stack):
         Z = self._encoded(numbers, missing)
         member = stack.take(self._posterior(Z)) if len(self.log_weights) > 1 else np.zeros(len(Z))
-        recorder = Recorder()
+        encoder = Encoder()
         for k in range(len(self.log_weights)):
             rows = np.flatnonzero(member == k)
-            self._walk(k, missing[rows], recorder, numbers[rows])
-        recorder.put_on(stack)
+            self._walk(k, missing[rows], encoder, numbers[rows])
+        encoder.put_on(stack)
         if len(self.log_weights) > 1:
             stack.put(member, self._prior(len(Z)))
 
@@ -206,7 +206,7 @@ class RowCoder:
         numbers = np.zeros(missing.shape, dtype=np.int64)
         for k in range(len(self.log_weights)):
             rows = np.flatnonzero(member == k)
-            numbers[rows] = self._walk(k, missing[rows], Taker(stack))
+            numbers[rows] = self._walk(k, missing[rows], Decoder(stack))
         if is_mixture:
             stack.put(member, self._posterior(self._encoded(numbers, missing)))
         return numbers
@@ -349,7 +349,7 @@ def code_cells(cells, conditional, seen, coder, truth=None):
         With `cdf`.
     seen : ndarray of bool of shape (n,)
         In which rows there is a cell to code.
-    coder : Recorder or Taker
+    coder : Encoder or Decoder
         What symbols are given to, or come from.
     truth : ndarray of uint64 of shape (n,), default=None
         The cells, where they are known.

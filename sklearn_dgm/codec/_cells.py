@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, LARGEST_INTEGER, ROUNDED
+from sklearn_dgm.columns import INTEGER, LARGEST_INTEGER, ROUNDED
 from sklearn_dgm.columns._column import as_categories, as_float, codes
 
 # Powers of ten that are tried as resolutions, coarsest first.
@@ -82,7 +82,7 @@ class Cells:
 
     @property
     def steps(self):
-        """How many cells one step of each digit is, highest digit first."""
+        """Number of cells that one step of each digit spans, highest digit first."""
         return _steps(self.n_cells)
 
     @property
@@ -241,15 +241,15 @@ class FloatCells(StepCells):
 
     def _nearest(self, x):
         numbers = x.astype(f"f{self.grid[0]}").view(self._whole_dtype).astype(np.int64)
-        return self._turned(numbers)
+        return self._ordered(numbers)
 
-    def _turned(self, numbers):
+    def _ordered(self, numbers):
         """Turn bits of floats into whole numbers in their order: of negative ones, the farther have more bits set."""
         lowest = np.iinfo(self._whole_dtype).min
         return np.where(numbers < 0, lowest - numbers - 1, numbers)
 
     def _at(self, numbers):
-        bits = self._turned(numbers).astype(self._whole_dtype)
+        bits = self._ordered(numbers).astype(self._whole_dtype)
         return bits.view(f"f{self.grid[0]}").astype(np.float64)
 
     def _edge(self, numbers):
@@ -366,7 +366,7 @@ def find_cells(cells, raw):
 
 def _candidates(column, raw, resolution):
     """Yield the cells to be tried for a column, the most welcome first."""
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         yield CategoryCells(column)
         return
     if column.kind == INTEGER:
@@ -435,7 +435,9 @@ def are_same(values, others):
     """
     if others.dtype.kind == "O" or values.dtype.kind == "O":
         pairs = zip(map(plain, values.tolist()), map(plain, others.tolist()), strict=True)
-        same = [type(a) is type(b) and a == b and _form(a) == _form(b) for a, b in pairs]
+        same = [
+            type(a) is type(b) and a == b and _exact_form(a) == _exact_form(b) for a, b in pairs
+        ]
         return np.array(same, dtype=bool)
     with np.errstate(all="ignore"):
         values = values.astype(others.dtype)
@@ -445,7 +447,7 @@ def are_same(values, others):
     return values == others
 
 
-def _form(value):
+def _exact_form(value):
     """Return what tells equal objects apart: a float's sign of zero, a time's zone, a Decimal's digits."""
     if isinstance(value, float):
         return math.copysign(1.0, value)

@@ -35,7 +35,7 @@ from sklearn_dgm.codec._cells import (
 )
 from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, check_container, is_frame
+from sklearn_dgm.columns import check_container, is_frame
 from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._frames import fill, raw_columns, template_of
 from sklearn_dgm.columns._names import by_position
@@ -201,7 +201,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         """
         density, X = self._density(), self._checked(X)
         container = self._container(X)
-        raw, as_whole = zip(*map(_with_whole, self._raw(X)), strict=True)
+        raw, as_whole = zip(*map(_as_integers, self._raw(X)), strict=True)
         plain, negative = zip(*map(_without_negative_zeros, raw), strict=True)
         cells, numbers, missing, known = self._cells(plain, X.shape[0])
         numbers, missing, others = numbers[known], missing[known], np.flatnonzero(~known)
@@ -348,7 +348,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         """Return the resolution of each column, "auto" where none is stated."""
         stated = self.resolution
         if not isinstance(stated, dict):
-            takes = (c.kind not in (CATEGORICAL, INTEGER) for c in columns)
+            takes = (not c.is_counted for c in columns)
             return [stated if takes_it else AUTO for takes_it in takes]
         labels, found = [column.label for column in columns], [AUTO] * len(columns)
         for j, value in by_position(stated, labels, "resolution").items():
@@ -360,7 +360,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 )
             if columns[j].constant:
                 continue
-            if columns[j].kind in (CATEGORICAL, INTEGER):
+            if columns[j].is_counted:
                 raise ValueError(f"{columns[j].where} is {columns[j].kind} and has no resolution.")
             found[j] = float(value)
         return found
@@ -450,7 +450,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _with_whole(raw):
+def _as_integers(raw):
     """Return a column of Python's integers as one of 64 bits, another as it is; and whether it was one."""
     is_whole = (
         raw.values.dtype.kind == "O"
@@ -472,7 +472,7 @@ def _without_negative_zeros(raw):
 
 def _plain(raw):
     """Return a column as its cells are found: integers of 64 bits, zeros without a sign."""
-    return _without_negative_zeros(_with_whole(raw)[0])[0]
+    return _without_negative_zeros(_as_integers(raw)[0])[0]
 
 
 def _categories(dtype):
@@ -496,7 +496,7 @@ def _decoded(stream, coder, n_rows):
         )
         numbers = coder.decode(missing, stack)
         is_right = _checksum(numbers, missing, negative) == stream.checksum
-        is_right &= stack.is_as_it_was
+        is_right &= stack.is_exhausted
     except (ValueError, IndexError, ArithmeticError):
         is_right = False
     if not is_right:
@@ -524,7 +524,7 @@ def _column(decoded, missing, known, packed, column):
         # Objects stay as they are beside others.
         decoded = column.as_fitted(decoded) if raw.values.dtype.kind == "O" else decoded
         flags[~known] = ~raw.observed
-        observed, dtype = raw.observed, _common(decoded[~missing], raw.values)
+        observed, dtype = raw.observed, _common_dtype(decoded[~missing], raw.values)
         values = np.full(len(known), _filler(decoded[~missing], raw.values), dtype=dtype)
         values[np.flatnonzero(known)[~missing]] = decoded[~missing]
         values[np.flatnonzero(~known)[observed]] = raw.values
@@ -533,7 +533,7 @@ def _column(decoded, missing, known, packed, column):
     return values, flags if flags.any() else None
 
 
-def _common(decoded, raw):
+def _common_dtype(decoded, raw):
     """Return a dtype that holds decoded values and those stored apart to the last bit."""
     if raw.dtype.kind in "US":
         return np.result_type(decoded.dtype, raw.dtype) if len(decoded) else raw.dtype

@@ -52,7 +52,7 @@ class Chain(Identity):
         return all(bijection.reaches_all for bijection in self.bijections)
 
     def fit(self, X):
-        """Let each see the rows that come to it."""
+        """Fit each change of variables to the rows that come to it."""
         for bijection in self.bijections:
             X = bijection.fit(X).forward(X, np.zeros(X.shape))[0]
         return self
@@ -100,7 +100,7 @@ class Blocks(Chain):
         return [safe_indexing(X, indices, axis=1) for indices in self.indices]
 
     def fit(self, X):
-        """Let each see its columns."""
+        """Fit each change of variables to its columns."""
         for bijection, block in zip(self.bijections, self._blocks_of(X), strict=True):
             bijection.fit(block)
         return self

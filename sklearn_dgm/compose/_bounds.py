@@ -11,7 +11,6 @@ import numpy as np
 from sklearn_dgm._nested.rows import fit_quietly
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.columns import CATEGORICAL, INTEGER
 from sklearn_dgm.columns._frames import raw_columns, with_added
 from sklearn_dgm.columns._names import Position
 
@@ -57,9 +56,9 @@ def bounds_behind(bijection, estimator, X, Z, sample_weight, columns, grids):
     for name, density in densities.items():
         seen = fit_quietly(density._make_schema(), Z, sample_weight).columns_
         told = {
-            Position(place): _around(seen[place], pair)
+            Position(place): _widened(seen[place], pair)
             for place, pair in images.items()
-            if seen[place].kind not in (CATEGORICAL, INTEGER) and _is_news(seen[place], pair)
+            if not seen[place].is_counted and _differs(seen[place], pair)
         }
         if told:
             params[name] = told
@@ -72,7 +71,7 @@ def _images(bijection, X, columns, grids):
     source = bijection.track(np.arange(X.shape[1])).tolist()
     for place, j in enumerate(source):
         column = columns[j]
-        if j >= 0 and column.kind != CATEGORICAL and not column.clock:
+        if j >= 0 and not (column.is_categorical or column.clock):
             lower, upper = bounds[place] = _bounds_of(column, grids.get(j))
             low = column.low if math.isinf(lower) else lower
             high = column.high if math.isinf(upper) else upper
@@ -111,14 +110,14 @@ def _in_order(bounds, z_low, z_high):
     return min(lower, upper), max(lower, upper)
 
 
-def _is_news(column, pair):
+def _differs(column, pair):
     """Tell whether bounds differ from those that a density finds itself; two values of a column count as found."""
     found = column.lower, column.upper
     near = CLOSE * (column.high - column.low)
     return not (np.isfinite(found).all() or np.allclose(pair, found, rtol=0, atol=near))
 
 
-def _around(column, pair):
+def _widened(column, pair):
     """Widen bounds by some last bits, so that they hold all rows of the fit."""
     margin = MARGIN * max(abs(column.low), abs(column.high), *filter(math.isfinite, map(abs, pair)))
     return min(pair[0] - margin, column.low), max(pair[1] + margin, column.high)

@@ -76,7 +76,7 @@ class Leaf(Identity):
 
     def fit(self, X):
         """Look at the rows of a fit, and check on some of them what the transformer and the registry say."""
-        Z, shares = self._map(X)
+        Z, shares = self._transform(X)
         n_samples, n_features = X.shape
         if Z.shape != X.shape:
             raise ValueError(
@@ -104,7 +104,7 @@ class Leaf(Identity):
 
     @property
     def name(self):
-        """How messages call it."""
+        """Name of the transformer in messages."""
         return type(self.transformer).__name__
 
     def _check_possible(self, X, log_det):
@@ -122,7 +122,7 @@ class Leaf(Identity):
 
     def forward(self, X, log_det):
         """Transform rows and shares; see :meth:`Identity.forward`."""
-        Z, shares = self._map(X)
+        Z, shares = self._transform(X)
         if self.mixes is None:
             self.mixes = shares.ndim == 1
         if not self.mixes:
@@ -137,18 +137,18 @@ class Leaf(Identity):
         if Z.dtype.kind == "f":
             bad = np.isinf(Z) | (np.isnan(Z) & ~missing)
             if self.size is not None:
-                bad |= self._strays(X, Z)
+                bad |= self._not_recovered(X, Z)
             if bad.any():
                 log_det[bad.any(axis=1)] = -np.inf
                 Z = np.where(bad, 1.0, Z)  # or the next one would raise
         return self._in_container(Z, X), log_det
 
-    def _strays(self, X, Z):
+    def _not_recovered(self, X, Z):
         """Flag the cells that the inverse does not give back: a square does not know of numbers below 0."""
         x, back = numbers_of(X), np.column_stack(self.inverse(list(Z.T)))
         return np.abs(back - x) > CLOSE * np.abs(x) + CLOSE**2 * self.size
 
-    def _map(self, X):
+    def _transform(self, X):
         """Transform rows to an array; return it with the shares or totals of the log-Jacobian."""
         X = _as_seen_by(self.transformer, X)
         with np.errstate(all="ignore"):
@@ -179,7 +179,7 @@ class NumbersLeaf(Leaf):
     def __init__(self, transformer):
         super().__init__(without_frames(copy(transformer)))
 
-    def _map(self, X):
+    def _transform(self, X):
         with np.errstate(all="ignore"):
             return self._curve(numbers_of(X))
 
@@ -290,13 +290,13 @@ class QuantileLeaf(NumbersLeaf):
     """
 
     def _curve(self, x):
-        pairs = [_through(x_j, self._knots(j), self._is_normal) for j, x_j in enumerate(x.T)]
+        pairs = [_curve_through(x_j, self._knots(j), self._is_normal) for j, x_j in enumerate(x.T)]
         z, log_slope = (np.column_stack(part) for part in zip(*pairs, strict=True))
         return z, log_slope
 
     def _invert(self, z):
         return np.column_stack(
-            [_back(z_j, self._knots(j), self._is_normal) for j, z_j in enumerate(z.T)]
+            [_inverse_curve(z_j, self._knots(j), self._is_normal) for j, z_j in enumerate(z.T)]
         )
 
     @property
@@ -319,7 +319,7 @@ def _ends(share, is_normal):
     return stats.norm.ppf(share[[0, -1]]) if is_normal else share[[0, -1]]
 
 
-def _through(x, knots, is_normal):
+def _curve_through(x, knots, is_normal):
     """Return numbers through the curve of a QuantileTransformer, and the log-slope at each."""
     at, share = knots
     segment = np.clip(np.searchsorted(at, x, side="right") - 1, 0, len(at) - 2)
@@ -335,7 +335,7 @@ def _through(x, knots, is_normal):
     return z, np.where(is_inside, log_slope, np.log(slope))
 
 
-def _back(z, knots, is_normal):
+def _inverse_curve(z, knots, is_normal):
     at, share = knots
     (z_low, z_high), slope = _ends(share, is_normal), _end_to_end(knots, is_normal)
     x = np.interp(stats.norm.cdf(z) if is_normal else z, share, at)

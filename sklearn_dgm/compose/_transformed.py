@@ -17,7 +17,7 @@ from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import draw_rows, fit_quietly
 from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, MIXED, ColumnSchema, like_frame
+from sklearn_dgm.columns import MIXED, ColumnSchema, like_frame
 from sklearn_dgm.columns._frames import fill, raw_columns
 from sklearn_dgm.columns._ties import Grid
 from sklearn_dgm.compose._bijections import Chain, bijection_of
@@ -305,7 +305,7 @@ class TransformedDensity(BaseMetaDensity):
     def _check_probabilities(self, Z):
         """Refuse a transformer that mixes columns of which one has probabilities and another a density."""
         mixed = self._source == SEVERAL
-        found = _have_probability(self._density, Z)[:, mixed]
+        found = _have_mass(self._density, Z)[:, mixed]
         if (found.any(axis=1) & ~found.all(axis=1)).any():
             j = int(np.flatnonzero(mixed)[found.any(axis=0)][0])
             raise ValueError(
@@ -319,16 +319,16 @@ class TransformedDensity(BaseMetaDensity):
         self._schema.encode(X)  # an error of it names the column
         return X
 
-    def _change(self, X):
+    def _forward(self, X):
         """Return transformed rows, their log-Jacobian (n_samples, n_features), and flags of the possible ones."""
         Z, log_det = self._bijection.forward(X, np.zeros(X.shape))
         possible = ~np.isneginf(log_det).any(axis=1)
-        log_det[_have_probability(self._density, Z)] = 0.0
+        log_det[_have_mass(self._density, Z)] = 0.0
         return Z, log_det, possible
 
     def _score_rows(self, X):
-        Z, log_det, possible = self._change(X)
-        return self._of_possible(self._density.score_samples, Z, log_det.sum(axis=1), possible)
+        Z, log_det, possible = self._forward(X)
+        return self._score_possible(self._density.score_samples, Z, log_det.sum(axis=1), possible)
 
     @available_if(_takes_features)
     def score_features(self, X: MatrixLike) -> MatrixLike:
@@ -348,11 +348,11 @@ class TransformedDensity(BaseMetaDensity):
             rows are `score_samples(X)`; all cells of an impossible row are `-inf`.
         """
         X = self._check(X)
-        Z, log_det, possible = self._change(X)
-        scores = self._of_possible(self._density.score_features, Z, log_det, possible)
+        Z, log_det, possible = self._forward(X)
+        scores = self._score_possible(self._density.score_features, Z, log_det, possible)
         return like_frame(scores[:, np.argsort(self._source)], X)
 
-    def _of_possible(self, score, Z, log_det, possible):
+    def _score_possible(self, score, Z, log_det, possible):
         """Score the possible rows, plus their log-Jacobian; `-inf` for the others."""
         scores = np.full(log_det.shape, -np.inf)
         if possible.any():
@@ -382,10 +382,10 @@ class TransformedDensity(BaseMetaDensity):
     def _draw(self, n_samples, rng):
         """Draw n_samples rows of X, as columns; fewer if some draws of the density have no preimage."""
         Z = draw_rows(self._density, n_samples, rng)
-        columns = self._back(Z)
+        columns = self._invert(Z)
         if self._bijection.reaches_all:
             return columns
-        again, _, reached = self._change(self._as_fitted(columns))
+        again, _, reached = self._forward(self._as_fitted(columns))
         for drawn, of in zip(raw_columns(Z), raw_columns(again), strict=True):
             if drawn.values.dtype.kind == "f":
                 z, back = drawn.spread(drawn.values), of.spread(of.values.astype(np.float64))
@@ -431,11 +431,11 @@ class TransformedDensity(BaseMetaDensity):
             If a transformer cannot take a row, or the density cannot.
         """
         X = self._check(X)
-        Z, _, possible = self._change(X)
+        Z, _, possible = self._forward(X)
         if not possible.all():
             raise ValueError(f"row {np.flatnonzero(~possible)[0]} of X is impossible.")
         drawn, ess = self._density.conditional_sample(Z, n_samples, random_state, return_ess=True)
-        columns = self._on_grids(self._back(drawn))
+        columns = self._on_grids(self._invert(drawn))
         for j, given in enumerate(raw_columns(X)):
             observed = given.observed_or_all.repeat(n_samples)
             made = self._schema.columns_[j].as_fitted(np.asarray(columns[j]))
@@ -452,7 +452,7 @@ class TransformedDensity(BaseMetaDensity):
             completed.index = X.index.repeat(n_samples)
         return (completed, ess) if return_ess else completed
 
-    def _back(self, Z):
+    def _invert(self, Z):
         """Return columns of X that rows of the density come from, NaN where a cell is missing."""
         return self._bijection.inverse([column.spread(column.values) for column in raw_columns(Z)])
 
@@ -471,7 +471,7 @@ class TransformedDensity(BaseMetaDensity):
                 rounded[j] = on_grid.clip(0, 1).astype(bool)
         if not self._lost:
             return rounded
-        possible = self._change(self._as_fitted(rounded))[2]
+        possible = self._forward(self._as_fitted(rounded))[2]
         if possible.all():
             return rounded
         return [
@@ -519,23 +519,19 @@ def _all_numbers(column):
     return all(isinstance(value, int | float | np.number) for value in column)
 
 
-def _have_probability(density, Z):
+def _have_mass(density, Z):
     """Flag the cells that have a probability rather than a density, of shape (n_samples, n_features)."""
     if isinstance(density, TransformedDensity):
         X, order = Z, density._source
-        found = _have_probability(density._density, density._change(X)[0])
+        found = _have_mass(density._density, density._forward(X)[0])
         return found[:, np.argsort(order)] if (order != SEVERAL).all() else np.zeros(X.shape, bool)
-    found = np.zeros(Z.shape, dtype=bool)
     schema = getattr(density, "schema_", None)
     if schema is None:
-        return found
-    found[:, np.isin(schema.kinds_, [INTEGER, CATEGORICAL])] = True
-    mixed = np.flatnonzero(schema.kinds_ == MIXED)
-    if len(mixed):
-        encoded = schema.encode(Z)[0]
-        for j in mixed:
-            found[:, j] = np.isin(encoded[:, j], schema.columns_[j].encoded_atoms)
-    return found
+        return np.zeros(Z.shape, dtype=bool)
+    # Without atoms it is the column alone that says so.
+    encoded = schema.encode(Z)[0] if MIXED in schema.kinds_ else np.zeros(Z.shape)
+    pairs = zip(schema.columns_, encoded.T, strict=True)
+    return np.column_stack([column.has_mass(z) for column, z in pairs])
 
 
 def _allows_missing(density):

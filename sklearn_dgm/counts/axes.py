@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_dgm.columns import CATEGORICAL, INTEGER, ROUNDED, Column
+from sklearn_dgm.columns import Column
 from sklearn_dgm.columns._column import BEYOND, UNKNOWN
 from sklearn_dgm.columns._column import codes as codes_of
 from sklearn_dgm.columns._dtypes import times_for
@@ -46,12 +46,12 @@ def axes_of(columns, Z, sample_weight, bins):
     ValueError
         If `bins` does not fit the columns.
     """
-    takes = [column.kind != CATEGORICAL for column in columns]
+    takes = [not column.is_categorical for column in columns]
     each = bins_by_column(bins, [column.label for column in columns], takes, "quantiles")
     axes, numeric = [], []
     for j, (column, of_column) in enumerate(zip(columns, each, strict=True)):
         with naming(column):
-            if column.kind == CATEGORICAL:
+            if column.is_categorical:
                 axes.append(_category_axis(column, of_column))
             else:
                 axes.append(None)
@@ -88,7 +88,7 @@ class _Numbers(NamedTuple):
             counted &= ~np.isin(z, column.encoded_atoms)
         z, weight = z[counted], weight[counted]
         low, high = column.encoded(np.array([column.low, column.high]))
-        if column.kind not in (INTEGER, ROUNDED):
+        if not column.is_whole:
             # All values may be atoms.
             low, high, bins = (z.min(), z.max(), bins) if len(z) else (low, high, 1)
         is_given = not isinstance(bins, Integral | str | None)
@@ -98,7 +98,7 @@ class _Numbers(NamedTuple):
 
     @property
     def whole(self):
-        return self.column.kind in (INTEGER, ROUNDED)
+        return self.column.is_whole
 
 
 def _edges(numbers):

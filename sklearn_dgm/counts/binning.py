@@ -24,7 +24,7 @@ MIN_OF_BIN, MIN_DISTINCT, MAX_LOOKED_AT = 0.1, 10, 50_000
 
 @contextmanager
 def naming(column):
-    """Let the messages of errors say which column they are about."""
+    """Name the column in the messages of errors."""
     try:
         yield
     except ValueError as error:

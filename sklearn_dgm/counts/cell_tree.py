@@ -46,7 +46,7 @@ class CellTree(Factors):
             self._levels.append(Level(bins, keys, sums))
 
     def parameters(self):
-        """Go through what all probabilities follow from; see :class:`~sklearn_dgm._queries.factors.Factors`."""
+        """Yield the parameters of all probabilities; see :class:`~sklearn_dgm._queries.factors.Factors`."""
         yield np.array([self._alpha])
         for axis in self._axes:
             is_edges = isinstance(axis, EdgeAxis)

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import restored_on_failure
-from sklearn_dgm.columns import CATEGORICAL
 
 
 class CountsMixin:
@@ -140,7 +139,7 @@ class CountsMixin:
         pairs = zip(self.schema_.columns_, other.schema_.columns_, strict=True)
         for (mine, its), cells, its_cells in zip(pairs, self._cells(), other._cells(), strict=True):
             same = mine.label == its.label and mine.kind == its.kind and cells == its_cells
-            if mine.kind == CATEGORICAL:
+            if mine.is_categorical:
                 same = same and np.array_equal(mine.categories, its.categories)
             if not same:
                 raise ValueError(

@@ -11,7 +11,6 @@ from sklearn_dgm._nested.rows import draw_rows
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
-from sklearn_dgm.columns import CATEGORICAL
 from sklearn_dgm.columns._names import Position
 from sklearn_dgm.inspection._density import (
     MODEL_COLOR,
@@ -66,7 +65,7 @@ def _given_others(density, schema, X, features, rng):
     for j in features:
         column = schema.columns_[j]
         prediction = density.predict_column(X, Position(j))
-        if column.kind == CATEGORICAL:
+        if column.is_categorical:
             of_values = np.arange(len(column.categories))
         else:
             x = prediction.values

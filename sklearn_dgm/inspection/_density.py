@@ -14,7 +14,6 @@ from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import (
-    CATEGORICAL,
     CONTINUOUS,
     INTEGER,
     ColumnSchema,
@@ -86,7 +85,7 @@ def _table(schema, values):
 
 def _shown_column(column, name, x):
     """Return a column under the name and with the range that the picture shows."""
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         return replace(column, label=name)
     return replace(column, label=name, low=float(x.min()), high=float(x.max()))
 
@@ -132,7 +131,7 @@ def _is_discrete(column):
     """Tell whether a column is drawn value by value."""
     if column.kind == INTEGER:
         return column.high - column.low < MAX_LEVELS
-    return column.kind == CATEGORICAL
+    return column.is_categorical
 
 
 def _levels(column):
@@ -222,7 +221,7 @@ def _dress_axis(axis, column):
     """Set the label, limits and ticks of one axis."""
     axis.set_label_text(column.label)
     set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
-    if column.kind == CATEGORICAL:
+    if column.is_categorical:
         every = -(-len(column.categories) // MAX_TICK_LABELS)
         labels = [str(category) for category in column.categories[::every]]
         # A letter takes about 7 points.

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame
+from sklearn_dgm.columns import ColumnSchema, is_frame
 
 MASSES = np.linspace(0.9, 0.999, 100)
 MIN_DRAWS = 20_000
@@ -160,7 +160,7 @@ def _rows_of_box(X, random_state):
     X = X if is_frame(X) else np.asarray(X)
     schema = ColumnSchema(standardize=False).fit(X)
     for column in schema.columns_:
-        if column.kind == CATEGORICAL:
+        if column.is_categorical:
             raise ValueError(
                 f"neg_mass_volume needs numbers; column {column.label!r} has categories."
             )

@@ -5,7 +5,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_dgm._validation import validate_table
-from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, is_frame, stacked
+from sklearn_dgm.columns import ColumnSchema, is_frame, stacked
 
 
 def as_points(named, *, missing=False):
@@ -43,7 +43,7 @@ def as_points(named, *, missing=False):
     Z = schema.encode(pooled)[0]
     blocks = [
         np.sqrt(0.5) * (z[:, None] == np.arange(len(column.categories)))
-        if column.kind == CATEGORICAL
+        if column.is_categorical
         else z[:, None]
         for column, z in zip(schema.columns_, Z.T, strict=True)
     ]

@@ -158,7 +158,7 @@ class Orders(nn.Module):
 
     @property
     def moments(self):
-        """What all orders start from, of the arrays in its state."""
+        """Moments that all orders start from, of the arrays in its state."""
         arrays = {name: getattr(self, name).numpy() for name in ARRAYS_OF_MOMENTS}
         marginals = {j: getattr(self, f"marginal_{j}").numpy() for j in self._with_marginals}
         return Moments(**arrays, marginals=marginals, block=self._block)

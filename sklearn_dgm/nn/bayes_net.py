@@ -80,7 +80,7 @@ class BayesNet(AncestralDensity):
 
     @property
     def width(self):
-        """How many numbers a row takes up at most."""
+        """Memory of a row in numbers, at most."""
         levels = max((table.log_p.shape[1] for table in self.tables.values()), default=0)
         return max(self.network.width if self.network else 0, len(self.variables), levels)
 

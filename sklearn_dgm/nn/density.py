@@ -25,7 +25,7 @@ class RowDensity(nn.Module, ABC):
     @property
     @abstractmethod
     def width(self):
-        """How many numbers a row takes up at most, which says how many rows can be asked of at once."""
+        """Memory of a row in numbers, at most, which says how many rows can be asked of at once."""
 
     @abstractmethod
     def log_prob(self, z):
@@ -60,7 +60,7 @@ class RowDensity(nn.Module, ABC):
         """
 
     def loss(self, z):
-        """Return what training makes small, of each row of shape (n, d): the negative log-likelihood, of shape (n,)."""
+        """Return the training loss of each row of shape (n, d), by default the negative log-likelihood, (n,)."""
         return -self.log_prob(z)
 
     def forward(self, z):

@@ -205,7 +205,7 @@ class TableInputs(nn.Module):
         return self.inputs(self.features(z))
 
     def features_of(self, j, z):
-        """Return what a single column makes: its features, as :meth:`features` has them, and its pieces.
+        """Return the features of a single column, as in :meth:`features`, and its pieces.
 
         Parameters
         ----------
@@ -304,7 +304,7 @@ class Residuals(nn.Module):
 
     @torch.no_grad()
     def start_from(self, j, regression):
-        """Let a column be the residual of a :class:`~sklearn_dgm.nn.start.Regression`, once for each network."""
+        """Make a column the residual of a :class:`~sklearn_dgm.nn.start.Regression`, once for each network."""
         k, spread = self.place[j], regression.spread
         self.slopes[k] /= spread
         others = -torch.from_numpy(regression.slopes / spread).to(self.slopes)

@@ -133,7 +133,7 @@ class MADE(AncestralDensity):
 
     @property
     def width(self):
-        """How many numbers a row takes up at most: inputs, hidden units, parameters or logits made of these."""
+        """Memory of a row in numbers, at most: inputs, hidden units, parameters or logits made of these."""
         return max(self.n_inputs, self.bank.width, *map(len, self.hidden_labels))
 
     @property
@@ -144,7 +144,7 @@ class MADE(AncestralDensity):
         return int(sum(sizes))
 
     def hidden_inputs(self, features, squashed):
-        """Return what the first hidden layer sees: the inputs of the table, and residuals.
+        """Return the inputs of the first hidden layer: those of the table, and residuals.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ class MADE(AncestralDensity):
         return self.bank.normal_score(self.params(z), z)
 
     def log_prob(self, z):
-        """Log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
+        """Return the log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
         if not self.training and z.isnan().any():
             return log_marginal(self, z, MADE_PARTICLES, MADE_PARTICLES)
         return self.log_prob_features(z).sum(dim=1)

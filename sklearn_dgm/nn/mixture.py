@@ -30,7 +30,7 @@ class Mixture(FactorisedDensity):
 
     @property
     def variables(self):
-        """What is known of the columns."""
+        """Description of the columns."""
         return self.members[0].variables
 
     @property
@@ -44,7 +44,7 @@ class Mixture(FactorisedDensity):
 
     @property
     def width(self):
-        """How many numbers a row takes up at most in one of the members."""
+        """Memory of a row in numbers, at most, in one of the members."""
         return max(member.width for member in self.members)
 
     def log_prob(self, z):

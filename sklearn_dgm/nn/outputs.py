@@ -127,7 +127,7 @@ class HeadBank(nn.Module):
 
     @property
     def width(self):
-        """How many numbers a row takes up at most: parameters, or logits made of these."""
+        """Memory of a row in numbers, at most: parameters, or logits made of these."""
         sizes = zip(self.head_columns, self.heads, strict=True)
         return max(self.n_params, *(len(columns) * head.width for columns, head in sizes))
 
@@ -212,7 +212,7 @@ class HeadBank(nn.Module):
         return answers
 
     def start_from(self, simple):
-        """Go through the columns, and have their heads say where training starts.
+        """Yield the start of training for each column, as its head knows it.
 
         Parameters
         ----------

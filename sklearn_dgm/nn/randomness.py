@@ -14,7 +14,7 @@ _GENERATOR = ContextVar("generator", default=None)
 
 @contextmanager
 def drawing_from(generator):
-    """Let :func:`current_generator` be a given one for the length of a block.
+    """Draw from a given generator, the :func:`current_generator`, for the length of a block.
 
     Parameters
     ----------

@@ -81,19 +81,21 @@ class Committee(BaseEstimator):
         for (name, _), member in zip(self.estimators, members, strict=True):
             held_out = [
                 self._scores(
-                    self._fitted(clone(member), X, sample_weight, rng, train, task.subtask(name)),
+                    self._fit_member(
+                        clone(member), X, sample_weight, rng, train, task.subtask(name)
+                    ),
                     safe_indexing(X, test),
                 )
                 for train, test in folds
             ]
-            fitted = self._fitted(member, X, sample_weight, rng, None, task.subtask(name))
+            fitted = self._fit_member(member, X, sample_weight, rng, None, task.subtask(name))
             scores = np.concatenate(held_out) if folds else self._scores(fitted, X)
             self.estimators_.append(fitted)
             located.append(location_and_scale(scores))
         self.location_, self.scale_ = np.array(located).T
         return self
 
-    def _fitted(self, member, X, sample_weight, rng, rows, task):
+    def _fit_member(self, member, X, sample_weight, rng, rows, task):
         if rows is not None:
             X = safe_indexing(X, rows)
             sample_weight = None if sample_weight is None else sample_weight[rows]

@@ -350,8 +350,8 @@ class DensityOutlierDetector(
         for name in OF_SOME_FITS:
             vars(self).pop(name, None)
         if self.trim is not None and not isinstance(self.estimator, FrozenEstimator):
-            rows = self._trimmed(X, rows, params.get("sample_weight"), rng)
-        self.estimator_ = self._fitted(X, rows, params, rng, task)
+            rows = self._trim(X, rows, params.get("sample_weight"), rng)
+        self.estimator_ = self._fit_density(X, rows, params, rng, task)
         if len(typical):
             log_density = self._log_density(safe_indexing(X, typical))
             if np.isneginf(log_density).all():
@@ -419,7 +419,7 @@ class DensityOutlierDetector(
         routed = process_routing(self, "fit", **fit_params)
         return {key: value for to in routed.values() for key, value in to.fit.items()}
 
-    def _fitted(self, X, rows, params, rng, task):
+    def _fit_density(self, X, rows, params, rng, task):
         """Fit the density, or the committee, to some of the rows."""
         part, params = safe_indexing(X, rows), check_method_params(X, params, indices=rows)
         if _has_several(self):
@@ -430,7 +430,7 @@ class DensityOutlierDetector(
         part = task.subtask("fit density")
         return fit_density(clone(self.estimator), noisy, task=part, **params)
 
-    def _trimmed(self, X, rows, sample_weight, rng):
+    def _trim(self, X, rows, sample_weight, rng):
         """Return the rows without those that few others are near to, and flag these, whatever their own kind says."""
         share = self.contamination if self.trim == "auto" else self.trim
         counted, weight = rows, None

@@ -10,7 +10,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._validation import check_generator, check_weights, validate_table
-from sklearn_dgm.columns import CATEGORICAL, ColumnSchema, like_frame
+from sklearn_dgm.columns import ColumnSchema, like_frame
 from sklearn_dgm.columns._bulk import standard_deviation
 
 # Of a normal, the middle nine tenths are as wide as this, in standard deviations.
@@ -55,7 +55,7 @@ class StandardisedColumns(BaseEstimator):
         kept = weight > 0
         codes = self.schema_.encode(X)[0][kept]
         self.levels_ = [
-            _levels(z) if column.kind == CATEGORICAL else None
+            _levels(z) if column.is_categorical else None
             for z, column in zip(codes.T, self.schema_.columns_, strict=True)
         ]
         widths = [1 if levels is None else len(levels) for levels in self.levels_]
@@ -150,7 +150,8 @@ class TableKernelDensity(StandardisedColumns):
         rows = self._numbers(X)
         log_density = np.empty(len(rows))
         for alike, columns in self._patterns(rows):
-            log_norm, of_gaps = np.sum(log_norms(self._factor(columns))), self._usual_gaps(columns)
+            log_norm = np.sum(log_norms(self._factor(columns)))
+            of_gaps = self._mean_share_of_gaps(columns)
             for block, exponent in self._exponents(rows, alike, columns):
                 log_density[block] = log_mean(exponent, self.weight_) + log_norm + of_gaps
         return log_density
@@ -162,14 +163,14 @@ class TableKernelDensity(StandardisedColumns):
         shares = np.zeros((len(rows), self.n_features_in_))
         for alike, columns in self._patterns(rows):
             gaps = np.setdiff1d(self.owner_, self.owner_[columns])
-            shares[np.ix_(alike, gaps)] = self._usual_gaps(columns) / max(1, len(gaps))
+            shares[np.ix_(alike, gaps)] = self._mean_share_of_gaps(columns) / max(1, len(gaps))
             for block, exponent in self._exponents(rows, alike, columns):
                 start = np.where(np.isneginf(exponent), -np.inf, 0.0)
                 for order in (columns, columns[::-1]):
                     shares[block] += self._shares(rows[block], start.copy(), order) / 2
         return like_frame(shares, X)
 
-    def _usual_gaps(self, columns):
+    def _mean_share_of_gaps(self, columns):
         """Return the mean share of all other columns in the log-density of a fitted row."""
         every = np.arange(self.points_.shape[1])
         if len(columns) == len(every):
@@ -211,7 +212,7 @@ class TableKernelDensity(StandardisedColumns):
             yield block, exponent
 
     def _leave_out(self, exponent, own):
-        """Let neither a row itself nor those that are nearest to it vouch for it."""
+        """Leave out a row's own kernel, and those nearest to it, from its density."""
         n_points = len(self.points_)
         if n_points > 1:
             known = np.flatnonzero(own >= 0)

@@ -130,7 +130,7 @@ def test_frequencies_are_what_the_coder_uses(n_symbols):
     bits = -np.log2(used[np.arange(3000), symbols] / 2**PRECISION).sum()
     assert len(stack.words()) * 32 < bits + 96
     assert np.array_equal(stack.take(table), symbols)
-    assert stack.is_as_it_was
+    assert stack.is_exhausted
 
 
 def test_bits_that_nobody_has_put_on_a_stack():
@@ -139,7 +139,7 @@ def test_bits_that_nobody_has_put_on_a_stack():
     stack = Stack()
     members = stack.take(table)
     stack.put(members, table)
-    assert stack.is_as_it_was
+    assert stack.is_exhausted
 
 
 def test_floats_without_a_grid_are_coded_not_stored():

@@ -73,7 +73,7 @@ class Head(ExactBuffers, ABC):
 
     @property
     def width(self):
-        """How many numbers the distribution of one column in a row takes up at most."""
+        """Memory of the distribution of one column in a row, in numbers, at most."""
         return self.n_params
 
     @abstractmethod
@@ -137,7 +137,7 @@ class Head(ExactBuffers, ABC):
 
     @abstractmethod
     def start_from(self, columns, simple):
-        """Go through its columns, and say where training starts.
+        """Yield the start of training for each of its columns.
 
         Parameters
         ----------

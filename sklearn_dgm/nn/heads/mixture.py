@@ -130,7 +130,7 @@ class MixtureHead(Head):
 
     @property
     def n_linear(self):
-        """How many of them, from the first, have a linear path from the parents."""
+        """Number of parameters, from the first, that have a linear path from the parents."""
         return self.n_params if self.linear else self.n_shared
 
     def start_from(self, columns, simple):
