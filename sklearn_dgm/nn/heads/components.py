@@ -54,7 +54,7 @@ class Component:
         """
         if low is None or high is None:
             return cls.log_cdf(-low if high is None else high)
-        # Beside what is nearest to 0, nothing is left so far out; from there the middle of a wide interval would lose its ends.
+        # Beside what is nearest to 0, nothing is left so far out; the middle of a wider interval would lose its ends.
         high = torch.minimum(high, low.clamp_min(0) + WIDEST)
         low = torch.maximum(low, high.clamp_max(0) - WIDEST)
         width = high - low
