@@ -402,7 +402,7 @@ class HistogramDensity(CountsMixin, BaseDensity):
 
 @dataclass(frozen=True)
 class CellCounts:
-    """How much weight there is in each occupied cell.
+    """Weights of the occupied cells.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ SCORE_KINDS: tuple[ScoreKind, ...] = ("exact", "lower bound", "estimate", "unnor
 
 @dataclass(slots=True)
 class DensityTags:
-    """What a density or a generator takes, and what its scores are.
+    """Tags of a density or a generator: what it takes, and what its scores are.
 
     Parameters
     ----------

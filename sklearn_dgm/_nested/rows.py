@@ -18,7 +18,7 @@ from sklearn_dgm.tags import densities_within, last_step, score_kind, takes_tabl
 
 @dataclass(frozen=True)
 class TableView:
-    """How each of several densities sees a table: as it is, or as numbers, where it knows neither categories nor names.
+    """Views of a table for several densities: as it is, or as numbers to those that know neither categories nor names.
 
     Attributes
     ----------

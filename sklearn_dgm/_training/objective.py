@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """What is recorded of each epoch, made of the mean loss of its rows.
+    """Quantity that is recorded of each epoch, made of the mean loss of its rows.
 
     That is the loss itself; or, where it is to rise, the log-Jacobian of the rows less the loss, which of a loss that
     is minus a log-density of encoded rows makes the log-density in the units of the user's rows.

@@ -440,7 +440,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
 
 @dataclass(frozen=True)
 class Counts:
-    """How much weight there is of each class, of each cell in it, and of each two cells in it.
+    """Weights of the classes, of each cell within a class, and of each two cells within a class.
 
     Attributes
     ----------

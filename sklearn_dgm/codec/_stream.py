@@ -22,7 +22,7 @@ WINDOW = -zlib.MAX_WBITS
 
 
 class Stream(NamedTuple):
-    """What a stream consists of.
+    """Parts of a stream.
 
     Attributes
     ----------

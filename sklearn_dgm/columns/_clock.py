@@ -9,7 +9,7 @@ TICKS = {"D": 1, "s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class Clock(NamedTuple):
-    """How times become numbers: days (of dates) or seconds since a start, which is a whole number of them.
+    """Conversion of times to numbers: days (of dates) or seconds since a start, which is a whole number of them.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ MAX_WHOLE = 2.0**22
 
 
 class Support(NamedTuple):
-    """Where the encoded values of a column can lie.
+    """Bounds and range of the encoded values of a column.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Support(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """What a :class:`ColumnSchema` knows of one column.
+    """One column of a :class:`ColumnSchema`: kind, scale, range, categories and all else that is known of it.
 
     Numbers are in the units of the table; times are days (of dates) or seconds since the first one.
 

@@ -109,7 +109,7 @@ def _as_time(value, content):
 
 
 class Maker(NamedTuple):
-    """How a column of Python objects gets such again.
+    """Constructor of a column's Python objects.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ class Grid(NamedTuple):
 
 
 class DistinctRows:
-    """Which rows of a table are the same, and which columns tell them apart.
+    """Distinct rows of a table, among which the values of a column are counted.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ def _category_axis(column, bins):
 
 
 class _Numbers(NamedTuple):
-    """What the cells of a column of numbers are made from: its observed values beside atoms, and its bins."""
+    """Observed values of a column of numbers, beside atoms, and its bins: what its cells are made from."""
 
     column: Column
     z: np.ndarray
@@ -478,7 +478,7 @@ def _sums_before(p):
 
 
 class Tail(NamedTuple):
-    """What lies beyond the last edge on one side.
+    """Mass beyond the last edge on one side.
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from sklearn_dgm.metrics._tables import as_points
 
 
 class NearestRecords(NamedTuple):
-    """How near sampled rows are to rows that the model has seen, and to rows that it has not.
+    """Distances of sampled rows to rows that the model has seen, and to rows that it has not.
 
     Attributes
     ----------

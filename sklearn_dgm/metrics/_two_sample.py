@@ -20,7 +20,7 @@ MEDIAN_ROWS = 1000
 
 
 class TwoSampleResult(NamedTuple):
-    """What a two-sample test found.
+    """Result of a two-sample test.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class TwoSampleResult(NamedTuple):
 
 
 class ClassifierTwoSampleResult(NamedTuple):
-    """How well a classifier tells real rows from sampled ones.
+    """Result of a two-sample test by a classifier: how well it tells real rows from sampled ones.
 
     Attributes
     ----------

@@ -97,7 +97,7 @@ class AnyOrderMADE(MADE):
 
 
 class OrderState:
-    """What changes in a network with the order of the columns.
+    """Part of a network's state that changes with the order of the columns.
 
     Parameters
     ----------

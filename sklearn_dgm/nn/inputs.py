@@ -20,7 +20,7 @@ EMBEDDING_SIZE = 16
 
 
 class Variable(NamedTuple):
-    """What a network must know of a column.
+    """Description of a column for a network.
 
     Attributes
     ----------

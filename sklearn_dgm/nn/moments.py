@@ -36,7 +36,7 @@ def shrunk_covariance(F, sample_weight):
 
 
 class Moments(NamedTuple):
-    """What a start needs to know of the rows; the order of the columns plays no part.
+    """Moments of the rows that networks start from; the order of the columns plays no part.
 
     Attributes
     ----------
