@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
 from sklearn_dgm._sklearn import StrOptions, check_parameters, fit_context
+from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import (
     check_count,
@@ -41,7 +42,7 @@ COLUMN_PARAMS = (
 )
 
 
-class BaseGenerator(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 
     It turns two hooks over encoded rows, `_fit` and `_draw`, into an estimator with `fit` and `sample`. How to write

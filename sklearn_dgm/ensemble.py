@@ -17,7 +17,7 @@ from sklearn_dgm._sklearn import NamedEstimatorsMixin, StrOptions, safe_indexing
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import ColumnSchema, stacked
-from sklearn_dgm.columns._frames import template_of
+from sklearn_dgm.columns._building import template_of
 from sklearn_dgm.tags import last_step
 
 # Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by
@@ -241,6 +241,13 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         self.weights_ = given
         kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
         self.schema_ = next((schema for schema in kinds if schema is not None), self._view.numbers)
+
+    def _to_state(self):
+        state = super()._to_state()
+        return {**state, "named_estimators_": dict(state["named_estimators_"])}
+
+    def _set_state(self, state):
+        super()._set_state({**state, "named_estimators_": Bunch(**state["named_estimators_"])})
 
     def _given_weights(self):
         """Return the weights of the members that are not dropped, None for stacking."""

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval
+from sklearn_dgm._state import Stateful
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CONTINUOUS, LARGEST_INTEGER
 from sklearn_dgm.counts.binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
@@ -24,7 +25,7 @@ ROWS_AT_ONCE = 2**13
 MAX_WORD = 2**62
 
 
-class _Grid:
+class _Grid(Stateful):
     """The cells of a histogram, each with a sortable key.
 
     Keys number the cells, in row-major order, as far as 62 bits reach; beyond, they are several such words in

@@ -13,6 +13,7 @@ from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, warning_once, weighted_rows
 from sklearn_dgm._nested.measures import measures_of
 from sklearn_dgm._sklearn import HasMethods, check_parameters, fit_context, safe_indexing
+from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, check_weights, validate_table
 from sklearn_dgm.base import LogLikelihoodMixin
@@ -30,6 +31,7 @@ from sklearn_dgm.tags import (
 class BaseMetaDensity(
     CallbackSupportMixin,
     LogLikelihoodMixin,
+    Stateful,
     MetaEstimatorMixin,
     BaseEstimator,
     metaclass=ABCMeta,

@@ -12,7 +12,8 @@ from sklearn.utils import get_tags
 
 from sklearn_dgm._validation import check_generator, validate_table
 from sklearn_dgm.columns import ColumnSchema, is_frame, like_frame
-from sklearn_dgm.columns._frames import fill, raw_columns, template_of
+from sklearn_dgm.columns._building import fill, template_of
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.tags import densities_within, last_step, score_kind, takes_tables, unwrapped
 
 
@@ -24,8 +25,8 @@ class TableView:
     ----------
     numbers : ColumnSchema or None
         The way from the table to the numbers that some of the densities want.
-    template : {DataFrame, dtype}
-        What :func:`~sklearn_dgm.columns._frames.template_of` gives of the table.
+    template : {TableSpec, dtype}
+        What :func:`~sklearn_dgm.columns._building.template_of` gives of the table.
     """
 
     numbers: ColumnSchema | None

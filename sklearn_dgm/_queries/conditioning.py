@@ -18,9 +18,11 @@ from sklearn_dgm._queries.quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
-from sklearn_dgm.columns._frames import fill, is_frame, raw_columns
+from sklearn_dgm.columns._building import TableSpec, fill
+from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.columns._names import position_of
 from sklearn_dgm.columns._objects import NUMBERS
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.tags import DensityTags
 
 # Completions of a row, for a few draws and for the distribution of a number.
@@ -391,7 +393,9 @@ class ConditionalMixin:
         if len(set(positions)) < len(positions):
             raise ValueError(f"columns names a column twice: {list(columns)}.")
         part = _MarginalDensity._of(self, positions)
-        if not is_frame(self.schema_._template):  # columns of an array go by their positions in it
+        if isinstance(
+            self.schema_._template, np.dtype
+        ):  # columns of an array go by their positions in it
             part.schema_.columns_ = [
                 replace(column, label=k) for k, column in enumerate(part.schema_.columns_)
             ]
@@ -509,8 +513,8 @@ class _MarginalDensity(ConditionalMixin, BaseEstimatedDensity):
         part.schema_.columns_ = [density.schema_.columns_[j] for j in positions]
         part.schema_.given_ = density.schema_.given_[positions]
         template = density.schema_._template
-        if is_frame(template):
-            part.schema_._template = nw.from_native(template)[:, positions].to_native()
+        if isinstance(template, TableSpec):
+            part.schema_._template = template.take(positions)
         part.n_features_in_ = len(positions)
         if hasattr(density, "feature_names_in_"):
             part.feature_names_in_ = density.feature_names_in_[positions]

@@ -26,6 +26,7 @@ from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import MIXED
 from sklearn_dgm.columns._bulk import REACH
+from sklearn_dgm.nn.config import module_of_state, state_of
 
 # What passes through the network at once when scoring and sampling is bounded, and with it the memory.
 ROWS_AT_ONCE, SCORED_AT_ONCE = 8192, 1024
@@ -304,6 +305,22 @@ warm_start, verbose, callbacks, net_params, random_state
             reason = str(error).splitlines()[0]
             raise ValueError(f"device={self.device!r} is not available: {reason}") from error
         return device
+
+    def _to_state(self):
+        """Return what it holds; of the net, the module alone: its config and its arrays."""
+        state = super()._to_state()
+        if "net_" in state:
+            state["net_"] = state_of(self.net_.module_)
+        return state
+
+    def _set_state(self, state):
+        super()._set_state(state)
+        if "net_" in state:
+            module, device = module_of_state(state["net_"]), self._resolve_device()
+            net = self._net_class(module, criterion=torch.nn.Identity, device=device)
+            self.net_ = net.initialize()
+            self.net_.release()
+            self.net_.module = type(module)  # as that of a net that was trained
 
     @property
     def _module(self):

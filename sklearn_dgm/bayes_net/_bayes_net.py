@@ -35,6 +35,7 @@ from sklearn_dgm.counts.tables import Table, edge_strength
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.common_numbers import common_uniforms
 from sklearn_dgm.nn.completion import Completions, n_outcomes
+from sklearn_dgm.nn.config import module_of_state, state_of
 from sklearn_dgm.nn.start import start_from
 
 # What passes through the network at once is bounded.
@@ -248,13 +249,32 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         if splits.n_valid and self.conditional != "table":
             self._axes = axes_of(columns, splits.Z, splits.counts, self.bins)
             self._count(self._codes(splits.Z), splits.counts)
-        if self._targets:
-            for member in self.net_.module_.members:
-                member.tables = self._tables
-        else:
+        if not self._targets:
             variables = variables_of(columns, splits.Z, splits.counts, splits.extremes())
-            alone = BayesNet(variables, self._adjacency, None, self._tables)
-            self._tables_alone = alone.double()
+            self._tables_alone = BayesNet(variables, self._adjacency, None).double()
+        self._hand_out_tables()
+
+    def _hand_out_tables(self):
+        """Give the module its tables, which are no part of its state."""
+        for member in self._module.members_given(None):
+            member.tables = self._tables
+
+    def _to_state(self):
+        state, graph = super()._to_state(), self.graph_
+        if "_tables_alone" in state:
+            state["_tables_alone"] = state_of(self._tables_alone)
+        state["graph_"] = [list(graph.nodes(data=True)), list(graph.edges(data=True))]
+        return state
+
+    def _set_state(self, state):
+        super()._set_state(state)
+        if "_tables_alone" in state:
+            self._tables_alone = module_of_state(state["_tables_alone"])
+        nodes, edges = state["graph_"]
+        self.graph_ = nx.DiGraph()
+        self.graph_.add_nodes_from(nodes)
+        self.graph_.add_edges_from(edges)
+        self._hand_out_tables()
 
     def _count(self, codes, weight):
         """Count in tables what is no target of the network, and how much parents say."""

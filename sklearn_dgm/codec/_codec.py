@@ -36,9 +36,10 @@ from sklearn_dgm.codec._cells import (
 from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
 from sklearn_dgm.columns import check_container, is_frame
+from sklearn_dgm.columns._building import TableSpec, fill, template_of
 from sklearn_dgm.columns._dtypes import check_content
-from sklearn_dgm.columns._frames import fill, raw_columns, template_of
 from sklearn_dgm.columns._names import by_position
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.tags import require_normalised, unwrapped
 
 AUTO = "auto"
@@ -294,7 +295,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             )
             for j, column in enumerate(columns)
         ]
-        if is_frame(template) or template.kind == "O":
+        if isinstance(template, TableSpec) or template.kind == "O":
             made = [
                 (column.as_fitted(values), gaps)
                 for column, (values, gaps) in zip(columns, made, strict=True)
@@ -413,12 +414,10 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         template, own = template_of(X), self._density().schema_._template
         if not is_frame(X):
             return None if isinstance(own, np.dtype) and template == own else template.str
-        if type(template) is not type(own):
-            seen = "an array" if isinstance(own, np.dtype) else f"a {type(own).__module__} frame"
+        if isinstance(own, np.dtype) or template.frame is not own.frame:
+            seen = "an array" if isinstance(own, np.dtype) else f"a {own.frame.__module__} frame"
             raise ValueError(f"X is a {type(X).__module__} frame, but fit has seen {seen}.")
-        for name, dtype, expected in zip(
-            template.columns, template.dtypes, own.dtypes, strict=True
-        ):
+        for name, dtype, expected in zip(template.labels, template.dtypes, own.dtypes, strict=True):
             if dtype != expected or _categories(dtype) != _categories(expected):
                 raise ValueError(
                     f"column {name!r} has dtype {dtype!r}, but had {expected!r} in fit; convert it."

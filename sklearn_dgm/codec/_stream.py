@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_dgm.codec._cells import plain
-from sklearn_dgm.columns._frames import RawColumn
+from sklearn_dgm.columns._reading import RawColumn
 
 MAGIC, VERSION = b"dgmz", 1
 # Magic number, version, checksum of all that follows; fingerprint, checksum of the rows.

@@ -1,5 +1,6 @@
 """Tables as models see them: kinds of columns, encodings with their Jacobians, and the way back to the user's table."""
 
+from sklearn_dgm.columns import _library_kinds  # noqa: F401, which tells of them
 from sklearn_dgm.columns._column import (
     CATEGORICAL,
     CONTINUOUS,

@@ -15,7 +15,7 @@ from sklearn_dgm.columns._column import (
     share_of_new,
 )
 from sklearn_dgm.columns._dtypes import times_for
-from sklearn_dgm.columns._frames import numpy_dtype
+from sklearn_dgm.columns._reading import numpy_dtype
 
 OBSERVED = "observed"
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from sklearn_dgm.columns._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
 from sklearn_dgm.columns._clock import Clock
-from sklearn_dgm.columns._frames import numpy_dtype
 from sklearn_dgm.columns._objects import Maker
+from sklearn_dgm.columns._reading import numpy_dtype
 from sklearn_dgm.columns._ties import Grid
 
 CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"

@@ -11,8 +11,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.columns._bounds import bounded, check_bounds
+from sklearn_dgm.columns._building import fill, template_of
 from sklearn_dgm.columns._clock import Clock
 from sklearn_dgm.columns._column import (
     BEYOND,
@@ -34,16 +36,9 @@ from sklearn_dgm.columns._column import (
     share_of_new,
 )
 from sklearn_dgm.columns._dtypes import check_content, kind_by_dtype, warn_of_categories
-from sklearn_dgm.columns._frames import (
-    check_container,
-    fill,
-    is_frame,
-    like_frame,
-    raw_columns,
-    stacked,
-    template_of,
-)
+from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
 from sklearn_dgm.columns._names import by_position, positions_of
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._ties import (
     MAX_ROWS,
     MIN_ROWS,
@@ -89,7 +84,7 @@ def _is_from_dtype(features):
     return isinstance(features, str) and features == "from_dtype"
 
 
-class ColumnSchema:
+class ColumnSchema(Stateful):
     """Kinds and scales of the columns of a table, with the way there and back.
 
     Categorical columns become codes 0, 1, ... (-1 for a category that was not fitted, -2 for what lies beyond bounds).

@@ -11,8 +11,9 @@ import numpy as np
 from sklearn_dgm._nested.rows import fit_quietly
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.columns._frames import raw_columns, with_added
+from sklearn_dgm.columns._building import with_added
 from sklearn_dgm.columns._names import Position
+from sklearn_dgm.columns._reading import raw_columns
 
 # By how much bounds are set apart for rounding, and what that much beyond one is drawn as, both relative to the range.
 MARGIN, CLOSE = 2.0**-40, 1e-6

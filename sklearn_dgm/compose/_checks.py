@@ -3,7 +3,8 @@
 import numpy as np
 
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm.columns._frames import like_frame, raw_columns
+from sklearn_dgm.columns._frames import like_frame
+from sklearn_dgm.columns._reading import raw_columns
 
 N_ROWS = 10
 # Of the range of a column, and of its size: what may be lost on the way there and back.

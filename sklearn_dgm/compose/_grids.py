@@ -9,7 +9,8 @@ share, as QuantileTransformer is at the ends, it becomes a straight line in each
 import numpy as np
 
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm.columns._frames import raw_columns, with_added
+from sklearn_dgm.columns._building import with_added
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._ties import Grid
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
 

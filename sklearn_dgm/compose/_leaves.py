@@ -9,7 +9,9 @@ from scipy.special import boxcox
 from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_dgm._sklearn import safe_indexing, scaler_after_powers, without_frames
-from sklearn_dgm.columns._frames import is_frame, like_frame, raw_columns
+from sklearn_dgm._state import Stateful
+from sklearn_dgm.columns._frames import is_frame, like_frame
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.compose._checks import check_inverse, check_jacobian, reaches_all_numbers
 from sklearn_dgm.compose._jacobians import log_abs_det_jacobian, numbers_of
 
@@ -21,7 +23,7 @@ END_OF_SHARES = 1e-7
 CLOSE = 1e-3
 
 
-class Identity:
+class Identity(Stateful):
     """Columns as they are."""
 
     is_invertible = True

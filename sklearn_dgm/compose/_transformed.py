@@ -18,7 +18,8 @@ from sklearn_dgm._nested.rows import draw_rows, fit_quietly
 from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.columns import MIXED, ColumnSchema, like_frame
-from sklearn_dgm.columns._frames import fill, raw_columns
+from sklearn_dgm.columns._building import fill
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._ties import Grid
 from sklearn_dgm.compose._bijections import Chain, bijection_of
 from sklearn_dgm.compose._bounds import bounds_behind, within_bounds

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns import Column
 from sklearn_dgm.columns._column import BEYOND, UNKNOWN
 from sklearn_dgm.columns._column import codes as codes_of
@@ -218,7 +219,7 @@ def merge_cells(axis, codes, sample_weight):
     return np.where(seen, of_cell[codes], -1), int(of_cell.max()) + 1
 
 
-class CategoryAxis:
+class CategoryAxis(Stateful):
     """A cell for each category.
 
     Parameters
@@ -295,7 +296,7 @@ class CategoryAxis:
         return isinstance(other, CategoryAxis) and vars(self) == vars(other)
 
 
-class NumberAxis:
+class NumberAxis(Stateful):
     """Cells of numbers: the atoms, then bins, of which the outer two reach to infinity.
 
     Within a bin a value is distributed as it is in all rows, whatever a table says: evenly in pieces that Bayesian

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.special import gammaln
 
+from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns._dtypes import warn_of
 from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.counts.blocks import best_partitions, cells_between, merged_cells
@@ -338,7 +339,7 @@ def _given_edges(bins):
     return edges
 
 
-class EdgeAxis:
+class EdgeAxis(Stateful):
     """Bins of a continuous column; all but the last are open on the right.
 
     Parameters
@@ -420,7 +421,7 @@ class EdgeAxis:
         return isinstance(other, EdgeAxis) and np.array_equal(self.edges, other.edges)
 
 
-class LevelAxis:
+class LevelAxis(Stateful):
     """One cell for each of the whole numbers from `start` on: counts, or codes of categories.
 
     Parameters

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import xlogy
 
+from sklearn_dgm._state import Stateful
+
 # Keys of joint cells are integers of 64 bits.
 MAX_CELLS = 2**62
 
@@ -29,7 +31,7 @@ def smoothed(counts, alpha):
         return np.log(counts / counts.sum(axis=-1, keepdims=True))
 
 
-class Table:
+class Table(Stateful):
     """Conditional distribution of the cells of a column, given those of its parents.
 
     Rows of which a needed cell is missing are left out. What has not been seen together with any parents' cells is as

@@ -28,6 +28,7 @@ from sklearn_dgm._nested.em import (
 from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, takes_weights
 from sklearn_dgm._nested.rows import TableView, validate_rows
 from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
+from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_weights
 from sklearn_dgm.columns import stacked
@@ -41,7 +42,9 @@ from sklearn_dgm.tags import (
 )
 
 
-class GenerativeClassifier(CallbackSupportMixin, BayesRuleMixin, MetaEstimatorMixin, BaseEstimator):
+class GenerativeClassifier(
+    CallbackSupportMixin, BayesRuleMixin, Stateful, MetaEstimatorMixin, BaseEstimator
+):
     """Classify by Bayes' rule, with one density for each class.
 
     ``p(y | x)`` is proportional to ``p(y) p(x | y)``, where p(x | y) is any density, fitted to the rows of its class.

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import numpy as np
+import torch
 from torch import nn
 
 ROOM = __name__.rpartition(".")[0]
@@ -43,3 +44,27 @@ def module_of(config):
     config = dict(config)
     room, _, name = config.pop("module").rpartition(".")
     return getattr(import_module(f"{ROOM}.{room}"), name)(**config)
+
+
+def state_of(module):
+    """Return a module as plain values and arrays.
+
+    Parameters
+    ----------
+    module : nn.Module
+        With a `config`; its parameters and buffers that are no whole numbers are in double precision.
+
+    Returns
+    -------
+    state : dict
+        For :func:`module_of_state`: the config, and the arrays by their names.
+    """
+    arrays = {name: tensor.cpu().numpy().copy() for name, tensor in module.state_dict().items()}
+    return {"config": config_of(module), "arrays": arrays}
+
+
+def module_of_state(state):
+    """Build the module that a state is of, in double precision and ready to be asked."""
+    module = module_of(state["config"]).double().eval()
+    module.load_state_dict({name: torch.from_numpy(of) for name, of in state["arrays"].items()})
+    return module

@@ -6,7 +6,8 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm._nested.rows import fit_quietly
 from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame
-from sklearn_dgm.columns._frames import raw_columns, with_added
+from sklearn_dgm.columns._building import with_added
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.outlier._kernels import WIDTH_OF_NINE_TENTHS
 from sklearn_dgm.tags import get_density_tags, last_step
 

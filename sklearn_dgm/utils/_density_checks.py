@@ -3,6 +3,7 @@
 import copy
 import functools
 import io
+import json
 import pickle
 import sys
 from unittest import SkipTest
@@ -15,6 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
+from sklearn_dgm._state import NoPlainFormError, Stateful, fitted_state, set_fitted_state
 from sklearn_dgm.tags import SCORE_KINDS
 from sklearn_dgm.utils._check_fits import (
     MOST_IMPOSSIBLE,
@@ -191,6 +193,45 @@ def check_copies_keep_state(estimator):
     ):
         assert np.array_equal(_scores(restored, X), scores), f"{how} changes the scores"
         assert np.array_equal(_draw(restored, 20), drawn), f"{how} changes the samples"
+
+
+def check_state(estimator):
+    """Built anew from its constructor and plain arrays, a density scores and samples as before, bit by bit."""
+    if not isinstance(estimator, Stateful):
+        raise SkipTest("the estimator does not say what it holds: it is no Stateful")
+    X = _rows(estimator)
+    density = _fit_once(estimator, X)
+    try:
+        state = fitted_state(density)
+    except NoPlainFormError as error:
+        message = f"not all that fit has learnt are plain values and arrays: {error}"
+        if type(error.value).__module__.startswith("sklearn."):
+            raise SkipTest(message) from error
+        raise AssertionError(message) from error
+    arrays, text = _as_file(state)
+    anew = set_fitted_state(_fresh(estimator), _of_file(arrays, text))
+    assert np.array_equal(_scores(anew, X), _scores(density, X)), "built anew, it scores otherwise"
+    assert np.array_equal(_draw(anew, 20), _draw(density, 20)), "built anew, it draws otherwise"
+
+
+def _as_file(state):
+    """Arrays, and the rest of a state as the text of a file."""
+    arrays = []
+
+    def put_aside(array):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{type(array)} in a plain form")
+        arrays.append(array)
+        return {"array": len(arrays) - 1}
+
+    return arrays, json.dumps(state, default=put_aside)
+
+
+def _of_file(arrays, text):
+    def with_array(part):
+        return arrays[part["array"]] if part.keys() == {"array"} else part
+
+    return json.loads(text, object_hook=with_array)
 
 
 def check_queries_change_nothing(estimator):
@@ -552,6 +593,7 @@ PLAIN_CHECKS = (
     check_sample_is_seeded,
     check_seeded_fit,
     check_copies_keep_state,
+    check_state,
     check_queries_change_nothing,
     check_rows_are_scored_alone,
     check_containers,

@@ -1,5 +1,6 @@
 """The checks find what they look for: each meets at least one density that is broken in just that respect."""
 
+import copy
 import random
 import sys
 import threading
@@ -201,6 +202,32 @@ class KeepsStateInClass(Sound):
 
     def _log_density(self, Z):
         return super()._log_density(Z) + self.shift
+
+
+class HidesCountsInClosure(Sound):
+    """Nothing but a function knows what was counted."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        counts, self.counts_ = self.counts_, np.ones(1)
+        self._counted = lambda: counts
+
+    def _draw(self, n_samples, rng):
+        alike = copy.copy(self)
+        alike.counts_ = self._counted()
+        return super(HidesCountsInClosure, alike)._draw(n_samples, rng)
+
+
+class LosesPlainCounts(Sound):
+    def _to_state(self):
+        state = super()._to_state()
+        return {**state, "counts_": np.full_like(state["counts_"], state["counts_"].mean())}
+
+
+class LosesPlainScores(Sound):
+    def _to_state(self):
+        state = super()._to_state()
+        return {**state, "_table": state["_table"].astype(np.float32)}
 
 
 class LosesSampleState(Sound):
@@ -699,6 +726,9 @@ BROKEN = [
     (LosesState, "check_copies_keep_state"),
     (KeepsStateInClass, "check_copies_keep_state"),
     (LosesSampleState, "check_copies_keep_state"),
+    (HidesCountsInClosure, "check_state"),
+    (LosesPlainCounts, "check_state"),
+    (LosesPlainScores, "check_state"),
     (CountsQueries, "check_queries_change_nothing"),
     (WritesIntoRows, "check_queries_change_nothing"),
     (SetsParameters, "check_queries_change_nothing"),
@@ -767,6 +797,7 @@ def test_a_generator_is_checked_by_what_needs_no_score():
         "check_sample_is_seeded",
         "check_seeded_fit",
         "check_copies_keep_state",
+        "check_state",
         "check_queries_change_nothing",
         "check_containers",
         "check_frames",
@@ -910,7 +941,7 @@ class CannotBeCopied(Sound):
 def test_what_cannot_be_copied_fails_no_check_that_only_asks():
     results = check_density_estimator(CannotBeCopied(), on_skip=None, on_fail=None)
     failed = [r["check_name"] for r in results if r["status"] == "failed"]
-    assert failed == ["check_sample_is_seeded", "check_copies_keep_state"]
+    assert failed == ["check_sample_is_seeded", "check_copies_keep_state", "check_state"]
 
 
 def test_every_check_has_a_broken_density():
