@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
     from sklearn_dgm.ensemble import EnsembleDensity
+    from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.impute import DensityImputer
@@ -61,6 +62,7 @@ _HOMES = {
     "GenerativeClassifier": "generative",
     "GenerativeOverSampler": "generative",
     "EnsembleDensity": "ensemble",
+    "FlowDensity": "flow",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",

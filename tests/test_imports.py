@@ -57,6 +57,7 @@ NEEDS_TORCH = {
     "nn",
     "_training",
     "autoregressive",
+    "flow",
     "_queries/normal_scores",
     "bayes_net/_bayes_net",
 }

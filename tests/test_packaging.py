@@ -29,7 +29,7 @@ def promised():
     config = ConfigParser(interpolation=None)
     config.read(ROOT / "setup.cfg")
     lines = config["options"]["install_requires"].split()
-    for extra in ("plot", "codec", "imbalanced", "examples", "test"):
+    for extra in ("plot", "codec", "flow", "imbalanced", "examples", "test"):
         lines += config["options.extras_require"][extra].split()
     for requirement in (Requirement(line) for line in lines if not line.startswith("%")):
         (bound,) = requirement.specifier
