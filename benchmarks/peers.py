@@ -14,7 +14,7 @@ from benchmarks.flows import nflows_nsf, zuko_flow
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.results import version_of
 from benchmarks.trees import ChowLiuTree, Independent, best_pseudo_count
-from sklearn_dgm import AutoregressiveDensity
+from sklearn_dgm import AutoregressiveDensity, FlowDensity
 
 OURS = "AutoregressiveDensity"
 BANDWIDTHS = np.geomspace(0.02, 2, 30)
@@ -71,10 +71,10 @@ def both_parts(train, valid):
     return join([train, valid])
 
 
-def fit_ours(train, valid, seed, kind=None):
+def fit_ours(train, valid, seed, kind=None, estimator=AutoregressiveDensity):
     """Nothing set but perhaps one kind for all columns, on all rows: it keeps a validation part of its own."""
     kinds = None if kind is None else dict.fromkeys(range(train.shape[1]), kind)
-    density = AutoregressiveDensity(column_kinds=kinds, random_state=seed)
+    density = estimator(column_kinds=kinds, random_state=seed)
     density.fit(both_parts(train, valid))
     mixed = [str(c.label) for c in density.schema_.columns_ if c.kind == "mixed"]
     notes = f"{density.n_iter_} epochs"
@@ -144,6 +144,11 @@ PEERS = {
     "continuous": [
         # Peers see no grid to which values were rounded, either.
         Peer(OURS, "sklearn-dgm", partial(fit_ours, kind="continuous")),
+        Peer(
+            "FlowDensity",
+            "sklearn-dgm",
+            partial(fit_ours, kind="continuous", estimator=FlowDensity),
+        ),
         Peer("GaussianMixture", "scikit-learn", fit_mixture),
         Peer("KernelDensity", "scikit-learn", fit_kernel_density),
         Peer("zuko MAF", "zuko", partial(fit_flow, MAF)),

@@ -2,7 +2,7 @@
 
 from skorch.callbacks import Callback
 
-from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
+from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, FlowDensity
 
 
 class StopsEarly(Callback):
@@ -15,5 +15,5 @@ class StopsEarly(Callback):
 
 def shorten_training(monkeypatch):
     """Let networks train for two epochs, unless they are given callbacks; all else is as a script has it."""
-    for density in (AutoregressiveDensity, BayesianNetworkDensity):
+    for density in (AutoregressiveDensity, BayesianNetworkDensity, FlowDensity):
         monkeypatch.setitem(density.__init__.__kwdefaults__, "callbacks", [StopsEarly()])
