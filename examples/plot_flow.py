@@ -2,11 +2,12 @@
 Layer by layer to a normal distribution
 =======================================
 
-A normalising flow is a function with an inverse that makes of the rows of a table draws from independent standard normals.
-Run backwards, it makes rows of normals; and how much it stretches the space around a row says how dense rows are there.
+A normalising flow is a function with an inverse that makes of the rows of a table draws from independent standard
+normals. Run backwards, it makes rows of normals; and how much it stretches the space around a row says how dense rows
+are there.
 
-:class:`~sklearn_dgm.FlowDensity` first whitens the numbers, which is all that a Gaussian knows of them, and then learns a
-chain of transforms. Here each step is drawn: for two moons, and for two measurements of tumours.
+:class:`~sklearn_dgm.FlowDensity` first whitens the numbers, which is all that a Gaussian knows of them, and then learns
+a chain of transforms. Here each step is drawn: for two moons, and for two measurements of tumours.
 """
 
 # %%
@@ -29,7 +30,7 @@ pictures.mkdir(exist_ok=True)
 moons, is_upper = make_moons(2000, noise=0.08, random_state=0)
 cancer = load_breast_cancer(as_frame=True)
 tumours = cancer.data[["mean texture", "mean concave points"]].to_numpy()
-# A column in which single values repeat, such as the zeros here, has probabilities of these, and is no matter of a flow.
+# A column in which single values repeat, such as the zeros here, has probabilities of these: no matter of a flow.
 is_measured = tumours[:, 1] > 0
 tables = {
     "two moons": (moons, is_upper),

@@ -35,9 +35,9 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
 
     ``log p(x) = log q(f(x)) + log |det f'(x)|``, with independent normals `q` and a function `f` that has an inverse: a
     chain of transforms, in each of which a masked network says, for every column, what becomes of it given those before
-    it (MAF [1]_, with splines NSF [2]_; the transforms are those of zuko, ``pip install "sklearn-dgm[flow]"``). Before `f`
-    numbers are whitened, and the transforms start as the identity, so that training starts from the Gaussian with a shrunk
-    covariance and has to learn only what this misses. Flows are at their best on numbers that depend on each other smoothly.
+    it (MAF [1]_, with splines NSF [2]_; of zuko, ``pip install "sklearn-dgm[flow]"``). Before `f` numbers are whitened,
+    and the transforms start as the identity, so that training starts from the Gaussian with a shrunk covariance and has
+    to learn only what this misses. Flows are at their best on numbers that depend on each other smoothly.
 
     Categories, numbers of few values and columns in which single values repeat have a masked network, as that of
     :class:`~sklearn_dgm.AutoregressiveDensity`; the flow is that of the other numbers given these. Counts and rounded
@@ -53,13 +53,13 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     hidden_layer_sizes : array-like of int or int, default=(128, 128)
         Units of each hidden layer of the network of a transform.
     coupling : bool, default=False
-        Whether a transform leaves one half of the columns as it is, and the other half depends on that alone. Draws take two
-        passes for each transform then, not one for each column, and the likelihood is somewhat lower.
+        Whether a transform leaves one half of the columns as it is, and the other half depends on that alone. Draws
+        take two passes for each transform then, not one for each column; the likelihood is somewhat lower.
     n_bins : int, default=8
         Bins of a spline; half the degree of a polynomial.
     base : {"normal", "student"}, default="normal"
-        Distribution that rows are transformed to; "student" has degrees of freedom that are learnt, for heavy tails [5]_.
-        With "normal", too, whitened numbers beyond 5 enter by their logarithm, and tails are those of a log-normal.
+        Distribution that rows are transformed to; "student" has degrees of freedom that are learnt, for heavy tails
+        [5]_. With "normal", too, whitened numbers beyond 5 enter by their logarithm: tails of a log-normal.
     n_flows : int, default=1
         Number of flows, trained with other validation rows each, of which the density is the mean.
     given : array-like of str or int, default=None
@@ -81,8 +81,8 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
-        What `score_samples` returns: exact log-densities, or, if the flow has counts or rounded numbers, estimates from 16
-        points of each cell, the same for all rows. They are low in expectation, by half of their squared standard error.
+        What `score_samples` returns: exact log-densities, or, if the flow has counts or rounded numbers, estimates from
+        16 points of each cell, the same for all rows; low in expectation by half of their squared standard error.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -96,7 +96,7 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
 
     Notes
     -----
-    Draws take as many passes for each transform as there are columns, and that many times as long, unless ``coupling=True``.
+    Draws take as many passes for each transform as there are columns, unless ``coupling=True``.
 
     References
     ----------
@@ -245,7 +245,7 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
         return build
 
     def _network(self, variables, targets, sizes, learnt, valid):
-        """Make the masked network of columns that are none of the flow, one after the other, each given those that are given."""
+        """Make the masked network of the columns beside the flow, each given those before and the given ones."""
         adjacency = np.zeros((len(variables),) * 2, dtype=bool)
         adjacency[np.ix_(targets, targets)] = np.triu(np.ones((len(targets),) * 2, dtype=bool), 1)
         adjacency[np.ix_(self.schema_.given_, targets)] = True

@@ -26,7 +26,7 @@ N_POINTS = 16
 
 
 class Flow(RowDensity):
-    """A flow for the numbers of a table, given its other columns, and a masked network for those of them that are not given.
+    """A flow for the numbers of a table, given its other columns, and a masked network for those that are not given.
 
     A whole number is spread over its cell: its probability is the mean density there, over the same few points for all
     rows; training draws one (Theis, van den Oord and Bethge, "A note on the evaluation of generative models", 2016).
@@ -164,7 +164,7 @@ class Flow(RowDensity):
         return self.base.log_prob(base) + log_det
 
     def loss(self, z):
-        """Negative log-density of each row, of shape (n,); in training at one random point of the cells of whole numbers."""
+        """Return minus the log-density of each row, of shape (n,); in training at a random point of each cell."""
         if not self.training:
             return -self.log_prob(z)
         x, features, inputs = self.parts(z)

@@ -65,10 +65,10 @@ def inverse_log_tails(y, edge):
 
 
 class Whitening(nn.Module):
-    """Numbers less their regression on a context, in directions and units in which the rest has the covariance of white noise.
+    """Numbers less their regression on a context, in directions and units in which the rest is white.
 
-    Values far out, in the units of a column or of the whitened numbers, enter by their logarithm: no single cell spoils a
-    row in training, and tails are no thinner than a log-normal's. Between, it is a linear map.
+    Values far out, in the units of a column or of the whitened numbers, enter by their logarithm: no single cell spoils
+    a row in training, and tails are no thinner than a log-normal's. Between, it is a linear map.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class NormalBase(nn.Module):
 
 
 def make_transforms(kind, n_numbers, n_context, n_transforms, hidden_sizes, coupling, n_bins):
-    """Return masked autoregressive transforms, in turn in ascending and in descending order, that start as the identity.
+    """Return masked autoregressive transforms, in ascending and descending order in turn, that start as the identity.
 
     Parameters
     ----------
