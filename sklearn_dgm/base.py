@@ -309,8 +309,9 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     ... in categorical ones (-1 for a category that `fit` has not seen). `self.schema_.columns_` tells the kind of each
     column.
 
-    - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore. Rows of weight 0 are gone by then;
-      `sample_weight` is None or an array of shape (n_samples,).
+    - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore: plain values, arrays, and objects
+      of classes that are :class:`~sklearn_dgm._state.Stateful`; functions keep nothing. Rows of weight 0 are gone by
+      then; `sample_weight` is None or an array of shape (n_samples,).
     - `_log_density(Z)` returns the natural-log density of each row, of shape (n_samples,); `-inf` for an impossible
       one. The log-Jacobian of the encoding is added by the base class.
     - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.

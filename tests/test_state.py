@@ -102,11 +102,21 @@ def test_values_come_back(name):
     ids=lambda array: f"{array.dtype}-{array.shape}",
 )
 def test_arrays_come_back(array):
-    again = anew(array)
+    plain = to_plain(array)
+    again, other = from_plain(plain), from_plain(plain)
     assert again.dtype == array.dtype
-    assert not np.shares_memory(again, array)
+    assert not np.shares_memory(again, other)
+    if isinstance(plain, np.ndarray):
+        assert plain.flags.c_contiguous
+        assert not np.shares_memory(plain, array)
+    again = anew(array)
     np.testing.assert_array_equal(again, array)
     assert list(map(type, again.ravel().tolist())) == list(map(type, array.ravel().tolist()))
+
+
+def test_the_second_of_two_equal_hours_stays_the_second():
+    hour = datetime.datetime(2024, 10, 27, 2, 30, tzinfo=OSLO, fold=1)
+    assert anew(hour).astimezone(datetime.UTC) == hour.astimezone(datetime.UTC)
 
 
 def test_what_was_shared_is_shared():
@@ -127,7 +137,14 @@ def test_what_has_no_plain_form_is_named_with_its_place():
 
 
 @pytest.mark.parametrize(
-    "name", ["os.system", "builtins.eval", "sklearn_dgm._state.from_plain", "sklearn.base.clone"]
+    "name",
+    [
+        "os.system",
+        "builtins.dict",
+        "no_such_module.One",
+        "sklearn_dgm._state.from_plain",
+        "sklearn.base.clone",
+    ],
 )
 def test_a_plain_form_makes_objects_of_few_classes(name):
     with pytest.raises(ValueError, match="no class whose objects have plain forms"):
