@@ -1,4 +1,4 @@
-"""Training of two epochs, for tests of what is done with a network, whatever it has learnt."""
+"""Small networks that train for two epochs, for tests of what is done with a network, whatever it has learnt."""
 
 from skorch.callbacks import Callback
 
@@ -14,6 +14,12 @@ class StopsEarly(Callback):
 
 
 def shorten_training(monkeypatch):
-    """Let networks train for two epochs, unless they are given callbacks; all else is as a script has it."""
+    """Let networks be small and train for two epochs, unless they are given other parameters."""
+    defaults = {"callbacks": [StopsEarly()], "hidden_layer_sizes": (16,), "n_orders": 2}
     for density in (AutoregressiveDensity, BayesianNetworkDensity, FlowDensity):
-        monkeypatch.setitem(density.__init__.__kwdefaults__, "callbacks", [StopsEarly()])
+        init = density.__init__
+        for name in defaults.keys() & init.__kwdefaults__.keys():
+            monkeypatch.setitem(init.__kwdefaults__, name, defaults[name])
+    _, *others = AutoregressiveDensity.__init__.__defaults__
+    by_position = (defaults["hidden_layer_sizes"], *others)
+    monkeypatch.setattr(AutoregressiveDensity.__init__, "__defaults__", by_position)

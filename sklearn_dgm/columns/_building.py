@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.columns._reading import (
-    is_dictionary,
+    is_arrow,
     levels_of,
     numpy_dtype,
     plain_dtype,
@@ -249,7 +249,7 @@ def _fill_pandas(template, decoded, dtypes, fit_into):
 
     arrays = {
         j: _as_dictionary(values, missing, dtypes[j])
-        if is_dictionary(dtypes[j])
+        if is_arrow(dtypes[j], "dictionary<")
         else fit_into(values, dtypes[j])
         for j, (values, missing) in enumerate(decoded)
     }
@@ -265,7 +265,7 @@ def _fill_pandas(template, decoded, dtypes, fit_into):
     # Whole numbers that became times become categories.
     frame = frame.astype({j: of for j, of in dtypes_of_all.items() if of is not plain[j]})
     for j, (_, missing) in enumerate(decoded):
-        if missing is not None and not is_dictionary(dtypes[j]):
+        if missing is not None and not is_arrow(dtypes[j], "dictionary<"):
             _check_holds_missing(dtypes[j], template.labels[j])
             frame[j] = frame[j].mask(missing)
     frame.columns = template.labels

@@ -140,32 +140,37 @@ def _with_content(raw):
 def _of_series(series, label):
     native = series.to_native()
     native_dtype = native.dtype
-    if is_dictionary(native_dtype):  # a category to Arrow, but not to pandas
+    if isinstance(native_dtype, np.dtype) and native_dtype.kind in "fiu":  # no null but NaN
+        values, observed = _observed(native.to_numpy(), None)
+        return RawColumn(label, values, observed, series.dtype, native_dtype)
+    if is_arrow(native_dtype, "dictionary<"):  # a category to Arrow, but not to pandas
         native = _as_categorical(native)
         series = nw.from_native(native, series_only=True)
-    declared = _declared(series)
-    dtype = None if declared is None else series.dtype
-    native = native if declared is None else _with_plain_dtype(native)
-    has_zone = _has_zone(native.dtype) or _has_zone(native_dtype)
-    if hasattr(native.dtype, "tz"):  # narwhals does not know all names of zones
-        native = native.dt.tz_convert(None)
-    series = nw.from_native(native, series_only=True)
+    dtype = of_cells = series.dtype
+    declared = _declared(series, dtype)
+    plain = native if declared is None else _with_plain_dtype(native)
+    has_zone = _has_zone(plain.dtype) or _has_zone(native_dtype)
+    if hasattr(plain.dtype, "tz"):  # narwhals does not know all names of zones
+        plain = plain.dt.tz_convert(None)
+    if plain is not native:
+        series = nw.from_native(plain, series_only=True)
+        of_cells = series.dtype
     # Not all of Arrow's are such to narwhals.
-    if series.dtype == nw.Decimal or str(native_dtype).startswith("decimal"):
+    if of_cells == nw.Decimal or is_arrow(native_dtype, "decimal"):
         series = series.cast(nw.Float64)
+        of_cells = series.dtype
     null = series.is_null().to_numpy()
     present = series.drop_nulls() if null.any() else series
-    is_wide = series.dtype in (nw.Int128, nw.UInt128)  # for which NumPy has no dtype
+    is_wide = of_cells in (nw.Int128, nw.UInt128)  # for which NumPy has no dtype
     values = np.array(present.to_list(), dtype=object) if is_wide else present.to_numpy()
-    if series.dtype == nw.Date:  # or some give Python's dates
+    if of_cells == nw.Date:  # or some give Python's dates
         values = values.astype("M8[D]")
     observed = ~null if null.any() else None
-    if series.dtype == nw.Object or series.dtype.is_float():  # where NaN need not be null
+    if of_cells == nw.Object or of_cells.is_float():  # where NaN need not be null
         values, observed = _observed(values, observed)
     content = ZONED_TIMES if has_zone and len(values) else None
-    return RawColumn(
-        label, values, observed, dtype or series.dtype, native_dtype, declared, content
-    )
+    dtype = of_cells if declared is None else dtype
+    return RawColumn(label, values, observed, dtype, native_dtype, declared, content)
 
 
 def _has_zone(dtype):
@@ -185,9 +190,9 @@ def _with_plain_dtype(native):
     return native.astype(plain) if len(native) else dtype.categories.to_series().head(0)
 
 
-def is_dictionary(dtype):
-    """Whether a dtype of pandas is one of Arrow's dictionaries."""
-    return str(dtype).startswith("dictionary<") and hasattr(dtype, "pyarrow_dtype")
+def is_arrow(dtype, start):
+    """Tell whether a dtype of pandas is one of Arrow's whose name starts so."""
+    return hasattr(dtype, "pyarrow_dtype") and str(dtype).startswith(start)
 
 
 def _as_categorical(native):
@@ -199,17 +204,17 @@ def _as_categorical(native):
     return categories.cat.reorder_categories(categories.cat.categories.sort_values())
 
 
-def _declared(series):
+def _declared(series, dtype):
     """Return the categories that the dtype of a series declares; None if it declares none."""
-    if series.dtype == nw.Boolean:
+    if dtype == nw.Boolean:
         return np.array([False, True])
-    if series.dtype not in (nw.Categorical, nw.Enum):
+    if dtype not in (nw.Categorical, nw.Enum):
         return None
     accessor = series.to_native().cat
     if hasattr(accessor, "categories"):  # of pandas
         return levels_of(accessor.categories)
     # Those of polars' other dtype are shared between series.
-    return np.array(series.dtype.categories) if series.dtype == nw.Enum else None
+    return np.array(dtype.categories) if dtype == nw.Enum else None
 
 
 def levels_of(categories):
