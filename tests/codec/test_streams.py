@@ -21,7 +21,7 @@ from tests.codec.tables import (
 def small_stream():
     table = mixed_table(12, 3)
     table.loc[4, "city"] = "unheard of"  # which is stored apart
-    codec = codec_of("four orders", mixed_table)
+    codec = codec_of("three orders", mixed_table)
     return codec, table, codec.encode(table)
 
 
@@ -73,7 +73,7 @@ def test_streams_of_other_models_are_an_error():
 
 @pytest.mark.parametrize("what", ["weights", "table", "counts"])
 def test_a_model_that_changed_in_one_number_is_another(what):
-    name = {"weights": "four orders", "table": "tables", "counts": "histogram"}[what]
+    name = {"weights": "three orders", "table": "tables", "counts": "histogram"}[what]
     codec, rows = codec_of(name), discrete_table(30, 1)
     stream, codec = codec.encode(rows), pickle.loads(pickle.dumps(codec))
     assert_same(codec.decode(stream), rows)
@@ -89,14 +89,14 @@ def test_a_model_that_changed_in_one_number_is_another(what):
 
 
 def test_other_last_bits_are_an_error(monkeypatch):
-    codec, rows = codec_of("four orders"), discrete_table(100, 1)
+    codec, rows = codec_of("three orders"), discrete_table(100, 1)
     stream = codec.encode(rows)
     monkeypatch.setattr(_blocks, "ROUNDING", 1e-6)
     with pytest.raises(ValueError, match="last bits of probabilities are others"):
         codec.decode(stream)
 
 
-@pytest.mark.parametrize("name", ["four orders", "any order", "tables and networks"])
+@pytest.mark.parametrize("name", ["three orders", "any order", "tables and networks"])
 def test_number_of_threads_does_not_matter(name):
     codec, rows = codec_of(name), discrete_table(300, 1)
     n_threads = torch.get_num_threads()
