@@ -70,7 +70,9 @@ def test_learns_a_density_close_to_its_entropy():
         return x
 
     entropy = stats.norm.entropy() + stats.norm(scale=0.2).entropy()
-    density = AutoregressiveDensity((64, 64), n_orders=2, random_state=0).fit(draw(2000))
+    density = AutoregressiveDensity((32, 32), n_orders=2, max_epochs=40, random_state=0).fit(
+        draw(2000)
+    )
     held_out = draw(5000)
     gap = -density.score(held_out) / len(held_out) - entropy
     assert -0.05 < gap < 0.1
@@ -87,7 +89,7 @@ def test_beats_kernel_density_by_cross_validation(load, n_orders):
 
 def test_mixed_columns_are_learnt():
     frame = mixed_frame(2000)
-    density = AutoregressiveDensity((64, 64), random_state=0, max_epochs=40, **ONE_ORDER).fit(frame)
+    density = AutoregressiveDensity((32, 32), random_state=0, max_epochs=20, **ONE_ORDER).fit(frame)
     scores = density.score_features(frame)
     assert list(scores.columns) == list(frame.columns)
     city = frame["city"].value_counts(normalize=True)
@@ -238,7 +240,7 @@ def test_values_far_out_do_not_blur_the_others(value):
     clean, coded = x[:500], x[500:].copy()
     is_coded = rng.random(1000) < 0.03
     coded[is_coded, 0] = value
-    density = quick(max_epochs=30, lr=0.01).fit(coded)
+    density = quick(max_epochs=15, lr=0.01).fit(coded)
     entropy = 2 * stats.norm.entropy() - np.log(0.97)
     allowed = 0.5 if abs(value) < 1e6 else 2.5  # where single precision begins to show
     assert -density.score(clean) / 500 < entropy + allowed
@@ -259,7 +261,7 @@ def test_weights_equal_repeats_on_held_out_rows():
     # Weights that shift the distribution: a fit that ignores them is worse.
     weight = np.where(X[:, 0] > 0, 5, 1)
     held_out = held_out[rng.random(2000) < np.where(held_out[:, 0] > 0, 1, 0.2)]
-    density = AutoregressiveDensity((64, 64), random_state=0, max_epochs=60, **ONE_ORDER)
+    density = AutoregressiveDensity((32, 32), random_state=0, max_epochs=30, **ONE_ORDER)
     weighted = density.fit(X, sample_weight=weight).score(held_out) / len(held_out)
     repeated = density.fit(np.repeat(X, weight, axis=0)).score(held_out) / len(held_out)
     ignored = density.fit(X).score(held_out) / len(held_out)

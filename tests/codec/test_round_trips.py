@@ -27,7 +27,7 @@ from tests.codec.tables import (
 @every_density
 @pytest.mark.parametrize("table", [discrete_table, mixed_table])
 def test_round_trip(name, table):
-    codec, rows = codec_of(name, table), table(400, 1)
+    codec, rows = codec_of(name, table), table(150, 1)
     assert_same(codec.decode(codec.encode(rows)), rows)
 
 
@@ -76,7 +76,7 @@ def test_missing_cells(name):
 
 @every_density
 def test_what_the_density_does_not_know(name):
-    codec, rows = codec_of(name, mixed_table), mixed_table(300, 1)
+    codec, rows = codec_of(name, mixed_table), mixed_table(100, 1)
     rows.loc[3, "city"] = "unheard of ☃"
     rows.loc[5, "x"] = -np.inf
     rows.loc[7, "x"] = np.nan
@@ -86,7 +86,7 @@ def test_what_the_density_does_not_know(name):
     rows.loc[15, "reading"] = 1e300
     stream = codec.encode(rows)
     assert_same(codec.decode(stream), rows)
-    assert len(stream) < len(codec.encode(mixed_table(300, 1))) + 2500
+    assert len(stream) < len(codec.encode(mixed_table(100, 1))) + 2500
     bits = codec.code_length(rows)
     assert np.isinf(bits[[3, 5]]).all()
     rows.loc[9, "price"] = 0.0
