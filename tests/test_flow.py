@@ -9,6 +9,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_
 
 from sklearn_dgm import AutoregressiveDensity, FlowDensity, get_density_tags
 from sklearn_dgm.nn import transforms
+from sklearn_dgm.utils._density_checks import check_conditional
 
 QUICK = {"hidden_layer_sizes": (16,), "n_transforms": 2, "max_epochs": 5, "random_state": 0}
 # As good as no training.
@@ -243,3 +244,7 @@ def test_smooth_dependence_is_what_flows_are_good_at():
     flow = FlowDensity(hidden_layer_sizes=(64, 64), **settings).fit(X[:1500]).score(X[1500:])
     other = AutoregressiveDensity((64, 64), n_orders=1, **settings).fit(X[:1500]).score(X[1500:])
     assert flow > other - 0.05 * 500
+
+
+def test_draws_follow_the_density_given_columns():
+    check_conditional(FlowDensity(given=[0, 2], **QUICK))

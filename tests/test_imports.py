@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -161,6 +162,7 @@ def test_private_attributes_of_others_are_used_in_one_place():
     assert not {(path, name) for path, name in used if name not in ours | PUBLIC_IN_FACT}
 
 
+@cache
 def modules_loaded_by(code):
     printed = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],

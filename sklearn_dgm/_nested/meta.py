@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, warning_once, weighted_rows
-from sklearn_dgm._nested.measures import measures_of
+from sklearn_dgm._nested.measures import check_same_measure, measures_of
 from sklearn_dgm._sklearn import HasMethods, check_parameters, fit_context, safe_indexing
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -122,6 +122,8 @@ class BaseMetaDensity(
 
     def _learn_schema(self, X, sample_weight):
         """Learn what `fit` would learn of the columns."""
+        if len(self._members()) > 1:
+            raise NotImplementedError(f"{type(self).__name__} should write _learn_schema.")
         [(_, density)] = self._members()
         return learn_schema(density, X, sample_weight)
 
@@ -164,7 +166,7 @@ class BaseMetaDensity(
         with meta_fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks) as task:
             X, sample_weight = self._start_fit(X, sample_weight)
             self._fit_within(X, sample_weight, schema, task)
-            require_normalised(self._fitted_members(), type(self).__name__)
+            self._check_fitted_members(X)
             self.score_kind_ = self._score_kind()
         return self
 
@@ -211,6 +213,14 @@ class BaseMetaDensity(
                 found = type(last_step(density)).__name__
                 raise TypeError(f"{name} should be a density, which {found} is not.")
         require_normalised([density for _, density in self._members()], type(self).__name__)
+
+    def _check_fitted_members(self, X):
+        """Refuse scores of densities that cannot be added up or compared."""
+        fitted = self._fitted_members()
+        require_normalised(fitted, type(self).__name__)
+        if len(fitted) > 1:
+            names = [name for name, _ in self._members()]
+            check_same_measure(names, list(map(measures_of, fitted)), X)
 
     def _weighted(self, X, sample_weight):
         """Choose the rows that have weight; they are repeated where a density takes no weights."""

@@ -15,6 +15,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from sklearn_dgm._state import NoPlainFormError, Stateful, fitted_state, set_fitted_state
 from sklearn_dgm.tags import SCORE_KINDS
@@ -173,6 +174,18 @@ def check_seeded_fit(estimator):
     assert np.array_equal(_scores(density, X), expected), (
         "a second fit remembers the first (or ignores random_state)"
     )
+
+
+def check_schema(estimator):
+    """Check that `fit` with what `learn_schema` has learnt of the same rows is hardly another one."""
+    if not (hasattr(estimator, "learn_schema") and has_fit_parameter(estimator, "schema")):
+        raise SkipTest("fit takes no schema")
+    X = _rows(estimator)
+    schema = _fresh(estimator).learn_schema(X)
+    density, alone = _fit(estimator, X, schema=schema), _fit_once(estimator, X)
+    # What is learnt of parts of the rows, such as folds, may differ a little.
+    change = np.mean(np.abs(_scores(density, X) - _scores(alone, X)))
+    assert change < 0.1, f"a schema of the same rows changes the fit by {change:.3g} nats a row"
 
 
 def check_copies_keep_state(estimator):
@@ -592,6 +605,7 @@ PLAIN_CHECKS = (
     check_sample_returns_rows,
     check_sample_is_seeded,
     check_seeded_fit,
+    check_schema,
     check_copies_keep_state,
     check_state,
     check_queries_change_nothing,

@@ -17,7 +17,7 @@ from sklearn_dgm import (
     HistogramDensity,
     TransformedDensity,
 )
-from sklearn_dgm._nested.fitting import fit_density
+from sklearn_dgm._nested.fitting import fit_density, learn_schema
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, draw_rows
 from sklearn_dgm.columns import stacked
@@ -35,8 +35,14 @@ class ContaminatedDensity(BaseMetaDensity):
     def _members(self):
         return [("estimator", self.estimator), ("background", self.background)]
 
+    def _learn_schema(self, X, sample_weight):
+        densities = [density for _, density in self._members()]
+        view = TableView.of(densities, X, sample_weight)
+        return [learn_schema(d, view.rows_for(d, X), sample_weight) for d in densities]
+
     def _fit_within(self, X, sample_weight, schema, task):
-        self._view = TableView.of([density for _, density in self._members()], X)
+        self._view = TableView.of([density for _, density in self._members()], X, sample_weight)
+        schemas = [None, None] if schema is None else schema
         self.estimators_ = [
             fit_density(
                 clone(density),
@@ -45,7 +51,7 @@ class ContaminatedDensity(BaseMetaDensity):
                 schema,
                 task.subtask(name),
             )
-            for name, density in self._members()
+            for (name, density), schema in zip(self._members(), schemas, strict=True)
         ]
 
     def _score_rows(self, X):
@@ -161,3 +167,19 @@ def test_it_nests(X):
     np.testing.assert_allclose(
         scaled.score_samples(X), HistogramDensity(alpha=1).fit(X).score_samples(X)
     )
+
+
+def test_densities_on_different_measures_are_refused():
+    counts = np.random.default_rng(0).poisson(3, size=(200, 2))
+    toy = ContaminatedDensity(HistogramDensity(alpha=0.5), GaussianMixture())
+    with pytest.raises(ValueError, match="column 0"):
+        toy.fit(counts)
+
+
+def test_several_densities_need_a_schema_each(X):
+    class Forgetful(ContaminatedDensity):
+        _learn_schema = BaseMetaDensity._learn_schema
+
+    toy = Forgetful(HistogramDensity(alpha=0.5), HistogramDensity(alpha=0.5, bins=5))
+    with pytest.raises(NotImplementedError, match="Forgetful should write _learn_schema"):
+        toy.learn_schema(X)

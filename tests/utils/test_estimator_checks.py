@@ -646,6 +646,16 @@ class SamplesAnyway(Regression):
         return np.zeros((n_samples, self.n_features_in_))
 
 
+class LosesTheUnitsOfASchema(Gaussian):
+    def fit(self, X, y=None, sample_weight=None, *, schema=None):
+        super().fit(X, y, sample_weight, schema=schema)
+        self.nats_lost_ = float(schema is not None)
+        return self
+
+    def score_samples(self, X):
+        return super().score_samples(X) - self.nats_lost_
+
+
 GIVEN = {"given": [0, 2]}
 # What passes all that its tags promise, with the checks that it is too simple for; and what is broken, with the checks
 # that see.
@@ -726,6 +736,7 @@ BROKEN = [
     (LosesState, "check_copies_keep_state"),
     (KeepsStateInClass, "check_copies_keep_state"),
     (LosesSampleState, "check_copies_keep_state"),
+    (LosesTheUnitsOfASchema, "check_schema"),
     (HidesCountsInClosure, "check_state"),
     (LosesPlainCounts, "check_state"),
     (LosesPlainScores, "check_state"),
