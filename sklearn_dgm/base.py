@@ -307,7 +307,8 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     **Writing a density.** A family writes hooks over `Z`, the encoded float64 matrix: standardised values in continuous
     columns, counts from the smallest value in integer columns (from the median, if that value is far out), codes 0, 1,
     ... in categorical ones (-1 for a category that `fit` has not seen). `self.schema_.columns_` tells the kind of each
-    column.
+    column, and the way back to the units of X, in which users read fitted attributes: ``x = location + scale * z``. Z
+    may hold any finite number: squares must not overflow, and a column of one value, all zeros, needs a smallest width.
 
     - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore: plain values, arrays, and objects
       of classes that are :class:`~sklearn_dgm._state.Stateful`; functions keep nothing. Rows of weight 0 are gone by
@@ -316,16 +317,18 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
       one. The log-Jacobian of the encoding is added by the base class.
     - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.
 
+    `__init__` calls that of the base class, with those of its parameters that users are to have, if only one or two.
     What cannot score rows is a :class:`BaseGenerator`, which has no `_log_density`.
 
     **Tags.** The class attribute `_density_tags`, a :class:`~sklearn_dgm.DensityTags`, says what the family takes and
     what its scores are; everybody else asks :func:`~sklearn_dgm.get_density_tags`. Columns of kinds that are not among
-    its `column_kinds` are refused. With `missing`, Z holds NaN where a cell is missing, and `_log_density` is that of
-    the other cells, the marginal. With `ties` there are rounded columns too, of which Z has the number of the cell
-    on a grid (0, 1, ...; the density of a cell is its probability), and mixed ones, whose `encoded_atoms` have
-    probabilities rather than densities; and numbers or times that are all the same are a categorical column of one
-    category: its score is 0 there and `-inf` elsewhere, unless `handle_unknown` gives new values a share. With a
-    `score_kind` of "unnormalised", whatever averages or compares scores refuses the density.
+    its `column_kinds` are refused; a density of continuous columns alone takes integers for continuous, as
+    scikit-learn's checks ask, by ``super().__init__(integer_features=None)``. With `missing`, Z holds NaN where a cell
+    is missing, and `_log_density` is that of the other cells, the marginal. With `ties` there are rounded columns too,
+    of which Z has the number of the cell on a grid (0, 1, ...; the density of a cell is its probability), and mixed
+    ones, whose `encoded_atoms` have probabilities rather than densities; and numbers or times that are all the same are
+    a categorical column of one category: its score is 0 there and `-inf` elsewhere, unless `handle_unknown` gives new
+    values a share. With a `score_kind` of "unnormalised", whatever averages or compares scores refuses the density.
 
     **Parameters of columns.** A density may have a parameter `handle_unknown`, and gives unknown categories the
     `unknown_share` of their column then; a parameter `bounds`, and keeps what it draws and scores to the `support` of

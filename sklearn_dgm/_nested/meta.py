@@ -66,13 +66,16 @@ class BaseMetaDensity(
       density.
 
     Where there is more inside than one density in the parameter `estimator`, write `_members()`, which returns pairs of
-    a name and an unfitted density, and `_learn_schema(X, sample_weight)`, which returns what `fit` would learn of the
-    columns, so that densities of several parts of the rows compare. The densities inside say which columns are taken,
-    whether missing cells are, whether there is `sample`, and what the scores are: where these are of another kind or on
-    another measure, write `_score_kind()` or `_measures()`. Densities of numbers know neither categories nor
-    DataFrames: a :class:`TableView` shows each what it takes, and makes tables of what they draw. ComponentDensities
-    and expectation_maximisation in `em.py` fit mixtures; `held_out.py` scores by densities that have not seen a row.
-    After that run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
+    a name and an unfitted density, parameters or not, and `_learn_schema(X, sample_weight)`, which returns a schema for
+    each (`learn_schema` learns one), so that densities of several parts of the rows compare; `_fit_within` is given
+    what it returned, or None. That all are on one measure is checked after the fit. The densities inside say which
+    columns are taken, whether missing cells are, whether there is `sample`, and what the scores are: where these are of
+    another kind or on another measure, write `_score_kind()` or `_measures()`. Densities whose tags have no categorical
+    kind know neither categories nor DataFrames: ``TableView.of(densities, X, sample_weight)`` shows each what it takes
+    (`rows_for`), and makes tables of what they draw (`draw`), which `stacked` puts below each other; draw no density 0
+    times. `_n_subtasks` is how many parts of the fit callbacks are told of. ComponentDensities and
+    expectation_maximisation in `em.py` fit mixtures; `held_out.py` scores by densities that have not seen a row. After
+    that run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
 
     Examples
     --------
