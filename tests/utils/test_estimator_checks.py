@@ -806,6 +806,7 @@ def test_a_generator_is_checked_by_what_needs_no_score():
         "check_unfitted",
         "check_sample_returns_rows",
         "check_sample_is_seeded",
+        "check_schema",
         "check_seeded_fit",
         "check_copies_keep_state",
         "check_state",
