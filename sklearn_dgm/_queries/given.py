@@ -1,5 +1,6 @@
 """Densities of some columns given others, which have no density themselves."""
 
+from abc import abstractmethod
 from copy import copy
 from typing import Any
 
@@ -23,9 +24,9 @@ class GivenMixin(BaseDensity):
 
     given: Any
 
+    @abstractmethod
     def _draw_given(self, Z, rng):
         """Return encoded rows with the given columns of Z, and the others drawn."""
-        raise NotImplementedError
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
         """Draw new rows.

@@ -1,6 +1,7 @@
 """Tables as models see them: kinds of columns, encodings with their Jacobians, and the way back to the user's table."""
 
-from sklearn_dgm.columns import _library_kinds  # noqa: F401, which tells of them
+# Imported for what it does: it enters the dtypes of pandas and polars among what has a plain form.
+from sklearn_dgm.columns import _library_kinds  # noqa: F401
 from sklearn_dgm.columns._column import (
     CATEGORICAL,
     CONTINUOUS,

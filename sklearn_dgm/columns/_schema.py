@@ -36,7 +36,7 @@ from sklearn_dgm.columns._column import (
     share_of_new,
 )
 from sklearn_dgm.columns._dtypes import check_content, kind_by_dtype, warn_of_categories
-from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
+from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.columns._names import by_position, positions_of
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._ties import (
@@ -48,21 +48,6 @@ from sklearn_dgm.columns._ties import (
     find_ties,
     has_ties,
 )
-
-__all__ = [
-    "CATEGORICAL",
-    "CONTINUOUS",
-    "INTEGER",
-    "LARGEST_INTEGER",
-    "MIXED",
-    "ROUNDED",
-    "Column",
-    "ColumnSchema",
-    "check_container",
-    "is_frame",
-    "like_frame",
-    "stacked",
-]
 
 # A categorical column of two categories at most, where no other is allowed.
 BINARY = "binary"
