@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from sklearn_dgm.columns import INTEGER, LARGEST_INTEGER, ROUNDED
-from sklearn_dgm.columns._column import as_categories, as_float, codes
+from sklearn_dgm.columns._values import as_categories, as_float, codes
 
 # Powers of ten that are tried as resolutions, coarsest first.
 EXPONENTS = range(6, -16, -1)

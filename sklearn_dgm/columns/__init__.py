@@ -6,13 +6,13 @@ from sklearn_dgm.columns._column import (
     CATEGORICAL,
     CONTINUOUS,
     INTEGER,
-    LARGEST_INTEGER,
     MIXED,
     ROUNDED,
     Column,
 )
 from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
 from sklearn_dgm.columns._schema import ColumnSchema
+from sklearn_dgm.columns._values import LARGEST_INTEGER
 
 __all__ = [
     "CATEGORICAL",

@@ -12,9 +12,10 @@ from sklearn_dgm.columns._column import (
     INTEGER,
     MIXED,
     ROUNDED,
-    share_of_new,
 )
 from sklearn_dgm.columns._dtypes import times_for
+from sklearn_dgm.columns._learning import share_of_new
+from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.columns._reading import numpy_dtype
 
 OBSERVED = "observed"
@@ -38,32 +39,46 @@ def check_bounds(bounds):
         raise ValueError(f"bounds should be a dict, 'observed' or None, got {bounds!r}.")
 
 
-def bounded(column, x, weight, given, *, rescales):
-    """Return a column of numbers with the bounds that its density keeps.
+def with_bounds(columns, numbers, weight, bounds, *, rescales):
+    """Return all columns of a table with the bounds that their density keeps.
 
     Parameters
     ----------
-    column : Column
-        What is known of it.
-    x : ndarray of shape (n,)
-        Its observed values among the fitted rows, as float64 numbers.
-    weight : ndarray of shape (n,)
-        Their weights, all positive.
-    given : pair, "observed" or None
-        What `bounds` says of the column.
+    columns : list of Column
+        What is known of them.
+    numbers : list of ndarray of shape (n_samples,)
+        Their values among the fitted rows, as float64 numbers; NaN where a cell is missing.
+    weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+    bounds : dict, "observed" or None
+        See :class:`~sklearn_dgm.columns.ColumnSchema`.
     rescales : bool
         Whether integers may have another unit than one.
 
     Returns
     -------
-    column : Column
-        The column with `lower`, `upper` and `beyond_share`.
+    columns : list of Column
+        The columns with `lower`, `upper` and `beyond_share`.
 
     Raises
     ------
     ValueError
-        If `given` is no bounds, or a value lies beyond them.
+        If `bounds` says of a column what is no bounds, or a value lies beyond them.
     """
+    labels = [column.label for column in columns]
+    given = [bounds if isinstance(bounds, str) else None] * len(labels)
+    if isinstance(bounds, dict):
+        for j, pair in by_position(bounds, labels, "bounds").items():
+            given[j] = pair
+    bounded = []
+    for column, x, of_column in zip(columns, numbers, given, strict=True):
+        counted = (weight > 0) & ~np.isnan(x)
+        bounded.append(_bounded(column, x[counted], weight[counted], of_column, rescales))
+    return bounded
+
+
+def _bounded(column, x, weight, given, rescales):
+    """Return a column with its bounds, given its observed values of positive weight."""
     is_observed = isinstance(given, str) and given == OBSERVED
     if column.is_categorical:
         return _of_categories(column, given)

@@ -1,28 +1,22 @@
-"""One column: what is known of it, and its values as numbers and back."""
+"""One column: what is known of it, and its cells as numbers of a model and back."""
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_dgm.columns._bulk import FAR_OUT, MAX_FAR_OUT, bulk_of
+from sklearn_dgm.columns._bulk import MAX_WHOLE
 from sklearn_dgm.columns._clock import Clock
 from sklearn_dgm.columns._objects import Maker
 from sklearn_dgm.columns._reading import numpy_dtype
 from sklearn_dgm.columns._ties import Grid
+from sklearn_dgm.columns._values import as_categories, as_float, codes
 
 CONTINUOUS, INTEGER, CATEGORICAL = "continuous", "integer", "categorical"
 ROUNDED, MIXED = "rounded", "mixed"
 # Codes of what is no fitted category: another one, or a number beyond the bounds of a column that has a single value.
 UNKNOWN, BEYOND = -1, -2
-# What a category that was not fitted is at most likely to be.
-MAX_UNKNOWN_SHARE = 0.5
-# Beyond, float64 cannot tell integers apart.
-LARGEST_INTEGER = 2**53
-# Whole numbers that far from 0 can be told apart in float32, and a good deal more of them.
-MAX_WHOLE = 2.0**22
 
 
 class Support(NamedTuple):
@@ -158,8 +152,41 @@ class Column:
         """The atoms as :meth:`ColumnSchema.encode` gives them, bit for bit; empty without atoms."""
         return np.empty(0) if self.atoms is None else self.encoded(self.atoms)
 
+    def encode(self, raw):
+        """Encode the observed cells of a column of a table: numbers, or codes of categories."""
+        if not self.is_categorical:
+            return self.encoded(as_float(raw, self.clock))
+        if self.empty:
+            return np.full(len(raw.values), UNKNOWN)
+        values = as_float(raw, self.clock) if self.constant else as_categories(raw)
+        code = codes(values, self.categories)
+        if self.constant and self.is_bounded:
+            code[(values < self.lower) | (values > self.upper)] = BEYOND
+        return code
+
+    def decode(self, z):
+        """Decode numbers of the model, NaN where a cell is missing, to cells as the fitted ones were.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n,)
+            Encoded values.
+
+        Returns
+        -------
+        values : ndarray of shape (n,)
+            Values of the table, whichever where a cell is missing.
+        missing : ndarray of bool of shape (n,) or None
+            Which cells are missing; None if none is.
+        """
+        if self.empty:
+            return np.full(len(z), None), np.ones(len(z), dtype=bool)
+        missing = np.isnan(z)
+        values = self.as_fitted(self.decoded(np.where(missing, 0.0, z)))
+        return values, missing if missing.any() else None
+
     def encoded(self, x):
-        """Encode values of the table as the model sees them."""
+        """Encode numbers of the table as the model sees them."""
         with np.errstate(over="ignore"):  # an infinite z is an impossible point
             z = (x - self.location) / self.scale
         return np.rint(z) if self.kind == ROUNDED else z
@@ -274,150 +301,3 @@ class Column:
         if self.unknown_share:
             details.append(f"{self.unknown_share:.2g} unknown")
         return "; ".join(details)
-
-
-def numbers_of(values):
-    """Return numbers as float64; an integer beyond 2**53 stays beyond, though 2**53 + 1 would round to it."""
-    x = np.asarray(values, dtype=np.float64)
-    if values.dtype.kind in "iuO":
-        at = np.flatnonzero(np.abs(x) == LARGEST_INTEGER)
-        exact = [isinstance(v, Number) and abs(v) > LARGEST_INTEGER for v in values[at].tolist()]
-        at = at[np.array(exact, dtype=bool)]
-        x[at] = np.nextafter(x[at], np.inf * x[at])
-    return x
-
-
-def as_float(raw, clock=None):
-    """Return the observed cells of a numeric column as float64; an infinite one is an error."""
-    if clock:
-        return clock.numbers(raw.values) if len(raw.values) else np.empty(0)
-    try:
-        x = numbers_of(raw.values)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise type(error)(
-            f"could not convert {raw.where} to numbers: {error}; if it holds categories, let "
-            "categorical_features or column_kinds say so."
-        ) from error
-    # A sum is finite only if all its terms are, and needs no array of flags.
-    with np.errstate(all="ignore"):
-        finite = np.isfinite(x.sum()) or np.isfinite(x).all()
-    if not finite:
-        row = raw.row(~np.isfinite(x))
-        raise ValueError(f"Input X contains infinity (inf) in {raw.where}, row {row}.")
-    return x
-
-
-def as_categories(raw):
-    """Return the observed cells of a categorical column, times as they are; one without a hash is an error."""
-    if raw.values.dtype.kind == "f":
-        return as_float(raw)
-    if raw.values.dtype.kind == "O":
-        for position, value in enumerate(raw.values):
-            try:
-                hash(value)
-            except TypeError as error:
-                row = raw.row(np.arange(len(raw.values)) == position)
-                raise TypeError(
-                    f"{raw.where}, row {row}: argument must be a string, a number or another hashable value, got "
-                    f"{value!r}."
-                ) from error
-    return raw.values
-
-
-def distinct(values):
-    """Return the distinct values in an order that does not depend on the order of the rows."""
-    if values.dtype.kind != "O":
-        return np.unique(values)
-    found = {_of_python(value): value for value in values}.values()
-    try:
-        ordered = sorted(found)
-    except TypeError:  # of several types
-        ordered = sorted(found, key=lambda value: (type(value).__name__, repr(value)))
-    categories = np.empty(len(ordered), dtype=object)
-    categories[:] = ordered
-    return categories
-
-
-def codes(values, categories):
-    """Return the position of each value among the categories, in whatever order these are; -1 where it is none."""
-    is_alike = values.dtype.kind == categories.dtype.kind
-    if is_alike and values.dtype.kind in "mM" and values.dtype != categories.dtype:
-        # NumPy would wrap around what the finer unit does not reach.
-        times = values.astype(categories.dtype)
-        return np.where(times.astype(values.dtype) == values, codes(times, categories), -1)
-    if is_alike and values.dtype.kind != "O":
-        # A dtype may declare its categories in any order.
-        order = np.argsort(categories, kind="stable")
-        found = np.searchsorted(categories, values, sorter=order).clip(max=len(categories) - 1)
-        position = order[found]
-        return np.where(categories[position] == values, position, -1)
-    # Python compares numbers of several types exactly.
-    index = {category: code for code, category in enumerate(map(_of_python, categories.tolist()))}
-    found = (index.get(_of_python(value), -1) for value in values.tolist())
-    return np.fromiter(found, np.int64, len(values))
-
-
-def _of_python(value):
-    """Return a scalar of NumPy as one of Python, since Decimals cannot be compared with NumPy's."""
-    is_number = isinstance(value, np.integer | np.floating) and not isinstance(
-        value, np.timedelta64 | np.longdouble
-    )
-    return value.item() if is_number else value
-
-
-def share_of_new(code, weight):
-    """Estimate the probability that the next category is new: the share of those seen once (Good and Turing)."""
-    if weight.mean() < 1:  # weights that are shares, not repetitions
-        weight = np.ones(len(code))
-    seen = np.bincount(code, weight)
-    n_once = np.count_nonzero((seen > 0) & (seen <= 1))
-    return float(min((n_once + 0.5) / (weight.sum() + 1), MAX_UNKNOWN_SHARE))
-
-
-def location_and_scale(x, sample_weight):
-    """Return the mean and standard deviation, or those of the bulk where a few values far out would set them.
-
-    Safe against overflow and underflow. Of a constant the scale is its size.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n,)
-        Finite numbers.
-    sample_weight : ndarray of shape (n,)
-        Their weights.
-
-    Returns
-    -------
-    location, scale : float
-        The scale is positive.
-    """
-    unit = np.abs(x).max()
-    if unit == 0:
-        return 0.0, 1.0
-    # A power of two, so that the division rounds nothing.
-    unit = 2.0 ** np.floor(np.log2(unit))
-    u = x / unit
-    total = sample_weight.sum()
-    location = (u * sample_weight).sum() / total
-    distance = np.abs(u - location)
-    scale = np.sqrt((distance**2 * sample_weight).sum() / total)
-    if scale <= 10 * np.finfo(np.float64).eps:
-        scale = 1.0
-    # A tenth of the values far out have a mean distance of 0.6 standard deviations; the quantiles of most columns are
-    # spared.
-    elif (distance * sample_weight).sum() < 0.61 * scale * total:
-        median, bulk = bulk_of(u, sample_weight)
-        far_out = np.abs(u - median) > FAR_OUT * bulk
-        if 0 < FAR_OUT * bulk < scale and sample_weight[far_out].sum() <= MAX_FAR_OUT * total:
-            location, scale = median, bulk
-    return float(location * unit), float(scale * unit)
-
-
-def first_or_median(x, sample_weight):
-    """Return the smallest of whole numbers, from which they are counted, or their median if that one is far out."""
-    low = x.min()
-    if x.max() - low <= MAX_WHOLE:
-        return float(low)
-    median, spread = bulk_of(x, sample_weight)
-    is_far_out = median - low > max(MAX_WHOLE, FAR_OUT * spread) and spread > 0
-    return float(median if is_far_out else low)

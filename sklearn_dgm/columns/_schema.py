@@ -13,60 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm.columns._bounds import bounded, check_bounds
+from sklearn_dgm.columns._bounds import check_bounds, with_bounds
 from sklearn_dgm.columns._building import fill, template_of
-from sklearn_dgm.columns._clock import Clock
-from sklearn_dgm.columns._column import (
-    BEYOND,
-    CATEGORICAL,
-    CONTINUOUS,
-    INTEGER,
-    LARGEST_INTEGER,
-    MIXED,
-    ROUNDED,
-    UNKNOWN,
-    Column,
-    as_categories,
-    as_float,
-    codes,
-    distinct,
-    first_or_median,
-    location_and_scale,
-    numbers_of,
-    share_of_new,
-)
-from sklearn_dgm.columns._dtypes import check_content, kind_by_dtype, warn_of_categories
+from sklearn_dgm.columns._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
+from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._frames import is_frame
-from sklearn_dgm.columns._names import by_position, positions_of
+from sklearn_dgm.columns._kinds import check_kinds, resolve_kinds
+from sklearn_dgm.columns._learning import ColumnLearner, with_ties
+from sklearn_dgm.columns._names import positions_of
 from sklearn_dgm.columns._reading import raw_columns
-from sklearn_dgm.columns._ties import (
-    MAX_ROWS,
-    MIN_ROWS,
-    DistinctRows,
-    chosen_atoms,
-    find_grid,
-    find_ties,
-    has_ties,
-)
+from sklearn_dgm.columns._values import as_float, numbers_of
 
-# A categorical column of two categories at most, where no other is allowed.
-BINARY = "binary"
-KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)
 HANDLE_UNKNOWN = ("impossible", "error", "rare")
 
 # Longer tables are printed without their middle.
 FIRST_PRINTED, LAST_PRINTED = 15, 5
-
-
-def _feature_mask(features, labels, kind):
-    """Return the boolean mask of the columns that a parameter names."""
-    mask = np.zeros(len(labels), dtype=bool)
-    mask[positions_of(features, labels, f"{kind}_features")] = True
-    return mask
-
-
-def _is_from_dtype(features):
-    return isinstance(features, str) and features == "from_dtype"
 
 
 class ColumnSchema(Stateful):
@@ -237,187 +198,36 @@ class ColumnSchema(Stateful):
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         raw = raw_columns(X)
         self._check_missing(raw)
-        kinds, chosen = self._resolve_kinds(raw, weight)
-        self.columns_, numbers = [], []
-        for r, kind in zip(raw, kinds, strict=True):
-            column, x = self._fit_column(r, kind, weight)
-            self.columns_.append(column)
-            numbers.append(r.spread(x))
+        features = {CATEGORICAL: self.categorical_features, INTEGER: self.integer_features}
+        kinds, chosen = resolve_kinds(raw, weight, features, self.column_kinds)
+        columns, numbers = self._learn(raw, kinds, weight)
         if self.detect_ties:
-            self._detect_ties(numbers, weight, chosen)
+            columns = with_ties(columns, numbers, weight, chosen)
         if self.bounds is not False:
-            self._settle_bounds(numbers, weight)
+            columns = with_bounds(columns, numbers, weight, self.bounds, rescales=self.standardize)
+        self.columns_ = columns
         self.given_ = np.zeros(len(raw), dtype=bool)
         self.given_[positions_of(self.given, [r.label for r in raw], "given")] = True
-        self._check_kinds()
+        check_kinds(self.columns_, self.given_, self.allowed_kinds)
         numeric = [column.label for column in self.columns_ if not column.is_categorical]
         self._template = template_of(X, numeric)
         return self
 
-    def _check_kinds(self):
-        """Refuse columns of kinds that the density does not take."""
-        allowed = {*self.allowed_kinds}
-        if CONTINUOUS in allowed:
-            allowed |= {ROUNDED, MIXED}
-        for column, is_given in zip(self.columns_, self.given_, strict=True):
-            is_binary = column.is_categorical and len(column.categories) <= 2
-            if is_given or column.kind in allowed or (is_binary and BINARY in allowed):
-                continue
-            raise ValueError(
-                f"{column.where} is {column.kind}, but only columns of these kinds are taken: "
-                f"{', '.join(self.allowed_kinds)}. Convert it, or let categorical_features, integer_features or column_kinds "
-                "say that it is of another kind."
-            )
+    def _learn(self, raw, kinds, weight):
+        """Learn each column; return also its numbers, NaN where a cell is missing."""
+        learner = ColumnLearner(self.standardize, self.detect_ties, self.handle_unknown == "rare")
+        columns, numbers = [], []
+        for r, kind in zip(raw, kinds, strict=True):
+            column, x = learner.learn(r, kind, weight)
+            columns.append(column)
+            numbers.append(r.spread(x))
+        return columns, numbers
 
     def _check_missing(self, raw):
         for r in raw:
             if r.observed is not None and not self.missing:
                 row = int(np.flatnonzero(~r.observed)[0])
                 raise ValueError(f"Input X contains NaN in {r.where}, row {row} (a missing value).")
-
-    def _resolve_kinds(self, raw, weight):
-        """Return the kind of each column, before ties are looked for, and the columns named in `column_kinds`."""
-        labels = [r.label for r in raw]
-        chosen = self._chosen_kinds(labels)
-        parameters = {CATEGORICAL: self.categorical_features, INTEGER: self.integer_features}
-        named = {
-            kind: _feature_mask(None if _is_from_dtype(features) else features, labels, kind)
-            for kind, features in parameters.items()
-        }
-        kinds = []
-        for j, r in enumerate(raw):
-            is_empty = not r.observed_of(weight).any()
-            # Some containers have a dtype for nothing but missing cells.
-            is_null = str(r.native_dtype).lower().startswith("null")
-            by_dtype = CATEGORICAL if is_null else kind_by_dtype(r)
-            if is_empty:
-                kinds.append(CATEGORICAL)
-                continue
-            # What one parameter names outright, the other does not claim by dtype.
-            named_kinds = [kind for kind, mask in named.items() if mask[j]]
-            if j in chosen:
-                kind = chosen[j]
-            elif len(named_kinds) == 2:
-                raise ValueError(
-                    f"{r.where} is named both in categorical_features and in integer_features; "
-                    "leave it in one of them."
-                )
-            elif named_kinds:
-                kind = named_kinds[0]
-            else:
-                kind = by_dtype if _is_from_dtype(parameters.get(by_dtype)) else CONTINUOUS
-                if kind == CATEGORICAL:
-                    warn_of_categories(r)
-            kinds.append(kind)
-        return kinds, set(chosen)
-
-    def _chosen_kinds(self, labels):
-        chosen = by_position(self.column_kinds or {}, labels, "column_kinds")
-        for j, kind in chosen.items():
-            if kind not in KINDS:
-                raise ValueError(
-                    f"column_kinds says {kind!r} of column {labels[j]!r}; expected one of {KINDS}."
-                )
-        return chosen
-
-    def _fit_column(self, raw, kind, weight):
-        """Fit a column; return it and the numbers of its observed cells."""
-        known = {"dtype": raw.native_dtype, "content": raw.content, "maker": raw.maker}
-        if raw.observed is not None:
-            known["missing_share"] = float(weight[~raw.observed].sum() / weight.sum())
-        if not raw.observed_of(weight).any():
-            return self._fit_nothing(raw, weight, known)
-        weight = raw.observed_of(weight)
-        if raw.values.dtype.kind in "mM" and kind != CATEGORICAL:
-            known["clock"] = Clock.of(raw.values[weight > 0], self.standardize)
-        fit = self._fit_categories if kind == CATEGORICAL else self._fit_numbers
-        return fit(raw, kind, weight, known)
-
-    def _fit_nothing(self, raw, weight, known):
-        """Return a column of missing cells, as one of a single category."""
-        known["unknown_share"] = self._unknown_share(np.zeros(len(weight), dtype=np.intp), weight)
-        known["content"] = known["maker"] = None
-        nothing = np.array([None], dtype=object)
-        column = Column(raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, nothing, empty=True, **known)
-        return column, np.full(len(raw.values), -1.0)
-
-    def _fit_categories(self, raw, kind, weight, known):
-        values = as_categories(raw)
-        categories = distinct(values[weight > 0]) if raw.declared is None else raw.declared
-        code = codes(values, categories)
-        known["unknown_share"] = self._unknown_share(code, weight)
-        high = len(categories) - 1.0
-        return Column(raw.label, kind, 0.0, 1.0, 0.0, high, categories, **known), code
-
-    def _fit_numbers(self, raw, kind, weight, known):
-        x = as_float(raw, known.get("clock"))
-        counted, w = x[weight > 0], weight[weight > 0]
-        if kind == INTEGER:
-            _check_integers(raw, x, counted)
-        low, high = float(counted.min()), float(counted.max())
-        if self.detect_ties and low == high:
-            return self._fit_constant(raw, x, low, w, known)
-        if not self.standardize:
-            location, scale = 0.0, 1.0
-        elif kind == INTEGER:
-            location, scale = first_or_median(counted, w), 1.0
-        else:
-            location, scale = location_and_scale(counted, w)
-        with np.errstate(over="ignore"):
-            if not np.isfinite([low - location, high - location]).all():
-                raise ValueError(f"{raw.where} spans more than float64 can hold; rescale it.")
-        column = Column(raw.label, kind, location, scale, low, high, **known)
-        return _with_chosen_ties(column, counted, w), x
-
-    def _fit_constant(self, raw, x, value, weight, known):
-        """Return a column of numbers that are all the same, as one of a single category."""
-        known["unknown_share"] = self._unknown_share(np.zeros(len(weight), dtype=np.intp), weight)
-        categories = np.array([value + 0.0])  # no negative zero
-        column = Column(
-            raw.label, CATEGORICAL, 0.0, 1.0, 0.0, 0.0, categories, constant=True, **known
-        )
-        return column, np.where(x == value, 0.0, -1.0)
-
-    def _unknown_share(self, code, weight):
-        """Return the probability of a category that was not fitted."""
-        if self.handle_unknown != "rare":
-            return 0.0
-        return share_of_new(code[weight > 0], weight[weight > 0])
-
-    def _detect_ties(self, numbers, weight, chosen):
-        """Find the rounded and the mixed ones among the continuous columns that are not chosen to be so."""
-        rows = np.flatnonzero(weight > 0)
-        if len(rows) < MIN_ROWS:
-            return
-        rows = rows[:: -(-len(rows) // MAX_ROWS)]
-        candidates = [
-            j
-            for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True))
-            if column.kind == CONTINUOUS and j not in chosen and has_ties(x[rows])
-        ]
-        if not candidates:
-            return
-        same = DistinctRows([np.unique(x[rows], return_inverse=True)[1] for x in numbers])
-        for j in candidates:
-            column, x = self.columns_[j], numbers[j]
-            grid, atoms = find_ties(*same.counts(x[rows], j))
-            if grid is not None:
-                self.columns_[j] = column.with_grid(grid)
-            elif atoms is not None:
-                self.columns_[j] = column.with_atoms(atoms, x, weight)
-
-    def _settle_bounds(self, numbers, weight):
-        """Set the bounds of all columns of numbers."""
-        labels = [column.label for column in self.columns_]
-        given = [self.bounds if isinstance(self.bounds, str) else None] * len(labels)
-        if isinstance(self.bounds, dict):
-            for j, pair in by_position(self.bounds, labels, "bounds").items():
-                given[j] = pair
-        for j, (column, x) in enumerate(zip(self.columns_, numbers, strict=True)):
-            counted = (weight > 0) & ~np.isnan(x)
-            self.columns_[j] = bounded(
-                column, x[counted], weight[counted], given[j], rescales=self.standardize
-            )
 
     def check_alike(
         self, schema: Any, X: MatrixLike, sample_weight: ArrayLike | None = None
@@ -504,20 +314,29 @@ class ColumnSchema(Stateful):
                     Z[np.isnan(Z[:, j]), j] = 0.0
         return Z, np.broadcast_to(self.log_det_features(Z).sum(axis=-1), len(Z))
 
+    def _encode_column(self, column, raw):
+        """Encode the observed cells of a column, whose unknown categories may be errors."""
+        z = column.encode(raw)
+        if self.handle_unknown == "error" and column.is_categorical and (z < 0).any():
+            raise ValueError(
+                f"{raw.where} holds {raw.values[z < 0].tolist()[0]!r} in row {raw.row(z < 0)}, a category that fit has "
+                "not seen."
+            )
+        return z
+
     def _check_known(self, X, sample_weight):
         """Refuse rows with a category that the schema does not know, but for those of weight 0."""
-        categorical = np.flatnonzero(self.kinds_ == CATEGORICAL)
-        if not len(categorical):
+        if CATEGORICAL not in self.kinds_:
             return
-        Z = self.encode(X)[0]
-        counted = True if sample_weight is None else np.asarray(sample_weight) > 0
-        for j in categorical:
-            unknown = (Z[:, j] < 0) & counted
+        weight = np.ones(X.shape[0]) if sample_weight is None else np.asarray(sample_weight)
+        for column, raw in zip(self.columns_, self._raw_columns(X), strict=True):
+            if not column.is_categorical:
+                continue
+            unknown = (self._encode_column(column, raw) < 0) & (raw.observed_of(weight) > 0)
             if unknown.any():
-                column = self.columns_[j]
                 raise ValueError(
-                    f"{column.where} has a category in row {int(np.argmax(unknown))} that the schema does not know; it "
-                    "should be learnt from all rows of fit."
+                    f"{column.where} has a category in row {raw.row(unknown)} that the schema does not know; it should "
+                    "be learnt from all rows of fit."
                 )
 
     def _raw_columns(self, X):
@@ -555,23 +374,6 @@ class ColumnSchema(Stateful):
                 f"X has the columns of fit in another order: column {found!r} is at position {labels.index(found)}, where "
                 f"fit had {own[labels.index(found)]!r}; put them in that order."
             )
-
-    def _encode_column(self, column, raw):
-        if not column.is_categorical:
-            return column.encoded(as_float(raw, column.clock))
-        if column.constant:
-            values = as_float(raw, column.clock)
-        else:
-            values = raw.values if column.empty else as_categories(raw)
-        code = np.full(len(values), UNKNOWN) if column.empty else codes(values, column.categories)
-        unknown = code < 0
-        if column.constant and column.is_bounded:
-            code[(values < column.lower) | (values > column.upper)] = BEYOND
-        if self.handle_unknown == "error" and unknown.any():
-            raise ValueError(
-                f"{raw.where} holds {values[unknown].tolist()[0]!r} in row {raw.row(unknown)}, a category that fit has not seen."
-            )
-        return code
 
     def _encode_numbers(self, X):
         whole = X.dtype.kind in "iu"
@@ -668,41 +470,4 @@ class ColumnSchema(Stateful):
 
 
 def _decode_block(column, z, block):
-    z = z[block]
-    if column.empty:
-        return np.full(len(z), None), np.ones(len(z), dtype=bool)
-    missing = np.isnan(z)
-    values = column.as_fitted(column.decoded(np.where(missing, 0.0, z)))
-    return values, missing if missing.any() else None
-
-
-def _check_integers(raw, x, counted):
-    fraction = x != np.floor(x)
-    if fraction.any():
-        raise ValueError(
-            f"{raw.where} is an integer column, but holds {x[fraction][0]} in row {raw.row(fraction)}; let "
-            "integer_features or column_kinds say that it is none."
-        )
-    if np.abs(counted).max() > LARGEST_INTEGER:
-        raise ValueError(
-            f"{raw.where} holds integers beyond 2**53, which float64 cannot tell apart; name it in "
-            "categorical_features or convert it to floats."
-        )
-
-
-def _with_chosen_ties(column, x, weight):
-    """Return the column with the grid or the atoms of its chosen kind, rounded or mixed; another as it is."""
-    if column.kind not in (ROUNDED, MIXED):
-        return column
-    values, counts = np.unique(x, return_counts=True)
-    if column.kind == ROUNDED:
-        grid = find_grid(values, counts)
-        if grid is None:
-            raise ValueError(
-                f"{column.where} cannot be rounded: its values have no common resolution."
-            )
-        return column.with_grid(grid)
-    atoms = chosen_atoms(values, counts)
-    if not len(atoms):
-        raise ValueError(f"{column.where} cannot be mixed: no single value holds 2 % of its rows.")
-    return column.with_atoms(atoms, x, weight)
+    return column.decode(z[block])

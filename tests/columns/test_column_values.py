@@ -29,7 +29,7 @@ from sklearn_dgm import (
     TreeAugmentedNaiveBayesClassifier,
 )
 from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, ColumnSchema
-from sklearn_dgm.columns._column import codes
+from sklearn_dgm.columns._values import codes
 
 DAYS = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"])
 # One category that no row has, and none of them in increasing order.

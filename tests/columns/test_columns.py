@@ -104,7 +104,7 @@ def test_kinds_by_parameter(parameters, kinds):
         ({"integer_features": [True]}, "mask of 1 entries"),
         ({"categorical_features": ["x"], "integer_features": ["x"]}, "'x' is named both"),
         ({"integer_features": ["half"]}, "'half' is an integer column, but holds 0.5 in row 1"),
-        ({"categorical_features": None}, "'s'.*categorical_features"),
+        ({"categorical_features": None}, "'s' to numbers.*declare that it holds categories"),
     ],
 )
 def test_wrong_parameters_are_named(parameters, message):
