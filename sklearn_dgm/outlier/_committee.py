@@ -37,6 +37,11 @@ def default_members():
     ]
 
 
+def is_committee(estimator):
+    """Tell whether the parameter of a detector asks for a committee, and not for one density alone."""
+    return estimator is None or isinstance(estimator, list)
+
+
 class Committee(BaseEstimator):
     """Weighted mean of the scores of several densities, each standardised by what it says of held-out rows.
 
@@ -94,6 +99,12 @@ class Committee(BaseEstimator):
             located.append(location_and_scale(scores))
         self.location_, self.scale_ = np.array(located).T
         return self
+
+    @property
+    def magnitude_(self):
+        """Magnitude of the log-densities from which the score is computed, in the units of the score."""
+        magnitudes = np.maximum(1.0, np.abs(self.location_)) / self.scale_
+        return np.average(magnitudes, weights=self.weights)
 
     def _fit_member(self, member, X, sample_weight, rng, rows, task):
         if rows is not None:

@@ -1,4 +1,4 @@
-"""The outlier detector: thresholds, p-values and shares of columns, by any density or by several."""
+"""The outlier detector: any density, or several, fitted to rows, and a threshold for their scores."""
 
 import warnings
 from inspect import Parameter, signature
@@ -6,13 +6,10 @@ from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.checks import check_pairs, is_dropped
@@ -35,69 +32,24 @@ from sklearn_dgm._validation import (
     validate_table,
 )
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._committee import (
     DEFAULT_WEIGHTS,
     Committee,
     common_input_tags,
     default_members,
+    is_committee,
 )
+from sklearn_dgm.outlier._scores import OutlierScoresMixin
 from sklearn_dgm.outlier._smoothing import noisy_for
 from sklearn_dgm.outlier._thresholds import (
     conformal_threshold,
     lower_fence,
+    magnitude_of,
     mean_of_possible,
     quantile_below,
 )
 from sklearn_dgm.outlier._trimming import are_apart
-from sklearn_dgm.tags import densities_within, unwrapped
-
-
-def _is_calibrated(detector):
-    if detector.calibration is None:
-        raise AttributeError(
-            "There are no p-values without calibration rows: set calibration='holdout'."
-        )
-    return True
-
-
-def _has_shares(detector):
-    """Tell whether the score is a sum over columns."""
-    if detector.score_type != "log_density":
-        raise AttributeError(
-            "Columns have shares of a log-density only: set score_type='log_density'."
-        )
-    without = [
-        name
-        for name, member in detector._members()
-        if not hasattr(unwrapped(member), "score_features")
-    ]
-    if without:
-        raise AttributeError(
-            f"The score is no sum over columns: {', '.join(without)} has no score_features. The densities of this package "
-            "have, but for EnsembleDensity, and so has the committee of DensityOutlierDetector()."
-        )
-    return True
-
-
-def _has_several(detector):
-    """Tell whether densities are asked for as a committee, and not one alone."""
-    return detector.estimator is None or isinstance(detector.estimator, list)
-
-
-def _is_committee(detector):
-    if not _has_several(detector):
-        raise AttributeError("There are no scores of members: estimator is a single density.")
-    return True
-
-
-def _cannot_score(detector):
-    raise AttributeError(
-        "DensityOutlierDetector has no score, since which detector is good depends on the outliers; search with "
-        "scoring=sklearn_dgm.metrics.outlier_roc_auc where rows are labelled, and "
-        "scoring=sklearn_dgm.metrics.neg_mass_volume where they are not."
-    )
-
+from sklearn_dgm.tags import densities_within
 
 # Rows of the fit that tell what share of a committee's score is usual for a column.
 ENOUGH_FOR_MEANS = 500
@@ -106,7 +58,11 @@ OF_SOME_FITS = ("calibration_scores_", "mean_log_density_", "_mean_shares", "is_
 
 
 class DensityOutlierDetector(
-    CallbackSupportMixin, OutlierMixin, MetaEstimatorMixin, NamedEstimatorsMixin
+    CallbackSupportMixin,
+    OutlierScoresMixin,
+    OutlierMixin,
+    MetaEstimatorMixin,
+    NamedEstimatorsMixin,
 ):
     """Detect outliers as the rows to which a density, or a committee of several, gives a low probability.
 
@@ -400,7 +356,7 @@ class DensityOutlierDetector(
 
     def _check_takes(self, fit_params):
         """Refuse arguments that `fit` of the density does not take; a committee's takes weights alone."""
-        if _has_several(self):
+        if is_committee(self.estimator):
             name, takes = "a committee", {"sample_weight"}
         else:
             name, takes = type(self.estimator).__name__, signature(self.estimator.fit).parameters
@@ -422,7 +378,7 @@ class DensityOutlierDetector(
     def _fit_density(self, X, rows, params, rng, task):
         """Fit the density, or the committee, to some of the rows."""
         part, params = safe_indexing(X, rows), check_method_params(X, params, indices=rows)
-        if _has_several(self):
+        if is_committee(self.estimator):
             weights = DEFAULT_WEIGHTS if self.estimator is None else None
             committee = Committee(self._members(), weights, self.smoothing, rng)
             return committee.fit(part, task=task, **params)
@@ -465,11 +421,15 @@ class DensityOutlierDetector(
         return rows, shuffled[:n_typical], shuffled[n_typical:n_kept]
 
     def _threshold(self, X):
+        if self.contamination == "auto" and self.calibration is not None:
+            return conformal_threshold(self.calibration_scores_, self.alpha)
+        log_density = self._log_density(X)
+        scores = self._scores_of(log_density)
         if self.contamination != "auto":
-            return quantile_below(self.score_samples(X), self.contamination)
-        if self.calibration is None:
-            return lower_fence(self.score_samples(X))
-        return conformal_threshold(self.calibration_scores_, self.alpha)
+            return quantile_below(scores, self.contamination)
+        if isinstance(self.estimator_, Committee):
+            return lower_fence(scores, self.estimator_.magnitude_)
+        return lower_fence(scores, magnitude_of(log_density))
 
     def _warn_of_no_outliers(self):
         n_kept = len(getattr(self, "calibration_scores_", ()))
@@ -482,140 +442,6 @@ class DensityOutlierDetector(
             why = "too many of the rows that set it are impossible under the density; smooth the density"
         warnings.warn(f"No row can be below the threshold: {why}.", UserWarning, stacklevel=6)
 
-    def _log_density(self, X):
-        return np.asarray(self.estimator_.score_samples(X))
-
-    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Score rows; the lower, the odder.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,)
-            Log-densities in nats, of a committee the means of the standardised ones, in distances of quartiles; or
-            minus their distances to `mean_log_density_`.
-        """
-        check_is_fitted(self)
-        X = validate_table(self, X, reset=False)
-        log_density = self._log_density(X)
-        if self.score_type == "log_density":
-            return log_density
-        return -np.abs(log_density - self.mean_log_density_)
-
-    @available_if(_is_committee)
-    def score_members(self, X: MatrixLike) -> NDArray[Any]:
-        """Score rows by each member of the committee.
-
-        Available where `estimator` is a list or None.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_members)
-            Log-densities less their median, over the distance of their quartiles, both of held-out rows of `fit`. The
-            score of the committee is their mean; of the default one, neighbours, correlated and columns count for 0.4,
-            0.4 and 0.2.
-        """
-        check_is_fitted(self)
-        return self.estimator_.score_members(validate_table(self, X, reset=False))
-
-    @available_if(_cannot_score)
-    def score(self, X: MatrixLike, y: Any = None) -> None:
-        """Raise an error that names the scorers there are."""
-
-    def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Return scores less the threshold; negative for outliers.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,)
-            ``score_samples(X) - offset_``, in the units of the scores.
-        """
-        scores = self.score_samples(X)
-        # Minus infinity less itself would be no number.
-        return np.subtract(
-            scores, self.offset_, out=np.zeros_like(scores), where=scores != self.offset_
-        )
-
-    def predict(self, X: MatrixLike) -> NDArray[Any]:
-        """Tell outliers from inliers.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        is_inlier : ndarray of shape (n_samples,)
-            -1 for outliers, and 1 for all others.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    @available_if(_is_calibrated)
-    def p_values(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Return conformal p-values: how rare a score as low as this is among rows like those of `fit`.
-
-        Available with ``calibration="holdout"``.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        p_values : ndarray of shape (n_samples,)
-            Between ``1 / (1 + number of calibration rows)`` and 1; small for outliers.
-        """
-        scores = self.score_samples(X)
-        n_as_low = np.searchsorted(self.calibration_scores_, scores, side="right")
-        return (1 + n_as_low) / (1 + len(self.calibration_scores_))
-
-    @available_if(_has_shares)
-    def explain(self, X: MatrixLike) -> MatrixLike:
-        """Return the share of each column in the scores: the lowest are the odd cells.
-
-        Available where the score is a log-density and the density, or each member of the committee, has
-        `score_features`.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        shares : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Shares in the units of the score, with column names and index if X is a DataFrame. The sums of the rows are
-            `score_samples(X)`. A share is the log-density of the cell given those that the density conditions it on,
-            less its mean over the rows that the density was fitted to; what all columns have in common, the sum of
-            these means, is spread evenly. So the shares of a usual row are about equal, whatever the units of its
-            columns.
-        """
-        scores = self.score_samples(X)
-        shares = self._shares(X) - self._mean_shares
-        possible = np.isfinite(scores)
-        in_common = scores[possible] - shares[possible].sum(axis=1)
-        shares[possible] += in_common[:, None] / shares.shape[1]
-        return like_frame(shares, X)
-
-    def _shares(self, X):
-        return np.array(unwrapped(self.estimator_).score_features(X))
-
     def get_metadata_routing(self) -> Any:
         """Return how metadata is passed on.
 
@@ -624,7 +450,9 @@ class DensityOutlierDetector(
         routing : MetadataRouter
             What `fit` is given goes to that of the density.
         """
-        densities = dict(self._members()) if _has_several(self) else {"estimator": self.estimator}
+        densities = (
+            dict(self._members()) if is_committee(self.estimator) else {"estimator": self.estimator}
+        )
         return MetadataRouter(owner=self).add(
             method_mapping=MethodMapping().add(caller="fit", callee="fit"), **densities
         )

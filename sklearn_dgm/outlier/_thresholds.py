@@ -17,13 +17,40 @@ def quantile_below(scores, share):
     return np.quantile(scores, share, method="higher") if np.isnan(threshold) else threshold
 
 
-def lower_fence(scores):
-    """Return the lower fence of the box plot of the finite scores (J. W. Tukey, "Exploratory Data Analysis", 1977)."""
+def magnitude_of(log_density):
+    """Return the magnitude of log-densities, to which their rounding is relative; at least 1, as for densities."""
+    finite = log_density[np.isfinite(log_density)]
+    return max(1.0, np.median(np.abs(finite))) if len(finite) else 1.0
+
+
+def lower_fence(scores, magnitude):
+    """Return the lower fence of the box plot of the finite scores [1]_.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+        Scores of the rows of a fit.
+    magnitude : float
+        That of the log-densities from which they are computed.
+
+    Returns
+    -------
+    fence : float
+        The lower quartile less 1.5 times the distance of the quartiles, but at least the rounding error of a sum over
+        the rows, so that rows whose scores differ by their last bits are alike; minus infinity without a finite score.
+
+    References
+    ----------
+    .. [1] J. W. Tukey, "Exploratory Data Analysis", Addison-Wesley 1977
+    .. [2] N. J. Higham, "Accuracy and Stability of Numerical Algorithms", SIAM 2002, section 4.2
+    """
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return -np.inf
     lower, upper = np.quantile(finite, [0.25, 0.75])
-    return lower - 1.5 * (upper - lower)
+    # A sum of n terms, such as the kernels of n rows, is off by n roundings at most [2]_.
+    rounding = len(finite) * np.finfo(np.float64).eps * magnitude
+    return lower - 1.5 * max(upper - lower, rounding)
 
 
 def conformal_threshold(calibration_scores, alpha):

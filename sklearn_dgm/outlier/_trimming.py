@@ -1,7 +1,7 @@
 """Which rows of a fit may be outliers, so that a density had better not learn from them."""
 
 from sklearn_dgm.outlier._kernels import TableKernelDensity
-from sklearn_dgm.outlier._thresholds import lower_fence, quantile_below
+from sklearn_dgm.outlier._thresholds import lower_fence, magnitude_of, quantile_below
 
 # Share of the rows that are trimmed at most, where their number is not known.
 MOST_TRIMMED = 0.2
@@ -32,5 +32,7 @@ def are_apart(X, share, sample_weight, rng):
     if is_known:
         threshold = quantile_below(scores, share)
     else:
-        threshold = min(lower_fence(scores), quantile_below(scores, MOST_TRIMMED))
+        threshold = min(
+            lower_fence(scores, magnitude_of(scores)), quantile_below(scores, MOST_TRIMMED)
+        )
     return scores < threshold

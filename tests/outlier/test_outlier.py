@@ -103,6 +103,20 @@ def test_auto_is_the_fence_of_a_box_plot():
     assert detector(GivenScores()).fit([*scores, [-np.inf]]).offset_ == fitted.offset_
 
 
+@pytest.mark.parametrize("size", [0.1, 1300.0])
+@pytest.mark.parametrize("score_type", ["log_density", "typicality"])
+@pytest.mark.parametrize("is_committee", [False, True])
+def test_scores_that_differ_by_last_bits_are_alike(size, score_type, is_committee):
+    density = [("one", GivenScores()), ("two", GivenScores())] if is_committee else GivenScores()
+    scores = np.full((40, 1), -size)
+    # A log-density of 0.1 is the logarithm of a density, which has been rounded to bits of 1.
+    scores[::4, 0] -= np.spacing(max(1.0, size)) * (np.arange(1, 11) % 4)
+    fitted = detector(density, score_type=score_type).fit(scores)
+    np.testing.assert_array_equal(fitted.predict(scores), np.ones(40))
+    odd = [[-size - 1e-6], [-size + 1e-6]]
+    assert fitted.predict(odd).tolist() == [-1, 1 if score_type == "log_density" else -1]
+
+
 def test_impossible_rows_are_outliers():
     scores = np.array([[-np.inf], [-np.inf], [0.0], [1.0]])
     fitted = detector(GivenScores(), 0.4).fit(scores)
