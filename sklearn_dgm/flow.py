@@ -13,7 +13,6 @@ from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.seeding import one_thread, torch_generator
 from sklearn_dgm._training.variables import is_constant, variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -274,12 +273,12 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
         return log_p, std
 
     def _draw_given(self, Z, rng):
-        device, step = self._module_device(), self._rows_at_once()
-        generator = torch_generator(rng, device)
-        Z = torch.tensor(np.where(self.schema_.given_, Z, 0.0), device=device)
-        with one_thread():
-            chunks = [self._module.sample_given(z, generator).cpu().numpy() for z in Z.split(step)]
-        return np.concatenate(chunks)
+        Z = torch.tensor(np.where(self.schema_.given_, Z, 0.0), device=self._module_device())
+
+        def draw(rows, generator):
+            return self._module.sample_given(Z[rows.start : rows.stop], generator)
+
+        return self._draw_in_chunks(draw, len(Z), rng)
 
     def _only_flow(self):
         """Return the flow of all columns, if there is one."""

@@ -169,15 +169,15 @@ class ConditionalMixin:
         >>> density.conditional_mean([[np.nan, 12.0]]).round(1)
         array([[ 1.2, 12. ]])
         """
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        Z, _ = self.schema_.encode(X)
-        completed = Z.copy()
-        for part in self._with_progress(self._completions(Z, N_PARTICLES), len(Z)):
+
+        def expected(part):
             weight = _normalised(part.log_weight, part.rows)
-            for j, column in enumerate(self.schema_.columns_):
-                completed[part.rows, j] = _expected(column, part.z[..., j], weight)
-        return with_given_cells(self.schema_, completed, X)
+            columns = enumerate(self.schema_.columns_)
+            return np.column_stack(
+                [_expected(column, part.z[..., j], weight) for j, column in columns]
+            )
+
+        return self._completed(X, expected)
 
     def conditional_mode(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells of rows with the most probable of their completions.
@@ -211,14 +211,23 @@ class ConditionalMixin:
             sky   warm
         0  grey  False
         """
+
+        def most_probable(part):
+            _normalised(part.log_weight, part.rows)  # which refuses impossible rows
+            n_rows, n_particles, n_features = part.z.shape
+            log_p = self._log_density(part.z.reshape(-1, n_features)).reshape(n_rows, n_particles)
+            return part.z[np.arange(n_rows), log_p.argmax(axis=1)]
+
+        return self._completed(X, most_probable)
+
+    def _completed(self, X, complete):
+        """Fill in the missing cells of rows by a function of the completions of some of them."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         completed = Z.copy()
         for part in self._with_progress(self._completions(Z, N_PARTICLES), len(Z)):
-            _normalised(part.log_weight, part.rows)  # which refuses impossible rows
-            log_p = self._log_density(part.z.reshape(-1, Z.shape[1])).reshape(part.z.shape[:2])
-            completed[part.rows] = part.z[np.arange(len(part.z)), log_p.argmax(axis=1)]
+            completed[part.rows] = complete(part)
         return with_given_cells(self.schema_, completed, X)
 
     def predict_column(self, X: MatrixLike, column: Any) -> Any:

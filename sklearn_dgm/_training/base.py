@@ -355,13 +355,17 @@ warm_start, verbose, callbacks, net_params, random_state
         return int(np.clip(NUMBERS_AT_ONCE // self._module.width, 1, ROWS_AT_ONCE))
 
     def _draw(self, n_samples, rng):
-        module = self._module
+        sample = self._module.sample
+        return self._draw_in_chunks(lambda rows, rng: sample(len(rows), rng), n_samples, rng)
+
+    def _draw_in_chunks(self, draw, n_samples, rng):
+        """Draw rows by a function of their numbers, a range, and of a torch generator, a bounded number at once."""
         generator = torch_generator(rng, self._module_device())
-        # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
         step = self._rows_at_once()
+        # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
         with one_thread():
             chunks = [
-                module.sample(min(step, n_samples - start), generator).cpu().numpy()
+                draw(range(start, min(start + step, n_samples)), generator).cpu().numpy()
                 for start in range(0, n_samples, step)
             ]
         return np.concatenate(chunks)

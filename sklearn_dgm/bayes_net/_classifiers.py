@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval
+from sklearn_dgm._training.parameters import handed_on
 from sklearn_dgm.bayes_net._one_dependence import OneDependenceClassifier
 from sklearn_dgm.bayes_net._pairs import MAX_PAIRS, blocks_of, mutual_information, starts_of
 from sklearn_dgm.bayes_net._structure import maximum_spanning_forest
@@ -220,17 +221,7 @@ class AveragedOneDependenceClassifier(OneDependenceClassifier):
         handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
         bounds: Any = None,
     ) -> None:
-        super().__init__(
-            bins=bins,
-            alpha=alpha,
-            max_iter=max_iter,
-            tol=tol,
-            categorical_features=categorical_features,
-            integer_features=integer_features,
-            column_kinds=column_kinds,
-            handle_unknown=handle_unknown,
-            bounds=bounds,
-        )
+        super().__init__(**handed_on(locals(), "min_frequency"))
         self.min_frequency = min_frequency
 
     @property
