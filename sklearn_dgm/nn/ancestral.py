@@ -12,7 +12,10 @@ FARTHEST = 1e100
 
 
 class AncestralDensity(FactorisedDensity):
-    """A density that knows the conditional of each column given its parents."""
+    """A density that knows the conditional of each column given its parents.
+
+    Columns that have no conditional are given: they add nothing to a log-density, and none of their cells is drawn.
+    """
 
     @abstractmethod
     def visit(self, z):
@@ -29,7 +32,8 @@ class AncestralDensity(FactorisedDensity):
             A column.
         conditional : Conditional
             Its conditional distribution given what `z` holds in its parents by then, one for each row, with
-            `log_prob(x)`, `sample(uniforms)` and `cdf(points)`; see :class:`~sklearn_dgm.nn.outputs.Conditional`.
+            `log_prob(x)`, `sample(uniforms)` and `cdf(points)`; see :class:`~sklearn_dgm.nn.outputs.Conditional`. None
+            of a column that is given.
         """
 
     @torch.no_grad()
@@ -61,6 +65,11 @@ class AncestralDensity(FactorisedDensity):
             Sum over the observed columns of the log-density given all earlier columns. If the numbers are uniform, the
             expectation of its exponential is the marginal density of the observed cells (sequential importance
             sampling), and rows with such weights are draws from the conditional distribution.
+
+        Raises
+        ------
+        ValueError
+            If a cell is missing in a column that is given.
         """
         z, shares = self._fill(z, numbers, how)
         return z, shares.sum(dim=1)
@@ -72,6 +81,12 @@ class AncestralDensity(FactorisedDensity):
         shares = torch.zeros_like(z).masked_fill(~possible, -torch.inf)
         is_scored, is_drawn = observed.any(dim=0).tolist(), (~observed).any(dim=0).tolist()
         for j, conditional in self.visit(z):
+            if conditional is None:
+                if is_drawn[j]:
+                    raise ValueError(
+                        f"Column {j} is given, and cannot be drawn where it is missing."
+                    )
+                continue
             if is_scored[j]:
                 log_p = conditional.log_prob(z[:, j])
                 shares[:, j] += torch.where(observed[:, j], log_p, 0)

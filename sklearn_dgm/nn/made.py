@@ -51,7 +51,7 @@ class MADE(AncestralDensity):
     sparsity : float
         Weight of the L1 penalty on what training changes in the linear path to categories.
     targets : list of int, default=None
-        The columns whose conditionals it computes; None for all.
+        The columns whose conditionals it computes; None for all. Other columns are given.
     """
 
     layer, path = MaskedLinear, LinearPath
@@ -227,9 +227,11 @@ class MADE(AncestralDensity):
         Where all rows lack the same cells, what completions share is computed once.
         """
         missing = z.isnan()
-        if missing[0].all() or not (missing == missing[0]).all():
+        varying = missing[0].cpu().numpy()
+        is_alike = not varying.all() and bool((missing == missing[0]).all())
+        if not is_alike or not np.isin(np.flatnonzero(varying), self.targets).all():
             return super().complete(z, numbers)
-        branches = Branches(self, z, missing[0].cpu().numpy(), numbers.shape[-2])
+        branches = Branches(self, z, varying, numbers.shape[-2])
         branches.draw(numbers)
         return branches.z, branches.shares
 

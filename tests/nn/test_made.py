@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from sklearn_dgm.nn import outputs
 from sklearn_dgm.nn.heads import MixtureHead
@@ -156,3 +157,52 @@ def test_dropout_and_sparsity_act_only_in_training():
     network = module(dropout=0.5, input_dropout=0.5).train()
     torch.nn.init.zeros_(network.out.weight)
     torch.testing.assert_close(network.params(z), network.params(z), rtol=0, atol=0)
+
+
+def of_some_columns():
+    """A network of categories 0 and 2, given the number 1; column 0 is a parent of column 2."""
+    torch.manual_seed(0)
+    variables = [Variable(3, False), Variable(None, False), Variable(2, False)]
+    adjacency = np.zeros((3, 3), dtype=bool)
+    adjacency[1, [0, 2]] = adjacency[0, 2] = True
+    module = MADE(variables, adjacency, (8,), "silu", 2, "logistic", targets=[0, 2])
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(0, 0.7)
+    return module.double().eval()
+
+
+def test_columns_that_are_no_targets_are_given():
+    module = of_some_columns()
+    every = torch.tensor([[a, 0.3, b] for a in range(3) for b in range(2)], dtype=torch.float64)
+    with torch.no_grad():
+        expected = module.log_prob(every).exp()
+    assert expected.sum().item() == pytest.approx(1)
+    z = torch.tensor([[torch.nan, 0.3, torch.nan]], dtype=torch.float64)
+    u = torch.from_numpy(np.random.default_rng(0).random((20_000, 3)))
+    filled, log_weight = module.fill(z.expand(len(u), 3), u)
+    completed, shares = module.complete(z, u)
+    for drawn in (filled, completed[0]):
+        assert (drawn[:, 1] == 0.3).all()
+        counts = np.bincount((2 * drawn[:, 0] + drawn[:, 2]).int().numpy(), minlength=6)
+        assert stats.chisquare(counts, len(u) * expected.numpy()).pvalue > 1e-3
+    assert log_weight.eq(0).all()
+    assert shares.eq(0).all()
+    # An observed target counts, a given column does not.
+    later = torch.tensor([[1.0, 0.3, torch.nan]], dtype=torch.float64)
+    of_first = expected.reshape(3, 2).sum(dim=1)[1].log().item()
+    assert module.fill(later, u[:1])[1].item() == pytest.approx(of_first)
+    assert module.log_prob(later).item() == pytest.approx(of_first)
+
+
+def test_columns_that_are_given_cannot_be_missing():
+    module, u = of_some_columns(), torch.full((4, 3), 0.5, dtype=torch.float64)
+    z = torch.tensor([[0.0, torch.nan, 1.0]], dtype=torch.float64)
+    for ask in (
+        lambda: module.sample(2, torch.Generator()),
+        lambda: module.fill(z, u[:1]),
+        lambda: module.complete(z, u),
+        lambda: module.log_prob(z),
+    ):
+        with pytest.raises(ValueError, match="Column 1 is given"):
+            ask()
