@@ -14,8 +14,6 @@ from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import (
-    CONTINUOUS,
-    INTEGER,
     ColumnSchema,
     check_container,
     is_frame,
@@ -127,21 +125,20 @@ def _resolved_names(feature_names, names, n_features):
     return [str(name) for name in feature_names]
 
 
-def _is_discrete(column):
-    """Tell whether a column is drawn value by value."""
-    if column.kind == INTEGER:
-        return column.high - column.low < MAX_LEVELS
-    return column.is_categorical
+def _has_levels(column):
+    """Tell whether a column is drawn level by level: categories, or whole numbers of few levels."""
+    is_narrow = column.high - column.low < MAX_LEVELS
+    return column.is_categorical or (column.is_counted and is_narrow)
 
 
 def _levels(column):
-    """Return the values of a discrete column."""
+    """Return the values of a column of few levels."""
     return np.arange(column.low, column.high + 1, column.scale)
 
 
 def _limits(column):
     """Return the range of a column that the picture shows."""
-    if _is_discrete(column):
+    if _has_levels(column):
         return column.low - 0.6, column.high + 0.6
     margin = 0.1 * (column.high - column.low) or 0.5
     return column.low - margin, column.high + margin
@@ -149,7 +146,7 @@ def _limits(column):
 
 def _grid(column, x, n_points):
     """Return the points along a column at which the density is evaluated."""
-    if _is_discrete(column):
+    if _has_levels(column):
         return _levels(column)
     # Half of the points go where the rows are, so that a long tail leaves no peak unseen.
     n_quantiles = n_points // 2
@@ -184,13 +181,13 @@ def _frequencies(column, x):
 
 
 def _bin_edges(column, x):
-    """Return the edges for the histogram of a column that is not discrete."""
+    """Return the edges for the histogram of a column that is not drawn level by level."""
     low, high = _limits(column)
     span, root = high - low, np.cbrt(len(x))
     # The rule of Freedman and Diaconis gives the bulk of the rows enough bins, however long the tails are.
     bulk = np.subtract(*np.quantile(x, [0.75, 0.25])) or span
     n_bins = int(np.clip(root * max(2, span / bulk / 2), 10, 200))
-    if column.kind == CONTINUOUS:
+    if not column.is_counted:
         return np.linspace(low, high, n_bins + 1)
     # A whole width, or the bins would hold unequal numbers of integers.
     width = np.ceil(span / n_bins)
@@ -213,8 +210,8 @@ def _draw_bars(ax, column, of_rows, of_model, labels):
 
 
 def _jittered(column, x, rng):
-    """Spread the values of a discrete column about, so that points do not hide each other."""
-    return x + rng.uniform(-0.3, 0.3, len(x)) if _is_discrete(column) else x
+    """Spread the values of a column of few levels about, so that points do not hide each other."""
+    return x + rng.uniform(-0.3, 0.3, len(x)) if _has_levels(column) else x
 
 
 def _dress_axis(axis, column):
@@ -229,7 +226,7 @@ def _dress_axis(axis, column):
         crowded = axis.axis_name == "x" and len(labels) * max(map(len, labels)) > room
         style = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
         axis.set_ticks(_levels(column)[::every], labels, **style)
-    elif column.kind == INTEGER:
+    elif column.is_counted:
         axis.get_major_locator().set_params(integer=True)
     set_limits(*_limits(column))
 
@@ -481,7 +478,7 @@ class DensityDisplay:
 
     def _plot_curve(self):
         (column,), ax, x = self.columns, self.ax_, self.rows[:, 0]
-        if _is_discrete(column):
+        if _has_levels(column):
             self.bars_ = _draw_bars(
                 ax, column, _frequencies(column, x), self.density, ("rows", self.estimator_name)
             )
@@ -492,7 +489,7 @@ class DensityDisplay:
                 self.grid[0], self.density, color=MODEL_COLOR, label=self.estimator_name
             )
             ax.set_ylim(bottom=0)
-        ax.set_ylabel("density" if column.kind == CONTINUOUS else "probability")
+        ax.set_ylabel("probability" if column.is_counted else "density")
         _dress_axis(ax.xaxis, column)
         ax.legend()
 
@@ -500,7 +497,7 @@ class DensityDisplay:
         import matplotlib
 
         ax, (x, y) = self.ax_, self.grid
-        discrete = any(map(_is_discrete, self.columns))
+        discrete = any(map(_has_levels, self.columns))
         if discrete or not self.density.any():
             self.surface_ = ax.pcolormesh(
                 _edges(x),
@@ -518,7 +515,7 @@ class DensityDisplay:
             self.colorbar_ = self.figure_.colorbar(
                 self.surface_, ax=ax, spacing="uniform", format="%.2g"
             )
-        counted = all(column.kind != CONTINUOUS for column in self.columns)
+        counted = all(column.is_counted for column in self.columns)
         self.colorbar_.set_label("probability" if counted else "density")
         rng = np.random.default_rng(0)
         points = [_jittered(c, v, rng) for c, v in zip(self.columns, self.rows.T, strict=True)]
@@ -570,7 +567,7 @@ class DensityDisplay:
     def _plot_marginal(self, ax, j):
         column, x, drawn = self.columns[j], self.rows[:, j], self.sampled[:, j]
         labels = ("rows", f"sampled by {self.estimator_name}")
-        if _is_discrete(column):
+        if _has_levels(column):
             heights = (_frequencies(column, x), _frequencies(column, drawn))
             _draw_bars(ax, column, *heights, labels)
         else:

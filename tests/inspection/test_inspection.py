@@ -25,7 +25,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
 from sklearn_dgm.inspection import DensityDisplay, TrainingDisplay
 from sklearn_dgm.inspection._density import _contour_levels
 from sklearn_dgm.utils._global_state import global_state_unchanged
@@ -148,6 +148,19 @@ def test_a_wide_integer_column_is_a_line_over_bins_of_whole_width():
     assert heights.max() == pytest.approx(1 / 300, rel=0.3)
     assert np.median(display.density) == pytest.approx(1 / 300, rel=0.3)
     assert display.ax_.get_ylabel() == "probability"
+
+
+def test_a_rounded_column_has_a_density_over_bins_of_its_own_range():
+    x = np.random.default_rng(0).normal(size=(400, 1)).round(2) / 100
+    density = BayesianNetworkDensity(conditional="table").fit(x)
+    assert density.schema_.kinds_ == ["rounded"]
+    display = draw(density, x)
+    assert display.ax_.get_ylabel() == "density"
+    edges = display.histogram_.get_data().edges
+    assert len(edges) > 10
+    assert edges[-1] - edges[0] < 1.5 * np.ptp(x)
+    values = display.histogram_.get_data().values
+    assert np.sum(values * np.diff(edges)) == pytest.approx(1)
 
 
 def test_integers_are_continuous_for_a_density_that_takes_them_so():
