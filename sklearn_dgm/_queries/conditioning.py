@@ -4,7 +4,6 @@
 """
 
 import copy
-import functools
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,16 +12,15 @@ import narwhals as nw
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._queries.completed_rows import with_given_cells
 from sklearn_dgm._queries.prediction import ColumnPrediction, resample
 from sklearn_dgm._queries.quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
-from sklearn_dgm.columns._building import TableSpec, fill
+from sklearn_dgm.columns._building import TableSpec
 from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.columns._names import position_of
-from sklearn_dgm.columns._objects import NUMBERS
-from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.tags import DensityTags
 
 # Completions of a row, for a few draws and for the distribution of a number.
@@ -446,48 +444,6 @@ def _normalised(log_weight, rows):
     if log_weight.shape[1] == 1:
         return np.ones_like(weight)
     return weight / weight.sum(axis=1, keepdims=True)
-
-
-def with_given_cells(schema, Z, X):
-    """Decode completed rows, a multiple of those of X, with the observed cells exactly as X has them."""
-    n_times = len(Z) // X.shape[0]
-    drawn = schema.decode(Z)
-    columns = [
-        functools.partial(_rows_of, *_given_or_drawn(column, raw, of, n_times))
-        for column, raw, of in zip(
-            schema.columns_, schema._raw_columns(X), raw_columns(drawn), strict=True
-        )
-    ]
-    completed = fill(schema._template, columns, len(Z), clip=False)
-    if hasattr(X, "index") and hasattr(completed, "index"):
-        completed.index = X.index.repeat(n_times)
-    return completed
-
-
-def _given_or_drawn(column, raw, drawn, n_times):
-    """Return a column's observed cells with draws in place of the others, and flags of those still missing."""
-    given, made = raw.values, drawn.values
-    if column.maker and column.content != NUMBERS:  # those that are given are not to be rounded
-        given, made = (
-            of.as_given if of.as_given.dtype.kind == "O" else column.as_fitted(of.values)
-            for of in (raw, drawn)
-        )
-    given, observed = given.repeat(n_times), raw.observed_or_all.repeat(n_times)
-    try:
-        # Times have the unit of the fitted ones.
-        dtype = made.dtype if made.dtype.kind in "mM" else np.result_type(made, given)
-    except TypeError:  # of Python objects and others
-        dtype = np.dtype(object)
-    # NumPy would make strings of numbers beside them.
-    is_object = "O" in (made.dtype.kind, given.dtype.kind)
-    values = np.full(len(observed), None) if is_object else np.zeros(len(observed), dtype=dtype)
-    values[drawn.observed_or_all] = made
-    values[observed] = given
-    return values, ~(observed | drawn.observed_or_all)
-
-
-def _rows_of(values, missing, block):
-    return values[block], missing[block] if missing[block].any() else None
 
 
 class _MarginalDensity(ConditionalMixin, BaseEstimatedDensity):

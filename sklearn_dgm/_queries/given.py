@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._queries.conditioning import with_given_cells
+from sklearn_dgm._queries.completed_rows import with_given_cells
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.base import BaseDensity

@@ -27,16 +27,22 @@ from sklearn_dgm.codec._blocks import (
 )
 from sklearn_dgm.codec._cells import (
     FloatCells,
-    are_negative_zeros,
     are_same,
     cells_from,
     choose_cells,
     find_cells,
 )
+from sklearn_dgm.codec._columns import (
+    as_integers,
+    column_of,
+    plain,
+    values_of,
+    without_negative_zeros,
+)
 from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
-from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack, unpack
+from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack
 from sklearn_dgm.columns import check_container, is_frame
-from sklearn_dgm.columns._building import TableSpec, fill, template_of
+from sklearn_dgm.columns._building import TableSpec, fill, part_of, template_of
 from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.columns._reading import raw_columns
@@ -172,7 +178,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             columns = unwrapped(fitted).schema_.columns_
             stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
             cells = [
-                choose_cells(column, _plain(r), resolution, len(columns))
+                choose_cells(column, plain(r), resolution, len(columns))
                 for column, r, resolution in zip(columns, raw, stated, strict=True)
             ]
             self.estimator_, self._stated, self._fitted_cells = fitted, stated, cells
@@ -202,8 +208,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         """
         density, X = self._density(), self._checked(X)
         container = self._container(X)
-        raw, as_whole = zip(*map(_as_integers, self._raw(X)), strict=True)
-        plain, negative = zip(*map(_without_negative_zeros, raw), strict=True)
+        raw, as_whole = zip(*map(as_integers, self._raw(X)), strict=True)
+        plain, negative = zip(*map(without_negative_zeros, raw), strict=True)
         cells, numbers, missing, known = self._cells(plain, X.shape[0])
         numbers, missing, others = numbers[known], missing[known], np.flatnonzero(~known)
         negative = np.column_stack(negative)[known]
@@ -286,8 +292,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         schema = self._density().schema_
         template, columns = schema._template if dtype is None else np.dtype(dtype), schema.columns_
         made = [
-            _column(
-                _values(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
+            column_of(
+                values_of(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
                 missing[:, j],
                 known,
                 stored[j + 1 : j + 2],
@@ -302,7 +308,9 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             ]
         for j, *of_column in markers:
             made[j] = with_markers(*made[j], *of_column)
-        return fill(template, [partial(_part, *column) for column in made], len(known), exact=True)
+        return fill(
+            template, [partial(part_of, *column) for column in made], len(known), exact=True
+        )
 
     def code_length(self, X: MatrixLike) -> NDArray[Any]:
         """Return the code length of rows under the density itself: ``-log2`` of the probability of their cells.
@@ -324,7 +332,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             As for `encode`.
         """
         density, X = self._density(), self._checked(X)
-        raw = list(map(_plain, self._raw(X)))
+        raw = list(map(plain, self._raw(X)))
         cells, numbers, missing, known = self._cells(raw, X.shape[0])
         bits = np.full(X.shape[0], np.inf)
         coder = RowCoder(density._factors(), cells)
@@ -449,31 +457,6 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _as_integers(raw):
-    """Return a column of Python's integers as one of 64 bits, another as it is; and whether it was one."""
-    is_whole = (
-        raw.values.dtype.kind == "O"
-        and len(raw.values) > 0
-        and all(type(v) is int and abs(v) < 2**63 for v in raw.values)
-    )
-    return (raw._replace(values=raw.values.astype(np.int64)) if is_whole else raw), is_whole
-
-
-def _without_negative_zeros(raw):
-    """Return a column of floats with unsigned zeros, and flags of the rows that had a signed one."""
-    is_negative = are_negative_zeros(raw.values) if raw.values.dtype.kind == "f" else np.array([])
-    if not is_negative.any():
-        return raw, np.zeros(len(raw.observed_or_all), dtype=bool)
-    rows = raw.observed_or_all.copy()
-    rows[rows] = is_negative
-    return raw._replace(values=np.where(is_negative, 0, raw.values)), rows
-
-
-def _plain(raw):
-    """Return a column as its cells are found: integers of 64 bits, zeros without a sign."""
-    return _without_negative_zeros(_as_integers(raw)[0])[0]
-
-
 def _categories(dtype):
     """Return the categories of a dtype in their order; None if it has none."""
     categories = getattr(dtype, "categories", None)
@@ -504,46 +487,3 @@ def _decoded(stream, coder, n_rows):
             "are others, as on another machine or with other versions of the libraries."
         )
     return numbers, missing, negative
-
-
-def _values(cells, numbers, missing, negative, is_whole):
-    """Return the values of the coded rows of a column, any where it is missing."""
-    values = cells.values(np.where(missing, cells.first, numbers))
-    if negative.any():
-        values = np.where(negative, -0.0, values)
-    return values.astype(np.int64) if is_whole else values
-
-
-def _column(decoded, missing, known, packed, column):
-    """Return the values of a column, and flags of the missing ones or None."""
-    flags = np.zeros(len(known), dtype=bool)
-    flags[known] = missing
-    if packed:
-        raw = unpack(packed[0], None)
-        # Objects stay as they are beside others.
-        decoded = column.as_fitted(decoded) if raw.values.dtype.kind == "O" else decoded
-        flags[~known] = ~raw.observed
-        observed, dtype = raw.observed, _common_dtype(decoded[~missing], raw.values)
-        values = np.full(len(known), _filler(decoded[~missing], raw.values), dtype=dtype)
-        values[np.flatnonzero(known)[~missing]] = decoded[~missing]
-        values[np.flatnonzero(~known)[observed]] = raw.values
-    else:
-        values = decoded
-    return values, flags if flags.any() else None
-
-
-def _common_dtype(decoded, raw):
-    """Return a dtype that holds decoded values and those stored apart to the last bit."""
-    if raw.dtype.kind in "US":
-        return np.result_type(decoded.dtype, raw.dtype) if len(decoded) else raw.dtype
-    return raw.dtype if len(raw) else decoded.dtype
-
-
-def _filler(decoded, raw):
-    """Return some value of a dtype, to stand where a cell is missing."""
-    some = decoded if len(decoded) else raw
-    return some[0] if len(some) else 0
-
-
-def _part(values, missing, block):
-    return values[block], None if missing is None else missing[block]

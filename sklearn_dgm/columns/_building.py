@@ -176,6 +176,12 @@ def fill(template, columns, n_samples, clip=True, exact=False):
     return X
 
 
+def part_of(values, missing, block):
+    """Return some rows of a column, as :func:`fill` asks for them."""
+    missing = None if missing is None else missing[block]
+    return values[block], missing if missing is not None and missing.any() else None
+
+
 def _holds(dtype, values, missing):
     """Tell whether a dtype can hold values as they are."""
     if missing is not None:
