@@ -98,7 +98,7 @@ def test_other_last_bits_are_an_error(monkeypatch):
 
 @pytest.mark.parametrize("name", ["three orders", "any order", "tables and networks"])
 def test_number_of_threads_does_not_matter(name):
-    codec, rows = codec_of(name), discrete_table(300, 1)
+    codec, rows = codec_of(name), discrete_table(100, 1)
     n_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
