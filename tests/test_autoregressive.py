@@ -70,9 +70,9 @@ def test_learns_a_density_close_to_its_entropy():
         return x
 
     entropy = stats.norm.entropy() + stats.norm(scale=0.2).entropy()
-    density = AutoregressiveDensity((32, 32), n_orders=2, max_epochs=40, random_state=0).fit(
-        draw(2000)
-    )
+    density = AutoregressiveDensity(
+        (32, 32), n_orders=2, max_epochs=20, lr=0.01, batch_size=64, random_state=0
+    ).fit(draw(1500))
     held_out = draw(5000)
     gap = -density.score(held_out) / len(held_out) - entropy
     assert -0.05 < gap < 0.1
@@ -261,7 +261,7 @@ def test_weights_equal_repeats_on_held_out_rows():
     # Weights that shift the distribution: a fit that ignores them is worse.
     weight = np.where(X[:, 0] > 0, 5, 1)
     held_out = held_out[rng.random(2000) < np.where(held_out[:, 0] > 0, 1, 0.2)]
-    density = AutoregressiveDensity((32, 32), random_state=0, max_epochs=30, **ONE_ORDER)
+    density = quick(max_epochs=15, lr=0.01)
     weighted = density.fit(X, sample_weight=weight).score(held_out) / len(held_out)
     repeated = density.fit(np.repeat(X, weight, axis=0)).score(held_out) / len(held_out)
     ignored = density.fit(X).score(held_out) / len(held_out)

@@ -47,8 +47,8 @@ def test_training_learns_what_the_gaussian_misses():
 
 
 def test_normal_scores_are_normal_and_come_back():
-    X = pd.DataFrame(moons(2000), columns=["a", "b"])
-    density = FlowDensity(hidden_layer_sizes=(32, 32), max_epochs=30, random_state=0).fit(X)
+    X = pd.DataFrame(moons(1000), columns=["a", "b"])
+    density = FlowDensity(hidden_layer_sizes=(32, 32), max_epochs=20, random_state=0).fit(X)
     scores = density.normal_scores(X)
     assert list(scores) == ["a", "b"]
     assert min(stats.kstest(column, "norm").pvalue for column in scores.to_numpy().T) > 1e-3
@@ -170,11 +170,13 @@ def test_with_all_columns_given_there_is_nothing_to_learn():
 
 def test_what_is_given_is_learnt_from():
     rng = np.random.default_rng(0)
-    x = rng.uniform(-3, 3, 2000)
-    X = np.column_stack([x, np.sin(x) + 0.1 * rng.normal(size=2000)])
-    density = FlowDensity(given=[0], random_state=0, max_epochs=30).fit(X[:1500])
-    truth = stats.norm(np.sin(X[1500:, 0]), 0.1).logpdf(X[1500:, 1]).mean()
-    assert density.score(X[1500:]) / 500 > truth - 0.1
+    x = rng.uniform(-3, 3, 1500)
+    X = np.column_stack([x, np.sin(x) + 0.1 * rng.normal(size=1500)])
+    density = FlowDensity(
+        given=[0], hidden_layer_sizes=(32, 32), max_epochs=20, lr=0.01, random_state=0
+    ).fit(X[:1000])
+    truth = stats.norm(np.sin(X[1000:, 0]), 0.1).logpdf(X[1000:, 1]).mean()
+    assert density.score(X[1000:]) / 500 > truth - 0.1
 
 
 def test_several_flows_are_averaged():
@@ -237,12 +239,12 @@ def test_weights_are_those_of_the_start_too():
 
 def test_smooth_dependence_is_what_flows_are_good_at():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2000, 3))
+    x = rng.normal(size=(1500, 3))
     X = x @ rng.normal(size=(3, 3))
     X[:, 0] += np.tanh(X[:, 1]) * X[:, 2]
-    settings = {"max_epochs": 30, "random_state": 0}
-    flow = FlowDensity(hidden_layer_sizes=(64, 64), **settings).fit(X[:1500]).score(X[1500:])
-    other = AutoregressiveDensity((64, 64), n_orders=1, **settings).fit(X[:1500]).score(X[1500:])
+    settings = {"max_epochs": 15, "lr": 0.01, "random_state": 0}
+    flow = FlowDensity(hidden_layer_sizes=(32, 32), **settings).fit(X[:1000]).score(X[1000:])
+    other = AutoregressiveDensity((32, 32), n_orders=1, **settings).fit(X[:1000]).score(X[1000:])
     assert flow > other - 0.05 * 500
 
 
