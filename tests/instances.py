@@ -37,7 +37,7 @@ class Instance:
 
 # One order, small networks and few epochs: the checks are about the contract, not about the fit.
 ONE_ORDER = {"order": "given", "dropout": 0.2}
-QUICK_NETWORK = {"hidden_layer_sizes": (32,), "max_epochs": 10, "dropout": 0.2}
+QUICK_NETWORK = {"hidden_layer_sizes": (16,), "max_epochs": 5, "dropout": 0.2}
 QUICK = {**QUICK_NETWORK, "order": "given"}
 
 TRAINED = {
@@ -90,12 +90,12 @@ INSTANCES = {
         fails=TRAINED,
     ),
     "autoregressive, several orders": Instance(
-        lambda: AutoregressiveDensity(hidden_layer_sizes=(32,), max_epochs=10, n_orders=2),
+        lambda: AutoregressiveDensity(hidden_layer_sizes=(16,), max_epochs=5, n_orders=2),
         fails=TRAINED,
     ),
     "autoregressive, any order": Instance(
         lambda: AutoregressiveDensity(
-            hidden_layer_sizes=(32,), max_epochs=10, n_orders=2, order="any", dropout=0.2
+            hidden_layer_sizes=(16,), max_epochs=5, n_orders=2, order="any", dropout=0.2
         ),
         fails=TRAINED,
     ),
@@ -110,7 +110,7 @@ INSTANCES = {
     ),
     "autoregressive, linear": Instance(
         lambda: AutoregressiveDensity(
-            hidden_layer_sizes=(), max_epochs=15, early_stopping=False, **ONE_ORDER
+            hidden_layer_sizes=(), max_epochs=5, early_stopping=False, **ONE_ORDER
         ),
         fails=TRAINED,
     ),
@@ -128,11 +128,11 @@ INSTANCES = {
         lambda: AutoregressiveDensity(**QUICK, warm_start=True), fails=TRAINED
     ),
     "flow": Instance(
-        lambda: FlowDensity(hidden_layer_sizes=(16,), n_transforms=1, max_epochs=10), fails=TRAINED
+        lambda: FlowDensity(hidden_layer_sizes=(16,), n_transforms=1, max_epochs=5), fails=TRAINED
     ),
     "flow, student": Instance(
         lambda: FlowDensity(
-            "affine", hidden_layer_sizes=(16,), n_transforms=1, base="student", max_epochs=10
+            "affine", hidden_layer_sizes=(16,), n_transforms=1, base="student", max_epochs=5
         ),
         fails=TRAINED | {"check_normalized_untrained": HEAVY_TAILS},
     ),
