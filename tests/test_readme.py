@@ -49,7 +49,7 @@ def test_readme(smaller, capsys):
 
 
 def test_a_cheap_search_warns_of_nothing(smaller, capsys):
-    smaller(n_orders=1)
+    smaller(n_orders=1, lr=0.02)
     [names] = run("docs/faster.md")
     assert "conditional" in capsys.readouterr().out
     search, density = names["search"], names["density"]
