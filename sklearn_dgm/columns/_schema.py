@@ -227,7 +227,10 @@ class ColumnSchema(Stateful):
         for r in raw:
             if r.observed is not None and not self.missing:
                 row = int(np.flatnonzero(~r.observed)[0])
-                raise ValueError(f"Input X contains NaN in {r.where}, row {row} (a missing value).")
+                raise ValueError(
+                    f"Input X contains NaN in {r.where}, row {row} (a missing value). No missing values are taken; "
+                    "DensityImputer fills them in."
+                )
 
     def check_alike(
         self, schema: Any, X: MatrixLike, sample_weight: ArrayLike | None = None

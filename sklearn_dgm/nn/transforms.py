@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.heads.mixture import FAR_OUT
+from sklearn_dgm.nn.splines import RationalQuadraticSpline
 
 # Splines and polynomials are the identity beyond; so far out, whitened numbers enter by their logarithm.
 BOUND = 5.0
@@ -209,7 +210,7 @@ def make_transforms(kind, n_numbers, n_context, n_transforms, hidden_sizes, coup
         zuko's.
     """
     univariate, shapes = {
-        "spline": (zuko.transforms.MonotonicRQSTransform, [(n_bins,), (n_bins,), (n_bins - 1,)]),
+        "spline": (RationalQuadraticSpline, [(3 * n_bins - 1,)]),
         "affine": (zuko.transforms.MonotonicAffineTransform, [(), ()]),
         "bernstein": (zuko.transforms.BoundedBernsteinTransform, [(2 * n_bins + 1,)]),
     }[kind]
