@@ -35,6 +35,7 @@ from sklearn_dgm import (
     is_generator,
     mean_log_likelihood,
 )
+from sklearn_dgm._nested.measures import measures_of
 from sklearn_dgm.tags import SCORE_KINDS, DensityTags, worst_score_kind
 from tests.toys import Bootstrap, Counts, Energy, Flags, Gaussian, Regression, WordChains
 
@@ -246,6 +247,53 @@ def test_conditional_densities_integrate_to_one_given_any_value():
 
 def committee(density):
     return DensityOutlierDetector([("kernel", KernelDensity()), ("energy", density)])
+
+
+def pair(first, second):
+    return [("first", first), ("second", second)]
+
+
+COMPARISONS = {
+    "an ensemble": lambda densities, X: EnsembleDensity(densities, cv=2).fit(X),
+    "an ensemble of equal weights": lambda densities, X: EnsembleDensity(
+        densities, weights="equal"
+    ).fit(X),
+    "a comparison": lambda densities, X: compare_densities(dict(densities), X, cv=2),
+}
+
+
+@pytest.mark.parametrize("compare", COMPARISONS.values(), ids=COMPARISONS)
+def test_densities_given_other_columns_are_neither_averaged_nor_compared(compare, X):
+    given = Regression(given=[0])
+    for other in (Gaussian(), Regression(), KernelDensity(), HistogramDensity(alpha=0.5)):
+        with pytest.raises(ValueError, match="column 0 is given for 'first' and continuous for"):
+            compare(pair(given, other), X)
+    with pytest.raises(ValueError, match="continuous for 'second'.* let given of one of them say"):
+        compare(pair(TransformedDensity(None, given), Regression()), X)
+    with pytest.raises(ValueError, match="column 0 is given for 'first' and continuous for 'seco"):
+        compare(pair(given, Regression(given=[1])), X)
+    compare(pair(given, TransformedDensity(None, given)), X)
+
+
+def test_an_ensemble_of_conditional_densities_is_one(X):
+    ensemble = EnsembleDensity(pair(Regression([0]), Regression([True, False])), cv=2).fit(X)
+    np.testing.assert_allclose(
+        ensemble.score_samples(X), Regression([0]).fit(X).score_samples(X), rtol=1e-9
+    )
+
+
+def test_counts_are_counted_whatever_else_is_taken():
+    X = np.random.default_rng(0).integers(0, 4, (50, 2))
+    assert measures_of(Counts().fit(X)) == ["counted", "counted"]
+
+
+def test_columns_that_are_given_take_no_bits(X):
+    density = Regression(given=[0]).fit(X)
+    expected = -density.score_samples(X).mean() / np.log(2)
+    assert bits_per_dim(density, X) == pytest.approx(expected)
+    assert bits_per_dim(TransformedDensity(None, Regression([0])).fit(X), X) == pytest.approx(
+        expected
+    )
 
 
 USERS = {

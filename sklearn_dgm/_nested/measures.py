@@ -1,6 +1,8 @@
 """On which measure a density is: whether the score of a cell is a log-probability or a log-density."""
 
-from sklearn_dgm.columns import MIXED, is_frame
+import numpy as np
+
+from sklearn_dgm.columns import MIXED, ColumnSchema, is_frame
 from sklearn_dgm.tags import last_step, takes_tables
 
 
@@ -15,18 +17,29 @@ def measures_of(density):
     Returns
     -------
     measures : list of {str, tuple} or None
-        For each column "counted", "continuous", or the atoms that have mass besides; None if the density does not say.
+        For each column "counted", "continuous", the atoms that have mass besides, or "given", which is none: the
+        density is conditional on the column. None if the density does not say.
     """
     fitted = last_step(density)
     if hasattr(fitted, "_measures"):
         return fitted._measures()
-    if not takes_tables(fitted):
-        return ["continuous"] * fitted.n_features_in_
     schema = getattr(fitted, "schema_", None)
-    return schema and [_measure(column) for column in schema.columns_]
+    if not isinstance(schema, ColumnSchema):
+        return None if takes_tables(fitted) else ["continuous"] * fitted.n_features_in_
+    return [_measure(*of) for of in zip(schema.columns_, schema.given_, strict=True)]
 
 
-def _measure(column):
+def given_columns(density):
+    """Flag the columns that a fitted density is conditional on, of shape (n_features,)."""
+    measures = measures_of(density)
+    if measures is None:
+        return np.zeros(last_step(density).n_features_in_, dtype=bool)
+    return np.array([measure == "given" for measure in measures])
+
+
+def _measure(column, is_given):
+    if is_given:
+        return "given"
     if column.is_counted:
         return "counted"
     if column.kind == MIXED:
@@ -57,9 +70,10 @@ def check_same_measure(names, measures, X):
         first_name, first = known[0]
         for label, theirs, own in zip(labels, first, of, strict=True):
             if _named(own) != _named(theirs):
+                said_by = "column_kinds, integer_features or categorical_features"
                 raise ValueError(
                     f"column {label!r} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so that their "
-                    "densities are not on one measure; let column_kinds, integer_features or categorical_features "
+                    f"densities are not on one measure; let {'given' if 'given' in (own, theirs) else said_by} "
                     "of one of them say what the other does."
                 )
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._nested.measures import given_columns
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_weights
 from sklearn_dgm.tags import is_density, last_step, require_normalised
@@ -69,7 +70,8 @@ def mean_log_likelihood(
     a scaler it is per standard deviation, not per unit of X. Such numbers compare only under one and the same
     transformation, and a search over different scalers would choose by their Jacobians, unless
     :class:`~sklearn_dgm.TransformedDensity` adds these. For the same reason a density that counts integers (a
-    probability mass) does not compare with one that takes them for continuous.
+    probability mass) does not compare with one that takes them for continuous, nor one that is given some columns with
+    one that is not.
 
     Examples
     --------
@@ -104,7 +106,8 @@ def bits_per_dim(
     """Return the bits per row and column that a density needs to describe rows; lower is better.
 
     It is minus the mean log-density, over the number of columns and in bits [1]_. Where all columns are counted, it is
-    the code length of a cell; a continuous column has one in its own units, to which log2 of a resolution adds.
+    the code length of a cell; a continuous column has one in its own units, to which log2 of a resolution adds. Columns
+    that a conditional density is given do not count.
 
     Parameters
     ----------
@@ -212,8 +215,8 @@ def mean_and_std_error(values, sample_weight=None):
 def _bits_per_dim(estimator, X, sample_weight):
     """Return the bits per row and column, and their standard error."""
     log_density = _log_density(estimator, X, "bits_per_dim")
-    nats_per_bit = last_step(estimator).n_features_in_ * np.log(2)
-    return mean_and_std_error(-log_density / nats_per_bit, sample_weight)
+    n_columns = np.sum(~given_columns(estimator))
+    return mean_and_std_error(-log_density / (n_columns * np.log(2)), sample_weight)
 
 
 def _log_density(estimator, X, metric):
