@@ -12,7 +12,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._nested.fitting import fit_density, learn_schema, learns_columns
-from sklearn_dgm._nested.measures import measures_of
+from sklearn_dgm._nested.measures import given_columns, measures_of
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import draw_rows, fit_quietly
 from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
@@ -128,7 +128,7 @@ class TransformedDensity(BaseMetaDensity):
     through stay what the density takes them for, with their dtypes and names if X is a DataFrame (an array has one
     dtype for all of them, so name counts in the density's `integer_features`). A cell that the density gives a
     probability, such as a count or a value of a float column that repeats, takes no part in the Jacobian; neither does
-    a missing cell.
+    a missing cell, nor a cell that a conditional density is given.
 
     **Beyond the range of the fit.** Some transformers map all that lies beyond to one point, or reach some numbers
     only. So that the density integrates to one and new rows beyond are not impossible, they are continued:
@@ -293,7 +293,9 @@ class TransformedDensity(BaseMetaDensity):
         of_z = measures_of(self._density)
         if of_z is None:
             return None
-        of_x = ["continuous"] * len(self._source)
+        mixed = self._source == SEVERAL
+        is_given = mixed.any() and given_columns(self._density)[mixed].all()
+        of_x = ["given" if is_given else "continuous"] * len(self._source)
         for place, j in enumerate(self._source):
             if j != SEVERAL:
                 of_x[j] = of_z[place]
@@ -304,9 +306,16 @@ class TransformedDensity(BaseMetaDensity):
         return of_x
 
     def _check_probabilities(self, Z):
-        """Refuse a transformer that mixes columns of which one has probabilities and another a density."""
+        """Refuse a transformer that mixes columns of which one has a density, and another probabilities or nothing."""
         mixed = self._source == SEVERAL
-        found = _have_mass(self._density, Z)[:, mixed]
+        given = given_columns(self._density)[mixed]
+        if given.any() and not given.all():
+            raise ValueError(
+                f"{type(self._density).__name__} is conditional on column {np.flatnonzero(mixed)[given][0]} of the "
+                "transformed rows, and a transformer mixes columns that are given with others; let a ColumnTransformer "
+                "keep them apart."
+            )
+        found = _have_no_density(self._density, Z)[:, mixed]
         if (found.any(axis=1) & ~found.all(axis=1)).any():
             j = int(np.flatnonzero(mixed)[found.any(axis=0)][0])
             raise ValueError(
@@ -324,7 +333,7 @@ class TransformedDensity(BaseMetaDensity):
         """Return transformed rows, their log-Jacobian (n_samples, n_features), and flags of the possible ones."""
         Z, log_det = self._bijection.forward(X, np.zeros(X.shape))
         possible = ~np.isneginf(log_det).any(axis=1)
-        log_det[_have_mass(self._density, Z)] = 0.0
+        log_det[_have_no_density(self._density, Z)] = 0.0
         return Z, log_det, possible
 
     def _score_rows(self, X):
@@ -520,12 +529,20 @@ def _all_numbers(column):
     return all(isinstance(value, int | float | np.number) for value in column)
 
 
-def _have_mass(density, Z):
-    """Flag the cells that have a probability rather than a density, of shape (n_samples, n_features)."""
+def _have_no_density(density, Z):
+    """Flag the cells that have a probability, or are given, and so no Jacobian, of shape (n_samples, n_features)."""
     if isinstance(density, TransformedDensity):
-        X, order = Z, density._source
-        found = _have_mass(density._density, density._forward(X)[0])
-        return found[:, np.argsort(order)] if (order != SEVERAL).all() else np.zeros(X.shape, bool)
+        of_z, source = _have_no_density(density._density, density._forward(Z)[0]), density._source
+        mixed = source == SEVERAL
+        # Of columns that a transformer mixes, all have a density or none has.
+        of_x = np.repeat(of_z[:, mixed].all(axis=1)[:, None], len(source), axis=1)
+        of_x[:, source[~mixed]] = of_z[:, ~mixed]
+        return of_x
+    return _have_mass(density, Z) | given_columns(density)
+
+
+def _have_mass(density, Z):
+    """Flag the cells that have a probability rather than a density."""
     schema = getattr(density, "schema_", None)
     if schema is None:
         return np.zeros(Z.shape, dtype=bool)

@@ -13,6 +13,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
+    PowerTransformer,
     StandardScaler,
 )
 
@@ -20,6 +21,7 @@ from sklearn_dgm import (
     TransformedDensity,
     mean_log_likelihood,
 )
+from sklearn_dgm._nested.measures import given_columns
 from sklearn_dgm.compose import DifferentiableFunctionTransformer
 from tests.compose.transformers import (
     DENSITIES,
@@ -29,6 +31,7 @@ from tests.compose.transformers import (
     line,
     skewed,
 )
+from tests.toys import Regression
 
 OTHERS = [(name, "mixture") for name in ("nothing", "box-cox", "quantiles, normal", "columns")]
 
@@ -142,3 +145,67 @@ def test_a_search_cannot_be_gamed():
     assert search.best_index_ != 1
     assert scores[0] == pytest.approx(scores[2], abs=0.2)
     assert cheat[1] - cheat[2] > 20
+
+
+def beside(*pairs):
+    """Return a ColumnTransformer of transformers and their columns."""
+    return make_column_transformer(*pairs, remainder="passthrough")
+
+
+# Transformers, with the places of the first two columns behind them.
+GIVEN_APART = {
+    "nothing": (lambda: None, [0, 1]),
+    "scaled": (StandardScaler, [0, 1]),
+    "in a pipeline": (lambda: make_pipeline(StandardScaler(), MinMaxScaler()), [0, 1]),
+    "in another order": (lambda: beside((StandardScaler(), [3, 1]), (MinMaxScaler(), [0])), [1, 2]),
+    "given ones mixed": (lambda: beside((StandardScaler(), [2]), (PCA(), [0, 1])), [1, 2]),
+    "others mixed": (lambda: beside((StandardScaler(), [0]), (PCA(), [2, 3])), [0, 3]),
+}
+
+
+def dependent_columns(n=300):
+    """Return rows of which the last two columns are linear in the first two."""
+    X = np.random.default_rng(0).normal(size=(n, 4)) * [100, 3, 1, 0.01]
+    return X + X[:, [0]] * [0, 0, 0.01, 1e-4] + X[:, [1]] * [0, 0, 1, 0.01]
+
+
+@pytest.mark.parametrize("around", [None, StandardScaler()], ids=["alone", "within another"])
+@pytest.mark.parametrize("name", GIVEN_APART)
+def test_given_columns_have_no_jacobian(name, around):
+    X = dependent_columns()
+    make, places = GIVEN_APART[name]
+    density = TransformedDensity(make(), Regression(given=places))
+    if around is not None:
+        density = TransformedDensity(around, density)
+    found = density.fit(X).score_samples(X)
+    # Lines through lines are lines; independent errors stay so on columns of their own.
+    if name != "others mixed":
+        expected = Regression(given=[0, 1]).fit(X).score_samples(X)
+    else:
+        scaled = X if around is None else X / X.std(axis=0)
+        rotated = make().fit_transform(scaled)
+        expected = Regression(given=places).fit(rotated).score_samples(rotated)
+        expected = expected + (0 if around is None else -np.log(X[:, 2:].std(axis=0)).sum())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert given_columns(density).tolist() == [True, True, False, False]
+
+
+def test_given_a_column_behind_a_curve_the_others_integrate_to_one():
+    X = np.random.default_rng(0).normal([0, 5], 1, (300, 2))
+    X[:, 0] = np.exp(X[:, 0])
+    density = TransformedDensity(PowerTransformer(), Regression(given=[0])).fit(X)
+    y, weight = line(np.quantile(X[:, 1], np.linspace(0, 1, 40)))
+    for x in X[:3, 0]:
+        mass = np.exp(density.score_samples(np.column_stack([np.full_like(y, x), y]))) * weight
+        assert mass.sum() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("around", [StandardScaler(), None])
+def test_columns_that_are_given_are_not_mixed_with_others(around):
+    density = TransformedDensity(PCA(), Regression(given=[0]))
+    if around is not None:
+        density = TransformedDensity(around, density)
+    with pytest.raises(
+        ValueError, match="Regression is conditional on column 0 .* keep them apart"
+    ):
+        density.fit(dependent_columns())
