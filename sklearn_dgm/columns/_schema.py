@@ -254,21 +254,35 @@ class ColumnSchema(Stateful):
         Raises
         ------
         ValueError
-            If it was learnt from other columns, encodes numbers or missing cells in another way, or does not know a
-            category of the rows, which the message names.
+            If it was learnt from other columns, has columns of other kinds or that are given by its parameters, encodes
+            numbers or missing cells in another way, or does not know a category of the rows, which the message names.
         """
         options = ("standardize", "missing", "detect_ties", "handle_unknown", "bounds")
         is_alike = isinstance(schema, ColumnSchema) and all(
             getattr(schema, option) == getattr(self, option) for option in options
         )
         labels = [raw.label for raw in raw_columns(X)]
-        if not is_alike or [column.label for column in schema.columns_] != labels:
+        if (
+            not is_alike
+            or [column.label for column in schema.columns_] != labels
+            or schema._named(labels) != self._named(labels)
+        ):
             raise ValueError(
                 "schema should be what learn_schema of a density with the same parameters returns for rows with the same "
                 "columns."
             )
         schema._check_known(X, sample_weight)
         return schema
+
+    def _named(self, labels):
+        """Return what parameters say of columns, by position: names, masks and arrays do not compare."""
+        kinds = by_position(self.column_kinds or {}, labels, "column_kinds")
+        said = [{*self.allowed_kinds}, kinds]
+        for name in ("categorical_features", "integer_features", "given"):
+            features = getattr(self, name)
+            by_dtype = _is_from_dtype(features)
+            said.append(features if by_dtype else {*positions_of(features, labels, name)})
+        return said
 
     @property
     def kinds_(self):

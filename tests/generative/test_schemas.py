@@ -19,6 +19,7 @@ from sklearn_dgm import (
     TransformedDensity,
 )
 from tests.generative.densities import TABLES, iris, mixed, network
+from tests.toys import Gaussian, Regression
 
 
 def test_values_that_hold_mass_in_one_class_have_mass_in_all():
@@ -69,6 +70,42 @@ def test_a_schema_is_checked():
             HistogramDensity().fit(rows, schema=bad)
     with pytest.raises(ValueError, match="schema should be what learn_schema of a density"):
         network().fit(X, schema=schema)
+
+
+def test_a_schema_is_of_the_same_parameters_of_columns():
+    numbers = pd.DataFrame(
+        np.random.default_rng(0).integers(0, 4, (60, 2)), columns=["a", "b"], dtype=float
+    )
+    other = [
+        (Regression(given=["a"]), Regression()),
+        (Regression(given="a"), Regression(given=["b"])),
+        (HistogramDensity(), HistogramDensity(integer_features=None)),
+        (HistogramDensity(), HistogramDensity(categorical_features=[0])),
+        (TABLES, clone(TABLES).set_params(column_kinds={"a": "continuous"})),
+        (HistogramDensity(), Gaussian()),
+    ]
+    same = [
+        (Regression(given=["a"]), Regression(given=np.array([True, False]))),
+        (Regression(given=[]), Regression(given=None)),
+        (
+            clone(TABLES).set_params(column_kinds={"a": "integer"}),
+            clone(TABLES).set_params(column_kinds={0: "integer"}),
+        ),
+        (
+            HistogramDensity(categorical_features=["a"]),
+            HistogramDensity(categorical_features=[True, False]),
+        ),
+    ]
+    for pair in other:
+        for teacher, density in (pair, pair[::-1]):
+            with pytest.raises(
+                ValueError, match="learn_schema of a density with the same parameters"
+            ):
+                density.fit(numbers, schema=teacher.learn_schema(numbers))
+    for teacher, density in same:
+        found = clone(density).fit(numbers, schema=teacher.learn_schema(numbers))
+        expected = density.fit(numbers).score_samples(numbers)
+        np.testing.assert_array_equal(found.score_samples(numbers), expected)
 
 
 def test_a_density_that_takes_tables_and_no_schema_learns_its_own():
