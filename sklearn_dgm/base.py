@@ -413,8 +413,8 @@ class BaseEstimatedDensity(BaseDensity):
     """Base class of densities whose scores, at least of some rows, are estimates.
 
     A family writes `_log_density_and_std(Z)`, which returns log-densities and their standard errors, both of shape
-    (n_samples,), in place of `_log_density`; the standard error is 0 where the log-density is exact. An estimator that
-    is built on such densities has their `score_kind_`, but tells no errors itself.
+    (n_samples,), in place of `_log_density`; the standard error is 0 where the log-density is exact. What is built on
+    such densities passes them on.
     """
 
     @abstractmethod

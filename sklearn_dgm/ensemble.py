@@ -5,7 +5,6 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.utils import Bunch
 
 from sklearn_dgm._nested.checks import check_densities, check_pairs, is_dropped
@@ -13,6 +12,7 @@ from sklearn_dgm._nested.fitting import learn_schema, seeded
 from sklearn_dgm._nested.held_out import fit_densities, folds_of, held_out_log_densities
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, check_cells, schema_of_numbers
+from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm._sklearn import NamedEstimatorsMixin, StrOptions, safe_indexing
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
@@ -267,13 +267,15 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         return weights / weights.sum()
 
     def _score_rows(self, X):
-        with np.errstate(over="ignore"):  # of a point far away, which is an impossible one
-            log_terms = [
-                np.log(weight) + density.score_samples(self._view.rows_for(density, X))
-                for weight, density in zip(self.weights_, self.estimators_, strict=True)
-                if weight > 0
-            ]
-        return logsumexp(log_terms, axis=0).astype(np.float64, copy=False)
+        log_terms, std = [], []
+        for weight, density in zip(self.weights_, self.estimators_, strict=True):
+            if weight > 0:
+                with np.errstate(over="ignore"):  # of a point far away, which is an impossible one
+                    found = scores_and_std(density, self._view.rows_for(density, X))
+                log_terms.append(np.log(weight) + found[0])
+                std.append(found[1])
+        log_density, std = scores_of_mixture(log_terms, std)
+        return log_density.astype(np.float64, copy=False), std
 
     def _sample_rows(self, n_samples, rng):
         counts = rng.multinomial(n_samples, self.weights_)

@@ -4,7 +4,7 @@ A family says it once, in the class attribute `_density_tags`; everybody else as
 estimator: of scikit-learn's densities, of pipelines, searches and frozen estimators, and of what is built on densities.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -303,20 +303,24 @@ def score_kind(estimator: Any) -> ScoreKind:
     return getattr(last, "score_kind_", None) or get_density_tags(last).score_kind
 
 
-def worst_score_kind(densities: Iterable[Any]) -> ScoreKind:
+def worst_score_kind(
+    densities: Iterable[Any], kind_of: Callable[[Any], ScoreKind] = score_kind
+) -> ScoreKind:
     """Return the joint score kind of several densities.
 
     Parameters
     ----------
     densities : iterable of estimator instances
         Densities.
+    kind_of : callable, default=score_kind
+        The score kind of one of them.
 
     Returns
     -------
     score_kind : {"exact", "lower bound", "estimate", "unnormalised", "none"}
         The one of theirs that says least.
     """
-    return max(map(score_kind, densities), key=SCORE_KINDS.index)
+    return max(map(kind_of, densities), key=SCORE_KINDS.index)
 
 
 def require_normalised(estimators: Iterable[Any], who: str) -> None:

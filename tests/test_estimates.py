@@ -1,16 +1,27 @@
 """Estimates carry their errors: marginals of networks where numbers are missing."""
 
+from unittest import SkipTest
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import special, stats
 from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
-from sklearn_dgm._nested.rows import scored_rows
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    BayesianNetworkDensity,
+    EnsembleDensity,
+    GenerativeClassifier,
+    TransformedDensity,
+)
+from sklearn_dgm._nested.scores import scored_rows
 from sklearn_dgm.nn.common_numbers import common_normals, common_uniforms
 from sklearn_dgm.nn.completion import completions
+from sklearn_dgm.utils._distribution_checks import check_entropy_of_samples, check_normalized
+from tests.toys import Noisy
 
 N_RUNS = 60
 
@@ -111,6 +122,75 @@ def test_rows_at_hand_have_a_kind_of_their_own(table, density):
             scores, kind = scored_rows(fitted, rows)
             assert kind == expected
             np.testing.assert_array_equal(scores, fitted.score_samples(rows))
+
+
+def test_errors_and_kinds_of_rows_reach_through_what_is_built_on_densities(table, density):
+    gaps = without(table, "y").head(5)
+    rows = pd.concat([table.head(5), gaps])
+    scores, std = density.score_samples(rows, return_std=True)
+    apart = TransformedDensity(None, FrozenEstimator(density)).fit(table)
+    both = EnsembleDensity([("a", apart), ("b", network(n_orders=3))], weights=[1, 3])
+    of_classes = GenerativeClassifier(network()).fit(table, table.x > 0)
+    for nested in (apart, both.fit(table), of_classes):
+        for few, expected in ((table.head(5), "exact"), (gaps, "estimate")):
+            found, kind = scored_rows(nested, few)
+            assert kind == expected
+            np.testing.assert_array_equal(found, nested.score_samples(few))
+    np.testing.assert_array_equal(apart.score_samples(rows, return_std=True), (scores, std))
+    # The derivative of the logarithm of a sum, by a difference quotient.
+    _, other = both.estimators_
+    log_p, errors = zip((scores, std), other.score_samples(rows, return_std=True), strict=True)
+    h, mass = 1e-6, np.array([[0.25], [0.75]])
+    up, down = (mass * np.exp(np.array(log_p) + by * np.array(errors)) for by in (h, -h))
+    slope = (np.log(up.sum(axis=0)) - np.log(down.sum(axis=0))) / (2 * h)
+    found, error = both.score_samples(rows, return_std=True)
+    np.testing.assert_allclose(found, np.log((up + down).sum(axis=0) / 2))
+    np.testing.assert_allclose(error, slope, atol=1e-8)
+    assert (error[5:] > 0).all()
+
+
+def test_rows_without_an_error_are_of_the_kind_that_is_left(table, density):
+    """Behind a function that reaches no number below 0 some of the mass of the density is lost."""
+    X = np.abs(table[["x", "y"]].to_numpy())
+    root = FunctionTransformer(np.sqrt, np.square, check_inverse=False)
+    whole = TransformedDensity(root, network()).fit(X)
+    X[::5, 0] = np.nan
+    gaps = TransformedDensity(root, network()).fit(X)
+    assert (whole.score_kind_, gaps.score_kind_) == ("lower bound", "estimate")
+    for nested in (gaps, EnsembleDensity([("only", gaps)], weights="equal").fit(X)):
+        assert scored_rows(nested, X[1:5])[1] == "lower bound"
+        assert scored_rows(nested, X[:1])[1] == "estimate"
+
+
+class Silent(Noisy):
+    """A density that does not tell the errors of its estimates."""
+
+    def score_samples(self, X):
+        return super().score_samples(X)
+
+
+class TooNoisy(Noisy):
+    """Its errors are twenty times those that it tells."""
+
+    noise = 1.0
+
+
+def test_errors_that_are_not_told_are_no_number(table):
+    X = table[["x", "y"]].to_numpy()
+    members = [("silent", Silent()), ("told", Noisy())]
+    for nested in (TransformedDensity(None, Silent()), EnsembleDensity(members, weights="equal")):
+        assert np.isnan(nested.fit(X).score_samples(X, return_std=True)[1]).all()
+        assert scored_rows(nested, X)[1] == "estimate"
+        with pytest.raises(SkipTest, match="its error is not told"):
+            check_normalized(nested)
+
+
+@pytest.mark.parametrize("check", [check_normalized, check_entropy_of_samples])
+def test_the_battery_holds_what_is_built_on_estimates_to_their_errors(check):
+    check(TransformedDensity(None, Noisy()))
+    check(EnsembleDensity([("noisy", Noisy())], weights="equal"))
+    with pytest.raises(AssertionError, match="mass|entropy"):
+        check(TransformedDensity(None, TooNoisy()))
 
 
 def test_marginals_say_what_their_scores_are(table, density):

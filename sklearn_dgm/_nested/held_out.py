@@ -10,7 +10,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, weights_for
 from sklearn_dgm._nested.measures import check_same_measure, measures_of
-from sklearn_dgm._nested.rows import scored_rows
+from sklearn_dgm._nested.scores import scored_rows
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.tags import SCORE_KINDS
 

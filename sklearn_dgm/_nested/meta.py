@@ -3,8 +3,7 @@
 from abc import ABCMeta, abstractmethod
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -23,6 +22,7 @@ from sklearn_dgm.tags import (
     is_density,
     last_step,
     require_normalised,
+    score_kind,
     with_density_tags,
     worst_score_kind,
 )
@@ -60,8 +60,8 @@ class BaseMetaDensity(
       None, with rows repeated, where a density takes no weights. `schema` is None, or what `learn_schema` gave.
       :func:`fit_density` passes all of this on; ``task.subtask(name)`` is the part of the fit that callbacks are told
       of.
-    - `_score_rows(X)` returns the natural-log density of each row, of shape (n_samples,), from `score_samples` of the
-      densities.
+    - `_score_rows(X)` returns the natural-log density of each row and its standard error, both of shape (n_samples,).
+      Of a density inside :func:`scores_and_std` returns them, of a mixture :func:`scores_of_mixture`.
     - `_sample_rows(n_samples, rng)` returns rows, drawn with a NumPy generator; :func:`draw_rows` draws from any
       density.
 
@@ -70,7 +70,8 @@ class BaseMetaDensity(
     each (`learn_schema` learns one), so that densities of several parts of the rows compare; `_fit_within` is given
     what it returned, or None. That all are on one measure is checked after the fit. The densities inside say which
     columns are taken, whether missing cells are, whether there is `sample`, and what the scores are: where these are of
-    another kind or on another measure, write `_score_kind()` or `_measures()`. Densities whose tags have no categorical
+    another kind or on another measure, write `_score_kind(kind_of)`, where `kind_of` returns the kind of a density, or
+    `_measures()`. Densities whose tags have no categorical
     kind know neither categories nor DataFrames: ``TableView.of(densities, X, sample_weight)`` shows each what it takes
     (`rows_for`), and makes tables of what they draw (`draw`), which `stacked` puts below each other; draw no density 0
     times. `_n_subtasks` is how many parts of the fit callbacks are told of. ComponentDensities and
@@ -85,6 +86,7 @@ class BaseMetaDensity(
     >>> from sklearn_dgm._nested.fitting import fit_density
     >>> from sklearn_dgm._nested.meta import BaseMetaDensity
     >>> from sklearn_dgm._nested.rows import draw_rows
+    >>> from sklearn_dgm._nested.scores import scores_and_std
     >>> class DiscountedDensity(BaseMetaDensity):
     ...     def __init__(self, estimator, half_life=100):
     ...         self.estimator, self.half_life = estimator, half_life
@@ -94,7 +96,7 @@ class BaseMetaDensity(
     ...         part = task.subtask("fit density")
     ...         self.estimator_ = fit_density(clone(self.estimator), X, weight, schema, part)
     ...     def _score_rows(self, X):
-    ...         return self.estimator_.score_samples(X)
+    ...         return scores_and_std(self.estimator_, X)
     ...     def _sample_rows(self, n_samples, rng):
     ...         return draw_rows(self.estimator_, n_samples, rng)
     >>> X = np.repeat([["tea"], ["coffee"]], 100, axis=0)
@@ -113,7 +115,7 @@ class BaseMetaDensity(
 
     @abstractmethod
     def _score_rows(self, X):
-        """Compute the log-density of rows, of shape (n_samples,)."""
+        """Compute the log-densities of rows and their standard errors, both of shape (n_samples,)."""
 
     @abstractmethod
     def _sample_rows(self, n_samples, rng):
@@ -233,34 +235,40 @@ class BaseMetaDensity(
     def _fitted_members(self):
         return getattr(self, "estimators_", None) or [self.estimator_]
 
-    def _score_kind(self):
-        return worst_score_kind(self._fitted_members())
+    def _score_kind(self, kind_of=score_kind):
+        return worst_score_kind(self._fitted_members(), kind_of)
 
     def _measures(self):
         """Return the measure of each column, None if no density inside says it; see :func:`measures_of`."""
         found = map(measures_of, self._fitted_members())
         return next((measures for measures in found if measures is not None), None)
 
-    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
+    def score_samples(self, X: MatrixLike, return_std: bool = False) -> Any:
         """Compute the log-density of each row.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows to score.
+        return_std : bool, default=False
+            Whether to return the standard errors of estimates, too.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
             Natural-log densities (nats), in the units of X; `-inf` for an impossible row. Of a row with missing cells,
             where all inside take them (see the tag `allow_nan`), it is the marginal density of the other cells.
+        std : ndarray of shape (n_samples,)
+            Only with ``return_std=True``: standard errors of the log-densities in nats, as the densities inside state
+            them; 0 where the log-density is no estimate, NaN where it is one of a density that states no errors.
 
         Raises
         ------
         ValueError
             If the columns are not those of `fit`, or what is inside does not take X.
         """
-        return self._score_rows(self._check(X))
+        log_density, std = self._score_rows(self._check(X))
+        return (log_density, std) if return_std else log_density
 
     def _check(self, X):
         """Check rows that something is asked about."""

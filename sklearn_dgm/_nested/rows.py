@@ -14,7 +14,7 @@ from sklearn_dgm._validation import check_generator, validate_table
 from sklearn_dgm.columns import ColumnSchema, is_frame, like_frame
 from sklearn_dgm.columns._building import fill, template_of
 from sklearn_dgm.columns._reading import raw_columns
-from sklearn_dgm.tags import densities_within, last_step, score_kind, takes_tables, unwrapped
+from sklearn_dgm.tags import densities_within, last_step, takes_tables, unwrapped
 
 
 @dataclass(frozen=True)
@@ -141,32 +141,6 @@ def fit_quietly(schema, X, sample_weight=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataConversionWarning)
         return schema.fit(X, sample_weight)
-
-
-def scored_rows(density, X):
-    """Score rows, and say what kind of scores these are.
-
-    Parameters
-    ----------
-    density : estimator instance
-        A fitted density of this package or of scikit-learn, or a search over one.
-    X : {array-like, DataFrame} of shape (n_samples, n_features)
-        Rows.
-
-    Returns
-    -------
-    log_density : ndarray of shape (n_samples,)
-        What `score_samples` returns.
-    score_kind : {"exact", "lower bound", "estimate", "unnormalised"}
-        Of these rows, where the density tells errors of single rows; else its `score_kind_`.
-    """
-    last, kind = unwrapped(density), score_kind(density)
-    if "return_std" not in signature(last.score_samples).parameters:
-        return last.score_samples(X), kind
-    log_density, std = last.score_samples(X, return_std=True)
-    if std.any():
-        return log_density, "estimate"
-    return log_density, "exact" if kind == "estimate" else kind
 
 
 def draw_rows(density, n_samples, random_state=None):

@@ -15,6 +15,7 @@ from sklearn_dgm._nested.fitting import fit_density, learn_schema, learns_column
 from sklearn_dgm._nested.measures import given_columns, measures_of
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import draw_rows, fit_quietly
+from sklearn_dgm._nested.scores import scores_and_std
 from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.columns import MIXED, ColumnSchema, like_frame
@@ -32,7 +33,14 @@ from sklearn_dgm.compose._grids import (
 )
 from sklearn_dgm.compose._leaves import SEVERAL, Identity
 from sklearn_dgm.compose._steps import leaves_of, naming_what_has_no_jacobian, split_steps
-from sklearn_dgm.tags import common_density_tags, get_density_tags, last_step, with_density_tags
+from sklearn_dgm.tags import (
+    SCORE_KINDS,
+    common_density_tags,
+    get_density_tags,
+    last_step,
+    score_kind,
+    with_density_tags,
+)
 
 # Draws that no row of X maps to are drawn again so often, and by so much they may miss (see `_reached`).
 MAX_ROUNDS, CLOSE = 100, 1e-3
@@ -283,10 +291,9 @@ class TransformedDensity(BaseMetaDensity):
         self._check_probabilities(inner.forward(Z, np.zeros(Z.shape))[0])
         self.transformer_, self.estimator_ = transformer, estimator
 
-    def _score_kind(self):
-        kind = super()._score_kind()
-        is_whole = self._bijection.reaches_all or kind == "estimate"
-        return kind if is_whole else "lower bound"
+    def _score_kind(self, kind_of=score_kind):
+        own = "exact" if self._bijection.reaches_all else "lower bound"
+        return max(own, super()._score_kind(kind_of), key=SCORE_KINDS.index)
 
     def _measures(self):
         """Return the measure of each column, atoms where they are in X; see :func:`measures_of`."""
@@ -338,7 +345,13 @@ class TransformedDensity(BaseMetaDensity):
 
     def _score_rows(self, X):
         Z, log_det, possible = self._forward(X)
-        return self._score_possible(self._density.score_samples, Z, log_det.sum(axis=1), possible)
+        std = np.zeros(len(possible))
+
+        def score(Z):
+            log_density, std[possible] = scores_and_std(self._density, Z)
+            return log_density
+
+        return self._score_possible(score, Z, log_det.sum(axis=1), possible), std
 
     @available_if(_takes_features)
     def score_features(self, X: MatrixLike) -> MatrixLike:

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import (
@@ -27,6 +26,7 @@ from sklearn_dgm._nested.em import (
 )
 from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, takes_weights
 from sklearn_dgm._nested.rows import TableView, validate_rows
+from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike
@@ -36,6 +36,7 @@ from sklearn_dgm.tags import (
     common_density_tags,
     densities_within,
     require_normalised,
+    score_kind,
     unwrapped,
     with_density_tags,
     worst_score_kind,
@@ -250,7 +251,7 @@ class GenerativeClassifier(
         if (place < 0).any():
             with components.small_steps():
                 self._classify_unlabelled(components, X, of_class, weight, task)
-        self.score_kind_ = worst_score_kind(self.estimators_)
+        self.score_kind_ = self._score_kind()
         require_normalised(self.estimators_, "GenerativeClassifier")
 
     def _check_weights_are_taken(self, weight, is_unlabelled):
@@ -319,8 +320,12 @@ class GenerativeClassifier(
         self.n_iter_ = len(log_likelihoods) - 1
 
     def _log_joint(self, X):
-        of_class = [estimator.score_samples(X) for estimator in self.estimators_]
-        return np.column_stack(of_class) + self._log_prior
+        return self._log_joint_and_std(X)[0]
+
+    def _log_joint_and_std(self, X):
+        of_class = [scores_and_std(estimator, X) for estimator in self.estimators_]
+        log_density, std = map(np.column_stack, zip(*of_class, strict=True))
+        return log_density + self._log_prior, std
 
     def predict_joint_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Return the log-density of each row together with each class.
@@ -335,24 +340,38 @@ class GenerativeClassifier(
         log_joint : ndarray of shape (n_samples, n_classes)
             In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
         """
+        return self._log_joint(self._check(X))
+
+    def _check(self, X):
+        """Check rows, and return them as the densities take them."""
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False)
-        return self._log_joint(self._view.rows_for(self.estimator, X))
+        return self._view.rows_for(self.estimator, X)
 
-    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
+    def score_samples(self, X: MatrixLike, return_std: bool = False) -> Any:
         """Return the log-density of each row, whatever its class.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows.
+        return_std : bool, default=False
+            Whether to return the standard errors of estimates, too.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
             In nats, in the units of X; `-inf` for an impossible row.
+        std : ndarray of shape (n_samples,)
+            Only with ``return_std=True``: standard errors of the log-densities in nats, as the densities of the classes
+            state them; 0 where the log-density is no estimate, NaN where it is one of a density that states no errors.
         """
-        return logsumexp(self.predict_joint_log_proba(X), axis=1)
+        log_joint, std = self._log_joint_and_std(self._check(X))
+        log_density, std = scores_of_mixture(log_joint.T, std.T)
+        return (log_density, std) if return_std else log_density
+
+    def _score_kind(self, kind_of=score_kind):
+        return worst_score_kind(self.estimators_, kind_of)
 
     def _can_sample(self):
         return hasattr(unwrapped(self.estimator), "sample")

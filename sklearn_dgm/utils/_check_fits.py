@@ -144,7 +144,8 @@ def _std_of_scores(density, X):
         return np.zeros(len(X))
     if "return_std" not in signature(density.score_samples).parameters:
         return None
-    return density.score_samples(X, return_std=True)[1]
+    std = density.score_samples(X, return_std=True)[1]
+    return None if np.isnan(std).any() else std
 
 
 def _tags(estimator):

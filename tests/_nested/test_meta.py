@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.mixture import GaussianMixture
@@ -20,6 +19,7 @@ from sklearn_dgm import (
 from sklearn_dgm._nested.fitting import fit_density, learn_schema
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, draw_rows
+from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm.columns import stacked
 from sklearn_dgm.utils.estimator_checks import parametrize_with_density_checks
 
@@ -55,8 +55,9 @@ class ContaminatedDensity(BaseMetaDensity):
         ]
 
     def _score_rows(self, X):
-        log_p = [d.score_samples(self._view.rows_for(d, X)) for d in self.estimators_]
-        return logsumexp(log_p, axis=0, b=np.array([[1 - self.share], [self.share]]))
+        found = [scores_and_std(d, self._view.rows_for(d, X)) for d in self.estimators_]
+        log_p, std = zip(*found, strict=True)
+        return scores_of_mixture(log_p + np.log([[1 - self.share], [self.share]]), std)
 
     def _sample_rows(self, n_samples, rng):
         n_strange = rng.binomial(n_samples, self.share)
@@ -80,7 +81,7 @@ class Copycat(BaseMetaDensity):
         self.estimator_ = fit_density(clone(self.estimator), X, sample_weight, schema, part)
 
     def _score_rows(self, X):
-        return self.estimator_.score_samples(X)
+        return scores_and_std(self.estimator_, X)
 
     def _sample_rows(self, n_samples, rng):
         return draw_rows(self.estimator_, n_samples, rng)
