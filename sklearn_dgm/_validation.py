@@ -79,6 +79,12 @@ def check_count(count, name):
         raise ValueError(f"{name} should be a positive integer, got {count!r}.")
 
 
+def check_flag(flag, name):
+    """Refuse what is neither True nor False."""
+    if not isinstance(flag, bool | np.bool_):
+        raise ValueError(f"{name} should be True or False, got {flag!r}.")
+
+
 def validate_table(estimator, X, *, reset, dtype=None):
     """Check the shape and the columns of a table, whose cells may be of any kind.
 

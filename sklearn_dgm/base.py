@@ -19,6 +19,7 @@ from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import (
     check_count,
+    check_flag,
     check_generator,
     check_weights,
     restored_on_failure,
@@ -450,6 +451,7 @@ class BaseEstimatedDensity(BaseDensity):
             If a value is infinite, or missing where the density takes no missing cells, or the columns are not those of
             `fit`.
         """
+        check_flag(return_std, "return_std")
         Z, log_det = self._encode(X)
         if not return_std:
             return self._log_density(Z) + log_det

@@ -112,9 +112,15 @@ def get_density_tags(estimator: Any) -> DensityTags:
     density_tags : DensityTags
         Its own, if it has such. Any other estimator takes columns of numbers, and what it is built on tells whether
         ties are looked for; its scores are exact if it is a density.
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator.
     """
+    _check_estimator(estimator)
     last = last_step(estimator)
-    if not hasattr(last, "fit"):  # "passthrough", or what is none
+    if not hasattr(last, "fit"):  # a pipeline that ends in "passthrough"
         return DensityTags(score_kind="none")
     tags = get_tags(last)
     own = getattr(tags, "density_tags", None)
@@ -127,6 +133,11 @@ def get_density_tags(estimator: Any) -> DensityTags:
         ties=any(get_density_tags(density).ties for density in list(densities_within(last))[1:]),
         score_kind="exact" if is_density(last) else "none",
     )
+
+
+def _check_estimator(estimator):
+    if not hasattr(estimator, "fit"):
+        raise TypeError(f"{estimator!r} is no estimator: it has no method fit.")
 
 
 def common_density_tags(estimators: Iterable[Any]) -> DensityTags:
@@ -145,7 +156,11 @@ def common_density_tags(estimators: Iterable[Any]) -> DensityTags:
     first, *others = map(get_density_tags, estimators)
     tags = replace(first, latents=False, warm_start_within=False)
     for of in others:
-        tags.column_kinds = tuple(kind for kind in tags.column_kinds if kind in of.column_kinds)
+        kinds = [kind for kind in tags.column_kinds if kind in of.column_kinds]
+        both_take_flags = tags.takes_categories and of.takes_categories
+        tags.column_kinds = tuple(kinds)
+        if both_take_flags and not tags.takes_categories:
+            tags.column_kinds = (*kinds, "binary")
         tags.missing = tags.missing and of.missing
         tags.ties = tags.ties or of.ties
         tags.sequences = tags.sequences and of.sequences
@@ -211,7 +226,8 @@ def densities_within(estimator: Any) -> Iterator[Any]:
     inside = [member for _, member in getattr(density, "estimators", [])]
     inside += [density.estimator] if hasattr(density, "estimator") else []
     for member in inside:
-        yield from densities_within(member)
+        if hasattr(member, "fit"):  # or it is "drop", or None
+            yield from densities_within(member)
 
 
 def is_density(estimator: Any) -> bool:
@@ -335,13 +351,19 @@ def require_normalised(estimators: Iterable[Any], who: str) -> None:
 
     Raises
     ------
+    TypeError
+        If one of them is no estimator, or `estimators` is a single one.
     ValueError
         If the scores of one of them are unnormalised, or it has none.
     """
+    if hasattr(estimators, "fit"):
+        raise TypeError(f"estimators should be a list of densities, got {estimators!r} alone.")
     for estimator in estimators:
+        _check_estimator(estimator)
         kind, name = score_kind(estimator), type(last_step(estimator)).__name__
         if kind == "none":
-            raise ValueError(f"{who} needs log-densities, but {name} generates rows and has none.")
+            what = "generates rows and has none" if is_generator(estimator) else "is no density"
+            raise ValueError(f"{who} needs log-densities, but {name} {what}.")
         if kind == "unnormalised":
             raise ValueError(
                 f"{who} needs log-densities, but the scores of {name} are unnormalised: a constant that is another one for "

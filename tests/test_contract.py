@@ -36,8 +36,14 @@ from sklearn_dgm import (
     mean_log_likelihood,
 )
 from sklearn_dgm._nested.measures import measures_of
-from sklearn_dgm.tags import SCORE_KINDS, DensityTags, worst_score_kind
-from tests.toys import Bootstrap, Counts, Energy, Flags, Gaussian, Regression, WordChains
+from sklearn_dgm.tags import (
+    SCORE_KINDS,
+    DensityTags,
+    common_density_tags,
+    require_normalised,
+    worst_score_kind,
+)
+from tests.toys import Bootstrap, Counts, Energy, Flags, Gaussian, Noisy, Regression, WordChains
 
 TEXTS = [["a", "rose"], ["is", "a", "rose", "is", "a", "rose"], [], ["rose"]]
 
@@ -154,6 +160,47 @@ def test_tags_of_families_of_rivals_and_of_what_is_built_on_them():
         ):
             tags = get_density_tags(wrapped)
             assert (tags.column_kinds, tags.missing, tags.ties, tags.score_kind) == expected
+
+
+def test_what_is_no_density_is_refused_by_what_it_is():
+    for neither in ("abc", None, 7):
+        with pytest.raises(TypeError, match=f"{neither!r} is no estimator"):
+            get_density_tags(neither)
+        with pytest.raises(TypeError, match=f"{neither!r} is no estimator"):
+            require_normalised([neither], "mean")
+    with pytest.raises(TypeError, match=r"a list of densities, got KernelDensity\(\) alone"):
+        require_normalised(KernelDensity(), "mean")
+    with pytest.raises(ValueError, match="mean needs log-densities, but StandardScaler is no dens"):
+        require_normalised([KernelDensity(), StandardScaler()], "mean")
+    with pytest.raises(ValueError, match="mean needs log-densities, but Bootstrap generates rows"):
+        require_normalised([make_pipeline(StandardScaler(), Bootstrap())], "mean")
+    ends_in_none = make_pipeline(StandardScaler(), "passthrough")
+    assert get_density_tags(ends_in_none).score_kind == "none"
+
+
+def test_flags_are_columns_that_all_take_if_some_take_any_categories():
+    tables = HistogramDensity()
+    for first, second, expected in (
+        (Flags(), tables, ("binary",)),
+        (tables, Flags(), ("binary",)),
+        (Flags(), Flags(), ("binary",)),
+        (tables, tables, TABLES),
+        (Flags(), KernelDensity(), ()),
+    ):
+        assert common_density_tags([first, second]).column_kinds == expected
+
+
+def test_what_is_asked_for_is_a_flag():
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    noisy = Noisy().fit(X)
+    nested = TransformedDensity(None, Noisy()).fit(X)
+    classes = GenerativeClassifier(Noisy()).fit(X, X[:, 0] > 0)
+    for density in (noisy, nested, classes):
+        with pytest.raises(ValueError, match="return_std should be True or False, got 'no'"):
+            density.score_samples(X, return_std="no")
+    for metric in (mean_log_likelihood, bits_per_dim):
+        with pytest.raises(ValueError, match="return_std_error should be True or False, got 'no'"):
+            metric(noisy, X, return_std_error="no")
 
 
 def test_tags_of_a_family_are_not_those_of_another_instance():

@@ -14,7 +14,13 @@ from sklearn_dgm._nested.measures import check_same_measure, measures_of
 from sklearn_dgm._sklearn import HasMethods, check_parameters, fit_context, safe_indexing
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_count, check_generator, check_weights, validate_table
+from sklearn_dgm._validation import (
+    check_count,
+    check_flag,
+    check_generator,
+    check_weights,
+    validate_table,
+)
 from sklearn_dgm.base import LogLikelihoodMixin
 from sklearn_dgm.tags import (
     DensityTags,
@@ -267,6 +273,7 @@ class BaseMetaDensity(
         ValueError
             If the columns are not those of `fit`, or what is inside does not take X.
         """
+        check_flag(return_std, "return_std")
         log_density, std = self._score_rows(self._check(X))
         return (log_density, std) if return_std else log_density
 

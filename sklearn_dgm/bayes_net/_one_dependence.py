@@ -116,7 +116,8 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
             Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows
             count for each class by how probable it is for them, which is found by expectation and maximisation.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence.
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence, though its class stays one of
+            `classes_`.
 
         Returns
         -------

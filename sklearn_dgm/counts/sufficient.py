@@ -109,7 +109,8 @@ class CountsMixin:
         Returns
         -------
         merged : estimator
-            Equal to one fit on all rows; `self` and `other` stay as they are.
+            Equal to one with the parameters of `self`, such as how it is smoothed, fit on all rows; `self` and `other`
+            stay as they are.
 
         Raises
         ------

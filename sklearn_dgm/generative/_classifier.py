@@ -30,7 +30,7 @@ from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm._validation import check_weights
+from sklearn_dgm._validation import check_flag, check_weights
 from sklearn_dgm.columns import stacked
 from sklearn_dgm.tags import (
     common_density_tags,
@@ -186,8 +186,8 @@ class GenerativeClassifier(
         y : array-like of shape (n_samples,)
             Classes; -1 stands for an unlabelled row, unless there is only one other class, a number.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence. If the density takes no
-            weights, they must be whole numbers.
+            Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence; a class is none if all of
+            its rows have weight 0. If the density takes no weights, they must be whole numbers.
 
         Returns
         -------
@@ -366,6 +366,7 @@ class GenerativeClassifier(
             Only with ``return_std=True``: standard errors of the log-densities in nats, as the densities of the classes
             state them; 0 where the log-density is no estimate, NaN where it is one of a density that states no errors.
         """
+        check_flag(return_std, "return_std")
         log_joint, std = self._log_joint_and_std(self._check(X))
         log_density, std = scores_of_mixture(log_joint.T, std.T)
         return (log_density, std) if return_std else log_density

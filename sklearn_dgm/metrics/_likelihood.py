@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._nested.measures import given_columns
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm._validation import check_weights
+from sklearn_dgm._validation import check_flag, check_weights
 from sklearn_dgm.tags import is_density, last_step, require_normalised
 
 
@@ -90,6 +90,7 @@ def mean_log_likelihood(
     >>> cross_val_score(mixture, X, scoring=mean_log_likelihood).shape
     (5,)
     """
+    check_flag(return_std_error, "return_std_error")
     log_density = _log_density(estimator, X, "mean_log_likelihood")
     mean, std_error = mean_and_std_error(log_density, sample_weight)
     return (mean, std_error) if return_std_error else mean
@@ -155,6 +156,7 @@ def bits_per_dim(
     >>> bits_per_dim(HistogramDensity().fit(X), X)
     1.0
     """
+    check_flag(return_std_error, "return_std_error")
     mean, std_error = _bits_per_dim(estimator, X, sample_weight)
     return (mean, std_error) if return_std_error else mean
 
