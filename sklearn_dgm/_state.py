@@ -39,8 +39,8 @@ class NoPlainFormError(TypeError):
     def __init__(self, value, where):
         one = type(value)
         super().__init__(
-            f"{where.removeprefix('.') or 'the value'} is of type {one.__module__}.{one.__qualname__}, which has no plain "
-            f"form: {value!r:.100}"
+            f"{where.removeprefix('.') or 'the value'} is of type {one.__module__}.{one.__qualname__}, which has no "
+            f"plain form: {value!r:.100}"
         )
         self.value = value
 

@@ -163,8 +163,7 @@ default="random"
     .. [4] B. Uria, I. Murray, H. Larochelle, "A Deep and Tractable Density Estimator", ICML 2014,
        https://arxiv.org/abs/1310.1757
     .. [5] G. Celeux, J. Diebolt, "The SEM algorithm: a probabilistic teacher algorithm derived from the EM algorithm
-           for
-       the mixture problem", Computational Statistics Quarterly 2 (1985)
+       for the mixture problem", Computational Statistics Quarterly 2 (1985)
 
     Examples
     --------
@@ -360,8 +359,8 @@ default="random"
         members = self._module.members
         if members[0].takes_any_order or self.order_.ndim > 1:
             raise ValueError(
-                "Normal scores go along a single order of the columns, and this density is the mean over several, or for "
-                "any; set order='given', or another permutation."
+                "Normal scores go along a single order of the columns, and this density is the mean over several, or "
+                "for any; set order='given', or another permutation."
             )
         return members[0]
 

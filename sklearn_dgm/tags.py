@@ -366,6 +366,6 @@ def require_normalised(estimators: Iterable[Any], who: str) -> None:
             raise ValueError(f"{who} needs log-densities, but {name} {what}.")
         if kind == "unnormalised":
             raise ValueError(
-                f"{who} needs log-densities, but the scores of {name} are unnormalised: a constant that is another one for "
-                "each fitted model is unknown, so that they rank rows and compare with no other model's."
+                f"{who} needs log-densities, but the scores of {name} are unnormalised: a constant that is another "
+                "one for each fitted model is unknown, so that they rank rows and compare with no other model's."
             )

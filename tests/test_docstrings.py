@@ -1,11 +1,19 @@
-"""Docstrings describe each parameter that a constructor takes, and no other."""
+"""Docstrings describe each parameter that a constructor takes, and no other; what is written has its form."""
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 import sklearn_dgm
+
+PACKAGE = Path(sklearn_dgm.__file__).parent
+PAGES = [
+    *PACKAGE.parent.glob("docs/*.md"),
+    *map(PACKAGE.parent.joinpath, ("CONTRIBUTING.md", "CHANGELOG.md")),
+]
 
 ESTIMATORS = [
     value
@@ -37,3 +45,22 @@ def test_defaults_are_as_described(cls):
         if "default=" in rest:
             shown = rest.split("default=")[1]
             assert eval(shown) == default, name
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_references_are_paragraphs(path):
+    """A line that is indented further becomes a list in numpydoc."""
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, documented)]
+    for text in filter(None, map(ast.get_docstring, nodes)):
+        for lines in re.findall(r"^\.\. \[\d+\] .*\n((?: +\S.*\n?)*)", text, re.M):
+            assert re.fullmatch(r"(?:   \S.*\n?)*", lines), lines
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_prose_of_pages_ends_at_120(path):
+    if path.name == "battery.md":  # which is printed
+        return
+    lines = path.read_text().splitlines()
+    long = [line for line in lines if len(line) > 120 and not line.startswith("|")]
+    assert not long

@@ -51,8 +51,8 @@ def check_densities(estimators, who):
             raise TypeError(f"{name!r} should be a density, got {estimator!r}.")
         if isinstance(unwrapped(estimator), Pipeline):
             raise ValueError(
-                f"{name!r} is a Pipeline, whose density is one of the transformed rows, in their units, and no match for "
-                "those of X; use TransformedDensity(transformer, estimator), which has that of X."
+                f"{name!r} is a Pipeline, whose density is one of the transformed rows, in their units, and no match "
+                "for those of X; use TransformedDensity(transformer, estimator), which has that of X."
             )
         if not is_density(estimator):
             raise TypeError(f"{name!r} should be a density, {type(estimator).__name__} is none.")

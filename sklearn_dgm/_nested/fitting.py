@@ -240,9 +240,9 @@ def learn_schema(estimator, X, sample_weight=None):
         inside = next(d for d in densities_within(density) if isinstance(d, BaseGenerator))
         name, inside = type(density).__name__, type(inside).__name__
         raise TypeError(
-            f"{name} lets {inside} learn from a part of the rows alone, such as those of one class, what the columns are, "
-            f"so that the parts would not compare; hand in {inside} itself, within TransformedDensity if it is to see "
-            f"transformed rows, or put densities of numbers, such as KernelDensity, into {name}."
+            f"{name} lets {inside} learn from a part of the rows alone, such as those of one class, what the columns "
+            f"are, so that the parts would not compare; hand in {inside} itself, within TransformedDensity if it is "
+            f"to see transformed rows, or put densities of numbers, such as KernelDensity, into {name}."
         )
     return None
 

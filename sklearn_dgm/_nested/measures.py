@@ -72,9 +72,9 @@ def check_same_measure(names, measures, X):
             if _named(own) != _named(theirs):
                 said_by = "column_kinds, integer_features or categorical_features"
                 raise ValueError(
-                    f"column {label!r} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so that their "
-                    f"densities are not on one measure; let {'given' if 'given' in (own, theirs) else said_by} "
-                    "of one of them say what the other does."
+                    f"column {label!r} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so "
+                    f"that their densities are not on one measure; let "
+                    f"{'given' if 'given' in (own, theirs) else said_by} of one of them say what the other does."
                 )
 
 

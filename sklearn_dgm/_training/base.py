@@ -400,7 +400,8 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         if len(impossible):
             raise ValueError(
                 f"Row {impossible[0]} is impossible under the model that warm_start continues (a category that it has "
-                "not seen, a number beyond its bounds, or no whole number in an integer column); set warm_start=False to start anew."
+                "not seen, a number beyond its bounds, or no whole number in an integer column); set "
+                "warm_start=False to start anew."
             )
 
     def _objective(self):

@@ -16,9 +16,9 @@ batch_size : int or "auto", default=$batch_size
 weight_decay : float, default=$weight_decay
     Decoupled weight decay, on weights and not on biases.
 early_stopping : bool, default=$early_stopping
-    Whether to keep a part of the rows for validation, to stop when they get no better (a likelihood no longer rises), and
-    to keep the weights that were best for them, be it those that training started from. Without it all rows train for
-    `max_epochs`.
+    Whether to keep a part of the rows for validation, to stop when they get no better (a likelihood no longer rises),
+    and to keep the weights that were best for them, be it those that training started from. Without it all rows train
+    for `max_epochs`.
 validation_fraction : float, default=$validation_fraction
     Share of the rows kept for validation, at most 10,000 of them; other ones for each network.
 n_iter_no_change : int, default=$n_iter_no_change
@@ -26,9 +26,9 @@ n_iter_no_change : int, default=$n_iter_no_change
 device : str or torch.device, default=$device
     Where to compute: "cpu", "cuda", "cuda:1", ...; "auto" takes a CUDA device if there is one.
 warm_start : bool, default=$warm_start
-    Whether `fit` continues from the weights of the previous fit, with its schema and all that it settled before training;
-    rows that validated then validate again. A parameter that would change the network is refused. A fit interrupted by
-    Ctrl-C keeps the best weights so far; without `warm_start` the estimator is as it was before.
+    Whether `fit` continues from the weights of the previous fit, with its schema and all that it settled before
+    training; rows that validated then validate again. A parameter that would change the network is refused. A fit
+    interrupted by Ctrl-C keeps the best weights so far; without `warm_start` the estimator is as it was before.
 verbose : int, default=$verbose
     Whether to print a line an epoch, and how far a long question (`predict_column`, `conditional_sample`, ...) is.
 callbacks : list of skorch callbacks, default=$callbacks

@@ -142,8 +142,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     References
     ----------
     .. [1] C. Chow, C. Liu, "Approximating discrete probability distributions with dependence trees", IEEE Transactions
-           on
-       Information Theory 14 (1968), https://doi.org/10.1109/TIT.1968.1054142
+       on Information Theory 14 (1968), https://doi.org/10.1109/TIT.1968.1054142
     .. [2] D. Koller, N. Friedman, "Probabilistic Graphical Models", MIT Press, 2009
 
     Examples
@@ -483,8 +482,8 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         probe[:, part.columns] = 0.0
         if not self._inference().is_exact(probe).all():
             raise ValueError(
-                f"There is no exact marginal of {list(columns)}: of the other columns, a network asks for numbers, or the "
-                "sum goes over too large a table. Set conditional='table', or draw rows with sample."
+                f"There is no exact marginal of {list(columns)}: of the other columns, a network asks for numbers, "
+                "or the sum goes over too large a table. Set conditional='table', or draw rows with sample."
             )
         return part
 

@@ -71,8 +71,8 @@ def _probabilities(j, parents, columns, axes, inference):
     for i in family:
         if not (isinstance(axes[i], CategoryAxis) or axes[i].is_one_each):
             raise ValueError(
-                f"A network computes the conditional of {columns[j].where}, and {columns[i].where} holds numbers that no "
-                "table can tell apart; set conditional='table'."
+                f"A network computes the conditional of {columns[j].where}, and {columns[i].where} holds numbers "
+                "that no table can tell apart; set conditional='table'."
             )
     states = {
         i: Values(axes[i], axes[i].icdf_within(np.arange(axes[i].n_levels), 0.5)) for i in family

@@ -131,8 +131,8 @@ def check_number_of_pairs(columns, n_levels, n_tables=1, most=MAX_PAIRS):
     if n_pairs > most:
         largest = columns[int(np.argmax(n_levels))]
         raise ValueError(
-            f"There are {n_pairs:.2g} pairs of cells to count, which is too many; {largest.where} has most of the cells "
-            f"({max(n_levels)}). Merge its categories, or leave it out."
+            f"There are {n_pairs:.2g} pairs of cells to count, which is too many; {largest.where} has most of the "
+            f"cells ({max(n_levels)}). Merge its categories, or leave it out."
         )
 
 

@@ -114,8 +114,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     .. [1] J. Duda, "Asymmetric numeral systems", 2013, https://arxiv.org/abs/1311.2540
     .. [2] J. Townsend, T. Bird, D. Barber, "Practical lossless compression with latent variables using bits back
-           coding",
-       ICLR 2019, https://arxiv.org/abs/1901.04866
+       coding", ICLR 2019, https://arxiv.org/abs/1901.04866
 
     Examples
     --------
@@ -483,7 +482,7 @@ def _decoded(stream, coder, n_rows):
         is_right = False
     if not is_right:
         raise ValueError(
-            "the rows of the stream do not come out as they went in: it was encoded where the last bits of probabilities "
-            "are others, as on another machine or with other versions of the libraries."
+            "the rows of the stream do not come out as they went in: it was encoded where the last bits of "
+            "probabilities are others, as on another machine or with other versions of the libraries."
         )
     return numbers, missing, negative

@@ -145,8 +145,8 @@ def check_same(X, made):
         if not same.all():
             row = int(np.flatnonzero(~same)[0])
             raise ValueError(
-                f"column {label!r} holds {given[row]!r} in row {row}, which would come back as {other[row]!r}; convert it to "
-                "what float64 can tell apart, or to strings."
+                f"column {label!r} holds {given[row]!r} in row {row}, which would come back as {other[row]!r}; "
+                "convert it to what float64 can tell apart, or to strings."
             )
 
 

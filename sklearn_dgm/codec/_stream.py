@@ -188,8 +188,8 @@ def _as_json(value, holds):
         return {DECIMAL: str(value)}
     if type(value) not in OF_JSON:
         raise TypeError(
-            f"{holds}, which is neither among the values that the model gives back, nor a number or string of Python that "
-            "can be stored beside them; convert the column to numbers or strings."
+            f"{holds}, which is neither among the values that the model gives back, nor a number or string of Python "
+            "that can be stored beside them; convert the column to numbers or strings."
         )
     return value
 

@@ -90,8 +90,8 @@ def kind_by_dtype(raw):
         starts = str(raw.native_dtype).lower()
         ways = (way for start, way in WAYS_OUT.items() if starts.startswith(start))
         raise TypeError(
-            f"{raw.where} has dtype {raw.native_dtype}, which holds neither numbers, points in time, durations nor categories; "
-            f"{next(ways, 'convert it to one of them or drop it')}."
+            f"{raw.where} has dtype {raw.native_dtype}, which holds neither numbers, points in time, durations nor "
+            f"categories; {next(ways, 'convert it to one of them or drop it')}."
         )
     return kind
 
@@ -141,8 +141,8 @@ def _warn_of_mixture(raw):
     if set(found) <= {DATES, TIMES, ZONED_TIMES}:
         warn_of(
             (raw.label, "several types"),
-            f"{raw.where} holds {' beside '.join(found)}, and is taken as categorical; convert all of it to one of these, "
-            "or name it in categorical_features.",
+            f"{raw.where} holds {' beside '.join(found)}, and is taken as categorical; convert all of it to one of "
+            "these, or name it in categorical_features.",
         )
         return
     most = found[counts.argmax()]

@@ -65,13 +65,14 @@ def _check_dimensions(X, first):
         n_dimensions = 2
     if n_dimensions == 0:
         raise ValueError(
-            f"Expected 2D array, got scalar array instead (a {type(X).__name__}). Reshape your data: rows are lists of values."
+            f"Expected 2D array, got scalar array instead (a {type(X).__name__}). Reshape your data: rows are lists "
+            "of values."
         )
     if n_dimensions == 1:
         one_column = "X.to_frame()" if hasattr(X, "to_frame") else "numpy.reshape(X, (-1, 1))"
         raise ValueError(
-            f"Expected 2D array, got 1D array instead ({len(X)} values). Reshape your data: {one_column} if they are one "
-            "column, numpy.reshape(X, (1, -1)) if they are one row."
+            f"Expected 2D array, got 1D array instead ({len(X)} values). Reshape your data: {one_column} if they are "
+            "one column, numpy.reshape(X, (1, -1)) if they are one row."
         )
 
 

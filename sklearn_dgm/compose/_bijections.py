@@ -90,8 +90,8 @@ class Blocks(Chain):
         ):
             if found.any():
                 raise ValueError(
-                    f"ColumnTransformer {problem} column {names[found].tolist()[0]!r}, so that rows of X have no density; "
-                    "let each column through once, those that should stay as they are with 'passthrough'."
+                    f"ColumnTransformer {problem} column {names[found].tolist()[0]!r}, so that rows of X have no "
+                    "density; let each column through once, those that should stay as they are with 'passthrough'."
                 )
         self.names, self.indices, self.weights, bijections = zip(*blocks, strict=True)
         super().__init__(bijections)

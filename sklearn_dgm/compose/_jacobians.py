@@ -35,10 +35,10 @@ DERIVATIVES = {
 # A component has no variance if it has less than this share of the first one's.
 NO_VARIANCE = 1e-14
 NO_JACOBIAN = (
-    "No Jacobian of {} is known. A transformer that loses information (that bins, selects or encodes columns) has none, and "
-    "gives no density of X: let columns of categories, which have a probability and no density to transform, pass as they are "
-    "('passthrough' in a ColumnTransformer). Register the Jacobian of one that can be inverted with "
-    "sklearn_dgm.log_abs_det_jacobian.register."
+    "No Jacobian of {} is known. A transformer that loses information (that bins, selects or encodes columns) has "
+    "none, and gives no density of X: let columns of categories, which have a probability and no density to "
+    "transform, pass as they are ('passthrough' in a ColumnTransformer). Register the Jacobian of one that can be "
+    "inverted with sklearn_dgm.log_abs_det_jacobian.register."
 )
 
 
@@ -152,8 +152,8 @@ def _of_pca(transformer, X):
     n_kept, n_features = transformer.components_.shape
     if n_kept < n_features:
         raise ValueError(
-            f"PCA, fitted to n_samples={transformer.n_samples_}, keeps {n_kept} of {n_features} components and loses the "
-            "others, so that rows of X have no density; keep all of them (which takes as many rows as columns)."
+            f"PCA, fitted to n_samples={transformer.n_samples_}, keeps {n_kept} of {n_features} components and loses "
+            "the others, so that rows of X have no density; keep all of them (which takes as many rows as columns)."
         )
     log_det = 0.0  # the components are orthonormal
     if transformer.whiten:
@@ -173,11 +173,13 @@ def _of_function(transformer, X):
     if derivative is None:
         name = getattr(transformer.func, "__name__", transformer.func)
         raise TypeError(
-            f"No derivative of {name} is known; use sklearn_dgm.compose.DifferentiableFunctionTransformer, which is given it."
+            f"No derivative of {name} is known; use sklearn_dgm.compose.DifferentiableFunctionTransformer, which is "
+            "given it."
         )
     if transformer.func is np.square and transformer.inverse_func is None:
         raise ValueError(
-            "numpy.square maps two numbers to one; say by inverse_func which of them X holds (numpy.sqrt for the positive)."
+            "numpy.square maps two numbers to one; say by inverse_func which of them X holds (numpy.sqrt for the "
+            "positive)."
         )
     return _log_abs(derivative(numbers_of(X)))
 

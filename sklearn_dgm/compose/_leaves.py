@@ -114,8 +114,8 @@ class Leaf(Identity):
         if impossible.any():
             row = int(np.flatnonzero(impossible)[0])
             raise ValueError(
-                f"{self.name} cannot take row {row} of the {len(log_det)} to fit, or has a slope of 0 or of infinity there: "
-                f"{safe_indexing(X, [row]).to_numpy()[0] if is_frame(X) else X[row]}."
+                f"{self.name} cannot take row {row} of the {len(log_det)} to fit, or has a slope of 0 or of infinity "
+                f"there: {safe_indexing(X, [row]).to_numpy()[0] if is_frame(X) else X[row]}."
             )
 
     def track(self, columns):

@@ -326,9 +326,9 @@ class TransformedDensity(BaseMetaDensity):
         if (found.any(axis=1) & ~found.all(axis=1)).any():
             j = int(np.flatnonzero(mixed)[found.any(axis=0)][0])
             raise ValueError(
-                f"{type(self._density).__name__} gives values of column {j} of the transformed rows a probability, since "
-                "they repeat or are integers. Such a column has no density after a transformer that mixes columns; let "
-                "column_kinds or integer_features say that it is continuous."
+                f"{type(self._density).__name__} gives values of column {j} of the transformed rows a probability, "
+                "since they repeat or are integers. Such a column has no density after a transformer that mixes "
+                "columns; let column_kinds or integer_features say that it is continuous."
             )
 
     def _check(self, X):

@@ -187,8 +187,9 @@ def _warn_of_one_bin(column, x, edges):
     if values[-1 - rest] - values[rest] < MIN_OF_BIN * (edges[1] - edges[0]):
         warn_of(
             (column.label, "bins"),
-            f"nearly all values of {column.where} lie within {MIN_OF_BIN:.0%} of one of its {len(edges) - 1} equal bins, since "
-            "others are far away; use bins='blocks' or 'quantiles', or edges, or correct these if they are errors.",
+            f"nearly all values of {column.where} lie within {MIN_OF_BIN:.0%} of one of its {len(edges) - 1} equal "
+            "bins, since others are far away; use bins='blocks' or 'quantiles', or edges, or correct these if they "
+            "are errors.",
             UserWarning,
         )
 

@@ -124,8 +124,7 @@ class GenerativeClassifier(
     .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin, "Maximum likelihood from incomplete data via the EM algorithm",
        Journal of the Royal Statistical Society B 39 (1977)
     .. [2] K. Nigam, A. K. McCallum, S. Thrun, T. Mitchell, "Text Classification from Labeled and Unlabeled Documents
-           using
-       EM", Machine Learning 39 (2000), https://doi.org/10.1023/A:1007692713085
+       using EM", Machine Learning 39 (2000), https://doi.org/10.1023/A:1007692713085
 
     Examples
     --------
@@ -265,8 +264,8 @@ class GenerativeClassifier(
             )
         if not takes_weights(self.estimator) and (weight % 1).any():
             raise ValueError(
-                f"{takes_none[0]} takes no sample_weight, so that it must hold whole numbers, by which rows are repeated; "
-                f"{advice}."
+                f"{takes_none[0]} takes no sample_weight, so that it must hold whole numbers, by which rows are "
+                f"repeated; {advice}."
             )
 
     def _fit_classes(self, components, X, of_class, task):

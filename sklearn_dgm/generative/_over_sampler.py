@@ -70,8 +70,7 @@ class GenerativeOverSampler(
     References
     ----------
     .. [1] N. V. Chawla, K. W. Bowyer, L. O. Hall, W. P. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling
-           Technique",
-       Journal of Artificial Intelligence Research 16 (2002), https://doi.org/10.1613/jair.953
+       Technique", Journal of Artificial Intelligence Research 16 (2002), https://doi.org/10.1613/jair.953
 
     Examples
     --------

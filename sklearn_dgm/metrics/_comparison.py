@@ -85,8 +85,7 @@ def compare_densities(
     References
     ----------
     .. [1] Y. Bengio, Y. Grandvalet, "No unbiased estimator of the variance of K-fold cross-validation", Journal of
-           Machine
-       Learning Research 5 (2004), https://www.jmlr.org/papers/v5/grandvalet04a.html
+       Machine Learning Research 5 (2004), https://www.jmlr.org/papers/v5/grandvalet04a.html
 
     Examples
     --------

@@ -232,8 +232,8 @@ def _log_density(estimator, X, metric):
         advice = ""
         if is_outlier_detector(last):
             advice = (
-                " Score an outlier detector with outlier_roc_auc where rows are labelled and with neg_mass_volume where they are "
-                "not, or search over the density itself."
+                " Score an outlier detector with outlier_roc_auc where rows are labelled and with neg_mass_volume "
+                "where they are not, or search over the density itself."
             )
         inside = "" if last is estimator else f" with {type(last).__name__}"
         raise TypeError(

@@ -123,8 +123,9 @@ def neg_mass_volume(
     volume = 1 - np.searchsorted(np.sort(drawn), thresholds, side="left") / len(drawn)
     if not volume.any():
         raise ValueError(
-            f"neg_mass_volume finds no volume: none of {len(drawn)} rows drawn from the box around X scores as high as its rows. "
-            "X has too many columns for it; search over the density with scoring=mean_log_likelihood, and detect with the best."
+            f"neg_mass_volume finds no volume: none of {len(drawn)} rows drawn from the box around X scores as high "
+            "as its rows. X has too many columns for it; search over the density with scoring=mean_log_likelihood, "
+            "and detect with the best."
         )
     return float(-np.mean(np.log(np.maximum(volume, 0.5 / len(drawn)))))
 
@@ -150,8 +151,8 @@ def _is_outlier(y):
     if labels == {0, 1}:
         return y == 1
     raise ValueError(
-        "outlier_roc_auc needs y with -1 for outliers and 1 for others, or with 1 (True) for outliers and 0 (False) for others, "
-        f"and both among the rows; got {sorted(labels, key=str)[:5]}."
+        "outlier_roc_auc needs y with -1 for outliers and 1 for others, or with 1 (True) for outliers and 0 (False) "
+        f"for others, and both among the rows; got {sorted(labels, key=str)[:5]}."
     )
 
 

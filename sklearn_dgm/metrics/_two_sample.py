@@ -221,8 +221,7 @@ def energy_distance(
     References
     ----------
     .. [1] G. J. Székely, M. L. Rizzo, "Energy statistics: a class of statistics based on distances", Journal of
-           Statistical
-       Planning and Inference 143 (2013), https://doi.org/10.1016/j.jspi.2013.03.018
+       Statistical Planning and Inference 143 (2013), https://doi.org/10.1016/j.jspi.2013.03.018
 
     Examples
     --------
@@ -293,8 +292,7 @@ def maximum_mean_discrepancy(
     References
     ----------
     .. [1] A. Gretton, K. M. Borgwardt, M. J. Rasch, B. Schölkopf, A. Smola, "A kernel two-sample test", Journal of
-           Machine
-       Learning Research 13 (2012), https://www.jmlr.org/papers/v13/gretton12a.html
+       Machine Learning Research 13 (2012), https://www.jmlr.org/papers/v13/gretton12a.html
 
     Examples
     --------
