@@ -42,8 +42,9 @@ QUICK = {**QUICK_NETWORK, "order": "given"}
 
 TRAINED = {
     "check_weights_equal_repeats": (
-        "minibatches of weighted rows are not those of repeated rows, nor are rows of validation, and float32 sums depend on the number of rows; "
-        "replaced by test_autoregressive.py: test_weights_equal_repeats_in_full_batches and "
+        "minibatches of weighted rows are not those of repeated rows, nor are rows of validation, and float32 sums "
+        "depend on the number of rows; replaced by test_weights_equal_repeats_in_full_batches, in "
+        "test_autoregressive.py and in test_flow.py, and, for the trainer that they share, by test_autoregressive.py: "
         "test_weights_equal_repeats_on_held_out_rows"
     )
 }

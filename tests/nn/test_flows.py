@@ -102,7 +102,7 @@ def test_the_way_back_is_the_inverse(kind, base, coupling):
     module = flow([NUMBER, CATEGORY, OTHER, NUMBER], [0, 2, 3], kind, base, coupling)
     x, *context = module.parts(random_rows(module, 200))
     base = module.to_base(x, *context)[0]
-    np.testing.assert_allclose(module.from_base(base, *context), x, atol=1e-4)
+    np.testing.assert_allclose(module.from_base(base, *context), x, atol=1e-5)
     assert kind == "bernstein" or np.allclose(module.from_base(base, *context), x, atol=1e-9)
 
 
