@@ -35,10 +35,10 @@ def resolve_kinds(raw, weight, features, column_kinds):
     labels = [r.label for r in raw]
     chosen = _chosen_kinds(column_kinds, labels)
     named = {
-        kind: _feature_mask(None if _is_from_dtype(names) else names, labels, kind)
+        kind: _feature_mask(None if is_from_dtype(names) else names, labels, kind)
         for kind, names in features.items()
     }
-    from_dtype = {kind for kind, names in features.items() if _is_from_dtype(names)}
+    from_dtype = {kind for kind, names in features.items() if is_from_dtype(names)}
     kinds = []
     for j, r in enumerate(raw):
         is_empty = not r.observed_of(weight).any()
@@ -112,5 +112,5 @@ def _feature_mask(features, labels, kind):
     return mask
 
 
-def _is_from_dtype(features):
+def is_from_dtype(features):
     return isinstance(features, str) and features == "from_dtype"

@@ -18,9 +18,9 @@ from sklearn_dgm.columns._building import fill, template_of
 from sklearn_dgm.columns._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED
 from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._frames import is_frame
-from sklearn_dgm.columns._kinds import check_kinds, resolve_kinds
+from sklearn_dgm.columns._kinds import check_kinds, is_from_dtype, resolve_kinds
 from sklearn_dgm.columns._learning import ColumnLearner, with_ties
-from sklearn_dgm.columns._names import positions_of
+from sklearn_dgm.columns._names import by_position, positions_of
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._values import as_float, numbers_of
 
@@ -280,7 +280,7 @@ class ColumnSchema(Stateful):
         said = [{*self.allowed_kinds}, kinds]
         for name in ("categorical_features", "integer_features", "given"):
             features = getattr(self, name)
-            by_dtype = _is_from_dtype(features)
+            by_dtype = is_from_dtype(features)
             said.append(features if by_dtype else {*positions_of(features, labels, name)})
         return said
 
