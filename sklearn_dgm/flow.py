@@ -134,7 +134,7 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
         "n_flows": [Interval(Integral, 1, None, closed="left")],
         "given": ["array-like", None],
     }
-    # Fewer steps of more rows each end in worse densities, kin8nm's by 0.05 nats.
+    # With 20, of twice the rows, kin8nm ends 0.05 nats lower on validation rows.
     _n_steps = 40
     _density_tags = DensityTags(ties=True)
     _own_params = (
