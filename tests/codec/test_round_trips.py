@@ -62,7 +62,7 @@ def test_any_rows_come_back(data):
 @pytest.mark.parametrize("name", ["three orders", "any order", "tables", "tables and networks"])
 def test_missing_cells(name):
     codec = DensityCodec(DENSITIES[name]()).fit(with_gaps(mixed_table(500, 0), 0))
-    rows = with_gaps(mixed_table(120, 1), 1)
+    rows = with_gaps(mixed_table(300, 1), 1)
     stream = codec.encode(rows)
     assert_same(codec.decode(stream), rows)
     # What is missing costs what its share says, and no row is stored apart.
