@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sklearn_dgm._queries.given import GivenMixin
     from sklearn_dgm.autoregressive import AutoregressiveDensity
-    from sklearn_dgm.base import BaseDensity, BaseGenerator
+    from sklearn_dgm.base import BaseDensity, BaseEstimatedDensity, BaseGenerator
     from sklearn_dgm.bayes_net import (
         AveragedOneDependenceClassifier,
         BayesianNetworkDensity,
@@ -49,6 +50,7 @@ _HOMES = {
     "AutoregressiveDensity": "autoregressive",
     "AveragedOneDependenceClassifier": "bayes_net",
     "BaseDensity": "base",
+    "BaseEstimatedDensity": "base",
     "BaseGenerator": "base",
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
@@ -63,6 +65,7 @@ _HOMES = {
     "GenerativeOverSampler": "generative",
     "EnsembleDensity": "ensemble",
     "FlowDensity": "flow",
+    "GivenMixin": "_queries.given",
     "HistogramDensity": "histogram",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",

@@ -32,6 +32,8 @@ from sklearn_dgm.tags import (
     with_density_tags,
 )
 
+__all__ = ["BaseDensity", "BaseEstimatedDensity", "BaseGenerator", "LogLikelihoodMixin", "Stateful"]
+
 # Parameters of a family, as far as it has them, that are parameters of the schema of its columns.
 COLUMN_PARAMS = (
     "categorical_features",
@@ -312,7 +314,7 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     may hold any finite number: squares must not overflow, and a column of one value, all zeros, needs a smallest width.
 
     - `_fit(Z, sample_weight)` learns and sets attributes that end in an underscore: plain values, arrays, and objects
-      of classes that are :class:`~sklearn_dgm._state.Stateful`; functions keep nothing. Rows of weight 0 are gone by
+      of classes that are :class:`~sklearn_dgm.base.Stateful`; functions keep nothing. Rows of weight 0 are gone by
       then; `sample_weight` is None or an array of shape (n_samples,).
     - `_log_density(Z)` returns the natural-log density of each row, of shape (n_samples,); `-inf` for an impossible
       one. The log-Jacobian of the encoding is added by the base class.
@@ -333,19 +335,23 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
 
     **Parameters of columns.** A density may have a parameter `handle_unknown`, and gives unknown categories the
     `unknown_share` of their column then; a parameter `bounds`, and keeps what it draws and scores to the `support` of
-    each column; or a parameter `given`, see :class:`~sklearn_dgm._queries.given.GivenMixin`, and is a density of the
-    other columns given these. They reach the schema by their names.
+    each column; or a parameter `given`, see :class:`~sklearn_dgm.GivenMixin`, and is a density of the other columns
+    given these. They reach the schema by their names.
 
     **Estimates.** A score depends on nothing but the row: not on those beside it, nor on any generator. Where it has to
     be estimated with random numbers, take fixed ones, the same for every row: those of
     :mod:`sklearn_dgm.nn.common_numbers`. A density that estimates scores extends
-    :class:`~sklearn_dgm.base.BaseEstimatedDensity`, and tells their standard errors.
+    :class:`~sklearn_dgm.BaseEstimatedDensity`, and tells their standard errors.
 
     **Other rows than those of tables.** Of Z the base classes ask `len(Z)` and `Z[rows]` with an array of indices or of
     booleans; of a schema four verbs: `fit(X, sample_weight)`, which returns it; `encode(X)`, which returns Z and
     log-Jacobians of shape (n_samples,); `decode(Z)`; and `check_alike(schema, X, sample_weight)`, which returns a
     fitted schema that can stand in for it, or raises. So a family may write `_make_schema()`, which by default makes a
     :class:`~sklearn_dgm.columns.ColumnSchema`; with the tag `sequences` nothing else looks into X.
+
+    **Outside of this package** whatever is named here can be imported by a path without an underscore, which stays.
+    The templates of networks, of counts and of what is built on densities are for this package, and may change with any
+    release.
 
     At last run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it: it checks what the tags
     promise.
@@ -416,6 +422,20 @@ class BaseEstimatedDensity(BaseDensity):
     A family writes `_log_density_and_std(Z)`, which returns log-densities and their standard errors, both of shape
     (n_samples,), in place of `_log_density`; the standard error is 0 where the log-density is exact. What is built on
     such densities passes them on.
+
+    Parameters
+    ----------
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold categories; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+    integer_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold counts; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+    column_kinds : dict, default=None
+        Kinds of columns by name or index; see :class:`~sklearn_dgm.BaseDensity`.
+
+    Attributes
+    ----------
+    schema_, score_kind_, n_features_in_, feature_names_in_
+        See :class:`~sklearn_dgm.BaseDensity`.
     """
 
     @abstractmethod

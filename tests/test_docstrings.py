@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ PAGES = [
 ESTIMATORS = [
     value
     for value in (getattr(sklearn_dgm, name) for name in sklearn_dgm.__all__)
-    if hasattr(value, "get_params")
+    if hasattr(value, "get_params") and not value.__name__.endswith("Mixin")
 ]
 
 
@@ -45,6 +46,16 @@ def test_defaults_are_as_described(cls):
         if "default=" in rest:
             shown = rest.split("default=")[1]
             assert eval(shown) == default, name
+
+
+@pytest.mark.parametrize(
+    "name", ["BaseDensity", "BaseEstimatedDensity", "BaseGenerator", "GivenMixin"]
+)
+def test_what_manuals_for_outsiders_name_has_a_public_path(name):
+    manual = inspect.getdoc(getattr(sklearn_dgm, name))
+    for path in re.findall(r":\w+:`~?(sklearn_dgm[\w.]*)`", manual):
+        assert not any(part.startswith("_") for part in path.split(".")), path
+        assert pkgutil.resolve_name(path)
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)

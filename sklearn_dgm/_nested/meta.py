@@ -58,6 +58,8 @@ class BaseMetaDensity(
 
     Notes
     -----
+    The template, and the functions that are named here, are for this package, and may change with any release.
+
     **Writing a meta-estimator.** Unlike a family it sees X itself, an array or a DataFrame whose cells may be of any
     kind, since densities inside encode their columns themselves.
 
