@@ -64,7 +64,9 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     n_flows : int, default=1
         Number of flows, trained with other validation rows each, of which the density is the mean.
     given : array-like of str or int, default=None
-        Columns, by name or index, that scores and draws are conditional on, which have no density themselves.
+        Columns, by name or index, that scores and draws are conditional on, which have no density themselves. There is
+        `conditional_sample` in place of `sample` then. Given a category that `fit` has not seen, or a fraction in a
+        column of integers, scores are what the network makes of it, but nothing is drawn.
     $training_parameters
     categorical_features, integer_features, column_kinds
         Kinds of columns; see :class:`~sklearn_dgm.AutoregressiveDensity`.

@@ -20,6 +20,8 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, validate_table
 from sklearn_dgm.tags import unwrapped
 
+METHODS = {"draw": "conditional_sample", "mean": "conditional_mean", "mode": "conditional_mode"}
+
 
 class DensityImputer(
     CallbackSupportMixin,
@@ -84,7 +86,7 @@ class DensityImputer(
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods("fit")],
-        "strategy": [StrOptions({"draw", "mean", "mode"})],
+        "strategy": [StrOptions({*METHODS})],
         "random_state": ["random_state", np.random.Generator],
     }
 
@@ -118,16 +120,11 @@ class DensityImputer(
         Raises
         ------
         TypeError
-            If the estimator cannot condition.
+            If the estimator cannot condition as `strategy` asks, or takes no missing cells.
         ValueError
             If all values of a column are missing, or the density cannot be fitted to X.
         """
-        if not hasattr(unwrapped(self.estimator), "conditional_sample"):
-            name = type(unwrapped(self.estimator)).__name__
-            raise TypeError(
-                f"estimator should be a density that has conditional_sample, such as AutoregressiveDensity; {name} has "
-                "none."
-            )
+        self._check_conditions()
         with meta_fit_task(self, X, y, n_subtasks=1) as task:
             fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
             schema = getattr(unwrapped(fitted), "schema_", None)
@@ -139,6 +136,20 @@ class DensityImputer(
             validate_table(self, X, reset=True)
             self.estimator_ = fitted
         return self
+
+    def _check_conditions(self):
+        """Refuse what cannot fill in any missing cells."""
+        density = unwrapped(self.estimator)
+        name = type(density).__name__
+        for method in ("conditional_sample", METHODS[self.strategy]):
+            if not hasattr(density, method):
+                raise TypeError(
+                    f"estimator should be a density that has {method}, such as AutoregressiveDensity; {name} has none."
+                )
+        if not get_tags(density).input_tags.allow_nan:
+            raise TypeError(
+                f"estimator should be a density that takes missing cells, such as AutoregressiveDensity; {name} does not."
+            )
 
     def transform(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells.
@@ -159,11 +170,8 @@ class DensityImputer(
             If the columns are not those of `fit`, or the observed cells of a row have density 0.
         """
         density = self._check(X)
-        if self.strategy == "mean":
-            return density.conditional_mean(X)
-        if self.strategy == "mode":
-            return density.conditional_mode(X)
-        return density.conditional_sample(X, random_state=self.random_state)
+        seed = {"random_state": self.random_state} if self.strategy == "draw" else {}
+        return getattr(density, METHODS[self.strategy])(X, **seed)
 
     def multiple_impute(self, X: MatrixLike, n_imputations: int = 5) -> MatrixLike:
         """Fill in the missing cells several times, by independent draws whatever the strategy.

@@ -36,7 +36,8 @@ class DensityTags:
     latents : bool, default=False
         Whether `transform` gives each row a latent representation.
     conditional : bool, default=False
-        Whether scores are given the columns that the parameter `given` names, which have no density themselves.
+        Whether scores are given the columns that the parameter `given` names, which have no density themselves, and
+        `conditional_sample` draws the other ones in place of `sample`.
     warm_start_within : bool, default=False
         Whether `fit` goes on with the training of the density inside, `estimator`, if that has ``warm_start=True``.
     score_kind : {"exact", "lower bound", "estimate", "unnormalised", "none"}, default="exact"
@@ -368,4 +369,27 @@ def require_normalised(estimators: Iterable[Any], who: str) -> None:
             raise ValueError(
                 f"{who} needs log-densities, but the scores of {name} are unnormalised: a constant that is another "
                 "one for each fitted model is unknown, so that they rank rows and compare with no other model's."
+            )
+
+
+def require_joint(estimators: Iterable[Any], who: str) -> None:
+    """Refuse densities of some columns given others, for whoever needs that of all columns, or rows drawn from it.
+
+    Parameters
+    ----------
+    estimators : iterable of estimator instances
+        Densities, fitted or not, or pipelines or searches that end in one.
+    who : str
+        Name of the function or estimator that asks.
+
+    Raises
+    ------
+    ValueError
+        If one of them is conditional.
+    """
+    for estimator in estimators:
+        if get_density_tags(estimator).conditional:
+            raise ValueError(
+                f"{who} needs a density of all columns, but {type(last_step(estimator)).__name__} has one of some columns given "
+                "others; set given=None."
             )

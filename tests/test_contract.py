@@ -20,8 +20,10 @@ from sklearn.utils import get_tags
 from sklearn_dgm import (
     AutoregressiveDensity,
     BayesianNetworkDensity,
+    CalibrationDisplay,
     DensityCodec,
     DensityDisplay,
+    DensityImputer,
     DensityOutlierDetector,
     EnsembleDensity,
     GenerativeClassifier,
@@ -248,10 +250,6 @@ def test_given_columns_have_no_density():
         expected,
         rtol=1e-6,
     )
-    with pytest.raises(
-        ValueError, match=r"\['x', 'z'\], which have to be given; use conditional_sa"
-    ):
-        density.sample(3)
     gaps = frame.head(2).assign(y=np.nan)
     drawn = density.conditional_sample(gaps, 4000, random_state=0)
     pd.testing.assert_series_equal(drawn.x, gaps.x.repeat(4000))
@@ -341,6 +339,124 @@ def test_columns_that_are_given_take_no_bits(X):
     assert bits_per_dim(TransformedDensity(None, Regression([0])).fit(X), X) == pytest.approx(
         expected
     )
+
+
+def test_there_is_the_method_that_draws_what_is_to_be_drawn(X):
+    nothing = (None, [], (), np.array([]), [False, False], np.zeros(2, dtype=bool))
+    something = ([0], (1,), np.array([1]), [True, False], np.array([False, True]))
+    for given in (*nothing, *something):
+        is_joint = any(given is of for of in nothing)
+        for density in (Regression(given), Regression(given).fit(X)):
+            assert hasattr(density, "sample") == is_joint
+            assert hasattr(density, "conditional_sample") != is_joint
+            assert get_density_tags(density).conditional != is_joint
+            assert is_density(density)
+            for wrapped in (density, TransformedDensity(None, density)):
+                assert is_generator(wrapped) == is_joint
+        ensemble = EnsembleDensity(pair(Regression(given), Regression(given)), weights="equal")
+        assert is_generator(ensemble) == is_generator(ensemble.fit(X)) == is_joint
+    with pytest.raises(AttributeError) as error:
+        Regression([0]).fit(X).sample()
+    assert "draw the others with conditional_sample" in str(error.value.__cause__)
+    # Parameters that are set after a fit are of the next one.
+    assert not hasattr(Regression([0]).fit(X).set_params(given=None), "sample")
+
+
+NEED_ALL_COLUMNS = {
+    "GenerativeClassifier": lambda d, X: GenerativeClassifier(d).fit(X, X[:, 0] > 10),
+    "DensityDisplay": lambda d, X: DensityDisplay.from_estimator(d.fit(X), X),
+    "CalibrationDisplay": lambda d, X: CalibrationDisplay.from_estimator(d.fit(X), X),
+}
+
+
+class FailsToFit(Regression):
+    def _fit(self, Z, sample_weight):
+        raise AssertionError("it is fitted")
+
+
+@pytest.mark.parametrize("user", NEED_ALL_COLUMNS)
+def test_who_needs_a_density_of_all_columns_takes_none_of_some(user, X):
+    for density in (Regression([0]), TransformedDensity(StandardScaler(), Regression([0]))):
+        name = type(density).__name__
+        for wrapped in (density, GridSearchCV(density, {}, cv=2)):
+            with pytest.raises(
+                ValueError, match=f"{user} needs .* all columns, but {name} has one"
+            ):
+                NEED_ALL_COLUMNS[user](wrapped, X)
+
+
+def test_the_over_sampler_draws_from_no_density_of_some_columns(X):
+    pytest.importorskip("imblearn")
+    with pytest.raises(ValueError, match="GenerativeOverSampler needs a density of all columns"):
+        GenerativeOverSampler(FailsToFit([0])).fit_resample(X, np.arange(200) < 30)
+
+
+def test_the_codec_takes_no_density_of_some_columns(X):
+    pytest.importorskip("constriction")
+
+    class Factors(FailsToFit):
+        def _factors(self):
+            raise NotImplementedError
+
+    with pytest.raises(
+        ValueError, match="DensityCodec needs a density of all columns, but Factors"
+    ):
+        DensityCodec(Factors([0])).fit(X)
+
+
+def test_the_imputer_refuses_before_the_fit_what_cannot_fill_in(X):
+    for density, strategy, message in (
+        (FailsToFit(), "draw", "has conditional_sample, .* FailsToFit has none"),
+        (FailsToFit([0]), "draw", "takes missing cells, .* FailsToFit does not"),
+        (FailsToFit([0]), "mean", "has conditional_mean, .* FailsToFit has none"),
+        (
+            TransformedDensity(None, AutoregressiveDensity()),
+            "mode",
+            "has conditional_mode, .* TransformedDensity has none",
+        ),
+    ):
+        with pytest.raises(TypeError, match=message):
+            DensityImputer(density, strategy=strategy).fit(X)
+
+
+def test_conditional_draws_behind_transformers(X):
+    frame = pd.DataFrame(X, columns=["x", "y"])
+    plain = Regression(["x"]).fit(frame)
+    # A DataFrame stays one.
+    scaler = StandardScaler().set_output(transform="pandas")
+    density = TransformedDensity(scaler, Regression([0])).fit(frame)
+    rows = frame.iloc[:3].assign(y=np.nan)
+    expected = plain.conditional_sample(rows, 1000, random_state=0)
+    drawn, ess = density.conditional_sample(rows, 1000, random_state=0, return_ess=True)
+    pd.testing.assert_series_equal(drawn.x, rows.x.repeat(1000))
+    np.testing.assert_allclose(drawn.y, expected.y)
+    assert np.isposinf(ess).all()
+    assert ess.shape == (3,)
+    with pytest.raises(ValueError, match=r"'?y'? is to be drawn"):
+        density.conditional_sample(frame)
+
+
+def test_given_cells_that_fit_cannot_have_seen():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"city": rng.choice(["Oslo", "Rome"], 60), "n": rng.integers(0, 5, 60), "one": 1}
+    ).assign(y=rng.normal(size=60))
+    density = HandlesTies(given=["city", "n", "one"]).fit(frame)
+    rows = frame.head(3).assign(y=np.nan)
+    assert density.conditional_sample(rows, random_state=0).y.notna().all()
+    for column, value, message in (
+        ("city", "zz", "column 'city' holds a category that fit has not seen in row 1"),
+        ("n", 2.5, "column 'n' holds no whole number in row 1"),
+        ("one", 2, "column 'one' holds a category that fit has not seen in row 1"),
+    ):
+        changed = rows.astype({column: object})
+        changed.loc[1, column] = value
+        with pytest.raises(ValueError, match=message):
+            density.conditional_sample(changed)
+
+
+class HandlesTies(Regression):
+    _density_tags = DensityTags(column_kinds=("continuous",), ties=True)
 
 
 USERS = {

@@ -51,7 +51,7 @@ ALLOWED = {
     "codec": {*FLOOR, "_nested", "_queries", "codec"},
     "metrics": {*FLOOR, "_nested", "metrics"},
     "inspection": {*FLOOR, "_nested", "inspection"},
-    "utils": {*FLOOR, "utils"},
+    "utils": {*FLOOR, "_nested", "utils"},
 }
 FAMILY = {*FLOOR, "counts", "nn", "_queries", "_nested", "_training"}
 NEEDS_TORCH = {

@@ -5,7 +5,7 @@ from inspect import isclass
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_dgm.tags import is_density, require_normalised, unwrapped
+from sklearn_dgm.tags import is_density, require_joint, require_normalised, unwrapped
 
 
 def check_pairs(estimators, parameter="estimators"):
@@ -59,13 +59,15 @@ def check_densities(estimators, who):
     require_normalised([estimator for _, estimator in estimators], who)
 
 
-def check_density_of_parts(estimator, is_one=is_density):
+def check_density_of_parts(estimator, who, is_one=is_density):
     """Refuse an estimator of which no clones can be fitted to the rows of each class, as densities of these rows.
 
     Parameters
     ----------
     estimator : estimator instance
         What was given as such.
+    who : str
+        Name of the estimator that asks.
     is_one : callable, default=is_density
         Tells what will do; `is_generator` where nothing is scored.
 
@@ -73,6 +75,8 @@ def check_density_of_parts(estimator, is_one=is_density):
     ------
     TypeError
         If it is no density, a Pipeline, or frozen.
+    ValueError
+        If it is a density of some columns given others.
     """
     density = unwrapped(estimator)
     name = type(density).__name__
@@ -95,6 +99,7 @@ def check_density_of_parts(estimator, is_one=is_density):
             "have a scale of their own, so that classes do not compare. Use TransformedDensity(transformer, estimator) "
             "in its place, which has that of the rows themselves."
         )
+    require_joint([density], who)
     if not is_one(density):
         what = is_one.__name__
         raise TypeError(

@@ -46,7 +46,7 @@ from sklearn_dgm.columns._building import TableSpec, fill, part_of, template_of
 from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.columns._reading import raw_columns
-from sklearn_dgm.tags import require_normalised, unwrapped
+from sklearn_dgm.tags import require_joint, require_normalised, unwrapped
 
 AUTO = "auto"
 # From so many rows on it is worth looking for a coarser grid than that of floats.
@@ -162,7 +162,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         ImportError
             If constriction is not installed.
         ValueError
-            If `resolution` does not fit the columns, or the density is unnormalised or cannot be fitted to X.
+            If `resolution` does not fit the columns, or the density is unnormalised, is one of some columns given
+            others, or cannot be fitted to X.
         """
         check_installed()
         if not hasattr(unwrapped(self.estimator), "_factors"):
@@ -172,6 +173,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 f"BayesianNetworkDensity or HistogramDensity; {name} does not."
             )
         require_normalised([self.estimator], "DensityCodec")
+        require_joint([self.estimator], "DensityCodec")
         with meta_fit_task(self, X, y, n_subtasks=1) as task:
             fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
             columns = unwrapped(fitted).schema_.columns_

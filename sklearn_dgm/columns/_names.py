@@ -103,6 +103,27 @@ def positions_of(names, labels, parameter):
     return [position_of(name, labels, parameter) for name in names]
 
 
+def names_any(names):
+    """Tell whether names mean any column, whatever the labels are.
+
+    Parameters
+    ----------
+    names : object, array-like or None
+        As :func:`positions_of` takes them.
+
+    Returns
+    -------
+    bool
+        False for None, no name at all, and a boolean mask that is nowhere true.
+    """
+    if names is None or isinstance(names, str) or not hasattr(names, "__iter__"):
+        return names is not None
+    names = list(np.atleast_1d(names)) if isinstance(names, np.ndarray) else list(names)
+    if all(isinstance(name, bool | np.bool_) for name in names):
+        return any(names)
+    return True
+
+
 def by_position(values, labels, parameter):
     """Return a dict whose keys name columns with their positions as keys.
 

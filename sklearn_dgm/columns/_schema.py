@@ -6,6 +6,7 @@ fitted on. A change of scale changes a density, so the logarithm of the Jacobian
 """
 
 import functools
+from copy import copy
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -330,6 +331,18 @@ class ColumnSchema(Stateful):
                 if column.empty:
                     Z[np.isnan(Z[:, j]), j] = 0.0
         return Z, np.broadcast_to(self.log_det_features(Z).sum(axis=-1), len(Z))
+
+    def with_missing(self) -> "ColumnSchema":
+        """Return a schema like this one that also encodes rows with missing cells.
+
+        Returns
+        -------
+        schema : ColumnSchema
+            It shares the columns of this one.
+        """
+        schema = copy(self)
+        schema.missing = True
+        return schema
 
     def _encode_column(self, column, raw):
         """Encode the observed cells of a column, whose unknown categories may be errors."""

@@ -89,7 +89,8 @@ def _can_condition(density):
         return hasattr(last_step(density.estimator), "conditional_sample")
     is_whole = density._bijection.is_invertible and density._bijection.reaches_all
     is_apart = not (density._source == SEVERAL).any()
-    return hasattr(density._density, "conditional_sample") and is_whole and is_apart
+    passes = _passes_missing(density) and is_whole and is_apart
+    return hasattr(density._density, "conditional_sample") and passes
 
 
 class TransformedDensity(BaseMetaDensity):
@@ -337,14 +338,18 @@ class TransformedDensity(BaseMetaDensity):
         return X
 
     def _forward(self, X):
+        """Return transformed rows, the log-slopes of their cells, and flags of the possible rows."""
+        Z, log_slopes = self._bijection.forward(X, np.zeros(X.shape))
+        return Z, log_slopes, ~np.isneginf(log_slopes).any(axis=1)
+
+    def _forward_with_jacobian(self, X):
         """Return transformed rows, their log-Jacobian (n_samples, n_features), and flags of the possible ones."""
-        Z, log_det = self._bijection.forward(X, np.zeros(X.shape))
-        possible = ~np.isneginf(log_det).any(axis=1)
+        Z, log_det, possible = self._forward(X)
         log_det[_have_no_density(self._density, Z)] = 0.0
         return Z, log_det, possible
 
     def _score_rows(self, X):
-        Z, log_det, possible = self._forward(X)
+        Z, log_det, possible = self._forward_with_jacobian(X)
         std = np.zeros(len(possible))
 
         def score(Z):
@@ -371,7 +376,7 @@ class TransformedDensity(BaseMetaDensity):
             rows are `score_samples(X)`; all cells of an impossible row are `-inf`.
         """
         X = self._check(X)
-        Z, log_det, possible = self._forward(X)
+        Z, log_det, possible = self._forward_with_jacobian(X)
         scores = self._score_possible(self._density.score_features, Z, log_det, possible)
         return like_frame(scores[:, np.argsort(self._source)], X)
 
@@ -427,7 +432,8 @@ class TransformedDensity(BaseMetaDensity):
     ) -> MatrixLike:
         """Draw the missing cells of rows given their observed cells.
 
-        Only there if the density has `conditional_sample`, and each column is transformed by itself, onto all numbers.
+        Only there if the density has `conditional_sample`, and each column is transformed by itself, onto all numbers,
+        by transformers that take missing cells.
 
         Parameters
         ----------
@@ -453,7 +459,8 @@ class TransformedDensity(BaseMetaDensity):
         ValueError
             If a transformer cannot take a row, or the density cannot.
         """
-        X = self._check(X)
+        X = super()._check(X)
+        self._schema.with_missing().encode(X)  # an error of it names the column
         Z, _, possible = self._forward(X)
         if not possible.all():
             raise ValueError(f"row {np.flatnonzero(~possible)[0]} of X is impossible.")
@@ -567,8 +574,13 @@ def _have_mass(density, Z):
 
 def _allows_missing(density):
     """Tell whether the density and all transformers before it take missing cells."""
-    steps, last = split_steps(density.estimator)
+    last = split_steps(density.estimator)[1]
+    return _passes_missing(density) and get_tags(last).input_tags.allow_nan
+
+
+def _passes_missing(density):
+    """Tell whether all transformers before the density take missing cells."""
+    steps = split_steps(density.estimator)[0]
     leaves = [leaf for step in [density.transformer, *steps] for leaf in leaves_of(step)]
     tags = [get_tags(leaf) for leaf in leaves]
-    takes = [tag.input_tags.allow_nan or tag.no_validation for tag in tags]
-    return all(takes) and get_tags(last).input_tags.allow_nan
+    return all(tag.input_tags.allow_nan or tag.no_validation for tag in tags)

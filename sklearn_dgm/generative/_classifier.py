@@ -198,9 +198,9 @@ class GenerativeClassifier(
         TypeError
             If the estimator is no density of the rows: an outlier detector, or a Pipeline.
         ValueError
-            If a parameter is invalid, scores of the density are unnormalised, no row has a label, `priors` do not fit
-            the classes, rows are unlabelled and the density takes no weights, or the density cannot be fitted to a
-            class, such as one with too few rows.
+            If a parameter is invalid, scores of the density are unnormalised, it is one of some columns given others,
+            no row has a label, `priors` do not fit the classes, rows are unlabelled and the density takes no weights,
+            or the density cannot be fitted to a class, such as one with too few rows.
 
         Warns
         -----
@@ -212,7 +212,7 @@ class GenerativeClassifier(
         return self
 
     def _learn(self, X, y, sample_weight, task):
-        check_density_of_parts(self.estimator)
+        check_density_of_parts(self.estimator, "GenerativeClassifier")
         require_normalised([self.estimator], "GenerativeClassifier")
         X = validate_rows(self, X, reset=True)
         y = column_or_1d(as_labels(y), warn=True)

@@ -160,15 +160,15 @@ class GenerativeOverSampler(
         TypeError
             If the estimator generates no such rows.
         ValueError
-            If there is only one class, `sampling_strategy` does not fit the classes, or the density cannot be fitted to
-            a class.
+            If there is only one class, `sampling_strategy` does not fit the classes, the density is one of some columns
+            given others, or it cannot be fitted to a class.
         """
         with meta_fit_task(self, X, y) as task:
             return self._fit_resample(X, y, task)
 
     def _count(self, X, y):
         """Learn the columns and how many rows to add; returns the table, and the label of each row."""
-        check_density_of_parts(self.estimator, is_generator)
+        check_density_of_parts(self.estimator, "GenerativeOverSampler", is_generator)
         check_sampling_strategy, check_target_type = _imblearn()
         _check_observed(y)
         check_classification_targets(y)

@@ -22,7 +22,7 @@ from sklearn_dgm.inspection._density import (
     _resolved_names,
     _values,
 )
-from sklearn_dgm.tags import is_density, last_step
+from sklearn_dgm.tags import is_density, last_step, require_joint
 
 # Draws are so many times the rows that their own randomness can be left out of account.
 DRAWS_PER_ROW, MIN_DRAWS = 20, 10_000
@@ -214,13 +214,15 @@ class CalibrationDisplay:
         TypeError
             If the estimator is not a density, or cannot condition in the way that `given` says.
         ValueError
-            If there are too many columns, a feature is not a column, or X does not fit the estimator.
+            If the density is one of some columns given others, there are too many columns, a feature is not a column,
+            or X does not fit the estimator.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
         density = last_step(estimator)
         if not is_density(density):
             raise TypeError(f"{cls.__name__} needs a density, got {type(density).__name__}.")
+        require_joint([density], cls.__name__)
         if given not in GIVEN:
             raise ValueError(f"given should be one of {GIVEN}, got {given!r}.")
         X, names = _as_last_step_sees(estimator, X)

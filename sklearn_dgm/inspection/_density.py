@@ -20,7 +20,14 @@ from sklearn_dgm.columns import (
     like_frame,
 )
 from sklearn_dgm.columns._names import Position, position_of
-from sklearn_dgm.tags import is_density, is_generator, last_step, score_kind, unwrapped
+from sklearn_dgm.tags import (
+    is_density,
+    is_generator,
+    last_step,
+    require_joint,
+    score_kind,
+    unwrapped,
+)
 
 # More columns than that make a corner grid that nobody can read.
 MAX_COLUMNS = 10
@@ -392,13 +399,15 @@ class DensityDisplay:
         TypeError
             If the estimator is not a density.
         ValueError
-            If there are too many columns, a feature is not a column, or X does not fit the estimator.
+            If the density is one of some columns given others, there are too many columns, a feature is not a column,
+            or X does not fit the estimator.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
         density = last_step(estimator)
         if not (is_density(density) or is_generator(density)):
             raise TypeError(f"{cls.__name__} needs a density, got {type(density).__name__}.")
+        require_joint([density], cls.__name__)
         X, names = _as_last_step_sees(estimator, X)
         X, schema = _checked_rows(density, X)
         names = _resolved_names(feature_names, names, len(schema.columns_))

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 
+from sklearn_dgm._nested.measures import given_columns
 from sklearn_dgm.tags import get_density_tags, score_kind
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS, TRAINING_ROWS
 
@@ -174,32 +175,40 @@ def _needs_kinds(estimator, *kinds):
             raise SkipTest(f"the estimator takes no {kind} columns (see its density tags)")
 
 
-def _given(estimator):
-    """Return which of the columns of :func:`_rows` a conditional density is given."""
-    given = np.zeros(3, dtype=bool)
-    if _tags(estimator).conditional:
-        given[np.atleast_1d(estimator.get_params()["given"])] = True
-    return given
+def _given(density):
+    """Return which of the columns of :func:`_rows` a conditional density is given, by its fit."""
+    is_fitted = hasattr(density, "n_features_in_")
+    return given_columns(density) if is_fitted else np.zeros(3, dtype=bool)
 
 
 def _draw(estimator, n_samples, seed=0, **given):
     """Draw rows with a seed; where `sample` takes none or gives more than rows, a check of its own says so."""
-    takes_seed = "random_state" in signature(estimator.sample).parameters
+    takes_seed = "random_state" in signature(_sampler(estimator)).parameters
     drawn = _sample(estimator, n_samples, **({"random_state": seed} if takes_seed else {}), **given)
     return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
-def _sample(estimator, n_samples=None, scale=1.0, shift=0.0, **random_state):
-    """Call `sample`; of a conditional density, draw given columns of as many rows, by default of one."""
+def _sampler(estimator):
+    """Return the method that draws rows: `sample`, or `conditional_sample` of a conditional density."""
     if not _tags(estimator).conditional:
-        return estimator.sample(*([] if n_samples is None else [n_samples]), **random_state)
+        return estimator.sample
+    if not hasattr(estimator, "conditional_sample"):
+        raise SkipTest("some columns have to be given, and there is no conditional_sample")
+    return estimator.conditional_sample
+
+
+def _sample(estimator, n_samples=None, scale=1.0, shift=0.0, **random_state):
+    """Draw rows; of a conditional density, draw given columns of as many rows, by default of one."""
+    sample = _sampler(estimator)
+    if not _tags(estimator).conditional:
+        return sample(*([] if n_samples is None else [n_samples]), **random_state)
     rows = _rows(estimator, n_samples or 1) * scale + shift
     rows[:, ~_given(estimator)] = np.nan
     if hasattr(estimator, "feature_names_in_"):
         import pandas as pd
 
         rows = pd.DataFrame(rows, columns=estimator.feature_names_in_)
-    return estimator.conditional_sample(rows, **random_state)
+    return sample(rows, **random_state)
 
 
 def _draw_known(estimator, known, n_samples, seed=0):
