@@ -201,7 +201,9 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     def _prepare(self, splits):
         require_zuko()
         if self.schema_.given_.all():
-            raise ValueError("All columns are given, so that there is none to have a density.")
+            raise ValueError(
+                f"All columns are given (n_features={len(self.schema_.given_)}), so that there is none to have a density."
+            )
 
     def _builder(self, splits):
         given = self.schema_.given_

@@ -137,6 +137,21 @@ INSTANCES = {
         ),
         fails=TRAINED | {"check_normalized_untrained": HEAVY_TAILS},
     ),
+    "flow, coupling of polynomials": Instance(
+        lambda: FlowDensity(
+            "bernstein",
+            coupling=True,
+            hidden_layer_sizes=(8,),
+            n_transforms=1,
+            n_bins=4,
+            max_epochs=3,
+        ),
+        fails=TRAINED,
+    ),
+    "flow, given columns": Instance(
+        lambda: FlowDensity(given=[0], hidden_layer_sizes=(8,), n_transforms=1, max_epochs=3),
+        fails=TRAINED,
+    ),
     "bayesian network": Instance(
         lambda: BayesianNetworkDensity(**QUICK_NETWORK),
         fails=TRAINED | {"check_missing_cells": MARGINALS},

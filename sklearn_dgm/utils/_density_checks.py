@@ -85,7 +85,7 @@ def check_unfitted(estimator):
     for query in queries:
         try:
             query()
-        except NotFittedError:
+        except (NotFittedError, SkipTest):  # of what cannot draw there is no such query
             continue
         except Exception as error:
             raise AssertionError(f"an unfitted density raises {error!r}") from error
@@ -575,10 +575,13 @@ def check_conditional(estimator):
         raise SkipTest("no columns are given")
     _needs_kinds(estimator, "continuous")
     X = _rows(estimator)
-    density = _fit_once(estimator, X)
-    given = _given(density)
+    given = _given(_fit_once(estimator, X))
+    # The columns up to the last that is given, or one more: where names are positions, they are the same ones.
+    X = X[:, : max(np.flatnonzero(given)[-1], np.argmin(given)) + 1]
+    given = given[: X.shape[1]]
     if (~given).sum() != 1:
         raise SkipTest("there is more than one column to integrate over")
+    density = _fit_once(estimator, X)
     assert not hasattr(density, "sample"), "there is sample, though columns have to be given"
     assert not hasattr(_fresh(estimator), "sample"), "there is sample before a fit"
     x, log_weights = _line(X[:, ~given].mean(), X[:, ~given].std())

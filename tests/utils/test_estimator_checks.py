@@ -14,8 +14,15 @@ from scipy import stats
 from sklearn import get_config, set_config
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import StandardScaler
 
-from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    BayesianNetworkDensity,
+    EnsembleDensity,
+    HistogramDensity,
+    TransformedDensity,
+)
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.histogram import CellCounts
 from sklearn_dgm.tags import DensityTags
@@ -797,6 +804,38 @@ def test_a_sound_density_of_each_kind_passes(toy):
     }
     expected = {name for broken, name in BROKEN_TOYS if broken.__base__ is toy}
     assert expected <= passed
+
+
+@pytest.mark.parametrize(
+    ("density", "at_least"),
+    [
+        (TransformedDensity(None, Regression(**GIVEN)), {"check_conditional", "check_units"}),
+        (
+            TransformedDensity(StandardScaler(), Regression([0])),
+            {"check_conditional", "check_units", "check_frames"},
+        ),
+        (EnsembleDensity([("a", Regression(**GIVEN))], weights="equal"), {"check_weights_matter"}),
+    ],
+    ids=lambda x: "" if isinstance(x, set) else str(x),
+)
+def test_conditional_densities_pass_also_inside_others(density, at_least):
+    results = check_density_estimator(
+        density, expected_failed_checks={"check_state": "a toy is inside"}, on_skip=None
+    )
+    assert at_least <= {r["check_name"] for r in results if r["status"] == "passed"}
+
+
+def test_a_density_that_could_be_given_columns_but_is_not_is_checked_as_any_other():
+    density_checks()["check_normalized (two columns)"](Regression(given=[]))
+
+
+def test_a_conditional_density_without_jacobians_of_its_own_is_caught():
+    class CountsAll(TransformedDensity):
+        def _forward_with_jacobian(self, X):
+            return self._forward(X)
+
+    with pytest.raises(AssertionError):
+        density_checks()["check_units"](CountsAll(StandardScaler(), Regression(**GIVEN)))
 
 
 def test_a_generator_is_checked_by_what_needs_no_score():
