@@ -92,9 +92,9 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     -----
     The members have to be densities on one reference measure. The densities of scikit-learn take every column for
     continuous, those of this package count integers and categories. Where members differ, `fit` raises an error that
-    names the column, and ``integer_features=None`` or `column_kinds` makes them agree. A pipeline with a scaler has a
-    density per standard deviation, not per unit of X, so that it is an error, too; use
-    :class:`~sklearn_dgm.TransformedDensity` in its place.
+    names the column, and ``integer_features=None`` or `column_kinds` makes them agree. Conditional members have to be
+    given the same columns, and so is the mixture. A pipeline with a scaler has a density per standard deviation, not
+    per unit of X, so that it is an error, too; use :class:`~sklearn_dgm.TransformedDensity` in its place.
 
     Stacking weights are found by expectation and maximisation. A row that every member calls impossible has no say
     in them. A member that was fitted beforehand (:class:`~sklearn.frozen.FrozenEstimator`) gets too much weight if it

@@ -14,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 
 from sklearn_dgm import (
@@ -434,6 +434,14 @@ def test_conditional_draws_behind_transformers(X):
     assert ess.shape == (3,)
     with pytest.raises(ValueError, match=r"'?y'? is to be drawn"):
         density.conditional_sample(frame)
+
+
+def test_no_draws_behind_a_transformer_that_takes_no_missing_cells(X):
+    positive = np.exp(X / 10)
+    for validate in (False, True):
+        log = FunctionTransformer(np.log, np.exp, validate=validate)
+        density = TransformedDensity(log, Regression([0])).fit(positive)
+        assert hasattr(density, "conditional_sample") != validate
 
 
 def test_given_cells_that_fit_cannot_have_seen():
