@@ -68,8 +68,13 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
         `conditional_sample` in place of `sample` then. Given a category that `fit` has not seen, or a fraction in a
         column of integers, scores are what the network makes of it, but nothing is drawn.
     $training_parameters
-    categorical_features, integer_features, column_kinds
-        Kinds of columns; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold categories, by dtype, name, index or mask; see :class:`~sklearn_dgm.columns.ColumnSchema`.
+    integer_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that hold counts, in the same form.
+    column_kinds : dict, default=None
+        Kinds of columns, by name or index, that overrule what dtypes and values say: "continuous", "rounded", "mixed",
+        "integer" or "categorical"; see :class:`~sklearn_dgm.columns.ColumnSchema`.
 
     Attributes
     ----------

@@ -200,6 +200,10 @@ def test_what_is_asked_for_is_a_flag():
     for density in (noisy, nested, classes):
         with pytest.raises(ValueError, match="return_std should be True or False, got 'no'"):
             density.score_samples(X, return_std="no")
+    network = BayesianNetworkDensity(conditional="table").fit(X)
+    for density in (network, TransformedDensity(None, FrozenEstimator(network)).fit(X)):
+        with pytest.raises(ValueError, match="return_ess should be True or False, got 'no'"):
+            density.conditional_sample(X * [np.nan, 1], return_ess="no")
     for metric in (mean_log_likelihood, bits_per_dim):
         with pytest.raises(ValueError, match="return_std_error should be True or False, got 'no'"):
             metric(noisy, X, return_std_error="no")

@@ -16,7 +16,7 @@ from sklearn_dgm._queries.completed_rows import with_given_cells
 from sklearn_dgm._queries.prediction import ColumnPrediction, resample
 from sklearn_dgm._queries.quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_count, check_generator
+from sklearn_dgm._validation import check_count, check_flag, check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns._building import TableSpec
 from sklearn_dgm.columns._frames import is_frame
@@ -113,6 +113,7 @@ class ConditionalMixin:
         """
         check_is_fitted(self)
         check_count(n_samples, "n_samples")
+        check_flag(return_ess, "return_ess")
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
         draws, ess = self._conditional_draws(Z, int(n_samples), check_generator(random_state))

@@ -18,6 +18,7 @@ from sklearn_dgm._nested.rows import draw_rows, fit_quietly
 from sklearn_dgm._nested.scores import scores_and_std
 from sklearn_dgm._sklearn import HasMethods, StrOptions, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._validation import check_flag
 from sklearn_dgm.columns import MIXED, ColumnSchema, like_frame
 from sklearn_dgm.columns._building import fill
 from sklearn_dgm.columns._reading import raw_columns
@@ -459,6 +460,7 @@ class TransformedDensity(BaseMetaDensity):
         ValueError
             If a transformer cannot take a row, or the density cannot.
         """
+        check_flag(return_ess, "return_ess")
         X = super()._check(X)
         self._schema.with_missing().encode(X)  # an error of it names the column
         Z, _, possible = self._forward(X)
