@@ -10,10 +10,9 @@ import torch
 from sklearn_dgm._queries.given import GivenMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
-from sklearn_dgm._training.base import BaseNeuralDensity
-from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.variables import is_constant, variables_of
+from sklearn_dgm._training.tables import TableNetworkDensity
+from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.nn.flows import Flow, FlowMixture
@@ -29,7 +28,7 @@ NETWORK_OF_CATEGORIES = ("relu", 8, "logistic", 0.2)
 
 
 @describe_training
-class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeuralDensity):
+class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, TableNetworkDensity):
     """Density from a normalising flow.
 
     ``log p(x) = log q(f(x)) + log |det f'(x)|``, with independent normals `q` and a function `f` that has an inverse: a
@@ -131,10 +130,9 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     """
 
     _parameter_constraints: dict = {
-        **BaseNeuralDensity._parameter_constraints,
+        **TableNetworkDensity._parameter_constraints,
         "transformation": [StrOptions({"spline", "affine", "bernstein"})],
         "n_transforms": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "coupling": ["boolean"],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
         "base": [StrOptions({"normal", "student"})],
@@ -144,10 +142,8 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     # With 20, of twice the rows, kin8nm ends 0.05 nats lower on validation rows.
     _n_steps = 40
     _density_tags = DensityTags(ties=True)
-    _own_params = (
-        "transformation n_transforms hidden_layer_sizes coupling n_bins base n_flows given"
-    )
-    _shape_params = (*BaseNeuralDensity._shape_params, *_own_params.split())
+    _own_params = "transformation n_transforms coupling n_bins base n_flows given"
+    _shape_params = (*TableNetworkDensity._shape_params, *_own_params.split())
 
     def __init__(
         self,
@@ -180,7 +176,6 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
         super().__init__(**handed_on(locals(), *self._own_params.split()))
         self.transformation = transformation
         self.n_transforms = n_transforms
-        self.hidden_layer_sizes = hidden_layer_sizes
         self.coupling = coupling
         self.n_bins = n_bins
         self.base = base
@@ -190,18 +185,8 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
     def _n_members(self):
         return self.n_flows
 
-    def _n_epochs(self):
-        # Of constants there is nothing to learn.
-        return 1 if all(map(is_constant, self.schema_.columns_)) else self.max_epochs
-
     def _combine(self, modules):
         return FlowMixture(modules)
-
-    def _trained_modules(self):
-        return list(self._module.members)
-
-    def _split(self, Z, weight, validation_fraction, seed, device):
-        return TableSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
 
     def _prepare(self, splits):
         require_zuko()
@@ -212,8 +197,7 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, BaseNeura
 
     def _builder(self, splits):
         given = self.schema_.given_
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+        sizes = self._resolve_hidden_layer_sizes()
 
         @lru_cache(maxsize=1)
         def learn(member):

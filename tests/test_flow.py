@@ -268,3 +268,9 @@ def test_smooth_dependence_is_learnt_nearly_whole():
 
 def test_draws_follow_the_density_given_columns():
     check_conditional(FlowDensity(given=[0, 2], **QUICK))
+
+
+@pytest.mark.parametrize("sizes", [[0], ["a"], (16, 2.5), -3])
+def test_hidden_layer_sizes_are_positive_integers(sizes):
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        FlowDensity(**{**QUICK, "hidden_layer_sizes": sizes}).fit(moons(50))

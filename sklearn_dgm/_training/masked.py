@@ -6,14 +6,12 @@ from typing import Any
 import torch
 
 from sklearn_dgm._sklearn import Interval, StrOptions
-from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm._training.factors import NetworkFactors
-from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.seeding import one_thread, torch_generator
-from sklearn_dgm._training.variables import has_few_values, is_constant, variables_of
+from sklearn_dgm._training.tables import TableNetworkDensity
+from sklearn_dgm._training.variables import has_few_values, variables_of
 from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
-from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.moments import moments
 from sklearn_dgm.nn.start import better_regressed
 from sklearn_dgm.tags import DensityTags
@@ -25,22 +23,21 @@ MAX_TRIAL_ROWS = 15_000
 SPARSITY = 8.0
 
 
-class MaskedNetworkDensity(BaseNeuralDensity):
+class MaskedNetworkDensity(TableNetworkDensity):
     """Base class of densities with a :class:`~sklearn_dgm.nn.made.MADE` for their conditionals.
 
     The density is an equal mixture of those of the members. Cells may be missing.
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, n_components, dropout, handle_unknown, bounds
+    activation, n_components, dropout, handle_unknown, bounds
         See :class:`~sklearn_dgm.AutoregressiveDensity`.
     **others : dict
         Parameters of the base classes.
     """
 
     _parameter_constraints: dict = {
-        **BaseNeuralDensity._parameter_constraints,
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **TableNetworkDensity._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
@@ -49,8 +46,7 @@ class MaskedNetworkDensity(BaseNeuralDensity):
     }
     _density_tags = DensityTags(missing=True, ties=True)
     _shape_params = (
-        *BaseNeuralDensity._shape_params,
-        "hidden_layer_sizes",
+        *TableNetworkDensity._shape_params,
         "activation",
         "n_components",
         "dropout",
@@ -61,7 +57,6 @@ class MaskedNetworkDensity(BaseNeuralDensity):
     def __init__(
         self,
         *,
-        hidden_layer_sizes: Any,
         activation: Any,
         n_components: int,
         dropout: Any,
@@ -70,34 +65,11 @@ class MaskedNetworkDensity(BaseNeuralDensity):
         **others: Any,
     ) -> None:
         super().__init__(**others)
-        self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.n_components = n_components
         self.dropout = dropout
         self.handle_unknown = handle_unknown
         self.bounds = bounds
-
-    def _combine(self, modules):
-        return Mixture(modules)
-
-    def _trained_modules(self):
-        return list(self._module.members)
-
-    def _split(self, Z, weight, validation_fraction, seed, device):
-        return TableSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
-
-    def _n_epochs(self):
-        # Of constants there is nothing to learn.
-        return 1 if all(map(is_constant, self.schema_.columns_)) else self.max_epochs
-
-    def _resolve_hidden_layer_sizes(self):
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes should be positive integers, got {self.hidden_layer_sizes!r}."
-            )
-        return sizes
 
     def _candidates(self, n_samples):
         if self.dropout != "auto":
