@@ -162,7 +162,10 @@ def in_words(X):
         as_ticks = column.to_physical() if column.dtype.is_temporal() else column
         return str(column.dtype), list(map(repr, as_ticks.to_list()))
     column = X[NAME]
-    return str(column.dtype), list(map(repr, column.array))
+    cells = column.array
+    if "timestamp" in str(column.dtype):  # Python's own times end in the year 9999
+        cells = pa.array(cells).cast(pa.int64()).to_pylist()
+    return str(column.dtype), list(map(repr, cells))
 
 
 def gaps_of(name):
