@@ -202,7 +202,7 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, TableNetw
         @lru_cache(maxsize=1)
         def learn(member):
             Z, weight = splits.to_start_from(member)
-            variables = variables_of(self.schema_.columns_, Z, weight, splits.extremes())
+            variables = variables_of(self.schema_.columns_, Z, weight, splits.outlines)
             inputs = TableInputs(variables)
             return variables, inputs, moments(inputs, torch.from_numpy(Z), weight)
 

@@ -23,6 +23,9 @@ class WeightedRows(Dataset):
         Weights, one on average.
     """
 
+    # Whether no pass changes them.
+    is_fixed = True
+
     def __init__(self, z, weight):
         self.z = z
         self.weight = weight
@@ -77,12 +80,17 @@ class RowBatches:
     def __iter__(self):
         n = len(self.rows)
         order = self._shuffled(n) if self.shuffle else None
-        self.rows.before_pass(order[: self.max_rows] if self.shuffle else slice(self.max_rows))
+        self.rows.before_pass(order[..., : self.max_rows] if self.shuffle else slice(self.max_rows))
         for start in range(0, min(n, self.max_rows), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            yield self.rows[order[batch] if self.shuffle else batch]
+            yield self.rows[order[..., batch] if self.shuffle else batch]
 
     def _shuffled(self, n):
-        generator = current_generator()
-        device = None if generator is None else generator.device
-        return torch.randperm(n, generator=generator, device=device).to(self.rows.weight.device)
+        """Return a new order; of the rows of a stack, one for each member."""
+        generators = current_generator()
+        if isinstance(generators, list):
+            orders = [torch.randperm(n, generator=g, device=g.device) for g in generators]
+            return torch.stack(orders)
+        device = None if generators is None else generators.device
+        order = torch.randperm(n, generator=generators, device=device)
+        return order.to(self.rows.weight.device)

@@ -1,5 +1,6 @@
 """What happens at the end of an epoch: the record, the best weights, the stop, and scikit-learn's callbacks."""
 
+import math
 from contextlib import suppress
 
 from skorch.callbacks import Callback
@@ -37,6 +38,7 @@ class Monitor(Callback):
     tolerance = 1e-4
 
     report = modules = best_state = None
+    is_done = diverged = False
 
     def __init__(
         self, history, objective, *, member, setting, train, valid, patience, verbose, stop=None
@@ -70,14 +72,29 @@ class Monitor(Callback):
         self.report = self.modules = self.best_state = self.valid = self.stop = None
 
     def on_train_begin(self, net, **kwargs):
-        """Start from the weights as they are, which training has to better."""
+        """Start from the weights as they are."""
         net.average = WeightAverage(net.module_)
-        self.best_state = copy_of_state(net.average.module)
-        self.best_score = -float("inf")
-        self.epochs_without_progress = 0
+        valid_loss = None
         if self.valid is not None:
             with suppress(Diverged):
-                self.best_score = self._score(net.mean_loss(self.valid))
+                valid_loss = net.mean_loss(self.valid)
+        self.begin(net.average.module, valid_loss)
+
+    def begin(self, module, valid_loss=None):
+        """Start from the weights of a module, which training has to better.
+
+        Parameters
+        ----------
+        module : nn.Module
+            The module before its training.
+        valid_loss : float, default=None
+            Its loss on validation rows; None if there is none.
+        """
+        self.best_state = copy_of_state(module)
+        self.best_score = -float("inf")
+        self.epochs_without_progress = 0
+        if valid_loss is not None and math.isfinite(valid_loss):
+            self.best_score = self._score(valid_loss)
 
     def _score(self, valid_loss):
         """Return the validation score, the higher the better."""
@@ -95,14 +112,40 @@ class Monitor(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch and judge it."""
-        state = copy_of_state(net.average.module)
-        # Where no loss of theirs is computed any more, the weights after the last step tell.
-        if not all(p.isfinite().all() for p in net.average.module.parameters()):
-            raise Diverged
         epoch = net.history[-1]
-        record = self._record(epoch)
+        is_done = self.judge(net.average.module, epoch)
         # One entry a batch would outgrow the weights; skorch looks at the last.
         del epoch["batches"][:-1]
+        if self.report is not None:
+            is_done |= bool(self.report.end(net, self.modules, self.history))
+        if is_done:
+            raise StopTraining
+
+    def judge(self, module, epoch):
+        """Record an epoch and keep its weights, if they are the best.
+
+        Parameters
+        ----------
+        module : nn.Module
+            The module with averaged weights.
+        epoch : dict
+            With `train_loss`, `valid_loss` if there are validation rows, and `dur` in seconds.
+
+        Returns
+        -------
+        is_done : bool
+            Whether it has not become better for long.
+
+        Raises
+        ------
+        Diverged
+            If a weight is not finite.
+        """
+        state = copy_of_state(module)
+        # Where no loss of theirs is computed any more, the weights after the last step tell.
+        if not all(p.isfinite().all() for p in module.parameters()):
+            raise Diverged
+        record = self._record(epoch)
         self.history.append(record)
         if record["best"]:
             self.best_state, self.epochs_without_progress = state, 0
@@ -110,9 +153,15 @@ class Monitor(Callback):
             self.epochs_without_progress += 1
         if self.verbose:
             print(_line(record, self.objective))
-        stop = self.report is not None and self.report.end(net, self.modules, self.history)
-        if stop or (self.valid is not None and self.epochs_without_progress >= self.patience):
-            raise StopTraining
+        return self.valid is not None and self.epochs_without_progress >= self.patience
+
+    def is_done_after(self, module, epoch):
+        """Judge an epoch; a module whose loss is not finite is done, too."""
+        try:
+            self.is_done = self.judge(module, epoch)
+        except Diverged:
+            self.is_done = self.diverged = True
+        return self.is_done
 
     def _record(self, epoch):
         """Return the record of an epoch; if it is the best so far, its score is the best."""

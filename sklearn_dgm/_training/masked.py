@@ -125,7 +125,7 @@ class MaskedNetworkDensity(TableNetworkDensity):
             What :func:`~sklearn_dgm.nn.start.start_from` takes after it.
         """
         Z, weight = splits.to_start_from(member)
-        variables = variables_of(self.schema_.columns_, Z, weight, splits.extremes())
+        variables = variables_of(self.schema_.columns_, Z, weight, splits.outlines)
 
         def network(dropout=0.0, kind=MADE):
             return kind(variables, adjacency, *settings(dropout), targets=targets)

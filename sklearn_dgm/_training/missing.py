@@ -1,11 +1,14 @@
 """Tables whose cells may be missing: what is known of them before training, and how training draws them."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
 from sklearn_dgm._training.batches import WeightedRows
 from sklearn_dgm._training.chained_equations import complete
 from sklearn_dgm._training.splits import Splits, with_mean_one
+from sklearn_dgm._training.variables import outline_of
 from sklearn_dgm.nn.completion import redraw
 
 
@@ -21,6 +24,8 @@ class IncompleteRows(WeightedRows):
     given : Tensor of shape (n, d)
         The rows with NaN where a cell is missing.
     """
+
+    is_fixed = False
 
     def __init__(self, z, weight, given):
         super().__init__(z, weight)
@@ -105,9 +110,11 @@ class TableSplits(Splits):
         weight = with_mean_one(self.weight[valid])
         return tuple(torch.tensor(array, dtype=torch.float32) for array in (self.Z[valid], weight))
 
-    def extremes(self):
-        """Return the smallest and largest values of all rows, of shape (2, d); how far out values lie is no secret."""
-        return np.array([np.nanmin(self.Z, axis=0), np.nanmax(self.Z, axis=0)])
+    @cached_property
+    def outlines(self):
+        """The :class:`~sklearn_dgm._training.variables.Outline` of each column, which all rows tell."""
+        columns = zip(self.columns, self.Z.T, strict=True)
+        return [outline_of(column, z, self.counts) for column, z in columns]
 
     def training_rows(self, member):
         """Return the training rows of a member, with missing cells that are drawn in training."""

@@ -19,6 +19,7 @@ from sklearn_dgm._training.callbacks import Monitor
 from sklearn_dgm._training.net import Diverged, RowNet, StopTraining
 from sklearn_dgm._training.seeding import torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
+from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
 from sklearn_dgm.nn.randomness import drawing_from
 
 # What a net is made with and its estimator decides, so that `net_params` may not.
@@ -35,6 +36,8 @@ OWN_NET_PARAMS = {
 }
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
+# Longer gradients are clipped.
+MAX_GRADIENT_NORM = 10.0
 
 
 @dataclass(eq=False)
@@ -185,19 +188,22 @@ class Trainer:
             generator = torch_generator(self.rng, self.device)
             runs.append(Run(k, setting, module.float(), generator))
 
-        def train(run):
+        def train(stack):
             # In one thread, the record of a run goes on from those before it.
-            before = [record for other in runs[: runs.index(run)] for record in other.records]
-            run.history = self.history + before
-            run.n_before = len(run.history)
+            first = runs.index(stack[0])
+            before = [record for other in runs[:first] for record in other.records]
+            for run in stack:
+                run.history = self.history + before
+                run.n_before = len(run.history)
             try:
-                self._train_run(run, stop)
+                self._train_stack(stack, stop) if len(stack) > 1 else self._train_run(*stack, stop)
             finally:
-                if run.best is not None and not is_trial:
-                    self._trained[run.member] = run.best
+                for run in stack:
+                    if run.best is not None and not is_trial:
+                        self._trained[run.member] = run.best
 
         try:
-            side_by_side(train, runs, self.n_threads, stop)
+            side_by_side(train, self._stacks(runs), self.n_threads, stop)
         finally:
             begun = [run for run in runs if run.best is not None]
             if begun:
@@ -207,31 +213,69 @@ class Trainer:
                 for run in begun:
                     self.history.extend(run.records)
 
+    def _stacks(self, runs):
+        """Return runs in groups that are trained as one; what users see of a net is that of a single module."""
+        parameters = self.parameters
+        if self.report is not None or parameters.callbacks or parameters.net_params:
+            return [[run] for run in runs]
+        groups = {}
+        for i, run in enumerate(runs):
+            key = getattr(run.module, "stack_key", None)
+            groups.setdefault(i if key is None else (key,), []).append(run)
+        return list(groups.values())
+
     def _train_run(self, run, stop):
         """Train one module; whatever ends it, the run has its best weights so far, if it came to have any."""
         with drawing_from(run.generator):
             train, valid = self.splits(run.member)
-            monitor = Monitor(
-                run.history,
-                self.objective,
-                member=run.member,
-                setting=run.setting,
-                train=train,
-                valid=valid,
-                patience=self.parameters.n_iter_no_change,
-                verbose=self.parameters.verbose,
-                stop=stop,
-            )
+            monitor = self._monitor(run, train, valid, stop)
             run.net = self._make_net(run.module, len(train), valid, monitor)
             if self.report is not None:
                 monitor.report_to(self.report, list(self._trained.values()))
             try:
-                self._fit(run.net, train, monitor)
+                self._fit(run.net, train, [monitor])
             finally:
-                if monitor.best_state is not None:
-                    run.score, run.best = monitor.best_score, _best(run.net, monitor)
+                self._finish(run, run.net, monitor)
 
-    def _make_net(self, module, n_train, valid, monitor):
+    def _train_stack(self, runs, stop):
+        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone."""
+        generators = [run.generator for run in runs]
+        with drawing_from(generators):
+            splits = [self.splits(run.member) for run in runs]
+            stack = runs[0].module.stacked([run.module for run in runs])
+            train = StackedRows([rows for rows, _ in splits], stack)
+            monitors = [
+                self._monitor(run, *rows, stop) for run, rows in zip(runs, splits, strict=True)
+            ]
+            lead = StackMonitor(monitors, generators, train, MAX_GRADIENT_NORM, stop)
+            net = self._make_net(stack, len(train), None, lead, StackNet, clips=False)
+            try:
+                self._fit(net, train, monitors)
+            finally:
+                for run, monitor in zip(runs, monitors, strict=True):
+                    run.net = self._make_net(run.module, len(train), None, monitor)
+                    run.net.history = net.history
+                    self._finish(run, run.net, monitor)
+
+    def _monitor(self, run, train, valid, stop):
+        return Monitor(
+            run.history,
+            self.objective,
+            member=run.member,
+            setting=run.setting,
+            train=train,
+            valid=valid,
+            patience=self.parameters.n_iter_no_change,
+            verbose=self.parameters.verbose,
+            stop=stop,
+        )
+
+    @staticmethod
+    def _finish(run, net, monitor):
+        if monitor.best_state is not None:
+            run.score, run.best = monitor.best_score, _best(net, monitor)
+
+    def _make_net(self, module, n_train, valid, monitor, net_class=None, clips=True):
         parameters, batch_size = self.parameters, self._batch_size(n_train)
         net_params = parameters.net_params or {}
         for name in sorted(OWN_NET_PARAMS.intersection(net_params)):
@@ -250,7 +294,7 @@ class Trainer:
             "iterator_valid": RowBatches,
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": [
-                ("clip", GradientNormClipping(10.0)),
+                *([("clip", GradientNormClipping(MAX_GRADIENT_NORM))] if clips else []),
                 ("monitor", monitor),
                 *copy.deepcopy(list(parameters.callbacks or [])),
             ],
@@ -262,7 +306,8 @@ class Trainer:
         if "optimizer" in net_params:  # which may have no fused form
             del params["optimizer__fused"]
         try:
-            return self.net_class(module, criterion=torch.nn.Identity, **params).initialize()
+            net_class = net_class or self.net_class
+            return net_class(module, criterion=torch.nn.Identity, **params).initialize()
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"net_params or callbacks do not fit a skorch net: {error}") from error
 
@@ -272,40 +317,52 @@ class Trainer:
         # So many steps an epoch on small tables, batches that fill the processor on large ones.
         return int(np.clip(n_train // self.parameters.n_steps, 32, 512))
 
-    def _fit(self, net, train, monitor):
+    def _fit(self, net, train, monitors):
         """Train until the end, a stop or a loss that is not finite; the last two are no error."""
-        max_epochs, n_before = self.parameters.max_epochs, len(monitor.history)
-        label = self.objective.label
         try:
             net.notify("on_train_begin", X=train, y=None)
             train.follow(net.average.module)
             net.fit_loop(train)
-            if monitor.valid is not None and monitor.history[-1]["best"]:
-                course = "rising" if self.objective.rises else "falling"
-                warnings.warn(
-                    f"The validation {label.removeprefix('log-')} was still {course} after max_epochs={max_epochs}; "
-                    "raise max_epochs, or lr.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
+            for monitor in monitors:
+                self._warn_if_rising(monitor)
         except StopTraining:
             pass
         except Diverged:
-            n_epochs = len(monitor.history) - n_before
+            for monitor in monitors:
+                monitor.diverged |= not monitor.is_done
+        for monitor in monitors:
+            self._warn_if_diverged(monitor)
+        with suppress(StopTraining):
+            net.notify("on_train_end", X=train, y=None)
+
+    def _warn_if_rising(self, monitor):
+        if monitor.is_done or monitor.valid is None or not monitor.history[-1]["best"]:
+            return
+        course = "rising" if self.objective.rises else "falling"
+        label = self.objective.label.removeprefix("log-")
+        warnings.warn(
+            f"The validation {label} was still {course} after max_epochs={self.parameters.max_epochs}; "
+            "raise max_epochs, or lr.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+    def _warn_if_diverged(self, monitor):
+        if monitor.diverged:
             warnings.warn(
-                f"The {label} became infinite or NaN in epoch {n_epochs + 1}; training went back to the best "
-                "weights before. Lower lr.",
+                f"The {self.objective.label} became infinite or NaN in epoch {monitor.n_epochs + 1}; training went back "
+                "to the best weights before. Lower lr.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        with suppress(StopTraining):
-            net.notify("on_train_end", X=train, y=None)
 
 
 def _best(net, monitor):
     """Return the module with its best weights, in double precision; what only training needs is let go."""
     module = net.module_
     module.load_state_dict(monitor.best_state)
+    for parameter in module.parameters():  # which may be a view of a stack's
+        parameter.data = parameter.data.contiguous()
     net.release()
     monitor.release()
     return module.double().eval()

@@ -1,5 +1,7 @@
 """What a masked network must know of the columns of a table: units, levels, knots, atoms and grids of its variables."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sklearn_dgm.columns._bulk import REACH, bulk_of, quantiles
@@ -34,7 +36,7 @@ def _frequent(z, sample_weight):
 
 
 def _coarse_grid(z, sample_weight):
-    """Step and offset of a grid on which most whole numbers lie, and the share that a mixture would have on it.
+    """Return step and offset of a grid on which most whole numbers lie, empty without one.
 
     People give numbers in tens or thousands. The grid is refined by primes as long as most of the weight remains on it,
     and by far more than chance would have there.
@@ -42,8 +44,8 @@ def _coarse_grid(z, sample_weight):
     values, place = np.unique(z, return_inverse=True)
     weight = np.bincount(place, weights=sample_weight)
     # An atom, such as zero, lies on many grids.
-    weight = all_weight = np.minimum(weight, MIN_ATOM_SHARE * weight.sum())
-    grid, every = None, values
+    weight = np.minimum(weight, MIN_ATOM_SHARE * weight.sum())
+    grid = ()
     while len(values):
         step = grid[0] if grid else 1
         excess, prime, offset = max(_residue(values, weight, step, prime) for prime in PRIMES)
@@ -54,12 +56,17 @@ def _coarse_grid(z, sample_weight):
         grid = step * prime, offset
         on = values % grid[0] == offset
         values, weight = values[on], weight[on]
-    if not grid:
-        return ()
-    step, offset = grid
-    share = all_weight[every % step == offset].sum() / all_weight.sum()
+    return grid
+
+
+def _share_on_grid(z, sample_weight, step, offset):
+    """Return the share that a mixture would have on a grid, beside what of a smooth one lies there."""
+    values, place = np.unique(z, return_inverse=True)
+    weight = np.bincount(place, weights=sample_weight)
+    weight = np.minimum(weight, MIN_ATOM_SHARE * weight.sum())
+    share = weight[values % step == offset].sum() / weight.sum()
     share = (share - 1 / step) / (1 - 1 / step)
-    return float(step), float(offset), float(np.clip(share, 0.01, 1 - 0.5 / (all_weight.sum() + 1)))
+    return float(np.clip(share, 0.01, 1 - 0.5 / (weight.sum() + 1)))
 
 
 def _residue(values, weight, step, prime):
@@ -89,7 +96,54 @@ def is_constant(column):
     return _n_levels(column) == 1
 
 
-def _variable(column, z, sample_weight, extremes, n_pieces):
+class Outline(NamedTuple):
+    """What is no secret of a column, so that also rows that validate may tell: the form of its distribution.
+
+    Attributes
+    ----------
+    low, high : float
+        The smallest and the largest encoded value.
+    atoms : tuple of float
+        Encoded values that have a probability of their own.
+    grid : tuple of float
+        Step and offset of a coarse grid on which most whole numbers lie; empty without one.
+    """
+
+    low: float
+    high: float
+    atoms: tuple
+    grid: tuple
+
+
+def outline_of(column, z, sample_weight):
+    """Return the outline of a column.
+
+    Parameters
+    ----------
+    column : Column
+        What the schema knows of it.
+    z : ndarray of shape (n_samples,)
+        Encoded values, NaN where a cell is missing.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+
+    Returns
+    -------
+    outline : Outline
+        Its outline.
+    """
+    observed = ~np.isnan(z)
+    z, sample_weight = z[observed], sample_weight[observed]
+    low, high = z.min(), z.max()
+    atoms, grid, n_levels = column.encoded_atoms, (), _n_levels(column)
+    if not column.is_categorical and (n_levels or 0) > MAX_LEVELS:
+        z = z.clip(-REACH, REACH)
+        atoms = _frequent(z, sample_weight)
+        grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
+    return Outline(float(low), float(high), tuple(atoms), tuple(map(float, grid)))
+
+
+def _variable(column, z, sample_weight, outline, n_pieces):
     """Describe a column to the network."""
     observed = ~np.isnan(z)
     z, sample_weight = z[observed].clip(-REACH, REACH), sample_weight[observed]
@@ -101,18 +155,20 @@ def _variable(column, z, sample_weight, extremes, n_pieces):
         # Two values that are all that is possible are two categories, whatever their dtype.
         return Variable(n_levels, whole=False)
     location, scale = _location_and_scale(z, sample_weight)
-    whole, atoms, grid = n_levels is not None, column.encoded_atoms, ()
+    whole, atoms, grid = n_levels is not None, outline.atoms, outline.grid
     if whole:
         scale = max(scale, 0.1)  # one apart, however few rows leave the most frequent number
         if n_levels > MAX_LEVELS:
-            n_levels, atoms = None, _frequent(z, sample_weight)
-            grid = _coarse_grid(z[sample_weight > 0], sample_weight[sample_weight > 0])
+            n_levels = None
+            if grid:
+                is_seen = sample_weight > 0
+                grid = *grid, _share_on_grid(z[is_seen], sample_weight[is_seen], *grid)
     elif scale < 1e-8:
         scale = 1.0  # constant, but for rows with hardly any weight
     knots = quantiles(z, sample_weight, np.linspace(0, 1, n_pieces + 1))
     knots = (knots - location) / scale
     knots = knots[np.append(np.diff(knots) > 1e-6, True)]
-    seen = np.append(z, extremes)
+    seen = np.r_[z, outline.low, outline.high]
     farthest = np.abs((seen[~np.isin(seen, atoms)] - location) / scale).max(initial=0.0)
     return Variable(
         n_levels,
@@ -127,7 +183,7 @@ def _variable(column, z, sample_weight, extremes, n_pieces):
     )
 
 
-def variables_of(columns, Z, sample_weight, extremes):
+def variables_of(columns, Z, sample_weight, outlines):
     """Describe columns for a :class:`~sklearn_dgm.nn.made.MADE`.
 
     Parameters
@@ -138,8 +194,8 @@ def variables_of(columns, Z, sample_weight, extremes):
         Encoded rows, NaN where a cell is missing.
     sample_weight : ndarray of shape (n_samples,)
         Weights of the rows.
-    extremes : ndarray of shape (2, n_features)
-        Smallest and largest values, which may be those of more rows.
+    outlines : list of Outline
+        The outline of each column, which may be that of more rows.
 
     Returns
     -------
@@ -149,6 +205,6 @@ def variables_of(columns, Z, sample_weight, extremes):
     # In wide tables fewer, or they would outweigh all else.
     n_pieces = min(MAX_PIECES, MAX_ALL_PIECES // len(columns))
     return [
-        _variable(column, z, sample_weight, reach, n_pieces)
-        for column, z, reach in zip(columns, Z.T, extremes.T, strict=True)
+        _variable(column, z, sample_weight, outline, n_pieces)
+        for column, z, outline in zip(columns, Z.T, outlines, strict=True)
     ]

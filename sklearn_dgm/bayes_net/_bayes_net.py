@@ -249,7 +249,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
             self._axes = axes_of(columns, splits.Z, splits.counts, self.bins)
             self._count(self._codes(splits.Z), splits.counts)
         if not self._targets:
-            variables = variables_of(columns, splits.Z, splits.counts, splits.extremes())
+            variables = variables_of(columns, splits.Z, splits.counts, splits.outlines)
             self._tables_alone = BayesNet(variables, self._adjacency, None).double()
         self._hand_out_tables()
 

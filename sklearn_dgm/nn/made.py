@@ -14,6 +14,7 @@ from sklearn_dgm.nn.layers import LinearPath, MaskedLinear, squash
 from sklearn_dgm.nn.masks import connections, hidden_labels, steps_until_seen, topological_order
 from sklearn_dgm.nn.outputs import HeadBank
 from sklearn_dgm.nn.randomness import dropout
+from sklearn_dgm.nn.stack import MADEStack
 
 ACTIVATIONS = {
     "relu": torch.relu,
@@ -120,6 +121,19 @@ class MADE(AncestralDensity):
         self.skip = self.path(adjacency[self.inputs.feature_label][:, linear_label].T)
         self.bias = nn.Parameter(torch.zeros(bank.n_params))
 
+    @property
+    def stack_key(self):
+        """What networks have in common that can be a :class:`~sklearn_dgm.nn.stack.MADEStack`; None if it cannot."""
+        if self.layer is not MaskedLinear or self.inputs.embeddings:
+            return None
+        shape = self._hidden_sizes, self._activation, self.inputs.n_features, self.sparsity
+        return *shape, self.bank.stack_key
+
+    @staticmethod
+    def stacked(members):
+        """Return networks that have a :attr:`stack_key` in common as one."""
+        return MADEStack(members)
+
     def _rows_of_categories(self):
         """Flag the rows of the linear path that lead to categories."""
         is_category = np.array([variable.has_indicators for variable in self.variables])
@@ -160,11 +174,16 @@ class MADE(AncestralDensity):
         """
         return torch.cat([self.inputs.inputs(features), self.residuals(squashed)], dim=1)
 
-    def params(self, z):
-        """Return the parameters of all conditionals, of shape (n, n_params)."""
+    def see(self, z):
+        """Return what the network sees of encoded rows: inputs of the hidden units, and those of the linear path."""
         features = self.inputs.features(z)
         squashed = squash(features)
-        h = dropout(self.hidden_inputs(features, squashed), self.input_dropout, self.training)
+        return self.hidden_inputs(features, squashed), squashed
+
+    def params(self, z):
+        """Return the parameters of all conditionals, of shape (n, n_params)."""
+        inputs, squashed = self.see(z)
+        h = dropout(inputs, self.input_dropout, self.training)
         for layer in self.hidden:
             h = self.activation(layer(h))
             h = dropout(h, self.dropout, self.training)

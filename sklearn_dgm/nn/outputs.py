@@ -121,6 +121,12 @@ class HeadBank(nn.Module):
         )
 
     @property
+    def stack_key(self):
+        """What banks have in common whose heads differ in the numbers alone that they hold."""
+        heads = zip(self.heads, map(tuple, self.head_columns), strict=True)
+        return tuple((columns, *head.stack_key) for head, columns in heads)
+
+    @property
     def n_params(self):
         """Number of parameters of all conditionals together."""
         return len(self.param_label)

@@ -18,8 +18,8 @@ def drawing_from(generator):
 
     Parameters
     ----------
-    generator : torch.Generator
-        On the device of the tensors that are drawn.
+    generator : torch.Generator, or list of these
+        On the device of the tensors that are drawn; one for each member of a stack.
     """
     token = _GENERATOR.set(generator)
     try:
@@ -52,10 +52,41 @@ def dropout(x, share, training):
     """
     if not training or share == 0:
         return x
+    keep, factor = _kept(x, share, current_generator())
+    return x * (keep.to(x.dtype) * factor)
+
+
+def kept_of_each(x, shares):
+    """Return what :func:`dropout` multiplies the numbers of several members by, each drawn from its own generator.
+
+    Parameters
+    ----------
+    x : Tensor of shape (k, ...)
+        Numbers.
+    shares : list of float
+        For each member the probability of a zero.
+
+    Returns
+    -------
+    factors : Tensor of shape (k, ...)
+        Zeros and positive numbers.
+    """
+    factors = torch.empty_like(x)
+    for of_member, share, generator in zip(factors, shares, current_generator(), strict=True):
+        if share:
+            keep, factor = _kept(of_member, share, generator)
+            torch.mul(keep, factor, out=of_member)
+        else:
+            of_member.fill_(1)
+    return factors
+
+
+def _kept(x, share, generator):
+    """Return which numbers are kept, and by how much these are scaled up."""
     # A number of 16 bits decides over a cell, four of which are drawn at once: a fraction of the time of `bernoulli_`.
     n = x.numel()
     bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=x.device)
-    bits.random_(-(2**63), None, generator=current_generator())
+    bits.random_(-(2**63), None, generator=generator)
     n_dropped = min(round(share * 2**16), 2**16 - 1)
     keep = bits.view(torch.int16)[:n].view(x.shape) >= n_dropped - 2**15
-    return x * (keep.to(x.dtype) * (2**16 / (2**16 - n_dropped)))
+    return keep, 2**16 / (2**16 - n_dropped)

@@ -119,7 +119,7 @@ class CategoricalHead(Head):
 
     def _limits(self, log_p, columns):
         """Return the terms that, added to log-probabilities of levels and tails, hold these to their shares."""
-        share = self.support[columns, 4].to(log_p)
+        share = self.support[columns][..., 4].to(log_p)
         log_levels = torch.logsumexp(log_p[..., : self.max_levels], dim=-1)
         return limited(torch.zeros_like(log_levels), log_levels, share)
 

@@ -5,6 +5,9 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sklearn_dgm.nn.heads.closed_form import LogisticMixture
+from sklearn_dgm.nn.heads.outcomes import log_mean
+
 # Steps of Newton's method that leave nothing but rounding, and where it takes over from the quantile function.
 N_NEWTON, LOWEST_LOG_P = 6, -500.0
 # Standard deviations from which on the first terms of a series are the normal distribution function.
@@ -37,6 +40,37 @@ class Component:
     def prob_of_interval(cls, u, width):
         """Return the probability of the interval of some width around u, without cancellation in the tails."""
         return torch.exp(cls.log_prob_of_interval(u, width))
+
+    @classmethod
+    def log_mixture(cls, components, x, width=None):
+        """Return the log-density of a mixture, or its log-probability of intervals.
+
+        Parameters
+        ----------
+        components : tuple
+            Shares and their logarithms, means, and rates, which are inverse scales, each of shape (..., k).
+        x : Tensor of shape (...)
+            Values, or the middle of the intervals.
+        width : Tensor of shape (...), default=None
+            How wide the intervals are; None for densities.
+
+        Returns
+        -------
+        log_p : Tensor of shape (...)
+            In nats.
+        """
+        shares, means, rate = components
+        u = (x[..., None] - means) * rate
+        if width is not None:
+            width = width[..., None] * rate
+            return log_mean(shares, cls.prob_of_interval, cls.log_prob_of_interval, u, width)
+        return log_mean(
+            shares,
+            lambda u, rate: rate * cls.density(u),
+            lambda u, rate: torch.log(rate) + cls.log_prob(u),
+            u,
+            rate,
+        )
 
     @classmethod
     def log_prob_between(cls, low, high):
@@ -149,6 +183,14 @@ class Logistic(Component):
     """The logistic distribution, scaled to unit variance."""
 
     scale, rate = math.sqrt(3) / math.pi, math.pi / math.sqrt(3)
+
+    @classmethod
+    def log_mixture(cls, components, x, width=None):
+        """Return the log-density of a mixture; see :meth:`Component.log_mixture`."""
+        (share, log_share), means, rate = components
+        if not means.requires_grad:
+            return super().log_mixture(components, x, width)
+        return LogisticMixture.apply(log_share, share, means, rate, x, width)
 
     @classmethod
     def density(cls, u):

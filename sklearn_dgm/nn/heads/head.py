@@ -72,6 +72,12 @@ class Head(ExactBuffers, ABC):
         """
 
     @property
+    def stack_key(self):
+        """What heads have in common that differ in the numbers alone that they hold."""
+        shapes = [(name, None if b is None else b.shape) for name, b in self._buffers.items()]
+        return type(self), self.n_params, *shapes
+
+    @property
     def width(self):
         """Memory of the distribution of one column in a row, in numbers, at most."""
         return self.n_params

@@ -8,9 +8,10 @@ import torch
 from scipy import special
 from torch.nn import functional as F
 
+from sklearn_dgm.nn.heads.closed_form import Components
 from sklearn_dgm.nn.heads.components import BASES
 from sklearn_dgm.nn.heads.head import Head, LinearStart
-from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_mean, log_softmax
+from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_softmax
 
 # Halvings that leave nothing of an interval but rounding.
 N_BISECTIONS = 60
@@ -120,7 +121,7 @@ class MixtureHead(Head):
     @property
     def n_shared(self):
         """Number of parameters of no component: location, logits of the atoms, of all else, and of the grid."""
-        n_atoms = self.atoms.shape[1]
+        n_atoms = self.atoms.shape[-1]
         return 1 + (n_atoms + 1 if n_atoms else 0) + (self.grid is not None)
 
     @property
@@ -132,6 +133,12 @@ class MixtureHead(Head):
     def n_linear(self):
         """Number of parameters, from the first, that have a linear path from the parents."""
         return self.n_params if self.linear else self.n_shared
+
+    @property
+    def stack_key(self):
+        """See :attr:`Head.stack_key`."""
+        is_near = self.support is not None and self.is_near
+        return *super().stack_key, self.discrete, self.base, is_near
 
     def start_from(self, columns, simple):
         """Start from the regressions of the simple density; see :meth:`Head.start_from`."""
@@ -146,7 +153,7 @@ class MixtureHead(Head):
             if variable.atoms:
                 log_p = np.log(simple.marginals[j])
                 bias[1 : len(log_p)] = log_p[:-1]
-                bias[1 + self.atoms.shape[1]] = log_p[-1]
+                bias[1 + self.atoms.shape[-1]] = log_p[-1]
             if variable.grid:
                 bias[self.n_shared - 1] = special.logit(variable.grid[2])
             yield LinearStart(bias, [0], fit.features, fit.slopes[None] / fit.spread)
@@ -192,21 +199,14 @@ class MixtureHead(Head):
 
     def log_prob(self, params, z, columns=slice(None)):
         """Return log-densities or log-masses; see :meth:`Head.log_prob`."""
-        logits, means, scales = self._components(params, columns)
         location, scale = self.location[columns], self.scale[columns]
-        rate, base = torch.reciprocal(scales), self.base
-        u = (((z - location) / scale)[..., None] - means) * rate
-        log_share = log_softmax(logits)
-        shares = torch.exp(log_share), log_share
+        components = self._mixture(params, columns)
+        x = (z - location) / scale
         if self.discrete:
-            per_unit = rate / scale[:, None]
-            log_p = log_mean(shares, base.prob_of_interval, base.log_prob_of_interval, u, per_unit)
+            log_p = self.base.log_mixture(components, x, torch.reciprocal(scale))
             if self.grid is not None:
                 step, offset = self._grid(columns, z)
-                width = step[:, None] * per_unit
-                on_grid = log_mean(
-                    shares, base.prob_of_interval, base.log_prob_of_interval, u, width
-                )
+                on_grid = self.base.log_mixture(components, x, step / scale)
                 # Large numbers in single precision are not exact.
                 distance = (z - self._nearest(z, step, offset)).abs()
                 is_on = distance <= z.abs() * torch.finfo(z.dtype).eps
@@ -215,17 +215,22 @@ class MixtureHead(Head):
                 log_p = torch.logaddexp(on_grid, F.logsigmoid(-logit) + log_p)
             log_p = torch.where(is_whole(z, -math.inf, math.inf), log_p, -math.inf)
         else:
-            log_p = log_mean(
-                shares,
-                lambda u, rate: rate * base.density(u),
-                lambda u, rate: torch.log(rate) + base.log_prob(u),
-                u,
-                rate,
-            )
-            log_p = log_p - torch.log(scale)
+            log_p = self.base.log_mixture(components, x) - torch.log(scale)
         if self.support is not None and (not self.training or self.is_near):
-            log_p = self._within_support(log_p, params, (shares, means, rate), z, columns)
-        return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[1] else log_p
+            log_p = self._within_support(log_p, params, components, z, columns)
+        return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[-1] else log_p
+
+    def _mixture(self, params, columns):
+        """Return shares and their logarithms, means and rates of the components."""
+        if params.requires_grad:
+            spread = self.spread[columns]
+            log_share, share, means, rate = Components.apply(
+                params, spread, self.n_shared, MAX_LOG_SCALE
+            )
+            return (share, log_share), means, rate
+        logits, means, scales = self._components(params, columns)
+        log_share = log_softmax(logits)
+        return (torch.exp(log_share), log_share), means, torch.reciprocal(scales)
 
     def _within_support(self, log_p, params, components, z, columns):
         """Return the log-density or log-mass of the components between the bounds."""
@@ -399,7 +404,7 @@ class MixtureHead(Head):
 
     def _atom_logits(self, params, columns):
         """Return a logit for each atom, and one for all else."""
-        logits = params[..., 1 : 2 + self.atoms.shape[1]]
+        logits = params[..., 1 : 2 + self.atoms.shape[-1]]
         if self.is_unused is None:
             return logits
         return logits.masked_fill(F.pad(self.is_unused[columns], (0, 1)), -math.inf)
@@ -419,7 +424,7 @@ class MixtureHead(Head):
 
     def sample(self, params, column, uniform):
         """Draw values of one column; see :meth:`Head.sample`."""
-        n_atoms = self.atoms.shape[1]
+        n_atoms = self.atoms.shape[-1]
         if n_atoms:
             share = torch.exp(log_softmax(self._atom_logits(params, column)))
             atom, uniform = choose(share, uniform)
@@ -450,7 +455,7 @@ class MixtureHead(Head):
         """Return probabilities below values of one column; see :meth:`Head.cdf`."""
         of_rest = self._cdf if self.support is None else self._cdf_within_support
         below = of_rest(params, column, z)
-        if not self.atoms.shape[1]:
+        if not self.atoms.shape[-1]:
             return below
         p = torch.exp(log_softmax(self._atom_logits(params, column)))
         atoms = self.atoms[column].to(z)
