@@ -1,6 +1,7 @@
 """Masked networks of the same shape as one: what each of them needs is computed at once for all."""
 
 import copy
+import itertools
 
 import torch
 from torch import nn
@@ -87,10 +88,9 @@ def _stacked_heads(bank, banks):
     """Return the heads of the members as one, whose buffers have an axis for members and one for rows."""
     bank = copy.deepcopy(bank)
     for i, head in enumerate(bank.heads):
-        for name, buffer in head._buffers.items():
-            if buffer is not None:
-                of_each = [getattr(other.heads[i], name) for other in banks]
-                head._buffers[name] = _over_members(of_each)
+        for name, _ in list(head.named_buffers()):
+            of_each = [getattr(other.heads[i], name) for other in banks]
+            setattr(head, name, _over_members(of_each))
     return bank
 
 
@@ -151,9 +151,9 @@ class MADEStack(nn.Module):
             Those that stay.
         """
         for part in self.modules():
-            for array in (*part._parameters.values(), *part._buffers.values()):
-                if array is not None:
-                    array.data, array.grad = array.data[indices], None
+            arrays = (part.parameters(recurse=False), part.buffers(recurse=False))
+            for array in itertools.chain(*arrays):
+                array.data, array.grad = array.data[indices], None
         self.members = [self.members[k] for k in indices]
         for layer in self.layers():
             layer.layers = [layer.layers[k] for k in indices]

@@ -74,7 +74,7 @@ class Head(ExactBuffers, ABC):
     @property
     def stack_key(self):
         """What heads have in common that differ in the numbers alone that they hold."""
-        shapes = [(name, None if b is None else b.shape) for name, b in self._buffers.items()]
+        shapes = [(name, buffer.shape) for name, buffer in self.named_buffers()]
         return type(self), self.n_params, *shapes
 
     @property
