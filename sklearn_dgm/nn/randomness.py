@@ -56,7 +56,7 @@ def dropout(x, share, training):
     return x * (keep.to(x.dtype) * factor)
 
 
-def kept_of_each(x, shares):
+def kept_of_each(x, shares, sizes=None):
     """Return what :func:`dropout` multiplies the numbers of several members by, each drawn from its own generator.
 
     Parameters
@@ -65,14 +65,18 @@ def kept_of_each(x, shares):
         Numbers.
     shares : list of float
         For each member the probability of a zero.
+    sizes : list of int, default=None
+        How many entries of the last axis each member has, if not all; beyond these are zeros.
 
     Returns
     -------
     factors : Tensor of shape (k, ...)
         Zeros and positive numbers.
     """
-    factors = torch.empty_like(x)
-    for of_member, share, generator in zip(factors, shares, current_generator(), strict=True):
+    factors = torch.empty_like(x) if sizes is None else torch.zeros_like(x)
+    sizes = [x.shape[-1]] * len(x) if sizes is None else sizes
+    own = [of_member[..., :size] for of_member, size in zip(factors, sizes, strict=True)]
+    for of_member, share, generator in zip(own, shares, current_generator(), strict=True):
         if share:
             keep, factor = _kept(of_member, share, generator)
             torch.mul(keep, factor, out=of_member)

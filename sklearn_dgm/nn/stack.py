@@ -180,7 +180,8 @@ class MADEStack(nn.Module):
 
     def params(self, inputs, squashed):
         """Return the parameters of all conditionals, of shape (k, n, n_params)."""
-        h = self._drop(inputs, [member.input_dropout for member in self.members])
+        of_inputs = [member.input_dropout for member in self.members]
+        h = self._drop(inputs, of_inputs, [member.n_inputs for member in self.members])
         shares = [member.dropout for member in self.members]
         for layer in self.hidden:
             h = self._activated(layer(h), shares)
@@ -190,8 +191,8 @@ class MADEStack(nn.Module):
             return params + linear_path
         return params.index_add(-1, torch.from_numpy(self.linear_rows).to(h.device), linear_path)
 
-    def _drop(self, x, shares):
-        return x * kept_of_each(x, shares) if self.training and any(shares) else x
+    def _drop(self, x, shares, sizes=None):
+        return x * kept_of_each(x, shares, sizes) if self.training and any(shares) else x
 
     def _activated(self, x, shares):
         if self.activation is torch.relu and self.training and any(shares):
