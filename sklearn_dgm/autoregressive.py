@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.masked import MaskedNetworkDensity
-from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, handed_on
 from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
@@ -26,6 +26,25 @@ from sklearn_dgm.nn.start import start_from
 # Values of a column that are tried at once, over the rows.
 CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
+
+
+class Effort(NamedTuple):
+    """What a fit does at most."""
+
+    n_orders: int
+    max_epochs: int
+    lr: float
+    n_iter_no_change: int
+    least_patience: int
+    # Whether the learning rate falls, to zero in the last epoch.
+    lr_falls: bool = False
+
+
+EFFORTS = {
+    "fast": Effort(2, 40, 6e-3, 10, 10, lr_falls=True),
+    "balanced": Effort(4, 500, 3e-3, 20, 8),
+    "best": Effort(8, 1000, 3e-3, 40, 20),
+}
 
 
 @describe_training
@@ -61,8 +80,13 @@ default="random"
         numbers is not quite the integral of that of complete rows. These score somewhat lower than under as many
         networks.
     n_orders : int or "auto", default="auto"
-        Number of shuffled orders; "auto" is 4, and less for tables of more than 80,000 rows, or of
-        fewer rows and more than 50 columns.
+        Number of shuffled orders; "auto" is what `effort` says, 4 by default, and less for tables of more than 80,000
+        rows, or of fewer rows and more than 50 columns.
+    effort : {"fast", "balanced", "best"}, default="balanced"
+        How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced" has
+        4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one, 8
+        at least and 20 at most. "fast", for searches, has 2 orders and 40 epochs at most, in which the rate falls from
+        0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience of 20 to 40.
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
@@ -199,8 +223,14 @@ default="random"
         "order": [StrOptions({"given", "random", "any"}), "array-like"],
         "n_orders": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "conditional": [StrOptions(set(COMPONENTS))],
+        "effort": [StrOptions(set(EFFORTS))],
+        **{
+            name: [StrOptions({"auto"}), *MaskedNetworkDensity._parameter_constraints[name]]
+            for name in OF_EFFORT
+        },
     }
-    _shape_params = (*MaskedNetworkDensity._shape_params, "order", "n_orders", "conditional")
+    _own_params = ("order", "n_orders", "effort", "conditional")
+    _shape_params = (*MaskedNetworkDensity._shape_params, *_own_params)
 
     def __init__(
         self,
@@ -209,16 +239,17 @@ default="random"
         *,
         order: Any = "random",
         n_orders: Literal["auto"] | int = "auto",
+        effort: Literal["fast", "balanced", "best"] = "balanced",
         conditional: Literal["logistic-mixture", "gaussian-mixture"] = "logistic-mixture",
         n_components: int = 8,
         dropout: Literal["auto"] | float = "auto",
-        max_epochs: int = 500,
-        lr: float = 3e-3,
+        max_epochs: Literal["auto"] | int = "auto",
+        lr: Literal["auto"] | float = "auto",
         batch_size: Literal["auto"] | int = "auto",
         weight_decay: float = 1e-2,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: Literal["auto"] | int = "auto",
         device: Any = "auto",
         warm_start: bool = False,
         verbose: int = 0,
@@ -231,9 +262,10 @@ default="random"
         handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
         bounds: Any = None,
     ) -> None:
-        super().__init__(**handed_on(locals(), "order", "n_orders", "conditional"))
+        super().__init__(**handed_on(locals(), *self._own_params))
         self.order = order
         self.n_orders = n_orders
+        self.effort = effort
         self.conditional = conditional
 
     def _resolve_orders(self, n_samples):
@@ -261,8 +293,22 @@ default="random"
     def _resolve_n_orders(self, n_samples):
         if self.n_orders != "auto":
             return self.n_orders
-        d = self.n_features_in_
-        return 1 if d == 1 else int(np.clip(320_000 / (n_samples * max(d / 50, 1) ** 1.5), 2, 4))
+        d, most = self.n_features_in_, EFFORTS[self.effort].n_orders
+        share = min(80_000 / (n_samples * max(d / 50, 1) ** 1.5), 1)
+        return 1 if d == 1 else max(int(most * share), 2)
+
+    def _training_parameters(self):
+        effort, parameters = EFFORTS[self.effort], super()._training_parameters()
+        if self.n_iter_no_change == "auto":
+            parameters["least_patience"] = effort.least_patience
+        for name in OF_EFFORT:
+            if parameters[name] == "auto":
+                parameters[name] = getattr(effort, name)
+        return {**parameters, "lr_falls": effort.lr_falls}
+
+    def _candidates(self, n_samples):
+        candidates = super()._candidates(n_samples)
+        return candidates[:1] if self.effort == "fast" else candidates
 
     def _takes_any_order(self):
         return isinstance(self.order, str) and self.order == "any"

@@ -146,9 +146,12 @@ warm_start, verbose, callbacks, net_params, random_state
         """Return the objective, which the record of training is of."""
         return Objective("loss")
 
-    def _n_epochs(self):
-        """Return how many passes over the rows there are at most."""
-        return self.max_epochs
+    def _training_parameters(self):
+        """Return the parameters of the training, which :class:`~sklearn_dgm._training.trainer.Trainer` takes."""
+        parameters = {name: getattr(self, name) for name in NeuralMixin._parameter_constraints}
+        least_patience = self.n_iter_no_change
+        others = {"n_steps": self._n_steps, "least_patience": least_patience, "lr_falls": False}
+        return {**parameters, **others}
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -260,8 +263,7 @@ warm_start, verbose, callbacks, net_params, random_state
         self._keep(trainer)
 
     def _trainer(self, splits, rng, n_threads, continues):
-        parameters = {name: getattr(self, name) for name in NeuralMixin._parameter_constraints}
-        parameters |= {"max_epochs": self._n_epochs(), "n_steps": self._n_steps}
+        parameters = self._training_parameters()
         report = None
         if hasattr(self, "_callback_hooks"):
             report = EpochReport(

@@ -28,6 +28,8 @@ class Monitor(Callback):
         The rows of the training, and those kept for validation.
     patience : int
         Epochs without a better validation score before training stops.
+    least_patience : int
+        Where this is less, patience is a quarter of the epochs up to the best one, but no less than this.
     verbose : int
         Whether to print a line an epoch.
     stop : threading.Event or None
@@ -41,7 +43,18 @@ class Monitor(Callback):
     is_done = diverged = False
 
     def __init__(
-        self, history, objective, *, member, setting, train, valid, patience, verbose, stop=None
+        self,
+        history,
+        objective,
+        *,
+        member,
+        setting,
+        train,
+        valid,
+        patience,
+        least_patience,
+        verbose,
+        stop=None,
     ):
         self.history = history
         of_this = {"member": member, "setting": setting}.items()
@@ -51,7 +64,7 @@ class Monitor(Callback):
         self.member = member
         self.setting = setting
         self.valid = valid
-        self.patience = patience
+        self.patience, self.least_patience = patience, least_patience
         self.verbose = verbose
         self.stop = stop
 
@@ -153,7 +166,11 @@ class Monitor(Callback):
             self.epochs_without_progress += 1
         if self.verbose:
             print(_line(record, self.objective))
-        return self.valid is not None and self.epochs_without_progress >= self.patience
+        return self.valid is not None and self.epochs_without_progress >= self._patience_now()
+
+    def _patience_now(self):
+        best_epoch = self.n_epochs - self.epochs_without_progress
+        return min(self.patience, max(self.least_patience, best_epoch // 4))
 
     def is_done_after(self, module, epoch):
         """Judge an epoch; a module whose loss is not finite is done, too."""

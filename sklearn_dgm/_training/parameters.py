@@ -40,6 +40,10 @@ random_state : int, RandomState instance or None, default=$random_state
     Seed of initialisation, split, shuffling and dropout."""
 )
 
+# Parameters that may be a matter of the effort, and their types.
+OF_EFFORT = {"max_epochs": "int", "lr": "float", "n_iter_no_change": "int"}
+UNTIL_PROGRESS = "Epochs without progress on the validation rows after which training stops."
+
 
 def describe_training(cls):
     """Put the training parameters, with the defaults of the class, where its docstring has ``$training_parameters``.
@@ -61,6 +65,16 @@ def describe_training(cls):
         p.name: f'"{p.default}"' if isinstance(p.default, str) else p.default for p in parameters
     }
     described = DESCRIPTIONS.substitute(defaults, n_steps=cls._n_steps)
+    for name, kind in OF_EFFORT.items():
+        plain = f"{name} : {kind}, default="
+        described = described.replace(
+            f'{plain}"auto"', f'{name} : {kind} or "auto", default="auto"'
+        )
+    if "effort" in defaults:
+        described = described.replace(
+            UNTIL_PROGRESS,
+            f'{UNTIL_PROGRESS} "auto", here, for `lr` and for\n    `max_epochs`, is what `effort` says.',
+        )
     (line,) = (line for line in cls.__doc__.splitlines() if line.strip() == PLACEHOLDER)
     indented = textwrap.indent(described, line.removesuffix(PLACEHOLDER))
     cls.__doc__ = cls.__doc__.replace(line, indented)

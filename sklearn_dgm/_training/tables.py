@@ -40,9 +40,11 @@ class TableNetworkDensity(BaseNeuralDensity):
     def _split(self, Z, weight, validation_fraction, seed, device):
         return TableSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
 
-    def _n_epochs(self):
-        # Of constants there is nothing to learn.
-        return 1 if all(map(is_constant, self.schema_.columns_)) else self.max_epochs
+    def _training_parameters(self):
+        parameters = super()._training_parameters()
+        if all(map(is_constant, self.schema_.columns_)):  # of which there is nothing to learn
+            parameters["max_epochs"] = 1
+        return parameters
 
     def _resolve_hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from skorch.callbacks import GradientNormClipping
+from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.callbacks import Monitor
@@ -85,8 +86,10 @@ class Trainer:
     ----------
     parameters : namespace
         The parameters of training that an estimator has (`max_epochs`, `lr`, `batch_size`, `weight_decay`,
-        `n_iter_no_change`, `verbose`, `callbacks`, `net_params`), and `n_steps`, how many steps of an epoch an "auto"
-        batch size is to leave on a small table.
+        `n_iter_no_change`, `verbose`, `callbacks`, `net_params`); `n_steps`, how many steps of an epoch an "auto" batch
+        size is to leave on a small table; `least_patience`, see :class:`~sklearn_dgm._training.callbacks.Monitor`; and
+        `lr_falls`, whether the learning rate falls to zero by half a cosine in
+        `max_epochs` (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1608.03983).
     objective : Objective
         What is recorded.
     splits : Splits
@@ -266,6 +269,7 @@ class Trainer:
             train=train,
             valid=valid,
             patience=self.parameters.n_iter_no_change,
+            least_patience=self.parameters.least_patience,
             verbose=self.parameters.verbose,
             stop=stop,
         )
@@ -294,6 +298,7 @@ class Trainer:
             "iterator_valid": RowBatches,
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": [
+                *self._schedule(n_train, batch_size),
                 *([("clip", GradientNormClipping(MAX_GRADIENT_NORM))] if clips else []),
                 ("monitor", monitor),
                 *copy.deepcopy(list(parameters.callbacks or [])),
@@ -310,6 +315,15 @@ class Trainer:
             return net_class(module, criterion=torch.nn.Identity, **params).initialize()
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"net_params or callbacks do not fit a skorch net: {error}") from error
+
+    def _schedule(self, n_train, batch_size):
+        if not self.parameters.lr_falls:
+            return []
+        n_steps = -(-min(n_train, max(EPOCH_ROWS, batch_size)) // batch_size)
+        falls = LRScheduler(
+            CosineAnnealingLR, T_max=self.parameters.max_epochs * n_steps, step_every="batch"
+        )
+        return [("schedule", falls)]
 
     def _batch_size(self, n_train):
         if self.parameters.batch_size != "auto":
@@ -336,7 +350,9 @@ class Trainer:
             net.notify("on_train_end", X=train, y=None)
 
     def _warn_if_rising(self, monitor):
-        if monitor.is_done or monitor.valid is None or not monitor.history[-1]["best"]:
+        if self.parameters.lr_falls or monitor.is_done or monitor.valid is None:
+            return
+        if not monitor.history[-1]["best"]:
             return
         course = "rising" if self.objective.rises else "falling"
         label = self.objective.label.removeprefix("log-")

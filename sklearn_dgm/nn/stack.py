@@ -128,10 +128,12 @@ class MADEStack(nn.Module):
             member.bias.data = self.bias.data[k, 0]
 
     def train(self, mode=True):
-        """Set the members' mode, too."""
-        for member in self.members:
-            member.train(mode)
-        return super().train(mode)
+        """Set the members' mode, too; in each step of training, where it is set already."""
+        if any(part.training != mode for part in (self, *self.members)):
+            for member in self.members:
+                member.train(mode)
+            super().train(mode)
+        return self
 
     def layers(self):
         """Return all linear layers."""

@@ -18,6 +18,8 @@ PARAMETERS = {
     "batch_size": 16,
     "weight_decay": 0.0,
     "n_iter_no_change": 99,
+    "least_patience": 99,
+    "lr_falls": False,
     "verbose": 0,
     "callbacks": None,
     "net_params": None,

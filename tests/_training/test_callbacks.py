@@ -24,6 +24,7 @@ class Run:
         history=None,
         start=float("inf"),
         z=0.0,
+        least_patience=None,
         objective=None,
     ):
         self.history = [] if history is None else history
@@ -36,6 +37,7 @@ class Run:
             train=WeightedRows(torch.zeros(2, 1), torch.ones(2)),
             valid=None if patience is None else rows,
             patience=patience,
+            least_patience=patience if least_patience is None else least_patience,
             verbose=verbose,
         )
         self.net = SimpleNamespace(
@@ -55,6 +57,17 @@ class Run:
     @property
     def best_weight(self):
         return self.monitor.best_state["weight"].item()
+
+
+def test_patience_grows_with_the_epochs_that_brought_progress():
+    for n_good, expected in [(1, 2), (8, 2), (12, 3), (100, 6)]:
+        run = Run(patience=6, least_patience=2)
+        for k in range(n_good):
+            run.epoch(valid=-float(k))
+        with pytest.raises(StopTraining):
+            for _ in range(10):
+                run.epoch(valid=1.0)
+        assert len(run.history) - n_good == expected
 
 
 def test_a_copy_of_a_state_is_left_alone():

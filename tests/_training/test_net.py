@@ -39,6 +39,7 @@ def make_net(*callbacks, valid=None, **parameters):
         train=rows(),
         valid=valid,
         patience=9,
+        least_patience=9,
         verbose=0,
     )
     net = RowNet(

@@ -113,7 +113,9 @@ def test_a_member_that_diverges_leaves_the_others(X, monkeypatch):
         density = AutoregressiveDensity(**SMALL).fit(X)
     for k, same in enumerate([True, False, True]):
         z = torch.from_numpy(density.schema_.encode(X)[0])
-        found, before = (d.net_.module_.members[k].log_prob(z).detach() for d in (density, expected))
+        found, before = (
+            d.net_.module_.members[k].log_prob(z).detach() for d in (density, expected)
+        )
         assert torch.allclose(found, before, atol=1e-3) == same
         assert found.isfinite().all()
 
