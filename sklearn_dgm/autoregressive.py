@@ -83,10 +83,11 @@ default="random"
         Number of shuffled orders; "auto" is what `effort` says, 4 by default, and less for tables of more than 80,000
         rows, or of fewer rows and more than 50 columns.
     effort : {"fast", "balanced", "best"}, default="balanced"
-        How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced" has
-        4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one, 8
-        at least and 20 at most. "fast", for searches, has 2 orders and 40 epochs at most, in which the rate falls from
-        0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience of 20 to 40.
+        How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
+        has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
+        8 at least and 20 at most. "fast", for searches, has 2 orders and 40 epochs at most, in which the rate falls
+        from 0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience of 20 to
+        40.
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
