@@ -2,9 +2,9 @@
 Search fast, refit with care
 ============================
 
-A grid search fits a density dozens of times, and what it asks of each fit is only whether it is better than the others.
-``effort="fast"`` trains fewer networks for fewer epochs, with a learning rate that falls to zero, for that purpose; what
-the search has found is then given to a density with its usual effort.
+A grid search fits a density dozens of times, and what it asks of each fit is only whether it is better than the
+others. ``effort="fast"`` trains fewer networks for fewer epochs for that purpose, with a learning rate that falls to
+zero; what the search has found is then given to a density with its usual effort.
 """
 
 # %%

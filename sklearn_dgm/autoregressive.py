@@ -41,7 +41,7 @@ class Effort(NamedTuple):
 
 
 EFFORTS = {
-    "fast": Effort(2, 40, 6e-3, 10, 10, lr_falls=True),
+    "fast": Effort(2, 30, 6e-3, 10, 10, lr_falls=True),
     "balanced": Effort(4, 500, 3e-3, 20, 8),
     "best": Effort(8, 1000, 3e-3, 40, 20),
 }
@@ -85,7 +85,7 @@ default="random"
     effort : {"fast", "balanced", "best"}, default="balanced"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
-        8 at least and 20 at most. "fast", for searches, has 2 orders and 40 epochs at most, in which the rate falls
+        8 at least and 20 at most. "fast", for searches, has 2 orders and 30 epochs at most, in which the rate falls
         from 0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience of 20 to
         40.
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
