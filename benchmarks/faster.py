@@ -15,6 +15,8 @@ from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
 DEFAULT = "the default"
 VARIANTS = {
     DEFAULT: AutoregressiveDensity(),
+    '`effort="fast"`': AutoregressiveDensity(effort="fast"),
+    '`effort="best"`': AutoregressiveDensity(effort="best"),
     "`n_orders=1`": AutoregressiveDensity(n_orders=1),
     "`n_iter_no_change=5`": AutoregressiveDensity(n_iter_no_change=5),
     "`hidden_layer_sizes=(64, 64)`": AutoregressiveDensity((64, 64)),

@@ -169,8 +169,9 @@ default="random"
     it. Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the
     density, too.
 
-    The networks of the orders are trained side by side, in as many threads as torch has (`torch.set_num_threads`,
-    ``OMP_NUM_THREADS``); what comes of it does not depend on how many these are.
+    The networks of the orders are trained as one, if these are of the same shape and there are no `callbacks` or
+    `net_params`; else side by side, in as many threads as torch has (`torch.set_num_threads`, ``OMP_NUM_THREADS``).
+    What comes of it does not depend on how many these are.
 
     Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the
     observed cells, as if the others were missing at random: training draws the missing cells of its rows anew for each

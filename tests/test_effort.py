@@ -1,0 +1,69 @@
+"""How much a fit is to cost."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
+
+from sklearn_dgm import AutoregressiveDensity
+
+
+def settings_of(density):
+    """What a training would be given."""
+    density.schema_ = density.learn_schema(np.random.default_rng(0).normal(size=(50, 3)))
+    parameters = density._training_parameters()
+    names = ("max_epochs", "lr", "n_iter_no_change", "least_patience", "lr_falls")
+    return tuple(parameters[name] for name in names)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_fast_fit_ends_as_planned():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    X[:, 1] += np.sin(2 * X[:, 0])
+    small = {"hidden_layer_sizes": (32,), "random_state": 0}
+    fast = AutoregressiveDensity(effort="fast", **small).fit(X)
+    assert fast.order_.shape == (2, 2)
+    assert max(record["epoch"] for record in fast.history_) <= 30
+    balanced = AutoregressiveDensity(**small).fit(X)
+    assert balanced.order_.shape == (4, 2)
+    assert fast.n_iter_ < balanced.n_iter_
+
+
+def test_parameters_that_are_given_overrule_the_effort():
+    own = {"max_epochs": 7, "lr": 0.5, "n_iter_no_change": 3}
+    for effort in ("fast", "balanced", "best"):
+        *given, falls = settings_of(AutoregressiveDensity(effort=effort, **own))
+        assert given == [7, 0.5, 3, 3]
+        assert falls == (effort == "fast")
+        X = np.random.default_rng(0).normal(size=(60, 3))
+        density = AutoregressiveDensity((4,), effort=effort, n_orders=3, max_epochs=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            assert density.fit(X).order_.shape == (3, 3)
+    efforts = [settings_of(AutoregressiveDensity(effort=e)) for e in ("fast", "balanced", "best")]
+    assert efforts == sorted(efforts)
+
+
+def test_the_rate_falls_to_zero_in_the_last_step():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    rates = []
+
+    class Rates(Callback):
+        def on_batch_end(self, net, training, **kwargs):
+            if training:
+                rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    settings = {"n_orders": 1, "max_epochs": 4, "early_stopping": False, "callbacks": [Rates()]}
+    AutoregressiveDensity((4,), effort="fast", lr=0.01, **settings).fit(X)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 0.0095
+    assert rates[-1] < 0.001
+
+
+def test_another_effort_is_another_shape():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    density = AutoregressiveDensity((4,), effort="fast", warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="effort='fast'"):
+        density.set_params(effort="best").fit(X)
