@@ -80,4 +80,6 @@ for effort, x, y in zip(figures, seconds, nats, strict=True):
     right.annotate(f'effort="{effort}"', (x, y), xytext=(0, 8), textcoords="offset points")
 right.margins(0.4)
 right.set(title="The best setting, on all rows", xlabel="Seconds of a fit", ylabel="Nats a row")
-fig.savefig(pictures / "search.png")
+path = pictures / "search.png"
+fig.savefig(path)
+print(f"\nPicture: {path}")

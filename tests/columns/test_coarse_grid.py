@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_dgm import AutoregressiveDensity
-from sklearn_dgm._training.variables import _coarse_grid
+from sklearn_dgm._training.variables import _coarse_grid, _share_on_grid
 
 
 def normal_numbers(n, scale, seed=0):
@@ -18,11 +18,12 @@ def test_the_grid_is_found(step, offset, share):
     z = normal_numbers(1000, 20_000)
     on = np.random.default_rng(1).random(1000) < share
     z[on] = np.round((z[on] - offset) / step) * step + offset
-    found_step, found_offset, found_share = _coarse_grid(z, np.ones(1000))
-    assert (found_step, found_offset) == (step, offset)
-    assert found_share == pytest.approx(share, abs=0.03)
-    twice = _coarse_grid(z[:500], np.full(500, 2.0))
-    assert twice == pytest.approx(_coarse_grid(np.repeat(z[:500], 2), np.ones(1000)))
+    assert _coarse_grid(z, np.ones(1000)) == (step, offset)
+    assert _share_on_grid(z, np.ones(1000), step, offset) == pytest.approx(share, abs=0.03)
+    heavy, repeated = (z[:500], np.full(500, 2.0)), (np.repeat(z[:500], 2), np.ones(1000))
+    assert _coarse_grid(*heavy) == _coarse_grid(*repeated)
+    shares = [_share_on_grid(*rows, step, offset) for rows in (heavy, repeated)]
+    assert shares[0] == pytest.approx(shares[1])
 
 
 def test_none_is_found_where_none_is():
