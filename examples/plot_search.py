@@ -77,7 +77,9 @@ fig.colorbar(image, ax=left)
 seconds, nats = zip(*figures.values(), strict=True)
 right.plot(seconds, nats, "o")
 for effort, x, y in zip(figures, seconds, nats, strict=True):
-    right.annotate(f'effort="{effort}"', (x, y), xytext=(0, 8), textcoords="offset points")
+    right.annotate(
+        f'effort="{effort}"', (x, y), xytext=(0, 8), textcoords="offset points", ha="center"
+    )
 right.margins(0.4)
 right.set(title="The best setting, on all rows", xlabel="Seconds of a fit", ylabel="Nats a row")
 path = pictures / "search.png"

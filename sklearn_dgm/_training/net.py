@@ -8,6 +8,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sklearn_dgm._training.interrupts import is_raised_by_callback
 
+# Longer gradients are clipped.
+MAX_GRADIENT_NORM = 10.0
+
 
 class StopTraining(Exception):
     """A callback asks for the end of training; unlike Ctrl-C, this is not the user's business."""
@@ -31,13 +34,13 @@ class WeightAverage:
 
     def __init__(self, module):
         self.module = copy.deepcopy(module).eval()
+        self._parameters = list(self.module.parameters())
         self.n_steps = 0
 
     def update(self, module):
         """Move towards the weights of a module."""
         decay = min(0.99, (1 + self.n_steps) / (10 + self.n_steps))
-        average, current = list(self.module.parameters()), list(module.parameters())
-        get_ema_multi_avg_fn(decay)(average, current, self.n_steps)
+        get_ema_multi_avg_fn(decay)(self._parameters, list(module.parameters()), self.n_steps)
         self.n_steps += 1
 
 

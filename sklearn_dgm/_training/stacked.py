@@ -4,7 +4,13 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_dgm._training.batches import RowBatches, WeightedRows
-from sklearn_dgm._training.net import Diverged, RowNet, StopTraining, WeightAverage
+from sklearn_dgm._training.net import (
+    MAX_GRADIENT_NORM,
+    Diverged,
+    RowNet,
+    StopTraining,
+    WeightAverage,
+)
 from sklearn_dgm.nn.randomness import current_generator, drawing_from
 
 # What the modules see of their rows is computed once, if it is no more than so many numbers.
@@ -76,6 +82,30 @@ def _chosen(x, index):
 class StackNet(RowNet):
     """A skorch net whose module is a stack, and returns the loss of each row of each member, of shape (k, n)."""
 
+    def train_step(self, batch, **fit_params):
+        """Take a step; nobody listens in its middle, so that skorch's detours are spared."""
+        seen, weight = batch
+        self.module_.train()
+        self.optimizer_.zero_grad()
+        loss = self.get_loss(self.module_(seen), weight)
+        loss.backward()
+        self.module_.mask_gradients()
+        self._clip_gradients()
+        self.optimizer_.step()
+        self.average.update(self.module_)
+        return {"loss": loss.detach()}
+
+    def _clip_gradients(self):
+        """Clip the gradient of each member."""
+        groups = self.optimizer_.param_groups
+        gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        norm = torch.stack(norms).norm(dim=0)
+        if (norm > MAX_GRADIENT_NORM).any():
+            factors = (MAX_GRADIENT_NORM / (norm + 1e-6)).clamp_max(1)
+            for gradient in gradients:
+                gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+
     def begin_epoch(self):
         """Start to add up losses anew."""
         self._total, self._n_rows = 0.0, 0
@@ -104,7 +134,7 @@ class StackNet(RowNet):
 
 
 class StackMonitor(Callback):
-    """Lead a monitor for each member of a stack, clip their gradients, and let those go that are done.
+    """Lead a monitor for each member of a stack, and let those go that are done.
 
     Parameters
     ----------
@@ -114,15 +144,13 @@ class StackMonitor(Callback):
         Those that training draws from, one for each member.
     train : StackedRows
         The rows that train.
-    max_norm : float
-        Bound on the norm of the gradient of a member.
     stop : threading.Event
         Ends training before the next step, when set.
     """
 
-    def __init__(self, monitors, generators, train, max_norm, stop):
+    def __init__(self, monitors, generators, train, stop):
         self.monitors, self.generators, self.train = list(monitors), generators, train
-        self.max_norm, self.stop = max_norm, stop
+        self.stop = stop
         self.valid = None
 
     def on_train_begin(self, net, **kwargs):
@@ -143,17 +171,6 @@ class StackMonitor(Callback):
         """Stop if something else has failed."""
         if self.stop.is_set():
             raise StopTraining
-
-    def on_grad_computed(self, net, **kwargs):
-        """Clip the gradient of each member."""
-        net.module_.mask_gradients()
-        gradients = [p.grad for p in net.module_.parameters() if p.grad is not None]
-        norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
-        norm = torch.stack(norms).norm(dim=0)
-        if (norm > self.max_norm).any():
-            factors = (self.max_norm / (norm + 1e-6)).clamp_max(1)
-            for gradient in gradients:
-                gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch of each member and judge it."""

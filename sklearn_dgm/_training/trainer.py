@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.callbacks import Monitor
-from sklearn_dgm._training.net import Diverged, RowNet, StopTraining
+from sklearn_dgm._training.net import MAX_GRADIENT_NORM, Diverged, RowNet, StopTraining
 from sklearn_dgm._training.seeding import torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
 from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
@@ -37,8 +37,6 @@ OWN_NET_PARAMS = {
 }
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
-# Longer gradients are clipped.
-MAX_GRADIENT_NORM = 10.0
 
 
 @dataclass(eq=False)
@@ -250,8 +248,8 @@ class Trainer:
             monitors = [
                 self._monitor(run, *rows, stop) for run, rows in zip(runs, splits, strict=True)
             ]
-            lead = StackMonitor(monitors, generators, train, MAX_GRADIENT_NORM, stop)
-            net = self._make_net(stack, len(train), None, lead, StackNet, clips=False)
+            lead = StackMonitor(monitors, generators, train, stop)
+            net = self._make_net(stack, len(train), None, lead, StackNet)
             try:
                 self._fit(net, train, monitors)
             finally:
@@ -279,7 +277,7 @@ class Trainer:
         if monitor.best_state is not None:
             run.score, run.best = monitor.best_score, _best(net, monitor)
 
-    def _make_net(self, module, n_train, valid, monitor, net_class=None, clips=True):
+    def _make_net(self, module, n_train, valid, monitor, net_class=None):
         parameters, batch_size = self.parameters, self._batch_size(n_train)
         net_params = parameters.net_params or {}
         for name in sorted(OWN_NET_PARAMS.intersection(net_params)):
@@ -299,7 +297,7 @@ class Trainer:
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": [
                 *self._schedule(n_train, batch_size),
-                *([("clip", GradientNormClipping(MAX_GRADIENT_NORM))] if clips else []),
+                ("clip", GradientNormClipping(MAX_GRADIENT_NORM)),
                 ("monitor", monitor),
                 *copy.deepcopy(list(parameters.callbacks or [])),
             ],
