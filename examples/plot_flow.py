@@ -6,8 +6,8 @@ A normalising flow is a function with an inverse that makes of the rows of a tab
 normals. Run backwards, it makes rows of normals; and how much it stretches the space around a row says how dense rows
 are there.
 
-:class:`~sklearn_dgm.FlowDensity` first whitens the numbers, which is all that a Gaussian knows of them, and then learns
-a chain of transforms. Here each step is drawn: for two moons, and for two measurements of tumours.
+:class:`~sklearn_dgm.FlowDensity` standardises the numbers and learns a chain of transforms; what correlation they leave
+is that of a Gaussian, and whitened away. Here each step is drawn: for two moons, and for two measurements of tumours.
 """
 
 # %%
@@ -59,18 +59,19 @@ for name, (X, _) in tables.items():
 # Colours are those of the classes, which no flow has seen.
 @torch.no_grad()
 def layers(density, X):
-    """Rows before the flow, whitened, and after each of its transforms."""
+    """Rows before the flow, standardised, after each of its transforms, and whitened."""
     Z, _ = density.schema_.encode(X)
     (flow,) = density.net_.module_.members
     x, features, inputs = flow.parts(torch.from_numpy(Z))
-    steps = [flow.whitening(x, features)[0]]
+    steps = [flow.standardisation(x, features)[0]]
     for transform in flow.transforms:
         steps.append(transform(inputs)(steps[-1]))
+    steps.append(flow.last(steps[-1])[0])
     return [X, *(step.numpy() for step in steps)]
 
 
-titles = ["rows", "whitened", "transform 1", "transform 2", "transform 3"]
-figure, axes = plt.subplots(2, 6, figsize=(15, 5.4), layout="constrained")
+titles = ["rows", "standardised", "transform 1", "transform 2", "transform 3", "whitened"]
+figure, axes = plt.subplots(2, 7, figsize=(17.5, 5.4), layout="constrained")
 for row, (name, (X, label)) in zip(axes, tables.items(), strict=True):
     for ax, title, step in zip(row, titles, layers(densities[name], X), strict=False):
         ax.scatter(*step.T, s=2, c=label, cmap="coolwarm", rasterized=True)
@@ -79,9 +80,9 @@ for row, (name, (X, label)) in zip(axes, tables.items(), strict=True):
             ax.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
     drawn = densities[name].sample(len(X), random_state=0)
     row[0].set_ylabel(name, fontsize=9)
-    row[5].scatter(*drawn.T, s=2, color="grey", rasterized=True)
-    row[5].set(title="draws", xlim=row[0].get_xlim(), ylim=row[0].get_ylim())
-    row[5].title.set_fontsize(10)
+    row[6].scatter(*drawn.T, s=2, color="grey", rasterized=True)
+    row[6].set(title="draws", xlim=row[0].get_xlim(), ylim=row[0].get_ylim())
+    row[6].title.set_fontsize(10)
 path = pictures / "flow_layers.png"
 figure.savefig(path, dpi=110)
 

@@ -31,11 +31,12 @@ NETWORK_OF_CATEGORIES = ("relu", 8, "logistic", 0.2)
 class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, TableNetworkDensity):
     """Density from a normalising flow.
 
-    ``log p(x) = log q(f(x)) + log |det f'(x)|``, with independent normals `q` and a function `f` that has an inverse: a
-    chain of transforms, in each of which a masked network says, for every column, what becomes of it given those before
-    it (MAF [1]_, with splines NSF [2]_; of zuko, ``pip install "sklearn-dgm[flow]"``). Before `f` numbers are whitened,
-    and the transforms start as the identity, so that training starts from the Gaussian with a shrunk covariance and has
-    to learn only what this misses. Flows are at their best on numbers that depend on each other smoothly.
+    ``log p(x) = log q(f(x)) + log |det f'(x)|``, with independent normals `q` and a function `f` that has an inverse:
+    a chain of transforms, in each of which a masked network says, for every column, what becomes of it given those
+    before it (MAF [1]_, with splines NSF [2]_; of zuko, ``pip install "sklearn-dgm[flow]"``). Numbers are standardised
+    before, and whitened after the transforms (or before, if they all but determine each other), which start as the
+    identity, so that training starts from the Gaussian with a shrunk covariance and has to learn only what this
+    misses. Flows are at their best on numbers that depend on each other smoothly.
 
     Categories, numbers of few values and columns in which single values repeat have a masked network, as that of
     :class:`~sklearn_dgm.AutoregressiveDensity`; the flow is that of the other numbers given these. Counts and rounded
@@ -59,7 +60,7 @@ class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, TableNetw
         Bins of a spline; half the degree of a polynomial.
     base : {"normal", "student"}, default="normal"
         Distribution that rows are transformed to; "student" has degrees of freedom that are learnt, for heavy tails
-        [5]_. With "normal", too, whitened numbers beyond 5 enter by their logarithm: tails of a log-normal.
+        [5]_. With "normal", too, standardised numbers beyond 5 enter by their logarithm: tails of a log-normal.
     n_flows : int, default=1
         Number of flows, trained with other validation rows each, of which the density is the mean.
     given : array-like of str or int, default=None

@@ -15,12 +15,15 @@ from sklearn_dgm.nn.randomness import current_generator
 from sklearn_dgm.nn.transforms import (
     BOUND,
     NormalBase,
+    Standardisation,
     StudentBase,
     Whitening,
     make_transforms,
     require_zuko,
 )
 
+# Where a combination of standardised numbers varies less, they are whitened before the transforms and not after.
+LEAST_VARIANCE = 0.005
 # Points of a cell whose mean density is that of a whole number.
 N_POINTS = 16
 
@@ -68,7 +71,8 @@ class Flow(RowDensity):
         p = len(self.numbers)
         # A Student distribution has tails of its own.
         edge = BOUND if base == "normal" else math.inf
-        self.whitening = Whitening(p, self.inputs.n_features, edge)
+        self.standardisation = Standardisation(p, self.inputs.n_features, edge)
+        self.first, self.last = Whitening(p), Whitening(p)
         self.base = NormalBase() if base == "normal" else StudentBase(p)
         self.transforms = make_transforms(
             kind, p, self.inputs.n_inputs, n_transforms if p else 0, hidden_sizes, coupling, n_bins
@@ -97,7 +101,7 @@ class Flow(RowDensity):
         of_numbers = [self.variables[j] for j in self.numbers]
         for name in ("location", "scale"):
             values = torch.tensor([getattr(variable, name) for variable in of_numbers])
-            getattr(self.whitening, name).copy_(values)
+            getattr(self.standardisation, name).copy_(values)
         features = [inputs.features_at[j].start for j in self.numbers]
         # In the order in which the inputs of the context have them.
         for k in sorted(self.inputs.features_at, key=lambda k: self.inputs.features_at[k].start):
@@ -111,7 +115,11 @@ class Flow(RowDensity):
         mean = np.where(known, moments.mean[features], 0.0)
         covariance = moments.covariance[np.ix_(features, features)]
         covariance = np.where(np.outer(known, known), covariance, np.diag(~known * 1.0))
-        self.whitening.start_from(mean, covariance)
+        correlation = self.standardisation.start_from(mean, covariance)
+        # First, it blends columns into numbers that are harder to bend than they are; last, it multiplies what
+        # transforms do to columns that all but determine each other.
+        is_narrow = np.linalg.eigvalsh(correlation).min(initial=1.0) < LEAST_VARIANCE
+        (self.first if is_narrow else self.last).start_from(correlation)
 
     @property
     def width(self):
@@ -146,18 +154,22 @@ class Flow(RowDensity):
         log_det : Tensor of shape (n,)
             Log-determinants of the Jacobians.
         """
-        x, log_det = self.whitening(x, features)
+        x, log_det = self.standardisation(x, features)
+        x, by = self.first(x)
+        log_det = log_det + by
         for transform in self.transforms:
             # If training diverges, the log-determinant says so; NaN is no argument of a polynomial.
             x, by = transform(inputs).call_and_ladj(x.nan_to_num())
             log_det = log_det + by.reshape(x.shape[0], -1).sum(dim=1)
-        return x, log_det
+        x, by = self.last(x)
+        return x, log_det + by
 
     def from_base(self, base, features, inputs):
         """Return the numbers of which :meth:`to_base` makes others."""
+        x = self.last.inverse(base)
         for transform in reversed(self.transforms):
-            base = transform(inputs).inv(base)
-        return self.whitening.inverse(base, features)
+            x = transform(inputs).inv(x)
+        return self.standardisation.inverse(self.first.inverse(x), features)
 
     def _log_prob_of_numbers(self, x, features, inputs):
         base, log_det = self.to_base(x, features, inputs)
@@ -218,7 +230,7 @@ class Flow(RowDensity):
 
     def sample(self, n_samples, generator):
         """Draw rows; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
-        like = self.whitening.matrix
+        like = self.last.matrix
         return self.sample_given(like.new_zeros(n_samples, len(self.variables)), generator)
 
     @torch.no_grad()

@@ -65,18 +65,18 @@ def inverse_log_tails(y, edge):
     return y.clamp(-edge, edge) + y.sign() * beyond
 
 
-class Whitening(nn.Module):
-    """Numbers less their regression on a context, in directions and units in which the rest is white.
+class Standardisation(nn.Module):
+    """Numbers less their regression on a context, in units of what is left of each.
 
-    Values far out, in the units of a column or of the whitened numbers, enter by their logarithm: no single cell spoils
-    a row in training, and tails are no thinner than a log-normal's. Between, it is a linear map.
+    Values far out, in the units of a column or of what is left, enter by their logarithm: no single cell spoils a row
+    in training, and tails are no thinner than a log-normal's. Between, it is a linear map.
 
     Parameters
     ----------
     n_numbers, n_context : int
         How many numbers there are, and how many features of a context.
     edge : float
-        Beyond, whitened numbers enter by their logarithm.
+        Beyond, standardised numbers enter by their logarithm.
     """
 
     def __init__(self, n_numbers, n_context, edge=BOUND):
@@ -86,7 +86,7 @@ class Whitening(nn.Module):
         self.register_buffer("scale", torch.ones(n_numbers))
         self.register_buffer("slopes", torch.zeros(n_numbers, n_context))
         self.register_buffer("intercepts", torch.zeros(n_numbers))
-        self.register_buffer("matrix", torch.eye(n_numbers))
+        self.register_buffer("spread", torch.ones(n_numbers))
 
     def start_from(self, mean, covariance):
         """Learn from means and a covariance of the numbers, in their units, and then of the context.
@@ -97,34 +97,68 @@ class Whitening(nn.Module):
             Means.
         covariance : ndarray of shape (n_numbers + n_context, n_numbers + n_context)
             A covariance that has an inverse.
+
+        Returns
+        -------
+        correlation : ndarray of shape (n_numbers, n_numbers)
+            That of the standardised numbers.
         """
         p = len(self.location)
         own, between, context = covariance[:p, :p], covariance[:p, p:], covariance[p:, p:]
         slopes = np.linalg.solve(context, between.T).T
-        variances, directions = np.linalg.eigh(own - slopes @ between.T)
-        spread = np.sqrt(variances.clip(1e-8))
+        left = own - slopes @ between.T
+        spread = np.sqrt(np.diag(left).clip(1e-8))
         for name, value in {
             "slopes": slopes,
             "intercepts": mean[:p] - slopes @ mean[p:],
-            # Of all roots of the inverse that which leaves the numbers most like themselves.
-            "matrix": directions / spread @ directions.T,
+            "spread": spread,
         }.items():
             getattr(self, name).copy_(torch.from_numpy(value))
+        return left / np.outer(spread, spread)
 
     def _mean(self, context):
         return F.linear(context.clamp(-FAR_OUT, FAR_OUT), self.slopes, self.intercepts)
 
     def forward(self, x, context):
-        """Return whitened numbers of shape (n, n_numbers), and the log-determinant of the Jacobian of each row."""
+        """Return standardised numbers of shape (n, n_numbers), and the log-determinants of the Jacobians, (n,)."""
         u, log_slope = log_tails((x - self.location) / self.scale, FAR_OUT)
-        w, log_slope_of_white = log_tails(F.linear(u - self._mean(context), self.matrix), self.edge)
-        log_det = torch.linalg.slogdet(self.matrix).logabsdet - self.scale.log().sum()
-        return w, log_det + (log_slope + log_slope_of_white).sum(dim=-1)
+        w, log_slope_of_rest = log_tails((u - self._mean(context)) / self.spread, self.edge)
+        log_det = (log_slope + log_slope_of_rest).sum(dim=-1)
+        return w, log_det - (self.scale.log() + self.spread.log()).sum()
 
     def inverse(self, w, context):
+        """Return the numbers that have been standardised."""
+        u = inverse_log_tails(w, self.edge) * self.spread + self._mean(context)
+        return self.scale * inverse_log_tails(u, FAR_OUT) + self.location
+
+
+class Whitening(nn.Module):
+    """The linear map after which correlated numbers are independent.
+
+    Parameters
+    ----------
+    n_numbers : int
+        How many.
+    """
+
+    def __init__(self, n_numbers):
+        super().__init__()
+        self.register_buffer("matrix", torch.eye(n_numbers))
+
+    def start_from(self, correlation):
+        """Learn from a correlation matrix."""
+        variances, directions = np.linalg.eigh(correlation)
+        # Of all roots of the inverse that which leaves the numbers most like themselves.
+        root = directions / np.sqrt(variances.clip(1e-8)) @ directions.T
+        self.matrix.copy_(torch.from_numpy(root))
+
+    def forward(self, x):
+        """Return white numbers of shape (n, n_numbers), and the log-determinant of the Jacobian."""
+        return F.linear(x, self.matrix), torch.linalg.slogdet(self.matrix).logabsdet
+
+    def inverse(self, white):
         """Return the numbers that have been whitened."""
-        u = torch.linalg.solve(self.matrix, inverse_log_tails(w, self.edge).T).T
-        return self.scale * inverse_log_tails(u + self._mean(context), FAR_OUT) + self.location
+        return torch.linalg.solve(self.matrix, white.T).T
 
 
 class StudentBase(nn.Module):

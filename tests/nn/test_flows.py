@@ -35,11 +35,16 @@ def flow(variables, numbers, kind="spline", base="normal", coupling=False, discr
         for parameter in module.parameters():
             parameter.add_(0.4 * torch.randn_like(parameter))
         p = len(numbers)
-        module.whitening.location.copy_(torch.tensor([variables[j].location for j in numbers]))
-        module.whitening.scale.copy_(torch.tensor([variables[j].scale for j in numbers]))
+        module.standardisation.location.copy_(
+            torch.tensor([variables[j].location for j in numbers])
+        )
+        module.standardisation.scale.copy_(torch.tensor([variables[j].scale for j in numbers]))
         mean = np.zeros(p + module.inputs.n_features)
         root = np.random.default_rng(seed).normal(size=(len(mean), len(mean)))
-        module.whitening.start_from(mean, root @ root.T + np.eye(len(mean)))
+        covariance = root @ root.T + np.eye(len(mean))
+        correlation = module.standardisation.start_from(mean, covariance)
+        module.first.start_from(correlation)
+        module.last.start_from(correlation)
     return module.double().eval()
 
 
