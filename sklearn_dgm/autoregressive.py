@@ -160,8 +160,9 @@ default="random"
     at most five consecutive whole numbers are nearly so.
 
     What a network knows before its training (scales, covariances, trees, a first completion of gaps) it has from its
-    training rows, so that rows of validation are to it as new ones are. They say which of two starts is better for
-    columns of a few whole numbers, or of two values beside columns of numbers: a tree, or a regression on all parents.
+    training rows, so that rows of validation are to it as new ones are, but for the form of its columns. They say
+    which of two starts is better for columns of a few whole numbers, or of two values beside columns of numbers: a
+    tree, or a regression on all parents.
 
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
@@ -169,9 +170,9 @@ default="random"
     it. Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the
     density, too.
 
-    The networks of the orders are trained as one, if these are of the same shape and there are no `callbacks` or
-    `net_params`; else side by side, in as many threads as torch has (`torch.set_num_threads`, ``OMP_NUM_THREADS``).
-    What comes of it does not depend on how many these are.
+    The networks of the orders are trained as one, if these are of the same shape, there are no `callbacks` or
+    `net_params`, and batches have no more than 128 rows; else side by side, in as many threads as torch has
+    (`torch.set_num_threads`, ``OMP_NUM_THREADS``). What comes of it does not depend on how many these are.
 
     Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the
     observed cells, as if the others were missing at random: training draws the missing cells of its rows anew for each

@@ -174,7 +174,10 @@ class Monitor(Callback):
 
     def is_done_after(self, module, epoch):
         """Judge an epoch; a module whose loss is not finite is done, too."""
+        losses = (epoch["train_loss"], epoch["valid_loss"])
         try:
+            if not all(loss is None or math.isfinite(loss) for loss in losses):
+                raise Diverged
             self.is_done = self.judge(module, epoch)
         except Diverged:
             self.is_done = self.diverged = True

@@ -14,7 +14,7 @@ from sklearn_dgm._training.net import (
 from sklearn_dgm.nn.randomness import current_generator, drawing_from
 
 # What the modules see of their rows is computed once, if it is no more than so many numbers.
-MAX_SEEN = 2**26
+MAX_SEEN = 2**25
 # Rows that validate at once.
 VALIDATED_AT_ONCE = 512
 
@@ -40,7 +40,8 @@ class StackedRows(WeightedRows):
 
     def __getitem__(self, index):
         """Return what the members see of a batch, and the weights, given a slice or indices of shape (k, n)."""
-        if self._seen is None and len(self) * len(self.rows) * self.stack.n_inputs <= MAX_SEEN:
+        width = self.stack.n_inputs + 2 * self.rows[0].z.shape[1]
+        if self._seen is None and len(self) * len(self.rows) * width <= MAX_SEEN:
             self._seen = self.stack.encode([of_member.z for of_member in self.rows])
         if self._seen is None:
             of_members = [index] * len(self.rows) if isinstance(index, slice) else index

@@ -37,6 +37,8 @@ OWN_NET_PARAMS = {
 }
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
+# Rows of a batch up to which networks of one shape are trained as one, on a CPU.
+MAX_STACKED_BATCH = 128
 
 
 @dataclass(eq=False)
@@ -78,7 +80,7 @@ class Run:
 class Trainer:
     """Train modules side by side, each in a net of its own, with validation rows of its own.
 
-    What becomes of a module does not depend on those beside it, nor on the number of threads.
+    What becomes of a module does not depend on those beside it, but for last bits, nor on the number of threads.
 
     Parameters
     ----------
@@ -217,7 +219,12 @@ class Trainer:
     def _stacks(self, runs):
         """Return runs in groups that are trained as one; what users see of a net is that of a single module."""
         parameters = self.parameters
-        if self.report is not None or parameters.callbacks or parameters.net_params:
+        is_seen = self.report is not None or parameters.callbacks or parameters.net_params
+        # Of large batches a stack saves little, and threads share single networks.
+        is_large = (
+            self.device.type == "cpu" and self._batch_size(self.splits.n_train) > MAX_STACKED_BATCH
+        )
+        if is_seen or is_large or self.net_class is not RowNet:
             return [[run] for run in runs]
         groups = {}
         for i, run in enumerate(runs):
@@ -243,7 +250,7 @@ class Trainer:
         generators = [run.generator for run in runs]
         with drawing_from(generators):
             splits = [self.splits(run.member) for run in runs]
-            stack = runs[0].module.stacked([run.module for run in runs])
+            stack = runs[0].module.stacked([run.module.to(self.device) for run in runs])
             train = StackedRows([rows for rows, _ in splits], stack)
             monitors = [
                 self._monitor(run, *rows, stop) for run, rows in zip(runs, splits, strict=True)
@@ -255,7 +262,6 @@ class Trainer:
             finally:
                 for run, monitor in zip(runs, monitors, strict=True):
                     run.net = self._make_net(run.module, len(train), None, monitor)
-                    run.net.history = net.history
                     self._finish(run, run.net, monitor)
 
     def _monitor(self, run, train, valid, stop):
@@ -279,6 +285,8 @@ class Trainer:
 
     def _make_net(self, module, n_train, valid, monitor, net_class=None):
         parameters, batch_size = self.parameters, self._batch_size(n_train)
+        # That of a stack clips the gradient of each member itself.
+        clip = [] if net_class else [("clip", GradientNormClipping(MAX_GRADIENT_NORM))]
         net_params = parameters.net_params or {}
         for name in sorted(OWN_NET_PARAMS.intersection(net_params)):
             raise ValueError(f"net_params may not hold {name!r}, which the estimator sets itself.")
@@ -297,7 +305,7 @@ class Trainer:
             "train_split": None if valid is None else predefined_split(valid),
             "callbacks": [
                 *self._schedule(n_train, batch_size),
-                ("clip", GradientNormClipping(MAX_GRADIENT_NORM)),
+                *clip,
                 ("monitor", monitor),
                 *copy.deepcopy(list(parameters.callbacks or [])),
             ],

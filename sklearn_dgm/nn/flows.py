@@ -18,6 +18,8 @@ from sklearn_dgm.nn.transforms import (
     Standardisation,
     StudentBase,
     Whitening,
+    inverse_log_tails,
+    log_tails,
     make_transforms,
     require_zuko,
 )
@@ -162,11 +164,13 @@ class Flow(RowDensity):
             x, by = transform(inputs).call_and_ladj(x.nan_to_num())
             log_det = log_det + by.reshape(x.shape[0], -1).sum(dim=1)
         x, by = self.last(x)
-        return x, log_det + by
+        # A cell off the line of columns that all but determine each other is far out in this direction alone.
+        base, log_slope = log_tails(x, self.standardisation.edge)
+        return base, log_det + by + log_slope.sum(dim=-1)
 
     def from_base(self, base, features, inputs):
         """Return the numbers of which :meth:`to_base` makes others."""
-        x = self.last.inverse(base)
+        x = self.last.inverse(inverse_log_tails(base, self.standardisation.edge))
         for transform in reversed(self.transforms):
             x = transform(inputs).inv(x)
         return self.standardisation.inverse(self.first.inverse(x), features)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from sklearn_dgm.nn.heads.mixture import FAR_OUT
 from sklearn_dgm.nn.splines import RationalQuadraticSpline
 
-# Splines and polynomials are the identity beyond; so far out, whitened numbers enter by their logarithm.
+# Splines and polynomials are the identity beyond; so far out, numbers enter by their logarithm, before and after.
 BOUND = 5.0
 # No logarithm of a number that is to be drawn is larger.
 MAX_LOG = 200.0
