@@ -5,6 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+# Of the logistic distribution with unit variance.
 RATE = math.pi / math.sqrt(3)
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.heads.closed_form import LogisticMixture
+from sklearn_dgm.nn.heads.closed_form import RATE, LogisticMixture
 from sklearn_dgm.nn.heads.outcomes import log_mean
 
 # Steps of Newton's method that leave nothing but rounding, and where it takes over from the quantile function.
@@ -182,7 +182,7 @@ class Gaussian(Component):
 class Logistic(Component):
     """The logistic distribution, scaled to unit variance."""
 
-    scale, rate = math.sqrt(3) / math.pi, math.pi / math.sqrt(3)
+    scale, rate = math.sqrt(3) / math.pi, RATE
 
     @classmethod
     def log_mixture(cls, components, x, width=None):
