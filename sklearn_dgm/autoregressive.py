@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
-from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._training.masked import MAX_TRIAL_ROWS, MaskedNetworkDensity
 from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, handed_on
+from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
@@ -21,11 +22,14 @@ from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
 from sklearn_dgm.nn.completion import N_PARTICLES, log_marginal_and_std, log_marginal_at, n_outcomes
 from sklearn_dgm.nn.masks import complete_adjacency
+from sklearn_dgm.nn.principal_axes import PrincipalAxes
 from sklearn_dgm.nn.start import start_from
 
 # Values of a column that are tried at once, over the rows.
 CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
+# What is tried in the first order is tried until each has gone without progress for four epochs.
+RACE = Race(patience=4, max_epochs=60)
 
 
 class Effort(NamedTuple):
@@ -307,11 +311,22 @@ default="random"
         for name in OF_EFFORT:
             if parameters[name] == "auto":
                 parameters[name] = getattr(effort, name)
-        return {**parameters, "lr_falls": effort.lr_falls}
+        return {**parameters, "lr_falls": effort.lr_falls, "race": RACE}
 
-    def _candidates(self, n_samples):
-        candidates = super()._candidates(n_samples)
-        return candidates[:1] if self.effort == "fast" else candidates
+    def _candidates(self, splits):
+        first, *others = super()._candidates(splits)
+        if self.effort == "fast":
+            return [first]
+        if self._may_see_along_axes(splits):
+            others.append(first._replace(along_axes=True))
+        return [first, *others]
+
+    def _may_see_along_axes(self, splits):
+        """Tell whether to try principal axes: of several numbers alone, all observed, and of not too many rows."""
+        is_plain = not (splits.has_gaps or self._has_categories() or self._takes_any_order())
+        has_parents = sum(not column.constant for column in self.schema_.columns_) > 1
+        has_units = len(self._resolve_hidden_layer_sizes()) > 0
+        return is_plain and has_parents and has_units and splits.n_train <= MAX_TRIAL_ROWS
 
     def _takes_any_order(self):
         return isinstance(self.order, str) and self.order == "any"
@@ -335,14 +350,18 @@ default="random"
         def learn(member):
             return self._learn_start(splits, member, settings, complete_adjacency(orders[member]))
 
-        def build(member, dropout):
+        def build(member, setting):
             network, learnt, regressed = learn(member)
             if self._takes_any_order():
-                module = network(dropout, AnyOrderMADE)
+                module = network(setting.dropout, AnyOrderMADE)
                 starts = Orders(learnt, module.variables, settings(0.0), regressed)
                 return OrderMixture(module, starts, orders)
-            module = network(dropout)
+            module = network(setting.dropout)
             start_from(module, learnt, regressed)
+            if setting.along_axes:
+                Z, weight = splits.to_start_from(member)
+                z = torch.tensor(Z, dtype=torch.float32)
+                module.see_along(PrincipalAxes(module.inputs, z, torch.from_numpy(weight)))
             return module
 
         return build

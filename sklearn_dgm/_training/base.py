@@ -16,6 +16,7 @@ from sklearn_dgm._callbacks import context_of_fit, has_callbacks, init_context
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.net import RowNet
 from sklearn_dgm._training.objective import Objective, log_likelihood
+from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
 from sklearn_dgm._training.sklearn_callbacks import EpochReport
@@ -40,7 +41,7 @@ class NeuralMixin:
     rows of a batch, returns the loss of each; it has `sample(n_samples, generator)` and `width`, how many numbers a row
     takes up in it at most. What is random in its training it draws from
     :func:`~sklearn_dgm.nn.randomness.current_generator`. There are `_n_members()` modules, each trained with other rows
-    for validation, as many at once as torch has threads. If `_candidates(n_samples)` are several, the first member
+    for validation, as many at once as torch has threads. If `_candidates(splits)` are several, the first member
     tries them all.
 
     Further hooks: `_combine(modules)` and `_trained_modules()`, if there are several members; `_split` for rows that
@@ -125,8 +126,8 @@ warm_start, verbose, callbacks, net_params, random_state
         """Return how many modules there are."""
         return 1
 
-    def _candidates(self, n_samples):
-        """Return the settings with which the first member is tried, given the number of its training rows."""
+    def _candidates(self, splits):
+        """Return the settings with which the first member is tried."""
         return [None]
 
     def _combine(self, modules):
@@ -151,7 +152,7 @@ warm_start, verbose, callbacks, net_params, random_state
         parameters = {name: getattr(self, name) for name in NeuralMixin._parameter_constraints}
         least_patience = self.n_iter_no_change
         others = {"n_steps": self._n_steps, "least_patience": least_patience, "lr_falls": False}
-        return {**parameters, **others}
+        return {**parameters, **others, "race": Race()}
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -253,7 +254,7 @@ warm_start, verbose, callbacks, net_params, random_state
     def _train(self, splits, rng, n_threads, continues):
         """Train the members, and keep what has been reached, if it is by Ctrl-C."""
         trainer = self._trainer(splits, rng, n_threads, continues)
-        candidates = [self._setting] if continues else self._candidates(splits.n_train)
+        candidates = [self._setting] if continues else self._candidates(splits)
         try:
             trainer.train(self._builder(splits), self._n_members(), candidates)
         except KeyboardInterrupt as interrupt:

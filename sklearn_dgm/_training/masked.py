@@ -1,7 +1,7 @@
 """Base class of the densities whose conditionals a masked network computes, whatever their graph."""
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,6 +21,21 @@ DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
 MAX_TRIAL_ROWS = 15_000
 # L1 penalty on what training changes in the linear paths to categories, in nats of the whole data.
 SPARSITY = 8.0
+
+
+class Setting(NamedTuple):
+    """What a network is trained with, and what may be tried in the first order.
+
+    Attributes
+    ----------
+    dropout : float
+        Share of hidden units dropped.
+    along_axes : bool
+        Whether hidden units see numbers along :class:`~sklearn_dgm.nn.principal_axes.PrincipalAxes` until the end.
+    """
+
+    dropout: float
+    along_axes: bool = False
 
 
 class MaskedNetworkDensity(TableNetworkDensity):
@@ -71,14 +86,16 @@ class MaskedNetworkDensity(TableNetworkDensity):
         self.handle_unknown = handle_unknown
         self.bounds = bounds
 
-    def _candidates(self, n_samples):
+    def _candidates(self, splits):
         if self.dropout != "auto":
-            return [self.dropout]
+            return [Setting(self.dropout)]
         # Neither numbers alone nor many rows have ever gained by more.
+        is_tried = self._has_categories() and splits.n_train <= MAX_TRIAL_ROWS
+        return list(map(Setting, DROPOUTS if is_tried else DROPOUTS[:1]))
+
+    def _has_categories(self):
         varied = [column for column in self.schema_.columns_ if not column.constant]
-        has_categories = any(map(has_few_values, varied))
-        is_tried = has_categories and n_samples <= MAX_TRIAL_ROWS
-        return DROPOUTS if is_tried else DROPOUTS[:1]
+        return any(map(has_few_values, varied))
 
     def _factors(self):
         """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
@@ -87,7 +104,7 @@ class MaskedNetworkDensity(TableNetworkDensity):
     @property
     def dropout_(self):
         """Share of hidden units dropped in training."""
-        return self._setting
+        return self._setting.dropout
 
     def _completions(self, Z, n_particles, rng=None):
         """Yield weighted completions of rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""

@@ -147,11 +147,14 @@ class StackMonitor(Callback):
         The rows that train.
     stop : threading.Event
         Ends training before the next step, when set.
+    choose : callable, default=None
+        Of members with different settings, of which one is to go on, returns its setting, or None as long as nobody
+        knows.
     """
 
-    def __init__(self, monitors, generators, train, stop):
+    def __init__(self, monitors, generators, train, stop, choose=None):
         self.monitors, self.generators, self.train = list(monitors), generators, train
-        self.stop = stop
+        self.stop, self.choose = stop, choose
         self.valid = None
 
     def on_train_begin(self, net, **kwargs):
@@ -185,6 +188,10 @@ class StackMonitor(Callback):
         for k, (monitor, module, of_member) in enumerate(self._with_members(net, epochs)):
             if not monitor.is_done_after(module, of_member):
                 staying.append(k)
+        if self.choose is not None and (setting := self.choose()) is not None:
+            for monitor in self.monitors:
+                monitor.is_done |= monitor.setting != setting
+            staying = [k for k in staying if not self.monitors[k].is_done]
         if not staying:
             raise StopTraining
         if len(staying) < len(losses):

@@ -37,8 +37,9 @@ OWN_NET_PARAMS = {
 }
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
-# Rows of a batch up to which networks of one shape are trained as one, on a CPU.
-MAX_STACKED_BATCH = 128
+# Networks of one shape are trained as one; on a CPU two of them, where batches have more than so many rows: of more a
+# stack saves little then, and there is something left for other threads.
+MAX_SMALL_BATCH, MAX_LARGE_STACK = 128, 2
 
 
 @dataclass(eq=False)
@@ -57,8 +58,8 @@ class Run:
         Where its training draws.
     history : list of dict
         The record of epochs, of which those from `n_before` on are its own.
-    net, score, best
-        The net, the best validation score and the module with the weights that had it; None before training begins.
+    net, best
+        The net, and the module with its best weights; None before training begins.
     """
 
     member: int
@@ -68,7 +69,6 @@ class Run:
     history: list = field(default_factory=list)
     n_before: int = 0
     net: Any = None
-    score: float | None = None
     best: Any = None
 
     @property
@@ -87,9 +87,9 @@ class Trainer:
     parameters : namespace
         The parameters of training that an estimator has (`max_epochs`, `lr`, `batch_size`, `weight_decay`,
         `n_iter_no_change`, `verbose`, `callbacks`, `net_params`); `n_steps`, how many steps of an epoch an "auto" batch
-        size is to leave on a small table; `least_patience`, see :class:`~sklearn_dgm._training.callbacks.Monitor`; and
-        `lr_falls`, whether the learning rate falls to zero by half a cosine in
-        `max_epochs` (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1608.03983).
+        size is to leave on a small table; `least_patience`, see :class:`~sklearn_dgm._training.callbacks.Monitor`;
+        `race`, which says when one of several candidates has won; and `lr_falls`, whether the learning rate falls to
+        zero by half a cosine in `max_epochs` (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1608.03983).
     objective : Objective
         What is recorded.
     splits : Splits
@@ -184,12 +184,12 @@ class Trainer:
 
     def _train_side_by_side(self, build, pairs):
         """Train pairs of a member and a setting; a member that has several gets the best."""
-        is_trial = len({k for k, _ in pairs}) < len(pairs)
         stop, runs = threading.Event(), []
         for k, setting in pairs:
             module = copy.deepcopy(self.started[k]) if k < len(self.started) else build(k, setting)
             generator = torch_generator(self.rng, self.device)
             runs.append(Run(k, setting, module.float(), generator))
+        is_race = len({k for k, _ in pairs}) < len(pairs)
 
         def train(stack):
             # In one thread, the record of a run goes on from those before it.
@@ -199,10 +199,13 @@ class Trainer:
                 run.history = self.history + before
                 run.n_before = len(run.history)
             try:
-                self._train_stack(stack, stop) if len(stack) > 1 else self._train_run(*stack, stop)
+                if self._is_single(stack):
+                    self._train_run(*stack, stop)
+                else:
+                    self._train_stack(stack, stop, is_race and len(stack) == len(runs))
             finally:
                 for run in stack:
-                    if run.best is not None and not is_trial:
+                    if run.best is not None and not is_race:
                         self._trained[run.member] = run.best
 
         try:
@@ -210,27 +213,35 @@ class Trainer:
         finally:
             begun = [run for run in runs if run.best is not None]
             if begun:
-                winner = max(begun, key=lambda run: run.score)
-                self.setting, self.net = winner.setting, begun[-1].net
-                self._trained.setdefault(winner.member, winner.best)
+                first, n_epochs = begun[0], None
+                if is_race:
+                    race = self.parameters.race
+                    first, n_epochs = race.decide(begun, self.objective, is_over=True)
+                    self._trained[first.member] = first.best
+                self.setting, self.net = first.setting, begun[-1].net
                 for run in begun:
-                    self.history.extend(run.records)
+                    self.history.extend(run.records[: None if run is first else n_epochs])
 
-    def _stacks(self, runs):
-        """Return runs in groups that are trained as one; what users see of a net is that of a single module."""
+    def _is_single(self, runs):
+        """Tell whether a run has to be trained by a net of its own; users see that of a single module."""
         parameters = self.parameters
         is_seen = self.report is not None or parameters.callbacks or parameters.net_params
-        # Of large batches a stack saves little, and threads share single networks.
-        is_large = (
-            self.device.type == "cpu" and self._batch_size(self.splits.n_train) > MAX_STACKED_BATCH
-        )
-        if is_seen or is_large or self.net_class is not RowNet:
-            return [[run] for run in runs]
+        has_key = getattr(runs[0].module, "stack_key", None) is not None
+        return is_seen or self.net_class is not RowNet or not has_key
+
+    def _stacks(self, runs):
+        """Return runs in groups that are trained as one."""
+        is_small = self._batch_size(self.splits.n_train) <= MAX_SMALL_BATCH
+        size = len(runs) if is_small or self.device.type != "cpu" else MAX_LARGE_STACK
         groups = {}
         for i, run in enumerate(runs):
-            key = getattr(run.module, "stack_key", None)
-            groups.setdefault(i if key is None else (key,), []).append(run)
-        return list(groups.values())
+            key = i if self._is_single([run]) else (run.module.stack_key,)
+            groups.setdefault(key, []).append(run)
+        return [
+            group[start : start + size]
+            for group in groups.values()
+            for start in range(0, len(group), size)
+        ]
 
     def _train_run(self, run, stop):
         """Train one module; whatever ends it, the run has its best weights so far, if it came to have any."""
@@ -245,9 +256,17 @@ class Trainer:
             finally:
                 self._finish(run, run.net, monitor)
 
-    def _train_stack(self, runs, stop):
-        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone."""
+    def _train_stack(self, runs, stop, is_race):
+        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone.
+
+        In a race those go that have lost.
+        """
         generators = [run.generator for run in runs]
+
+        def choose():
+            decided = self.parameters.race.decide(runs, self.objective)
+            return None if decided is None else decided[0].setting
+
         with drawing_from(generators):
             splits = [self.splits(run.member) for run in runs]
             stack = runs[0].module.stacked([run.module.to(self.device) for run in runs])
@@ -255,7 +274,7 @@ class Trainer:
             monitors = [
                 self._monitor(run, *rows, stop) for run, rows in zip(runs, splits, strict=True)
             ]
-            lead = StackMonitor(monitors, generators, train, stop)
+            lead = StackMonitor(monitors, generators, train, stop, choose if is_race else None)
             net = self._make_net(stack, len(train), None, lead, StackNet)
             try:
                 self._fit(net, train, monitors)
@@ -281,7 +300,7 @@ class Trainer:
     @staticmethod
     def _finish(run, net, monitor):
         if monitor.best_state is not None:
-            run.score, run.best = monitor.best_score, _best(net, monitor)
+            run.best = _best(net, monitor)
 
     def _make_net(self, module, n_train, valid, monitor, net_class=None):
         parameters, batch_size = self.parameters, self._batch_size(n_train)
@@ -385,6 +404,9 @@ def _best(net, monitor):
     module.load_state_dict(monitor.best_state)
     for parameter in module.parameters():  # which may be a view of a stack's
         parameter.data = parameter.data.contiguous()
+    module.double()
+    if hasattr(module, "settle"):
+        module.settle()
     net.release()
     monitor.release()
-    return module.double().eval()
+    return module.eval()

@@ -373,9 +373,9 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         def learn(member):
             return self._learn_start(splits, member, settings, self._adjacency, self._targets)
 
-        def build(member, dropout):
+        def build(member, setting):
             new_network, learnt, regressed = learn(member)
-            network = new_network(dropout)
+            network = new_network(setting.dropout)
             start_from(network, learnt, regressed)
             return BayesNet(network.variables, self._adjacency, network, self._tables)
 

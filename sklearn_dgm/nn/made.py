@@ -84,6 +84,7 @@ class MADE(AncestralDensity):
         self.hidden_labels = [hidden_labels(adjacency, size, self.targets) for size in hidden_sizes]
         self._build_layers()
         self.sparse_rows = self._rows_of_categories()
+        self.axes = None
 
     @property
     def config(self):
@@ -178,7 +179,24 @@ class MADE(AncestralDensity):
         """Return what the network sees of encoded rows: inputs of the hidden units, and those of the linear path."""
         features = self.inputs.features(z)
         squashed = squash(features)
-        return self.hidden_inputs(features, squashed), squashed
+        inputs = self.hidden_inputs(features, squashed)
+        return inputs if self.axes is None else self.axes(inputs), squashed
+
+    def see_along(self, axes):
+        """Train with hidden units that see the pieces of numbers along their principal axes, until :meth:`settle`.
+
+        Parameters
+        ----------
+        axes : PrincipalAxes
+            Those of the columns.
+        """
+        self.axes = axes
+
+    def settle(self):
+        """End the training: let the hidden units see pieces again, by weights that say the same of them."""
+        if self.axes is not None:
+            self.axes.fold(self.hidden[0])
+            self.axes = None
 
     def params(self, z):
         """Return the parameters of all conditionals, of shape (n, n_params)."""

@@ -81,7 +81,7 @@ class ToyDensity(BaseNeuralDensity):
     def _n_members(self):
         return self.n_members
 
-    def _candidates(self, n_samples):
+    def _candidates(self, splits):
         return list(self.starts)
 
     def _builder(self, splits):
