@@ -1,5 +1,6 @@
 """The autoregressive density: a Bayesian network over the columns whose graph is complete."""
 
+import math
 from functools import lru_cache
 from numbers import Integral
 from typing import Any, Literal, NamedTuple
@@ -11,10 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
-from sklearn_dgm._training.masked import MAX_TRIAL_ROWS, MaskedNetworkDensity
+from sklearn_dgm._training.masked import MAX_TRIAL_ROWS, MaskedNetworkDensity, Setting
 from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, handed_on
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread
+from sklearn_dgm._training.trainer import EPOCH_ROWS
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -40,15 +42,24 @@ class Effort(NamedTuple):
     lr: float
     n_iter_no_change: int
     least_patience: int
+    # How many rows a network sees in all, where there are more than `MANY_ROWS`.
+    rows_seen: int
     # Whether the learning rate falls, to zero in the last epoch.
     lr_falls: bool = False
 
+    def of_many(self, n_train):
+        """Return the effort of a fit to many rows: few passes, with a rate that falls."""
+        max_epochs = math.ceil(self.rows_seen / min(n_train, EPOCH_ROWS))
+        return self._replace(max_epochs=max_epochs, lr=LR_OF_MANY, lr_falls=True)
+
 
 EFFORTS = {
-    "fast": Effort(2, 30, 6e-3, 10, 10, lr_falls=True),
-    "balanced": Effort(4, 500, 3e-3, 20, 8),
-    "best": Effort(8, 1000, 3e-3, 40, 20),
+    "fast": Effort(2, 30, 6e-3, 10, 10, 2**19, lr_falls=True),
+    "balanced": Effort(4, 500, 3e-3, 20, 8, 2**21),
+    "best": Effort(8, 1000, 3e-3, 40, 20, 2**22),
 }
+# Many rows need little dropout, which makes training long.
+MANY_ROWS, DROPOUT_OF_MANY, LR_OF_MANY = 30_000, 0.05, 8e-3
 
 
 @describe_training
@@ -304,8 +315,10 @@ default="random"
         share = min(80_000 / (n_samples * max(d / 50, 1) ** 1.5), 1)
         return 1 if d == 1 else max(int(most * share), 2)
 
-    def _training_parameters(self):
-        effort, parameters = EFFORTS[self.effort], super()._training_parameters()
+    def _training_parameters(self, n_train):
+        effort, parameters = EFFORTS[self.effort], super()._training_parameters(n_train)
+        if n_train > MANY_ROWS:
+            effort = effort.of_many(n_train)
         if self.n_iter_no_change == "auto":
             parameters["least_patience"] = effort.least_patience
         for name in OF_EFFORT:
@@ -315,6 +328,8 @@ default="random"
 
     def _candidates(self, splits):
         first, *others = super()._candidates(splits)
+        if self.dropout == "auto" and splits.n_train > MANY_ROWS:
+            return [Setting(DROPOUT_OF_MANY)]
         if self.effort == "fast":
             return [first]
         if self._may_see_along_axes(splits):

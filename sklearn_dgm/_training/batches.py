@@ -56,6 +56,32 @@ class WeightedRows(Dataset):
         """
 
 
+class SharedRows(WeightedRows):
+    """Some rows of a matrix of which there is one for all members, and their weights.
+
+    Parameters
+    ----------
+    every : Tensor of shape (n_samples, d)
+        All encoded rows, in any precision; batches are in single precision.
+    index : Tensor of int of shape (n,)
+        Which of them.
+    weight : Tensor of shape (n,)
+        Their weights, one on average.
+    """
+
+    def __init__(self, every, index, weight):
+        self.every, self.index, self.weight = every, index, weight
+
+    @property
+    def z(self):
+        """The rows, in memory of their own."""
+        return self[:][0]
+
+    def __getitem__(self, index):
+        """Return rows and weights; see :meth:`WeightedRows.__getitem__`."""
+        return self.every[self.index[index]].float(), self.weight[index]
+
+
 class RowBatches:
     """Batches by slicing tensors, which on small networks takes half the time of a `DataLoader`.
 

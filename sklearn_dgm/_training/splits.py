@@ -1,9 +1,11 @@
 """Which rows train a member and which validate it."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 
-from sklearn_dgm._training.batches import WeightedRows
+from sklearn_dgm._training.batches import SharedRows
 
 # Rows that validate at most.
 MAX_VALID_ROWS = 10_000
@@ -86,9 +88,9 @@ class Splits:
 
         Returns
         -------
-        train : WeightedRows
+        train : SharedRows
             What batches are made of.
-        valid : WeightedRows or None
+        valid : SharedRows or None
             What decides when to stop.
         """
         _, valid = self.indices(member)
@@ -100,7 +102,13 @@ class Splits:
 
     def rows(self, index):
         """Return some of the rows with their weights; a family whose rows are no matrix has its own."""
-        return WeightedRows(self.tensor(self.Z[index]), self.weights(index))
+        index, weight = np.arange(len(self.Z))[index], self.weights(index)
+        return SharedRows(self._every, torch.from_numpy(index).to(self.device), weight)
+
+    @cached_property
+    def _every(self):
+        """All rows, which on a CPU share the memory of the array."""
+        return torch.from_numpy(self.Z) if self.device.type == "cpu" else self.tensor(self.Z)
 
     def weights(self, index):
         """Return the weights of some rows, one on average."""

@@ -40,12 +40,12 @@ class StackedRows(WeightedRows):
 
     def __getitem__(self, index):
         """Return what the members see of a batch, and the weights, given a slice or indices of shape (k, n)."""
-        width = self.stack.n_inputs + 2 * self.rows[0].z.shape[1]
+        width = self.stack.n_inputs + 2 * len(self.stack.members[0].variables)
         if self._seen is None and len(self) * len(self.rows) * width <= MAX_SEEN:
             self._seen = self.stack.encode([of_member.z for of_member in self.rows])
         if self._seen is None:
             of_members = [index] * len(self.rows) if isinstance(index, slice) else index
-            z = [of_member.z[i] for of_member, i in zip(self.rows, of_members, strict=True)]
+            z = [of_member[i][0] for of_member, i in zip(self.rows, of_members, strict=True)]
             return self.stack.encode(z), _chosen(self.weight, index)
         return tuple(_chosen(x, index) for x in self._seen), _chosen(self.weight, index)
 

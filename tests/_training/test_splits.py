@@ -9,6 +9,7 @@ from skorch.callbacks import Callback
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity
 from sklearn_dgm._training.masked import Setting
+from sklearn_dgm._training.splits import Splits
 
 NO_STEP = {"lr": 1e-12, "max_epochs": 1, "dropout": 0.2, "hidden_layer_sizes": (4,)}
 
@@ -145,3 +146,16 @@ def test_training_that_is_continued_validates_on_the_rows_that_it_did(trained_on
     # Some more rows change the places of few.
     (third,) = trained_on(density.fit(X), X)
     assert np.sum(third[:380] != first) <= 8
+
+
+def test_members_share_one_copy_of_the_rows():
+    Z = np.random.default_rng(0).normal(size=(50, 3))
+    splits = Splits(Z, np.ones(50), 0.2, 0, torch.device("cpu"))
+    parts = [part for member in range(3) for part in splits(member)]
+    assert {part.every.data_ptr() for part in parts} == {Z.ctypes.data}
+    for member in range(3):
+        for part, index in zip(splits(member), splits.indices(member), strict=True):
+            z, weight = part[torch.tensor([4, 0])]
+            np.testing.assert_array_equal(z, Z[index[[4, 0]]].astype(np.float32))
+            np.testing.assert_array_equal(part.z, Z[index].astype(np.float32))
+            assert weight.shape == (2,)
