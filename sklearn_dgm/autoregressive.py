@@ -101,17 +101,18 @@ default="random"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
         8 at least and 20 at most. "fast", for searches, has 2 orders and 30 epochs at most, in which the rate falls
-        from 0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience of 20 to
-        40.
+        from 0.006 to zero, and tries nothing out in the first order. "best" has 8 orders, 1,000 epochs, and a patience
+        of 20 to 40. With more than 30,000 training rows the rate falls from 0.008 to zero, while each network sees two
+        million rows ("fast" half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
     n_components : int, default=8
         Components of each mixture.
     dropout : float or "auto", default="auto"
-        Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.2 without columns of
-        categories or few whole numbers, or with more than 15,000 rows; else 0.2 and 0.5 are tried in the first order,
-        and the validation rows choose.
+        Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.05 with more than
+        30,000 training rows, and 0.2 with less, but with columns of categories or few whole numbers and no more than
+        15,000 rows 0.2 and 0.5 are tried in the first order, and the validation rows choose.
     $training_parameters
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that hold categories, by dtype, name, index or mask; see :class:`~sklearn_dgm.columns.ColumnSchema`.
@@ -185,8 +186,14 @@ default="random"
     it. Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the
     density, too.
 
-    The networks of the orders are trained as one, if these are of the same shape, there are no `callbacks` or
-    `net_params`, and batches have no more than 128 rows; else side by side, in as many threads as torch has
+    Of numbers alone, all observed, the first order is trained twice at the beginning: once the hidden units see a
+    column's piecewise-linear encoding along its principal axes, which finds fine structure early and overfits where
+    there is none. The candidate that serves the validation rows better, by the time when each has gone for four epochs
+    without becoming better, or in 60 epochs, goes on, and the other orders take the choice over. So it is with what
+    else is tried.
+
+    The networks of the orders are trained as one, or two at a time where batches have more than 128 rows, if there are
+    no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
     (`torch.set_num_threads`, ``OMP_NUM_THREADS``). What comes of it does not depend on how many these are.
 
     Cells may be missing (NaN, None, NA, NaT, null), in `fit` and in every question. The likelihood is that of the

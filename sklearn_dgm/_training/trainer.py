@@ -6,6 +6,7 @@ import threading
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.callbacks import Monitor
 from sklearn_dgm._training.net import MAX_GRADIENT_NORM, Diverged, RowNet, StopTraining
 from sklearn_dgm._training.seeding import torch_generator
-from sklearn_dgm._training.side_by_side import side_by_side
+from sklearn_dgm._training.side_by_side import PATIENCE, side_by_side
 from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
 from sklearn_dgm.nn.randomness import drawing_from
 
@@ -142,7 +143,8 @@ class Trainer:
         self.started, self.history = list(started), list(history)
         self.report = report
         self.net = self.setting = None
-        self._trained = {}
+        self._trained, self._runs, self._rivals = {}, [], []
+        self._stop, self._is_decided = threading.Event(), threading.Event()
 
     @property
     def modules(self):
@@ -175,52 +177,91 @@ class Trainer:
         """
         if not self.splits.validates:
             candidates = candidates[:1]
-        if len(candidates) > 1:
-            self._train_side_by_side(build, [(0, candidate) for candidate in candidates])
-            self._train_side_by_side(build, [(k, self.setting) for k in range(1, n_members)])
+        if len(candidates) == 1:
+            runs = self._begin(build, [(k, candidates[0]) for k in range(n_members)])
+            tasks = self._stacks(runs)
         else:
-            self._train_side_by_side(build, [(k, candidates[0]) for k in range(n_members)])
+            self._rivals = self._begin(build, [(0, candidate) for candidate in candidates])
+            tasks = [*self._stacks(self._rivals), *self._after_race(build, n_members)]
+        try:
+            side_by_side(self._train_task, tasks, self.n_threads, self._stop)
+        finally:
+            self._end()
         return self.modules, self.history
 
-    def _train_side_by_side(self, build, pairs):
-        """Train pairs of a member and a setting; a member that has several gets the best."""
-        stop, runs = threading.Event(), []
+    def _begin(self, build, pairs):
+        """Return new runs for pairs of a member and a setting."""
+        runs = []
         for k, setting in pairs:
             module = copy.deepcopy(self.started[k]) if k < len(self.started) else build(k, setting)
             generator = torch_generator(self.rng, self.device)
             runs.append(Run(k, setting, module.float(), generator))
-        is_race = len({k for k, _ in pairs}) < len(pairs)
+        self._runs += runs
+        return runs
 
-        def train(stack):
-            # In one thread, the record of a run goes on from those before it.
-            first = runs.index(stack[0])
-            before = [record for other in runs[:first] for record in other.records]
-            for run in stack:
-                run.history = self.history + before
-                run.n_before = len(run.history)
-            try:
-                if self._is_single(stack):
-                    self._train_run(*stack, stop)
-                else:
-                    self._train_stack(stack, stop, is_race and len(stack) == len(runs))
-            finally:
-                for run in stack:
-                    if run.best is not None and not is_race:
-                        self._trained[run.member] = run.best
+    def _after_race(self, build, n_members):
+        """Return tasks that wait until a setting has won, and are then the stacks of the other members."""
+        lock, stacks = threading.Lock(), []
 
+        def stack(i):
+            while not self._is_decided.wait(PATIENCE):
+                if self._stop.is_set():
+                    return []
+            with lock:
+                if not stacks:
+                    pairs = [(k, self.setting) for k in range(1, n_members)]
+                    stacks.extend(self._stacks(self._begin(build, pairs)))
+            return stacks[i] if i < len(stacks) else []
+
+        return [partial(stack, i) for i in range(n_members - 1)]
+
+    def _train_task(self, task):
+        """Train a stack of runs, or what a function says then."""
+        stack = task() if callable(task) else task
+        if not stack:
+            return
+        # In one thread, the record of a run goes on from those before it.
+        first = self._runs.index(stack[0])
+        before = [record for other in self._runs[:first] for record in other.records]
+        for run in stack:
+            run.history = self.history + before
+            run.n_before = len(run.history)
         try:
-            side_by_side(train, self._stacks(runs), self.n_threads, stop)
+            if self._is_single(stack):
+                self._train_run(*stack)
+            else:
+                self._train_stack(stack)
         finally:
-            begun = [run for run in runs if run.best is not None]
-            if begun:
-                first, n_epochs = begun[0], None
-                if is_race:
-                    race = self.parameters.race
-                    first, n_epochs = race.decide(begun, self.objective, is_over=True)
-                    self._trained[first.member] = first.best
-                self.setting, self.net = first.setting, begun[-1].net
-                for run in begun:
-                    self.history.extend(run.records[: None if run is first else n_epochs])
+            for run in stack:
+                if run.best is not None and run not in self._rivals:
+                    self._trained[run.member] = run.best
+        if self._rivals and all(run.best is not None for run in self._rivals):
+            self._decide(self._rivals, is_over=True)
+
+    def _decide(self, rivals, is_over=False):
+        """Return the setting that has won, or None as long as nobody knows."""
+        if not self._is_decided.is_set():
+            decided = self.parameters.race.decide(rivals, self.objective, is_over=is_over)
+            if decided is None:
+                return None
+            self._winner, self._race_length = decided
+            self.setting = self._winner.setting
+            self._is_decided.set()
+        if self._winner.best is not None:
+            self._trained[self._winner.member] = self._winner.best
+        return self.setting
+
+    def _end(self):
+        """Keep what has been reached."""
+        begun = [run for run in self._runs if run.best is not None]
+        if not begun:
+            return
+        self.net, self.setting = begun[-1].net, begun[-1].setting
+        if rivals := [run for run in begun if run in self._rivals]:
+            self.setting = self._decide(rivals, is_over=True)
+        for run in begun:
+            has_lost = run in rivals and run is not self._winner
+            self.history.extend(run.records[: self._race_length if has_lost else None])
 
     def _is_single(self, runs):
         """Tell whether a run has to be trained by a net of its own; users see that of a single module."""
@@ -243,11 +284,11 @@ class Trainer:
             for start in range(0, len(group), size)
         ]
 
-    def _train_run(self, run, stop):
+    def _train_run(self, run):
         """Train one module; whatever ends it, the run has its best weights so far, if it came to have any."""
         with drawing_from(run.generator):
             train, valid = self.splits(run.member)
-            monitor = self._monitor(run, train, valid, stop)
+            monitor = self._monitor(run, train, valid)
             run.net = self._make_net(run.module, len(train), valid, monitor)
             if self.report is not None:
                 monitor.report_to(self.report, list(self._trained.values()))
@@ -256,25 +297,16 @@ class Trainer:
             finally:
                 self._finish(run, run.net, monitor)
 
-    def _train_stack(self, runs, stop, is_race):
-        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone.
-
-        In a race those go that have lost.
-        """
+    def _train_stack(self, runs):
+        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone; of rivals until one wins."""
         generators = [run.generator for run in runs]
-
-        def choose():
-            decided = self.parameters.race.decide(runs, self.objective)
-            return None if decided is None else decided[0].setting
-
+        choose = partial(self._decide, runs) if runs == self._rivals else None
         with drawing_from(generators):
             splits = [self.splits(run.member) for run in runs]
             stack = runs[0].module.stacked([run.module.to(self.device) for run in runs])
             train = StackedRows([rows for rows, _ in splits], stack)
-            monitors = [
-                self._monitor(run, *rows, stop) for run, rows in zip(runs, splits, strict=True)
-            ]
-            lead = StackMonitor(monitors, generators, train, stop, choose if is_race else None)
+            monitors = [self._monitor(run, *rows) for run, rows in zip(runs, splits, strict=True)]
+            lead = StackMonitor(monitors, generators, train, self._stop, choose)
             net = self._make_net(stack, len(train), None, lead, StackNet)
             try:
                 self._fit(net, train, monitors)
@@ -283,7 +315,7 @@ class Trainer:
                     run.net = self._make_net(run.module, len(train), None, monitor)
                     self._finish(run, run.net, monitor)
 
-    def _monitor(self, run, train, valid, stop):
+    def _monitor(self, run, train, valid):
         return Monitor(
             run.history,
             self.objective,
@@ -294,7 +326,7 @@ class Trainer:
             patience=self.parameters.n_iter_no_change,
             least_patience=self.parameters.least_patience,
             verbose=self.parameters.verbose,
-            stop=stop,
+            stop=self._stop,
         )
 
     @staticmethod

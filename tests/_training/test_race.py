@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from skorch.callbacks import Callback
 
 from sklearn_dgm import AutoregressiveDensity
 from sklearn_dgm._training.objective import Objective, log_likelihood
 from sklearn_dgm._training.race import Race
+from sklearn_dgm._training.splits import Splits
 from sklearn_dgm.nn.stack import MADEStack
 
 
@@ -92,3 +94,35 @@ def test_the_loser_goes_and_the_winner_goes_on(monkeypatch):
     alone.fit(spirals())
     assert alone._setting == winner
     assert Counter(r["setting"] for r in alone.history_ if r["member"] == 0) == n_epochs
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("batch_size", [32, 129])  # in one stack, and two at a time
+def test_the_others_do_not_wait_for_the_winner_and_come_to_the_same(batch_size, three_threads):
+    settings = {"hidden_layer_sizes": (16,), "n_orders": 4, "max_epochs": 10, "random_state": 0}
+    density = AutoregressiveDensity(**settings, batch_size=batch_size).fit(spirals())
+    torch.set_num_threads(1)
+    alone = AutoregressiveDensity(**settings, batch_size=batch_size).fit(spirals())
+    np.testing.assert_array_equal(
+        density.score_samples(spirals(50)), alone.score_samples(spirals(50))
+    )
+    for records in zip(density.history_, alone.history_, strict=True):
+        first, second = ({**record, "duration": None} for record in records)
+        assert first == second
+
+
+def test_nobody_waits_for_a_race_that_failed(three_threads, monkeypatch):
+    def fail(self, member):
+        raise ArithmeticError("one plus one")
+
+    monkeypatch.setattr(Splits, "__call__", fail)
+    with pytest.raises(ArithmeticError, match="one plus one"):
+        AutoregressiveDensity((16,), n_orders=3, random_state=0).fit(spirals())

@@ -120,7 +120,6 @@ def test_of_large_batches_two_train_together(X, n_stacks):
         assert sorted(n_stacks, reverse=True) == sorted(2 * sizes, reverse=True)
 
 
-
 def test_a_member_that_diverges_leaves_the_others(X, monkeypatch):
     expected = AutoregressiveDensity(**SMALL).fit(X)
     original = stacked.StackNet.get_loss

@@ -43,7 +43,9 @@ def test_coordinates_are_uncorrelated_and_have_their_spreads():
         own = slice(which.start + first, which.stop + first)
         n_pieces = which.stop - which.start
         found = np.cov(along[:, own].T, bias=True).reshape(n_pieces, n_pieces)
-        expected = np.diag(spreads_by_hand(seen[:, own].numpy().astype(float)) ** 2) if n_pieces else 0
+        expected = (
+            np.diag(spreads_by_hand(seen[:, own].numpy().astype(float)) ** 2) if n_pieces else 0
+        )
         np.testing.assert_allclose(found, expected, atol=1e-4)
         np.testing.assert_allclose(along[:, own].mean(axis=0), 0, atol=1e-4)
 
