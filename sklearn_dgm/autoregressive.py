@@ -30,8 +30,8 @@ from sklearn_dgm.nn.start import start_from
 # Values of a column that are tried at once, over the rows.
 CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
-# What is tried in the first order is tried until each has gone without progress for four epochs.
-RACE = Race(patience=4, max_epochs=60)
+# Epochs without progress after which what is tried in the first order has shown what it can.
+RACE_PATIENCE = 4
 
 
 class Effort(NamedTuple):
@@ -42,6 +42,8 @@ class Effort(NamedTuple):
     lr: float
     n_iter_no_change: int
     least_patience: int
+    # Epochs, at most, in which settings are tried in the first order.
+    race_epochs: int
     # How many rows a network sees in all, where there are more than `MANY_ROWS`.
     rows_seen: int
     # Whether the learning rate falls, to zero in the last epoch.
@@ -54,9 +56,9 @@ class Effort(NamedTuple):
 
 
 EFFORTS = {
-    "fast": Effort(2, 30, 6e-3, 10, 10, 2**19, lr_falls=True),
-    "balanced": Effort(4, 500, 3e-3, 20, 8, 2**21),
-    "best": Effort(8, 1000, 3e-3, 40, 20, 2**22),
+    "fast": Effort(2, 30, 6e-3, 10, 10, 15, 2**19, lr_falls=True),
+    "balanced": Effort(4, 500, 3e-3, 20, 8, 60, 2**21),
+    "best": Effort(8, 1000, 3e-3, 40, 20, 60, 2**22),
 }
 # Many rows need little dropout, which makes training long.
 MANY_ROWS, DROPOUT_OF_MANY, LR_OF_MANY = 30_000, 0.05, 8e-3
@@ -101,7 +103,7 @@ default="random"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
         8 at least and 20 at most. "fast", for searches, has 2 orders and 30 epochs at most, in which the rate falls
-        from 0.006 to zero, and tries nothing out in the first order. "best" has 8 orders, 1,000 epochs, and a patience
+        from 0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience
         of 20 to 40. With more than 30,000 training rows the rate falls from 0.008 to zero, while each network sees two
         million rows ("fast" half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
@@ -189,7 +191,7 @@ default="random"
     Of numbers alone, all observed, the first order is trained twice at the beginning: once the hidden units see a
     column's piecewise-linear encoding along its principal axes, which finds fine structure early and overfits where
     there is none. The candidate that serves the validation rows better, by the time when each has gone for four epochs
-    without becoming better, or in 60 epochs, goes on, and the other orders take the choice over. So it is with what
+    without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take the choice over. So it is with what
     else is tried.
 
     The networks of the orders are trained as one, or two at a time where batches have more than 128 rows, if there are
@@ -331,14 +333,15 @@ default="random"
         for name in OF_EFFORT:
             if parameters[name] == "auto":
                 parameters[name] = getattr(effort, name)
-        return {**parameters, "lr_falls": effort.lr_falls, "race": RACE}
+        race = Race(RACE_PATIENCE, effort.race_epochs)
+        return {**parameters, "lr_falls": effort.lr_falls, "race": race}
 
     def _candidates(self, splits):
         first, *others = super()._candidates(splits)
         if self.dropout == "auto" and splits.n_train > MANY_ROWS:
             return [Setting(DROPOUT_OF_MANY)]
         if self.effort == "fast":
-            return [first]
+            others = []
         if self._may_see_along_axes(splits):
             others.append(first._replace(along_axes=True))
         return [first, *others]

@@ -298,7 +298,7 @@ class Trainer:
                 self._finish(run, run.net, monitor)
 
     def _train_stack(self, runs):
-        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone; of rivals until one wins."""
+        """Train modules as one, in a net of theirs, as :meth:`_train_run` trains each alone; rivals until one wins."""
         generators = [run.generator for run in runs]
         choose = partial(self._decide, runs) if runs == self._rivals else None
         with drawing_from(generators):
