@@ -191,8 +191,8 @@ default="random"
     Of numbers alone, all observed, the first order is trained twice at the beginning: once the hidden units see a
     column's piecewise-linear encoding along its principal axes, which finds fine structure early and overfits where
     there is none. The candidate that serves the validation rows better, by the time when each has gone for four epochs
-    without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take the choice over. So it is with what
-    else is tried.
+    without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take the choice over. So it is
+    with what else is tried.
 
     The networks of the orders are trained as one, or two at a time where batches have more than 128 rows, if there are
     no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
