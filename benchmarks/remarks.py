@@ -254,6 +254,13 @@ the ten tables without mammography, magic.gamma and shuttle its mean is level wi
 Seconds were measured beside several other processes.
 """,
     ),
+    "releases": (
+        "python -m benchmarks releases --suite SUITE --before CHECKOUT --data DIR",
+        """
+`AutoregressiveDensity` with nothing set but `random_state` (and that columns are continuous, in that suite), beside the
+release before and zuko NSF.
+""",
+    ),
     "speed": (
         "python -m benchmarks speed",
         """

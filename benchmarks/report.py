@@ -59,6 +59,15 @@ FLAT = {
         ("data, MB", "data_mb", ",.1f"),
         ("notes", "notes", ""),
     ],
+    "releases": [
+        ("log-likelihood", "log_likelihood", ".3f"),
+        ("ours less it, per column", "difference", "+.4f"),
+        ("standard error", "standard_error", ".4f"),
+        ("CPU seconds of the fit", "fit_seconds", ",.1f"),
+        ("times ours", "ratio", ".2f"),
+        ("scoring: times ours", "score_ratio", ".2f"),
+        ("notes", "notes", ""),
+    ],
     "histogram": [
         ("seconds", "seconds", ".2f"),
         ("ratio to the first", "ratio", ".2f"),

@@ -7,6 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mutual_info_score
 
 from benchmarks import (
@@ -23,6 +24,7 @@ from benchmarks import (
     impute,
     likelihood,
     peers,
+    releases,
     report,
     results,
     synthetic,
@@ -30,7 +32,7 @@ from benchmarks import (
 from benchmarks.__main__ import main
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
-from sklearn_dgm import HistogramDensity
+from sklearn_dgm import AutoregressiveDensity, HistogramDensity
 from tests.short_training import shorten_training
 
 
@@ -442,3 +444,30 @@ def test_faster(monkeypatch, capsys):
     head, _, line = capsys.readouterr().out.splitlines()
     assert head.count("|") == line.count("|") == 4
     assert line.startswith("| counting | ")
+
+
+def test_releases_are_set_side_by_side(folder, monkeypatch):
+    quick = {"hidden_layer_sizes": (4,), "n_orders": 1, "max_epochs": 1, "random_state": 0}
+    asked, original = [], releases.fit_in_process
+
+    def fit_in_process(checkout, task):
+        rows, test, parameters = task
+        asked.append((checkout, rows, test))
+        if len(asked) > 1:  # the release before
+            return np.zeros(len(test)), {"fit": 1e3, "score": 1.0}, ""
+        return original(checkout, (rows, test, {**parameters, **quick}))
+
+    monkeypatch.setattr(releases, "fit_in_process", fit_in_process)
+    run(folder, "releases", "--suite", "binary", "--before", str(folder))
+    ours, before = lines(folder, "releases")
+    assert [checkout for checkout, *_ in asked] == [releases.HERE.parent, folder]
+    _, rows, test = asked[0]
+    with pytest.warns(ConvergenceWarning):
+        expected = AutoregressiveDensity(**quick).fit(rows).score_samples(test)
+    assert ours["log_likelihood"] == pytest.approx(expected.mean(), abs=1e-4)
+    assert before["difference"] == pytest.approx(expected.mean() / 4, abs=1e-4)
+    assert before["standard_error"] == pytest.approx(
+        np.std(expected / 4, ddof=1) / 20**0.5, abs=1e-4
+    )
+    assert before["ratio"] > 100
+    assert "the release before" in report_of(folder)
