@@ -31,7 +31,7 @@ def add_arguments(parser):
 def run(args):
     results = Results("releases", args.results)
     for split in likelihood.SPLITS[args.suite](args):
-        if not split.gap and not split.only_ours:
+        if not split.gap:
             measure(results, split, args)
 
 
