@@ -1,8 +1,7 @@
 """AutoregressiveDensity beside an earlier release of itself, and zuko NSF: seconds of the processor, and likelihood.
 
-Each fit has a fresh process and one thread, and those of a table come in turns, so that what else runs slows all of
-them alike. Splits are those of `likelihood`. For the earlier release, `git worktree add FOLDER COMMIT` makes a
-checkout.
+Each fit has a fresh process and one thread, and those of a table come one after the other. Splits are those of
+`likelihood`. For the earlier release, `git worktree add FOLDER COMMIT` makes a checkout.
 """
 
 import os
@@ -10,13 +9,12 @@ import pickle
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import likelihood
-from benchmarks.peers import NSF, OURS, both_parts
+from benchmarks.peers import OURS
 from benchmarks.results import Results, version_of
 
 HERE = Path(__file__).parent
@@ -37,19 +35,22 @@ def run(args):
 
 def measure(results, split, args):
     """Fit each of them, and set what they give the test rows side by side."""
-    rows = both_parts(split.train, split.valid)
-    kinds = (
-        dict.fromkeys(range(rows.shape[1]), "continuous") if args.suite == "continuous" else None
-    )
-    task = rows, split.test, {"random_state": split.seed, "column_kinds": kinds}
-    fits = {OURS: fit_in_process(HERE.parent, task), BEFORE: fit_in_process(args.before, task)}
+    n_columns = split.train.shape[1]
+    parameters = {"random_state": split.seed}
+    if args.suite == "continuous":
+        parameters["column_kinds"] = dict.fromkeys(range(n_columns), "continuous")
+    rest = parameters, split.train, split.valid, split.test
+    fits = {
+        OURS: fit_in_process(HERE.parent, ("ours", *rest)),
+        BEFORE: fit_in_process(args.before, ("ours", *rest)),
+    }
     if args.suite == "continuous" and (args.peers is None or FLOW in args.peers):
-        fits[FLOW] = fit_flow(split)
+        fits[FLOW] = fit_in_process(HERE.parent, ("flow", *rest))
     log_prob, seconds, _ = fits[OURS]
     for peer, (theirs, others, notes) in fits.items():
         figures = likelihood.mean_of_possible(theirs)
         if peer != OURS:
-            figures |= paired(log_prob, theirs, rows.shape[1])
+            figures |= paired(log_prob, theirs, n_columns)
             figures["ratio"] = round(others["fit"] / seconds["fit"], 2)
             figures["score_ratio"] = round(others["score"] / seconds["score"], 2)
         results.add(
@@ -57,7 +58,7 @@ def measure(results, split, args):
             seed=split.seed,
             peer=peer,
             version=version_of("zuko") if peer == FLOW else None,
-            rows=len(rows) + len(split.test),
+            rows=len(split.train) + len(split.valid) + len(split.test),
             columns=split.columns,
             notes=notes,
             fit_seconds=round(others["fit"], 2),
@@ -74,16 +75,6 @@ def fit_in_process(checkout, task):
         command = [sys.executable, str(HERE / "_fit_one.py"), str(question), str(answer)]
         subprocess.run(command, env=environment, cwd=folder, check=True)
         return pickle.loads(answer.read_bytes())
-
-
-def fit_flow(split):
-    """Fit and score with zuko's spline flow, in this process."""
-    start = time.process_time()
-    log_prob, n_epochs = NSF(split.train, split.valid, split.seed)
-    fitted = time.process_time()
-    scores = log_prob(split.test)
-    seconds = {"fit": fitted - start, "score": time.process_time() - fitted}
-    return np.asarray(scores), seconds, f"{n_epochs} epochs"
 
 
 def paired(ours, theirs, n_columns):

@@ -30,8 +30,9 @@ from sklearn_dgm.nn.start import start_from
 # Values of a column that are tried at once, over the rows.
 CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
-# Epochs without progress after which what is tried in the first order has shown what it can.
-RACE_PATIENCE = 4
+# Epochs without progress after which what is tried in the first order has shown what it can, and the validation rows
+# that it takes to choose principal axes.
+RACE_PATIENCE, MIN_CHOOSING_ROWS = 4, 6
 
 
 class Effort(NamedTuple):
@@ -61,7 +62,7 @@ EFFORTS = {
     "best": Effort(8, 1000, 3e-3, 40, 20, 60, 2**22),
 }
 # Many rows need little dropout, which makes training long.
-MANY_ROWS, DROPOUT_OF_MANY, LR_OF_MANY = 30_000, 0.05, 8e-3
+MANY_ROWS, DROPOUT_OF_MANY, LR_OF_MANY = 50_000, 0.05, 8e-3
 
 
 @describe_training
@@ -104,8 +105,8 @@ default="random"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
         8 at least and 20 at most. "fast", for searches, has 2 orders and 30 epochs at most, in which the rate falls
         from 0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience
-        of 20 to 40. With more than 30,000 training rows the rate falls from 0.008 to zero, while each network sees two
-        million rows ("fast" half a million, "best" four).
+        of 20 to 40. With more than 50,000 training rows, unless `max_epochs`, `lr` or `batch_size` is given, the rate
+        falls from 0.008 to zero, while each network sees two million rows ("fast" half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
@@ -113,7 +114,7 @@ default="random"
         Components of each mixture.
     dropout : float or "auto", default="auto"
         Share of hidden units dropped in training; beyond 0.3, inputs are dropped, too. "auto" is 0.05 with more than
-        30,000 training rows, and 0.2 with less, but with columns of categories or few whole numbers and no more than
+        50,000 training rows, and 0.2 with less, but with columns of categories or few whole numbers and no more than
         15,000 rows 0.2 and 0.5 are tried in the first order, and the validation rows choose.
     $training_parameters
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -142,8 +143,9 @@ default="random"
     net_ : skorch.NeuralNet
         The net, with the best weights.
     history_ : list of dict
-        For each epoch `epoch`, `train_log_likelihood` and `valid_log_likelihood` (nats per row, in the units of X),
-        whether it was the `best` so far (better than the start, too), and its `duration` in seconds.
+        For each epoch its `member` (the number of the order), the `setting` that it was tried or trained with, `epoch`,
+        `train_log_likelihood` and `valid_log_likelihood` (nats per row, in the units of X), whether it was the `best`
+        so far (better than the start, too), and its `duration` in seconds.
     n_iter_ : int
         Number of epochs.
     objective_ : Objective
@@ -188,13 +190,13 @@ default="random"
     it. Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the
     density, too.
 
-    Of numbers alone, all observed, the first order is trained twice at the beginning: once the hidden units see a
-    column's piecewise-linear encoding along its principal axes, which finds fine structure early and overfits where
-    there is none. The candidate that serves the validation rows better, by the time when each has gone for four epochs
-    without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take the choice over. So it is
-    with what else is tried.
+    Of up to 15,000 training rows of numbers alone, all observed, the first order is trained twice at the beginning:
+    once the hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure
+    early and overfits where there is none. The candidate that serves the validation rows better, by the time when each
+    has gone for four epochs without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take
+    the choice over. So it is with what else is tried.
 
-    The networks of the orders are trained as one, or two at a time where batches have more than 128 rows, if there are
+    The networks of the orders are trained as one, or as many of them together as see 512 rows in a step, if there are
     no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
     (`torch.set_num_threads`, ``OMP_NUM_THREADS``). What comes of it does not depend on how many these are.
 
@@ -326,7 +328,9 @@ default="random"
 
     def _training_parameters(self, n_train):
         effort, parameters = EFFORTS[self.effort], super()._training_parameters(n_train)
-        if n_train > MANY_ROWS:
+        if self._has_many(n_train) and all(
+            parameters[name] == "auto" for name in ("max_epochs", "lr", "batch_size")
+        ):
             effort = effort.of_many(n_train)
         if self.n_iter_no_change == "auto":
             parameters["least_patience"] = effort.least_patience
@@ -338,7 +342,7 @@ default="random"
 
     def _candidates(self, splits):
         first, *others = super()._candidates(splits)
-        if self.dropout == "auto" and splits.n_train > MANY_ROWS:
+        if self.dropout == "auto" and self._has_many(splits.n_train):
             return [Setting(DROPOUT_OF_MANY)]
         if self.effort == "fast":
             others = []
@@ -351,7 +355,12 @@ default="random"
         is_plain = not (splits.has_gaps or self._has_categories() or self._takes_any_order())
         has_parents = sum(not column.constant for column in self.schema_.columns_) > 1
         has_units = len(self._resolve_hidden_layer_sizes()) > 0
-        return is_plain and has_parents and has_units and splits.n_train <= MAX_TRIAL_ROWS
+        # A few validation rows choose by chance.
+        is_told = splits.n_valid >= MIN_CHOOSING_ROWS and splits.n_train <= MAX_TRIAL_ROWS
+        return is_plain and has_parents and has_units and is_told
+
+    def _has_many(self, n_train):
+        return n_train > MANY_ROWS and not self._takes_any_order()
 
     def _takes_any_order(self):
         return isinstance(self.order, str) and self.order == "any"

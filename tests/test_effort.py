@@ -69,19 +69,19 @@ def test_the_rate_falls_to_zero_in_the_last_step():
 def test_many_rows_pass_a_few_times_at_a_falling_rate():
     for effort, rows_seen in [("fast", 2**19), ("balanced", 2**21), ("best", 2**22)]:
         density = AutoregressiveDensity(effort=effort)
-        for n_train in (30_001, 40_000, 2**16, 10**6):
+        for n_train in (50_001, 60_000, 2**16, 10**6):
             max_epochs, lr, *_, falls = settings_of(density, n_train)
             n_rows = max_epochs * min(n_train, 2**16)
             assert rows_seen <= n_rows < rows_seen + n_train
             assert (lr, falls) == (8e-3, True)
         own = AutoregressiveDensity(effort=effort, max_epochs=3, lr=0.1)
-        assert settings_of(own, 40_000)[:2] == (3, 0.1)
-    assert settings_of(AutoregressiveDensity(), 30_000)[:2] == (500, 3e-3)
+        assert settings_of(own, 60_000)[:2] == (3, 0.1)
+    assert settings_of(AutoregressiveDensity(), 50_000)[:2] == (500, 3e-3)
 
 
 @pytest.mark.parametrize(("dropout", "expected"), [("auto", 0.05), (0.3, 0.3)])
 def test_many_rows_need_little_dropout(dropout, expected):
-    X = np.random.default_rng(0).normal(size=(34_000, 2))
+    X = np.random.default_rng(0).normal(size=(56_000, 2))
     settings = {"n_orders": 1, "max_epochs": 1, "batch_size": 4096, "random_state": 0}
     density = AutoregressiveDensity((4,), dropout=dropout, **settings).fit(X)
     assert density.dropout_ == expected

@@ -40,7 +40,7 @@ class Monitor(Callback):
     tolerance = 1e-4
 
     report = modules = best_state = None
-    is_done = diverged = False
+    is_done = has_lost = diverged = False
 
     def __init__(
         self,
@@ -201,7 +201,8 @@ class Monitor(Callback):
 
 def _line(record, objective):
     name = objective.name
-    text = f"member {record['member']}  epoch {record['epoch']:4d}  train {record[f'train_{name}']:.4f}"
+    setting = "" if record["setting"] is None else f", {record['setting']}"
+    text = f"member {record['member']}{setting}  epoch {record['epoch']:4d}  train {record[f'train_{name}']:.4f}"
     if f"valid_{name}" in record:
         text += f"  validation {record[f'valid_{name}']:.4f}"
     return f"{text} {objective.unit}{' *' if record['best'] else '  '} {record['duration']:.2f} s"

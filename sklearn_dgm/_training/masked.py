@@ -31,11 +31,15 @@ class Setting(NamedTuple):
     dropout : float
         Share of hidden units dropped.
     along_axes : bool
-        Whether hidden units see numbers along :class:`~sklearn_dgm.nn.principal_axes.PrincipalAxes` until the end.
+        Whether hidden units see numbers along :class:`~sklearn_dgm.nn.principal_axes.PrincipalAxes`, until their
+        training ends; one that a warm start continues sees pieces.
     """
 
     dropout: float
     along_axes: bool = False
+
+    def __str__(self):
+        return f"dropout {self.dropout:g}" + (", principal axes" if self.along_axes else "")
 
 
 class MaskedNetworkDensity(TableNetworkDensity):

@@ -20,6 +20,25 @@ class Diverged(Exception):
     """The loss is no longer finite."""
 
 
+def as_fitted(module):
+    """Return a module as it is when its training has ended, in double precision.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The module; what it is only in training it undoes by its `settle()`, if it has one.
+
+    Returns
+    -------
+    module : nn.Module
+        The same.
+    """
+    module.double()
+    if hasattr(module, "settle"):
+        module.settle()
+    return module.eval()
+
+
 class WeightAverage:
     """Moving average of a module's weights over about 100 steps, fewer at the beginning (Polyak and Juditsky, 1992).
 

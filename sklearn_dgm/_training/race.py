@@ -43,10 +43,14 @@ class Race(NamedTuple):
         ]
         if any(is_open) and not is_over:
             return None
-        length = max(n_epochs if length is None else length for length in lengths)
+        length = max(
+            len(run.records) if length is None else length
+            for run, length in zip(runs, lengths, strict=True)
+        )
 
         def score(run):
-            values = [record[f"valid_{objective.name}"] for record in run.records[:length]]
+            kept = [record for record in run.records[:length] if record["best"]]
+            values = [record[f"valid_{objective.name}"] for record in kept]
             return max(map(objective.score, values), default=-math.inf)
 
         return max(runs, key=score), length

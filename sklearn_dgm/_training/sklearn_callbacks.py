@@ -2,6 +2,8 @@
 
 import copy
 
+from sklearn_dgm._training.net import as_fitted
+
 
 class EpochReport:
     """Tells scikit-learn's callbacks of the epochs of a fit, one after the other.
@@ -45,7 +47,7 @@ class EpochReport:
         """
 
         def attributes():
-            current = copy.deepcopy(net.average.module).double()
+            current = as_fitted(copy.deepcopy(net.average.module))
             return self.fitted_attributes(copy.copy(net), [*modules, current], history)
 
         return self.epoch.call_on_fit_task_end(**self.hooks, reconstruction_attributes=attributes)

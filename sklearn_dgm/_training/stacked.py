@@ -190,8 +190,8 @@ class StackMonitor(Callback):
                 staying.append(k)
         if self.choose is not None and (setting := self.choose()) is not None:
             for monitor in self.monitors:
-                monitor.is_done |= monitor.setting != setting
-            staying = [k for k in staying if not self.monitors[k].is_done]
+                monitor.has_lost = monitor.setting != setting
+            staying = [k for k in staying if not self.monitors[k].has_lost]
         if not staying:
             raise StopTraining
         if len(staying) < len(losses):

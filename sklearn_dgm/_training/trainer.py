@@ -18,7 +18,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.callbacks import Monitor
-from sklearn_dgm._training.net import MAX_GRADIENT_NORM, Diverged, RowNet, StopTraining
+from sklearn_dgm._training.net import (
+    MAX_GRADIENT_NORM,
+    Diverged,
+    RowNet,
+    StopTraining,
+    as_fitted,
+)
 from sklearn_dgm._training.seeding import torch_generator
 from sklearn_dgm._training.side_by_side import PATIENCE, side_by_side
 from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
@@ -38,9 +44,9 @@ OWN_NET_PARAMS = {
 }
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.
 EPOCH_ROWS = 2**16
-# Networks of one shape are trained as one; on a CPU two of them, where batches have more than so many rows: of more a
-# stack saves little then, and there is something left for other threads.
-MAX_SMALL_BATCH, MAX_LARGE_STACK = 128, 2
+# Networks of one shape are trained as one; on a CPU as many as see so many rows in a step: of more a stack saves
+# little, and other threads have something left to do.
+STACKED_ROWS = 512
 
 
 @dataclass(eq=False)
@@ -116,7 +122,7 @@ class Trainer:
     modules : list of nn.Module
         The modules with their best weights so far, in double precision, up to the first that has none.
     history : list of dict
-        The record of all epochs, in the order in which modules were begun.
+        The record of all epochs, in the order in which modules were begun; of settings that lost, those of the race.
     net : RowNet or None
         The net that came last; None before any training begins.
     setting : object
@@ -204,12 +210,13 @@ class Trainer:
         lock, stacks = threading.Lock(), []
 
         def stack(i):
-            while not self._is_decided.wait(PATIENCE):
-                if self._stop.is_set():
-                    return []
+            while not (self._is_decided.wait(PATIENCE) or self._stop.is_set()):
+                pass
+            if self._stop.is_set():
+                return []
             with lock:
                 if not stacks:
-                    pairs = [(k, self.setting) for k in range(1, n_members)]
+                    pairs = [(k, self._winner.setting) for k in range(1, n_members)]
                     stacks.extend(self._stacks(self._begin(build, pairs)))
             return stacks[i] if i < len(stacks) else []
 
@@ -235,7 +242,8 @@ class Trainer:
             for run in stack:
                 if run.best is not None and run not in self._rivals:
                     self._trained[run.member] = run.best
-        if self._rivals and all(run.best is not None for run in self._rivals):
+        is_over = all(run.best is not None for run in self._rivals)
+        if self._rivals and is_over and not self._stop.is_set():
             self._decide(self._rivals, is_over=True)
 
     def _decide(self, rivals, is_over=False):
@@ -245,20 +253,21 @@ class Trainer:
             if decided is None:
                 return None
             self._winner, self._race_length = decided
-            self.setting = self._winner.setting
             self._is_decided.set()
         if self._winner.best is not None:
             self._trained[self._winner.member] = self._winner.best
-        return self.setting
+        return self._winner.setting
 
     def _end(self):
         """Keep what has been reached."""
         begun = [run for run in self._runs if run.best is not None]
         if not begun:
             return
-        self.net, self.setting = begun[-1].net, begun[-1].setting
+        last = begun[-1]
         if rivals := [run for run in begun if run in self._rivals]:
-            self.setting = self._decide(rivals, is_over=True)
+            self._decide(rivals, is_over=True)
+            last = self._winner if last in rivals else last
+        self.net, self.setting = last.net, last.setting
         for run in begun:
             has_lost = run in rivals and run is not self._winner
             self.history.extend(run.records[: self._race_length if has_lost else None])
@@ -272,8 +281,9 @@ class Trainer:
 
     def _stacks(self, runs):
         """Return runs in groups that are trained as one."""
-        is_small = self._batch_size(self.splits.n_train) <= MAX_SMALL_BATCH
-        size = len(runs) if is_small or self.device.type != "cpu" else MAX_LARGE_STACK
+        size = max(STACKED_ROWS // self._batch_size(self.splits.n_train), 1)
+        if self.device.type != "cpu" or runs == self._rivals:
+            size = len(runs)
         groups = {}
         for i, run in enumerate(runs):
             key = i if self._is_single([run]) else (run.module.stack_key,)
@@ -402,12 +412,13 @@ class Trainer:
             for monitor in monitors:
                 monitor.diverged |= not monitor.is_done
         for monitor in monitors:
-            self._warn_if_diverged(monitor)
+            if not monitor.has_lost:
+                self._warn_if_diverged(monitor)
         with suppress(StopTraining):
             net.notify("on_train_end", X=train, y=None)
 
     def _warn_if_rising(self, monitor):
-        if self.parameters.lr_falls or monitor.is_done or monitor.valid is None:
+        if self.parameters.lr_falls or monitor.is_done or monitor.has_lost or monitor.valid is None:
             return
         if not monitor.history[-1]["best"]:
             return
@@ -436,9 +447,6 @@ def _best(net, monitor):
     module.load_state_dict(monitor.best_state)
     for parameter in module.parameters():  # which may be a view of a stack's
         parameter.data = parameter.data.contiguous()
-    module.double()
-    if hasattr(module, "settle"):
-        module.settle()
     net.release()
     monitor.release()
-    return module.eval()
+    return as_fitted(module)

@@ -1,5 +1,7 @@
 """The masked network that computes all conditionals of a Bayesian network over columns in one forward pass."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -193,10 +195,15 @@ class MADE(AncestralDensity):
         self.axes = axes
 
     def settle(self):
-        """End the training: let the hidden units see pieces again, by weights that say the same of them."""
+        """Let the hidden units see pieces again, by weights that say the same of them; return the network."""
         if self.axes is not None:
             self.axes.fold(self.hidden[0])
             self.axes = None
+        return self
+
+    def _settled(self):
+        """Return the network, or in its training a copy, whose units see what is entered column by column."""
+        return self if self.axes is None else copy.deepcopy(self).settle()
 
     def params(self, z):
         """Return the parameters of all conditionals, of shape (n, n_params)."""
@@ -268,7 +275,7 @@ class MADE(AncestralDensity):
         is_alike = not varying.all() and bool((missing == missing[0]).all())
         if not is_alike or not np.isin(np.flatnonzero(varying), self.targets).all():
             return super().complete(z, numbers)
-        branches = Branches(self, z, varying, numbers.shape[-2])
+        branches = Branches(self._settled(), z, varying, numbers.shape[-2])
         branches.draw(numbers)
         return branches.z, branches.shares
 
@@ -277,7 +284,7 @@ class MADE(AncestralDensity):
         """Return log-densities of other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         varying = np.arange(z.shape[1]) == j
         missing = z.isnan()
-        branches = Branches(self, z.nan_to_num(0.0), varying, x.shape[1])
+        branches = Branches(self._settled(), z.nan_to_num(0.0), varying, x.shape[1])
         branches.enter(x[..., None])
         missing[:, j] = False
         return branches.shares.masked_fill(missing[:, None], 0).sum(dim=2)
@@ -288,6 +295,9 @@ class MADE(AncestralDensity):
         Every hidden unit is computed once, as soon as all it sees is known. Columns that are no targets have no
         conditional.
         """
+        if self.axes is not None:
+            yield from self._settled().visit(z)
+            return
         n, like, bank = len(z), self.skip.weight, self.bank
         features = like.new_zeros(n, self.inputs.n_features)
         inputs = like.new_zeros(n, self.n_inputs)

@@ -4,10 +4,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklearn_dgm.nn.inputs import PIECE_WEIGHT
+
 # Spread of a column's first axis; that of the others falls with this power of their share of the variance.
 FIRST_SPREAD, POWER = 0.4, 0.25
-# Lesser shares count as so much.
-LEAST_SHARE = 1e-6
+# Lesser shares count as so much, and a lesser variance of the first axis, so that values that rows of hardly any weight
+# had are not far out.
+LEAST_SHARE, LEAST_VARIANCE = 1e-4, 1e-2 * PIECE_WEIGHT**2
+# Rows whose pieces are made at once.
+ROWS_AT_ONCE = 1024
 
 
 class PrincipalAxes(nn.Module):
@@ -33,13 +38,19 @@ class PrincipalAxes(nn.Module):
         sizes = np.array([which.stop - which.start for which in inputs.pieces_at.values()])
         # Columns have a block each, those with less pieces a part of it.
         self.register_buffer("is_piece", torch.from_numpy(np.arange(sizes.max()) < sizes[:, None]))
-        pieces, share = inputs(z)[:, self.pieces].double(), (weight / weight.sum()).double()
-        center = share @ pieces
-        blocks = self._blocks((pieces - center) * share.sqrt()[:, None])
+        share = (weight / weight.sum()).double()
+        center, products = 0.0, 0.0
+        for rows, part in zip(z.split(ROWS_AT_ONCE), share.split(ROWS_AT_ONCE), strict=True):
+            pieces = inputs(rows)[:, self.pieces].double()
+            center = center + part @ pieces
+            blocks = self._blocks(pieces)
+            products = products + blocks.mT @ (blocks * part[:, None])
+        middle = self._blocks(center[None])
         # What fills a block is the last of its axes.
-        covariances = blocks.mT @ blocks - torch.diag_embed((~self.is_piece).double())
+        covariances = products - middle.mT @ middle
+        covariances -= torch.diag_embed((~self.is_piece).double())
         variances, axes = (part.flip(-1) for part in torch.linalg.eigh(covariances))
-        largest = variances[:, :1].clamp_min(1e-12)
+        largest = variances[:, :1].clamp_min(LEAST_VARIANCE)
         shares = (variances / largest).clamp_min(LEAST_SHARE)
         stretch = FIRST_SPREAD * shares ** (POWER - 0.5) / largest.sqrt()
         self.register_buffer("center", center.float())

@@ -179,7 +179,7 @@ def test_a_line_marks_the_best(capsys):
     run.epoch(1.0)
     run.epoch(2.0)
     better, worse = capsys.readouterr().out.splitlines()
-    assert "member 1  epoch    1" in better
+    assert "member 1, 0.2  epoch    1" in better
     assert "validation -1.0000" in better
     assert "*" in better
     assert "*" not in worse

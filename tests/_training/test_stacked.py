@@ -109,9 +109,9 @@ def test_the_weights_are_the_best(X):
         assert found.mean().item() + log_det[valid].mean() == pytest.approx(expected, abs=1e-3)
 
 
-def test_of_large_batches_two_train_together(X, n_stacks):
-    many = pd.concat([X] * 2)
-    for batch_size, sizes in [(128, [3]), (129, [2, 1])]:
+def test_of_large_batches_few_train_together(X, n_stacks):
+    many = pd.concat([X] * 4)
+    for batch_size, sizes in [(128, [3]), (256, [2, 1]), (257, [1, 1, 1])]:
         n_stacks.clear()
         settings = {**SMALL, "max_epochs": 1, "batch_size": batch_size}
         with pytest.warns(ConvergenceWarning):

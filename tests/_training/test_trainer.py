@@ -333,8 +333,10 @@ def test_no_row_validates_twice_as_far_as_rows_go(n_rows, n_shared):
 def test_lines_and_records_name_the_member(X, capsys):
     density = several(verbose=1, max_epochs=2).fit(X)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:4] for line in lines] == [
-        ["member", str(member), "epoch", str(epoch)] for member in range(3) for epoch in (1, 2)
+    assert [line.split()[:5] for line in lines] == [
+        ["member", f"{member},", "1.0", "epoch", str(epoch)]
+        for member in range(3)
+        for epoch in (1, 2)
     ]
     assert [epochs_of(density, member) for member in range(3)] == [[1, 2]] * 3
     assert density.n_iter_ == 6

@@ -451,11 +451,11 @@ def test_releases_are_set_side_by_side(folder, monkeypatch):
     asked, original = [], releases.fit_in_process
 
     def fit_in_process(checkout, task):
-        rows, test, parameters = task
-        asked.append((checkout, rows, test))
+        kind, parameters, *rows, test = task
+        asked.append((checkout, np.concatenate(rows), test))
         if len(asked) > 1:  # the release before
             return np.zeros(len(test)), {"fit": 1e3, "score": 1.0}, ""
-        return original(checkout, (rows, test, {**parameters, **quick}))
+        return original(checkout, (kind, {**parameters, **quick}, *rows, test))
 
     monkeypatch.setattr(releases, "fit_in_process", fit_in_process)
     run(folder, "releases", "--suite", "binary", "--before", str(folder))

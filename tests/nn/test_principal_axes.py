@@ -59,11 +59,33 @@ def test_a_weight_of_two_is_a_row_twice():
     np.testing.assert_allclose(weighted(inputs(z)).abs(), twice(inputs(z)).abs(), atol=1e-4)
 
 
-def test_constant_pieces_have_axes():
+@pytest.mark.parametrize("weight", [0.0, 1e-9, 1e-3, 1.0])
+def test_what_hardly_any_row_has_is_not_far_out(weight):
     inputs = TableInputs([Variable(None, False, knots=(-1.0, 0.0, 1.0))])
-    z = torch.full((5, 1), 0.3)
-    along = PrincipalAxes(inputs, z, torch.ones(5))(inputs(z))
-    np.testing.assert_allclose(along[:, 1:], 0, atol=1e-4)
+    z, weights = torch.full((1000, 1), 0.3), torch.ones(1000)
+    z[:3], weights[:3] = 0.9, weight
+    along = PrincipalAxes(inputs, z, weights)(inputs(z))[:, 1:]
+    np.testing.assert_allclose(along[3:], 0, atol=0.02)
+    assert along.abs().max() < 30
+
+
+def test_asked_column_by_column_a_network_in_training_says_the_same():
+    torch.manual_seed(0)
+    module = MADE(VARIABLES, complete_adjacency(np.arange(5)), (16, 8), "relu", 3, "logistic")
+    z = rows(20)
+    module.see_along(PrincipalAxes(module.inputs, z, torch.ones(20)))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    module.double().eval()
+    z = z.double()
+    with torch.no_grad():
+        expected = module.log_prob_features(z)
+        for j, conditional in module.visit(z):
+            np.testing.assert_allclose(conditional.log_prob(z[:, j]), expected[:, j], atol=1e-4)
+        found = module.log_prob_at(z, 2, z[:, 2:3])[:, 0]
+    np.testing.assert_allclose(found, expected.sum(dim=1), atol=1e-4)
+    assert module.axes is not None
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 2, 0, 3, 1]])
