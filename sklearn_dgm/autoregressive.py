@@ -1,7 +1,6 @@
 """The autoregressive density: a Bayesian network over the columns whose graph is complete."""
 
 import math
-from functools import lru_cache
 from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
@@ -74,9 +73,10 @@ class AutoregressiveDensity(
     ``log p(x) = sum_j log p(x_j | x_<j)``. A masked network (MADE [1]_) gives the parameters of all conditionals in one
     pass and is trained by maximum likelihood with stochastic gradient descent. Continuous columns have mixture
     densities, integer columns probability masses over the whole numbers, categorical columns a softmax. Training starts
-    from the Gaussian with a shrunk covariance [2]_ and, for categories, from trees, so that a small table is served as
-    well as a large one; a piecewise-linear encoding of numbers [3]_ lets the network follow values that clump. The
-    density is the mean of those of several shuffled orders of the columns.
+    from the Gaussian with a shrunk covariance [2]_, or from a mixture of several with one covariance, and, for
+    categories, from trees, so that a small table is served as well as a large one; a piecewise-linear encoding of
+    numbers [3]_ lets the network follow values that clump. The density is the mean of those of several shuffled orders
+    of the columns.
 
     Columns are standardised inside, and the density is that of the rows handed in, in their units: no scaler is needed
     and none changes the likelihood by more than the change of units does. A few values far out (an outlier, a code such
@@ -182,7 +182,8 @@ default="random"
     What a network knows before its training (scales, covariances, trees, a first completion of gaps) it has from its
     training rows, so that rows of validation are to it as new ones are, but for the form of its columns. They say
     which of two starts is better for columns of a few whole numbers, or of two values beside columns of numbers: a
-    tree, or a regression on all parents.
+    tree, or a regression on all parents. And they say of how many Gaussians, 1, 2, 4 or 8, numbers start from the
+    mixture: of several, if that is better than one, and than what the first steps of training make of one.
 
     In a float column whose values repeat, such as rounded measurements or a cap, a density could be raised at will by
     peaks on these values. Such columns are found: "rounded" ones have a density that is constant in each cell of their
@@ -380,9 +381,7 @@ default="random"
         def settings(dropout):
             return self._network_params(dropout, base, splits.counts)
 
-        @lru_cache(maxsize=1)  # what is tried with one member starts from the same
-        def learn(member):
-            return self._learn_start(splits, member, settings, complete_adjacency(orders[member]))
+        learn = self._learner(splits, settings, lambda member: complete_adjacency(orders[member]))
 
         def build(member, setting):
             network, learnt, regressed = learn(member)

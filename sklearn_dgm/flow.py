@@ -15,11 +15,12 @@ from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.nn.better_start import better_regressed
 from sklearn_dgm.nn.flows import Flow, FlowMixture
 from sklearn_dgm.nn.inputs import TableInputs
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.moments import moments
-from sklearn_dgm.nn.start import better_regressed, start_from
+from sklearn_dgm.nn.start import start_from
 from sklearn_dgm.nn.transforms import require_zuko
 from sklearn_dgm.tags import DensityTags
 

@@ -87,6 +87,18 @@ def test_beats_kernel_density_by_cross_validation(load, n_orders):
     assert density.score(test) > search.score(test)
 
 
+@pytest.mark.parametrize("order", ["random", "any"])
+def test_two_groups_of_normals_are_known_before_training(order):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 8)) + np.where(rng.random((2000, 1)) < 0.5, 1.2, -1.2)
+    density = quick(order=order, dropout=0.0, max_epochs=1, lr=1e-6).fit(X[:1000])
+    of_groups = [stats.norm(m).logpdf(X[1000:]).sum(axis=1) for m in (1.2, -1.2)]
+    expected = special.logsumexp(of_groups, axis=0) - np.log(2)
+    assert (expected - density.score_samples(X[1000:])).mean() < 0.15
+    gaussian = stats.multivariate_normal(X[:1000].mean(axis=0), np.cov(X[:1000].T))
+    assert (expected - gaussian.logpdf(X[1000:])).mean() > 0.3
+
+
 def test_mixed_columns_are_learnt():
     frame = mixed_frame(2000)
     density = AutoregressiveDensity((32, 32), random_state=0, max_epochs=20, **ONE_ORDER).fit(frame)

@@ -1,5 +1,6 @@
 """Base class of the densities whose conditionals a masked network computes, whatever their graph."""
 
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -10,10 +11,10 @@ from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.seeding import one_thread, torch_generator
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import has_few_values, variables_of
+from sklearn_dgm.nn.better_start import better_regressed, better_size
 from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
-from sklearn_dgm.nn.moments import moments
-from sklearn_dgm.nn.start import better_regressed
+from sklearn_dgm.nn.moments import mixtures, moments
 from sklearn_dgm.tags import DensityTags
 
 # What "auto" tries; inputs are dropped less than hidden units, by this.
@@ -124,37 +125,55 @@ class MaskedNetworkDensity(TableNetworkDensity):
                 return
             yield part.numpy()
 
-    def _learn_start(self, splits, member, settings, adjacency, targets=None):
-        """Learn the start of a member by all of its training rows; its validation rows say which start is better.
+    def _learner(self, splits, settings, adjacency, targets=None):
+        """Return a function that learns the starts of members.
+
+        A member learns by all of its training rows, and its validation rows say which start is better. Whether training
+        makes as much of one Gaussian as a mixture tells is tried with the first member alone.
 
         Parameters
         ----------
         splits : TableSplits
             The rows.
-        member : int
-            Number of the member.
         settings : callable
             Given a dropout, what :meth:`_network_params` returns.
-        adjacency, targets
-            The graph; see :class:`~sklearn_dgm.nn.made.MADE`.
+        adjacency : callable
+            Given the number of a member, its graph; see :class:`~sklearn_dgm.nn.made.MADE`.
+        targets : list of int, default=None
+            The columns whose conditionals networks compute; None for all.
 
         Returns
         -------
-        network : callable
-            Given a dropout, a new network, which has not started.
-        learnt, regressed
-            What :func:`~sklearn_dgm.nn.start.start_from` takes after it.
+        learn : callable
+            Given the number of a member, returns a function that makes a new network of a dropout, which has not
+            started, and what :func:`~sklearn_dgm.nn.start.start_from` takes after it.
         """
-        Z, weight = splits.to_start_from(member)
-        variables = variables_of(self.schema_.columns_, Z, weight, splits.outlines)
+        size = None
 
-        def network(dropout=0.0, kind=MADE):
-            return kind(variables, adjacency, *settings(dropout), targets=targets)
+        @lru_cache(maxsize=1)  # what is tried with one member starts from the same
+        def learn(member):
+            nonlocal size
+            Z, weight = splits.to_start_from(member)
+            variables = variables_of(self.schema_.columns_, Z, weight, splits.outlines)
 
-        learnt = moments(network().inputs, torch.from_numpy(Z), weight)
-        valid = splits.to_choose_by(member)
-        regressed = frozenset() if valid is None else better_regressed(network, learnt, *valid)
-        return network, learnt, regressed
+            def network(dropout=0.0, kind=MADE):
+                return kind(variables, adjacency(member), *settings(dropout), targets=targets)
+
+            known = network().inputs, torch.from_numpy(Z), weight
+            learnt, regressed = moments(*known), frozenset()
+            valid = splits.to_choose_by(member)
+            if valid is not None:
+                regressed = better_regressed(network, learnt, *valid)
+                if size != 1:  # after a member that needs no mixture, none does
+                    rows = torch.from_numpy(Z).float(), torch.from_numpy(weight).float()
+                    trial = rows if size is None else None
+                    start = learnt, mixtures(*known), regressed
+                    size = better_size(network, *start, *valid, trial)
+                mixture = next(m for m in mixtures(*known) if m.n_components == size)
+                learnt = learnt._replace(mixture=mixture)
+            return network, learnt, regressed
+
+        return learn
 
     def _network_params(self, dropout, base, sample_weight):
         """Return the parameters of a masked network beside its variables and graph."""

@@ -1,6 +1,5 @@
 """The Bayesian network over columns, with tables and networks for its conditionals."""
 
-from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -369,9 +368,7 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
                 params = ((), *params[1:])
             return params
 
-        @lru_cache(maxsize=1)
-        def learn(member):
-            return self._learn_start(splits, member, settings, self._adjacency, self._targets)
+        learn = self._learner(splits, settings, lambda member: self._adjacency, self._targets)
 
         def build(member, setting):
             new_network, learnt, regressed = learn(member)

@@ -22,6 +22,7 @@ from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.moments import Moments, empty_moments
 from sklearn_dgm.nn.randomness import current_generator
 from sklearn_dgm.nn.start import start_from
+from sklearn_dgm.nn.tied_mixture import TiedMixture
 
 # Orders among which training chooses, and whose masks are kept.
 N_TRAINING_ORDERS, N_KEPT = 32, 64
@@ -127,17 +128,21 @@ class Orders(nn.Module):
         What :class:`~sklearn_dgm.nn.made.MADE` takes before and after the adjacency.
     regressed : collection of int
         See :func:`~sklearn_dgm.nn.start.start_from`.
+    n_mixed : int, default=1
+        Components of the mixture that numbers start from, where the moments are yet to be loaded.
     """
 
-    def __init__(self, moments, variables, settings, regressed=()):
+    def __init__(self, moments, variables, settings, regressed=(), n_mixed=1):
         super().__init__()
         self.variables = as_variables(variables)
         self.settings, self.regressed = tuple(settings), frozenset(regressed)
         if moments is None:
-            moments = empty_moments(TableInputs(variables))
+            moments = empty_moments(TableInputs(variables), n_mixed)
         self._block = moments.block
         for name in ARRAYS_OF_MOMENTS:
             self.register_buffer(name, torch.from_numpy(getattr(moments, name)))
+        for name, array in moments.mixture._asdict().items():
+            self.register_buffer(f"mixture_{name}", torch.from_numpy(array))
         self._with_marginals = list(moments.marginals)
         for j, shares in moments.marginals.items():
             self.register_buffer(f"marginal_{j}", torch.from_numpy(shares))
@@ -153,6 +158,7 @@ class Orders(nn.Module):
                 "variables": tuple(map(tuple, self.variables)),
                 "settings": self.settings,
                 "regressed": sorted(self.regressed),
+                "n_mixed": len(self.mixture_shares),
             }
         )
 
@@ -161,7 +167,9 @@ class Orders(nn.Module):
         """Moments that all orders start from, of the arrays in its state."""
         arrays = {name: getattr(self, name).numpy() for name in ARRAYS_OF_MOMENTS}
         marginals = {j: getattr(self, f"marginal_{j}").numpy() for j in self._with_marginals}
-        return Moments(**arrays, marginals=marginals, block=self._block)
+        of_mixture = (getattr(self, f"mixture_{name}").numpy() for name in TiedMixture._fields)
+        mixture = TiedMixture(*of_mixture)
+        return Moments(**arrays, mixture=mixture, marginals=marginals, block=self._block)
 
     def _apply(self, fn, recurse=True):
         """Stay on the CPU and in double precision, where starts are made."""

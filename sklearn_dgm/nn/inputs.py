@@ -304,7 +304,7 @@ class Residuals(nn.Module):
 
     @torch.no_grad()
     def start_from(self, j, regression):
-        """Make a column the residual of a :class:`~sklearn_dgm.nn.start.Regression`, once for each network."""
+        """Make a column the residual of a :class:`~sklearn_dgm.nn.simple.Regression`, once for each network."""
         k, spread = self.place[j], regression.spread
         self.slopes[k] /= spread
         others = -torch.from_numpy(regression.slopes / spread).to(self.slopes)

@@ -6,33 +6,10 @@ import numpy as np
 import torch
 
 from sklearn_dgm.nn.heads.mixture import FAR_OUT
+from sklearn_dgm.nn.tied_mixture import TiedMixture, gaussian, tied_mixtures
 
 # With more numbers than these, some of the rows give the covariance well enough.
 MAX_NUMBERS = 2**25
-
-
-def shrunk_covariance(F, sample_weight):
-    """Return the covariance shrunk towards a multiple of the identity (Ledoit and Wolf, 2004), with weights.
-
-    Parameters
-    ----------
-    F : ndarray of shape (n, p)
-        Centred rows.
-    sample_weight : ndarray of shape (n,)
-        Weights; a weight of 2 counts as the row twice.
-
-    Returns
-    -------
-    covariance : ndarray of shape (p, p)
-        The shrunk covariance.
-    """
-    n, p = sample_weight.sum(), F.shape[1]
-    S = (F * sample_weight[:, None]).T @ F / n
-    mu = np.trace(S) / max(p, 1)  # there may be none
-    distance = np.sum(S**2) - p * mu**2
-    noise = (sample_weight @ np.sum(F**2, axis=1) ** 2 / n - np.sum(S**2)) / n
-    shrinkage = min(noise / distance, 1.0) if distance > 0 else 1.0
-    return (1 - shrinkage) * S + shrinkage * mu * np.eye(p)
 
 
 class Moments(NamedTuple):
@@ -46,6 +23,8 @@ class Moments(NamedTuple):
         Means of the features.
     covariance : ndarray of shape (p, p)
         Their shrunk covariance.
+    mixture : TiedMixture
+        What numbers start from: the Gaussian with this mean and covariance, or a larger one that was found better.
     marginals : dict of int to ndarray
         For each column with levels their smoothed shares; for one with atoms those of the atoms and of all that is
         none.
@@ -60,6 +39,7 @@ class Moments(NamedTuple):
     used: np.ndarray
     mean: np.ndarray
     covariance: np.ndarray
+    mixture: TiedMixture
     marginals: dict
     counts: np.ndarray
     block: dict
@@ -92,33 +72,54 @@ def moments(inputs, Z, weight):
         for j, variable in enumerate(inputs.variables)
         if variable.n_levels or variable.atoms
     }
-    every = slice(None, None, 1 + len(Z) * inputs.n_features // MAX_NUMBERS)
-    Z, weight = Z[every], weight[every]
-    # A covariance of very many categories would be large, and says little.
-    used = _used(inputs)
-    F = inputs.features(Z)[:, used].double().cpu().numpy()
-    bulk = F.clip(-FAR_OUT, FAR_OUT)
-    mean = np.average(bulk, axis=0, weights=weight)
-    std = np.sqrt(np.average((bulk - mean) ** 2, axis=0, weights=weight))
-    std[std < 1e-6] = 1.0  # constant, but for rounding and for rows with hardly any weight
-    covariance = shrunk_covariance((bulk - mean) / std, weight)
-    covariance[np.diag_indices_from(covariance)] += 1e-6
-    covariance *= np.outer(std, std)
+    Z, weight = _some(inputs, Z, weight)
+    F, mean, std = _standardised(inputs, Z, weight)
+    mixture = gaussian(F, weight).rescaled(mean, std)
     block = category_blocks(inputs.variables)
     indicators = _indicators(block, Z)
     weighted = indicators * weight[:, None]
     return Moments(
-        used,
-        mean,
-        covariance,
+        _used(inputs),
+        mixture.means[0],
+        mixture.covariance,
+        mixture,
         marginals,
         weighted.T @ indicators,
         block,
-        bulk.T @ weighted,
+        (F * std + mean).T @ weighted,
     )
 
 
+@torch.no_grad()
+def mixtures(inputs, Z, weight):
+    """Yield the Gaussian of :func:`moments`, and larger mixtures from which numbers may start, of the same parameters.
+
+    Numbers say which component a row is of. Given that, categories have a mean and a covariance, too, as parents.
+    """
+    Z, weight = _some(inputs, Z, weight)
+    F, mean, std = _standardised(inputs, Z, weight)
+    for mixture in tied_mixtures(F, weight, len(inputs.numeric)):
+        yield mixture.rescaled(mean, std)
+
+
+def _some(inputs, Z, weight):
+    """Return rows and their weights, or some of them if there are very many numbers."""
+    every = slice(None, None, 1 + len(Z) * inputs.n_features // MAX_NUMBERS)
+    return Z[every], weight[every]
+
+
+def _standardised(inputs, Z, weight):
+    """Return the features that are used in standard units, and the mean and spread that they had."""
+    F = inputs.features(Z)[:, _used(inputs)].double().cpu().numpy()
+    bulk = F.clip(-FAR_OUT, FAR_OUT)
+    mean = np.average(bulk, axis=0, weights=weight)
+    std = np.sqrt(np.average((bulk - mean) ** 2, axis=0, weights=weight))
+    std[std < 1e-6] = 1.0  # constant, but for rounding and for rows with hardly any weight
+    return (bulk - mean) / std, mean, std
+
+
 def _used(inputs):
+    # A covariance of very many categories would be large, and says little.
     return np.flatnonzero([not inputs.variables[j].is_embedded for j in inputs.feature_label])
 
 
@@ -132,8 +133,21 @@ def category_blocks(variables):
     return block
 
 
-def empty_moments(inputs):
-    """Return moments of the right shapes for arrays to be loaded into, all of them zero."""
+def empty_moments(inputs, n_components=1):
+    """Return moments of the right shapes for arrays to be loaded into, all of them zero.
+
+    Parameters
+    ----------
+    inputs : TableInputs
+        How networks see the columns.
+    n_components : int, default=1
+        Components of the mixture that numbers start from.
+
+    Returns
+    -------
+    moments : Moments
+        The moments.
+    """
     block, used = category_blocks(inputs.variables), _used(inputs)
     p, q = len(used), max((of_column.stop for of_column in block.values()), default=0)
     shares = {
@@ -141,8 +155,17 @@ def empty_moments(inputs):
         for j, v in enumerate(inputs.variables)
         if v.n_levels or v.atoms
     }
-    arrays = np.zeros(p), np.zeros((p, p)), shares, np.zeros((q, q))
-    return Moments(used, *arrays, block, np.zeros((p, q)))
+    of_mixture = np.zeros(n_components), np.zeros((n_components, p)), np.zeros((p, p))
+    return Moments(
+        used,
+        np.zeros(p),
+        np.zeros((p, p)),
+        TiedMixture(*of_mixture),
+        shares,
+        np.zeros((q, q)),
+        block,
+        np.zeros((p, q)),
+    )
 
 
 def _indicators(block, Z):

@@ -20,7 +20,7 @@ class Trees:
         self._inputs, self._adjacency, self._moments = inputs, adjacency, moments
 
     def logits(self, j):
-        """Return the logits of the outcomes of a column; see :class:`~sklearn_dgm.nn.start.SimpleConditionals`."""
+        """Return the logits of the outcomes of a column; see :class:`~sklearn_dgm.nn.simple.SimpleConditionals`."""
         log_p = np.log(self._moments.marginals[j])
         parent = self.best_parent(j)
         if parent is None:

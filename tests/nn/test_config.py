@@ -16,7 +16,7 @@ from sklearn_dgm.nn.inputs import TableInputs, Variable
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
-from sklearn_dgm.nn.moments import empty_moments, moments
+from sklearn_dgm.nn.moments import empty_moments, mixtures, moments
 from sklearn_dgm.nn.outputs import HeadBank
 from sklearn_dgm.nn.start import start_from
 
@@ -66,7 +66,8 @@ def of_any_order():
     torch.manual_seed(0)
     scored = np.array([np.random.default_rng(k).permutation(6) for k in range(2)])
     network = AnyOrderMADE(VARIABLES, complete_adjacency(scored[0]), *SETTINGS)
-    learnt = moments(network.inputs, rows(), np.ones(60))
+    known = network.inputs, rows(), np.ones(60)
+    learnt = moments(*known)._replace(mixture=list(mixtures(*known))[1])
     return trained(OrderMixture(network, Orders(learnt, VARIABLES, SETTINGS, [4]), scored))
 
 
@@ -170,5 +171,8 @@ def test_empty_moments_have_the_shapes_of_those_of_rows():
     for name in ("mean", "covariance", "counts", "sums"):
         assert getattr(full, name).shape == getattr(empty, name).shape
         assert not getattr(empty, name).any()
+    for one in mixtures(inputs, rows(), np.ones(60)):
+        other = empty_moments(inputs, one.n_components).mixture
+        assert [array.shape for array in other] == [array.shape for array in one]
     shapes = {j: shares.shape for j, shares in full.marginals.items()}
     assert shapes == {j: shares.shape for j, shares in empty.marginals.items()}

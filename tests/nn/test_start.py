@@ -11,11 +11,13 @@ from scipy import stats
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from sklearn_dgm.nn.better_start import better_regressed
 from sklearn_dgm.nn.inputs import RESIDUAL_WEIGHT, Variable
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.moments import moments, shrunk_covariance
-from sklearn_dgm.nn.start import better_regressed, start_from
+from sklearn_dgm.nn.moments import moments
+from sklearn_dgm.nn.start import start_from
+from sklearn_dgm.nn.tied_mixture import gaussian
 
 NUMBER = Variable(None, False)
 
@@ -259,16 +261,17 @@ def test_codes_that_a_network_does_not_know_are_left_out():
         assert known[3] - known[5] == pytest.approx(np.log(2.5 / 1.5), abs=1e-4)
 
 
-def test_shrunk_covariance_agrees_with_scikit_learn_and_takes_weights_as_repeats():
+def test_the_shrunk_gaussian_agrees_with_scikit_learn_and_takes_weights_as_repeats():
     rng = np.random.default_rng(0)
-    F = rng.normal(size=(40, 6)) @ rng.normal(size=(6, 6))
-    expected, _ = ledoit_wolf(F, assume_centered=True)
-    np.testing.assert_allclose(shrunk_covariance(F, np.ones(40)), expected)
+    F = rng.normal(size=(40, 6)) @ rng.normal(size=(6, 6)) + 3
+    expected, _ = ledoit_wolf(F)
+    found = gaussian(F, np.ones(40))
+    np.testing.assert_allclose(found.means[0], F.mean(axis=0))
+    np.testing.assert_allclose(found.covariance, expected, atol=2e-6)
     weight = rng.integers(1, 4, 40)
-    np.testing.assert_allclose(
-        shrunk_covariance(F, weight.astype(float)),
-        shrunk_covariance(np.repeat(F, weight, axis=0), np.ones(weight.sum())),
-    )
+    weighted = gaussian(F, weight.astype(float))
+    repeated = gaussian(np.repeat(F, weight, axis=0), np.ones(weight.sum()))
+    np.testing.assert_allclose(weighted.covariance, repeated.covariance)
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -150,7 +150,7 @@ class Head(ExactBuffers, ABC):
         columns : list of int
             Its m columns in the table.
         simple : SimpleConditionals
-            The conditionals of a simple density; see :class:`~sklearn_dgm.nn.start.SimpleConditionals`.
+            The conditionals of a simple density; see :class:`~sklearn_dgm.nn.simple.SimpleConditionals`.
 
         Yields
         ------

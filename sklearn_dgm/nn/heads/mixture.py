@@ -19,6 +19,9 @@ N_BISECTIONS = 60
 NEAR = 3.0
 # Standard deviations beyond which a value is so far out that some components start wide enough to reach it.
 FAR_OUT = 10.0
+# Components that start as a normal lie at its quantiles, times this: nearest to it with the first, for logistic ones.
+# A single normal is bent by training, which ends no higher from there.
+APART, APART_OF_ONE = 0.77, 0.6
 # Bounds on the logarithm of a component's scale, relative to the column's conditional scale.
 MAX_LOG_SCALE = 5.0
 
@@ -141,47 +144,69 @@ class MixtureHead(Head):
         return *super().stack_key, self.discrete, self.base, is_near
 
     def start_from(self, columns, simple):
-        """Start from the regressions of the simple density; see :meth:`Head.start_from`."""
-        fits = [simple.regression(j) for j in columns]
+        """Start from the gated regressions of the simple density; see :meth:`Head.start_from`."""
+        fits = [simple.gated_regression(j) for j in columns]
         variables = [simple.variables[j] for j in columns]
         spread = np.array([fit.spread for fit in fits])
         farthest = np.array([variable.farthest for variable in variables])
         widest = np.maximum(np.where(farthest > FAR_OUT, farthest / FAR_OUT, 0.0), spread)
-        biases = self.normal_bias(*torch.from_numpy(np.array([spread, widest])).to(self.spread))
-        for j, variable, fit, bias in zip(columns, variables, fits, biases.numpy(), strict=True):
-            bias[0] = fit.intercept / fit.spread
+        n_normals = len(fits[0].gate_bias)
+        biases = self.normal_bias(spread, widest, n_normals)
+        normal, size = self._normals(n_normals)
+        logits = slice(self.n_shared, self.n_shared + self.n_components)
+        offsets = slice(logits.stop, logits.stop + self.n_components)
+        units = self.spread.double().numpy()
+        for j, variable, fit, bias, unit in zip(
+            columns, variables, fits, biases, units, strict=True
+        ):
+            middle = fit.intercepts.mean()
+            bias[0] = middle / unit[-1]
+            bias[logits] = fit.gate_bias[normal] - np.log(size)
+            bias[offsets] += (fit.intercepts[normal] - middle) / unit
             if variable.atoms:
                 log_p = np.log(simple.marginals[j])
                 bias[1 : len(log_p)] = log_p[:-1]
                 bias[1 + self.atoms.shape[-1]] = log_p[-1]
             if variable.grid:
                 bias[self.n_shared - 1] = special.logit(variable.grid[2])
-            yield LinearStart(bias, [0], fit.features, fit.slopes[None] / fit.spread)
+            rows, weights = [0], fit.slopes[None] / unit[-1]
+            if n_normals > 1:
+                rows = [0, *range(logits.start, logits.stop)]
+                weights = np.concatenate([weights, fit.gate_slopes[normal]])
+            yield LinearStart(bias, rows, fit.features, weights)
 
-    def normal_bias(self, spread, reach):
-        """Return a bias with which the mixture is close to a normal, with wider components where values reach far out.
+    def _normals(self, n_normals):
+        """Return the normal that each component is a part of, and how many components that has."""
+        normal = np.arange(self.n_components) * n_normals // self.n_components
+        return normal, np.bincount(normal)[normal]
+
+    def normal_bias(self, spread, reach, n_normals=1):
+        """Return a bias with which the mixture is close to normals, with wider components where values reach far out.
 
         Parameters
         ----------
-        spread : Tensor of shape (m,)
+        spread : ndarray of shape (m,)
             Standard deviations of the normals.
-        reach : Tensor of shape (m,)
-            Spread of the widest component; the others lie between on a logarithmic scale.
+        reach : ndarray of shape (m,)
+            Spread of the widest components; the others lie between on a logarithmic scale.
+        n_normals : int, default=1
+            Number of normals of a column, which are all in the same place and share the components evenly.
 
         Returns
         -------
-        bias : Tensor of shape (m, n_params)
+        bias : ndarray of shape (m, n_params)
             Parameters of the columns.
         """
-        k = self.n_components
-        ladder = torch.linspace(1, 0, k)
-        self.spread.copy_(spread[:, None] * (reach / spread)[:, None] ** ladder)
-        quantiles = torch.special.ndtri((torch.arange(k, dtype=torch.float64) + 0.5) / k)
-        offsets = 0.6 * quantiles
-        log_scale = 0.5 * torch.log(1 - offsets.square().mean())
-        zeros = torch.zeros(self.n_shared + k)
-        bias = torch.cat([zeros, offsets.float(), torch.full((k,), float(log_scale))])
-        return bias.repeat(len(spread), 1)
+        normal, size = self._normals(n_normals)
+        rank = np.arange(self.n_components) - np.searchsorted(normal, normal)
+        ladder = 1 - rank / np.maximum(size - 1, 1)
+        self.spread.copy_(torch.from_numpy(spread[:, None] * (reach / spread)[:, None] ** ladder))
+        apart = APART_OF_ONE if n_normals == 1 else APART
+        offsets = apart * special.ndtri((rank + 0.5) / size)
+        variance = 1 - (np.bincount(normal, offsets**2) / np.bincount(normal))[normal]
+        zeros = np.zeros(self.n_shared + self.n_components)
+        bias = np.concatenate([zeros, offsets, np.log(variance) / 2])
+        return np.tile(bias, (len(spread), 1))
 
     def _components(self, params, column):
         k = self.n_components
