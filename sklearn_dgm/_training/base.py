@@ -291,7 +291,7 @@ warm_start, verbose, callbacks, net_params, random_state
 
     def _fitted_attributes(self, net, modules, history):
         """Return the attributes of the fitted estimator, given a net that becomes its own, modules and the record."""
-        # In double precision, so that a row's score does not depend on its batch.
+        # In double precision, on whose last bits draws and codecs rest, and which some rows need.
         net.module_ = self._combine(modules).eval()
         net.module = type(net.module_)  # a pickle should carry the weights once
         fitted = {"net_": net, "history_": history, "n_iter_": len(history)}

@@ -4,6 +4,7 @@ from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from sklearn_dgm._sklearn import Interval, StrOptions
@@ -102,6 +103,18 @@ class MaskedNetworkDensity(TableNetworkDensity):
         varied = [column for column in self.schema_.columns_ if not column.constant]
         return any(map(has_few_values, varied))
 
+    def _log_density(self, Z):
+        return self._in_chunks(self._module.in_mixed_precision().log_prob, Z)
+
+    def _log_density_features(self, Z):
+        """Return each column's share of the log-density of encoded rows, of shape (n_samples, n_features)."""
+        shares, is_complete = np.empty(Z.shape), ~np.isnan(Z).any(axis=1)
+        modules = self._module, self._module.in_mixed_precision()
+        for module, rows in zip(modules, (~is_complete, is_complete), strict=True):
+            if rows.any():
+                shares[rows] = self._in_chunks(module.log_prob_features, Z[rows])
+        return shares
+
     def _factors(self):
         """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
         return NetworkFactors(self._module, self._module_device(), self._rows_at_once())
@@ -113,7 +126,7 @@ class MaskedNetworkDensity(TableNetworkDensity):
 
     def _completions(self, Z, n_particles, rng=None):
         """Yield weighted completions of rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""
-        module = self._module
+        module = self._module.in_mixed_precision()
         device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)
         z = torch.tensor(Z, device=device)

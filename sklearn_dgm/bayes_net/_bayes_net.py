@@ -397,11 +397,12 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         return of_tables + (network.n_params if network else 0)
 
     def _inference(self):
-        def log_prob_features(Z):
-            return self._in_chunks(self._module.log_prob_features, Z)
-
         return Inference(
-            self.schema_.columns_, self._adjacency, self._axes, self._tables, log_prob_features
+            self.schema_.columns_,
+            self._adjacency,
+            self._axes,
+            self._tables,
+            self._log_density_features,
         )
 
     def _log_density(self, Z):
@@ -507,10 +508,8 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z = self.schema_.encode(X)[0]
-        if np.isnan(Z).any():
-            scores = self._shares_of_marginal(Z)
-        else:
-            scores = self._in_chunks(self._module.log_prob_features, Z)
+        shares_of = self._shares_of_marginal if np.isnan(Z).any() else self._log_density_features
+        scores = shares_of(Z)
         return like_frame(scores + self.schema_.log_det_features(Z), X)
 
     def _shares_of_marginal(self, Z):

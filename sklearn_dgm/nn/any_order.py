@@ -18,7 +18,7 @@ from sklearn_dgm.nn.inputs import TableInputs, as_variables
 from sklearn_dgm.nn.layers import LinearPath, MaskedLinear
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.mixture import Mixture
+from sklearn_dgm.nn.mixture import Mixture, log_prob_of
 from sklearn_dgm.nn.moments import Moments, empty_moments
 from sklearn_dgm.nn.randomness import current_generator
 from sklearn_dgm.nn.start import start_from
@@ -298,7 +298,7 @@ class OrderMixture(Mixture):
             marginals = [
                 log_marginal(member, z, MADE_PARTICLES, MADE_PARTICLES) for member in self.members
             ]
-            return self._mean(torch.stack(marginals))
+            return log_prob_of(torch.stack(marginals))
         return super().log_prob(z)
 
     def loss(self, z):

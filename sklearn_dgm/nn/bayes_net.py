@@ -87,11 +87,14 @@ class BayesNet(AncestralDensity):
     def log_prob_features(self, z):
         """Return the log-density of each column given its parents, of shape (n, d)."""
         log_p = self.network.log_prob_features(z) if self.network else torch.zeros_like(z)
+        return self.with_other_shares(log_p, z)
+
+    def with_other_shares(self, shares, z):
+        """Enter the shares of the columns that tables hold; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         if self.tables:
-            columns = list(self.tables)
             of_tables = [_of_arrays(table.log_prob, z) for table in self.tables.values()]
-            log_p[:, columns] = torch.stack(of_tables, dim=1)
-        return log_p
+            shares[:, list(self.tables)] = torch.stack(of_tables, dim=1)
+        return shares
 
     def log_prob(self, z):
         """Return the log-density of each row, of shape (n,); an estimate for the observed cells, where some are NaN."""

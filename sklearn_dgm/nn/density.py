@@ -8,7 +8,7 @@ from torch import nn
 class RowDensity(nn.Module, ABC):
     """A density of encoded rows.
 
-    It is trained by its loss, in single precision, and asked in double precision afterwards. What is random in its
+    It is trained by its loss, in single precision, and is in double precision afterwards. What is random in its
     training it draws from :func:`~sklearn_dgm.nn.randomness.current_generator`, and nothing else is random but
     `sample`.
     """
@@ -115,6 +115,14 @@ class FactorisedDensity(RowDensity):
         log_prob : Tensor of shape (n, m)
             In nats.
         """
+
+    def in_mixed_precision(self):
+        """Return what scores complete rows quickly, at the cost of a few digits; by default this density itself."""
+        return self
+
+    def with_other_shares(self, shares, z):
+        """Return the columns' shares, (n, d), given those that a network computes; by default there are no others."""
+        return shares
 
     def members_given(self, missing):
         """Return the products, with equal weights, that complete rows; by default this one.

@@ -10,7 +10,7 @@ from sklearn_dgm.nn.common_numbers import common_uniforms
 from sklearn_dgm.nn.config import config_of, module_of, plain
 from sklearn_dgm.nn.density import RowDensity
 from sklearn_dgm.nn.inputs import TableInputs, as_variables
-from sklearn_dgm.nn.mixture import Mixture
+from sklearn_dgm.nn.mixture import Mixture, log_prob_of
 from sklearn_dgm.nn.randomness import current_generator
 from sklearn_dgm.nn.transforms import (
     BOUND,
@@ -282,7 +282,7 @@ class FlowMixture(Mixture):
             torch.stack(part)
             for part in zip(*(m.log_prob_and_std(z) for m in self.members), strict=True)
         )
-        mean = self._mean(log_p)
+        mean = log_prob_of(log_p)
         share = (log_p - mean).exp().nan_to_num() / len(self.members)
         return mean, (share * std).sum(dim=0)
 

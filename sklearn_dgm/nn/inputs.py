@@ -191,8 +191,11 @@ class TableInputs(nn.Module):
             Numbers in standard units, not bounded.
         """
         numbers = (z[..., self.numeric] - self.location) / self.scale
-        groups = (self._of_categories(z[..., columns], columns) for columns in self._groups)
-        return torch.cat([numbers, *groups], dim=-1)
+        return torch.cat([numbers, *self.indicators(z)], dim=-1)
+
+    def indicators(self, z):
+        """Return the features that are signs, indicators and embeddings, in parts of shape (..., n)."""
+        return [self._of_categories(z[..., columns], columns) for columns in self._groups]
 
     def inputs(self, features):
         """Return bounded inputs, of shape (..., n_inputs), for the features of shape (..., n_features)."""

@@ -5,9 +5,48 @@ import math
 import torch
 from torch import nn
 
+from sklearn_dgm.nn.ancestral import FARTHEST
 from sklearn_dgm.nn.completion import log_marginal, log_marginal_features
 from sklearn_dgm.nn.config import config_of, module_of
 from sklearn_dgm.nn.density import FactorisedDensity
+from sklearn_dgm.nn.single import SingleStack
+
+# Rows whose numbers are further out, in units of the networks, or of which a network finds a cell less probable, in
+# nats, are left to double precision.
+REACH, LOWEST_LOG_PROB = 30.0, -32.0
+# What is computed in single precision at once, to stay in the cache, and the rows in a chunk.
+NUMBERS_AT_ONCE, MIN_ROWS, MAX_ROWS = 2**20, 64, 1024
+# Values of a column up to which each of them is worth a row of its own.
+FEW_VALUES = 4
+
+
+def log_prob_of(log_p):
+    """Return the log-density of a mixture with equal weights, of shape (n,), given those of its members, (k, n)."""
+    return torch.logsumexp(log_p, dim=0) - math.log(len(log_p))
+
+
+def shares_of(shares):
+    """Return the columns' shares of the log-density of a mixture, of shape (n, d), given those of its members.
+
+    They are the members' conditionals, averaged with the probability that a row came from each. What the mixture adds
+    to their sum is spread evenly over the columns.
+
+    Parameters
+    ----------
+    shares : Tensor of shape (k, n, d)
+        In nats.
+    """
+    if len(shares) == 1:
+        return shares[0]
+    log_p = shares.sum(dim=2)
+    total = log_prob_of(log_p)
+    possible = total > -torch.inf
+    responsibility = torch.where(possible, log_p.softmax(dim=0), 1 / len(shares))
+    # An impossible cell has no part in what a member that is not responsible says.
+    counted = torch.where(responsibility[..., None] > 0, shares, 0)
+    mean = (responsibility[..., None] * counted).sum(dim=0)
+    rest = torch.where(possible, total - mean.sum(dim=1), 0)
+    return mean + rest[:, None] / shares.shape[2]
 
 
 class Mixture(FactorisedDensity):
@@ -22,6 +61,23 @@ class Mixture(FactorisedDensity):
     def __init__(self, members):
         super().__init__()
         self.members = nn.ModuleList(map(module_of, members))
+
+    def in_mixed_precision(self):
+        """Return what scores rows in single precision where that is enough; made once, and no part of the state."""
+        if "_mixed" not in vars(self):
+            networks = [getattr(member, "network", member) for member in self.members]
+            keys = {getattr(network, "stack_key", None) for network in networks}
+            is_stack = len(keys) == 1 and keys != {None} and len(networks[0].hidden) > 0
+            vars(self)["_mixed"] = MixedPrecision(self, networks) if is_stack else self
+        return vars(self)["_mixed"]
+
+    def _apply(self, fn, recurse=True):
+        vars(self).pop("_mixed", None)
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self):
+        """Return the state, which copies and pickles take."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_mixed"}
 
     @property
     def config(self):
@@ -51,36 +107,20 @@ class Mixture(FactorisedDensity):
         """Return the log-density of each row, of shape (n,); of the observed cells, where some are NaN."""
         if z.isnan().any():
             return log_marginal(self, z)
-        return self._mean(torch.stack([member.log_prob(z) for member in self.members]))
+        return log_prob_of(torch.stack([member.log_prob(z) for member in self.members]))
 
     def log_prob_at(self, z, j, x):
         """Return log-densities of other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
-        return self._mean(torch.stack([member.log_prob_at(z, j, x) for member in self.members]))
-
-    def _mean(self, log_p):
-        return torch.logsumexp(log_p, dim=0) - math.log(len(self.members))
+        return log_prob_of(torch.stack([member.log_prob_at(z, j, x) for member in self.members]))
 
     def log_prob_features(self, z):
         """Return each column's share of the log-density; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`.
 
-        The shares are the members' conditionals, averaged with the probability that a row came from each. What the
-        mixture adds to their sum is spread evenly over the columns. Of rows with NaN see
-        :func:`~sklearn_dgm.nn.completion.log_marginal_features`.
+        See :func:`shares_of`, and of rows with NaN :func:`~sklearn_dgm.nn.completion.log_marginal_features`.
         """
         if z.isnan().any():
             return log_marginal_features(self, z)
-        shares = torch.stack([member.log_prob_features(z) for member in self.members])
-        if len(self.members) == 1:
-            return shares[0]
-        log_p = shares.sum(dim=2)
-        total = self._mean(log_p)
-        possible = total > -torch.inf
-        responsibility = torch.where(possible, log_p.softmax(dim=0), 1 / len(self.members))
-        # An impossible cell has no part in what a member that is not responsible says.
-        counted = torch.where(responsibility[..., None] > 0, shares, 0)
-        mean = (responsibility[..., None] * counted).sum(dim=0)
-        rest = torch.where(possible, total - mean.sum(dim=1), 0)
-        return mean + rest[:, None] / z.shape[1]
+        return shares_of(torch.stack([member.log_prob_features(z) for member in self.members]))
 
     @torch.no_grad()
     def sample(self, n_samples, generator):
@@ -100,3 +140,97 @@ class Mixture(FactorisedDensity):
         z = torch.cat(parts)
         # Rows of one member must not stand together: the first of n draws are draws, too.
         return z[torch.argsort(torch.argsort(chosen, stable=True))]
+
+
+class MixedPrecision:
+    """A mixture that scores complete rows in single precision where that is enough, else in double precision.
+
+    In all else it is the mixture.
+
+    What becomes of a row does not depend on those beside it, to the last bit: it is asked for in chunks of one shape,
+    and what is enough for it is seen of nothing else.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        In double precision.
+    networks : list of MADE
+        Those of its members, which have hidden layers and a stack key in common.
+    """
+
+    def __init__(self, mixture, networks):
+        self.mixture, self.stack = mixture, SingleStack(networks)
+        n_rows = NUMBERS_AT_ONCE // (len(networks) * mixture.width)
+        # A power of two, so that chunks of rows to be scored are made of these.
+        self.n_rows = min(max(2 ** (n_rows.bit_length() - 1), MIN_ROWS), MAX_ROWS)
+        lows, highs = zip(*(_reach(network.inputs) for network in networks), strict=True)
+        self.low, self.high = torch.stack(lows).amax(dim=0), torch.stack(highs).amin(dim=0)
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "mixture":
+            raise AttributeError(name)
+        return getattr(self.mixture, name)
+
+    @torch.no_grad()
+    def log_prob(self, z):
+        """Return the log-density of complete rows, of shape (n,), in nats."""
+        return self._ask(
+            lambda z: log_prob_of(self._shares(z).sum(dim=2)), self.mixture.log_prob, z
+        )
+
+    @torch.no_grad()
+    def log_prob_features(self, z):
+        """Return each column's share of the log-density of complete rows, of shape (n, d), in nats."""
+        return self._ask(lambda z: shares_of(self._shares(z)), self.mixture.log_prob_features, z)
+
+    @torch.no_grad()
+    def log_prob_at(self, z, j, x):
+        """Return log-densities of other values in a column; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`.
+
+        Of more than a few values, branches that share most of a row take less time, in double precision.
+        """
+        if x.shape[1] > FEW_VALUES:
+            return self.mixture.log_prob_at(z, j, x)
+        rows = z.repeat_interleave(x.shape[1], dim=0)
+        rows[:, j] = x.flatten()
+        return self.log_prob(rows).reshape(x.shape)
+
+    def _ask(self, single, double, z):
+        answers = _in_chunks(single, z, self.n_rows)
+        left = answers.reshape(len(z), -1).isnan().any(dim=1)
+        if left.any():
+            answers[left] = _in_chunks(double, z[left], MIN_ROWS)
+        return answers
+
+    def _shares(self, z):
+        """Return the members' shares, of shape (k, n, d); NaN of rows for which single precision is not enough.
+
+        These are rows with a number far out, or with a cell so improbable that an error of 1e-7 of its log-density, or
+        of the distance from what was expected, would be too large; and those beyond the range of the fitted rows, where
+        what is possible is little, and the difference of large probabilities. Columns that others all but determine are
+        no such case: the locations that these give are taken off in double precision.
+        """
+        is_near = ((z >= self.low) & (z <= self.high)).all(dim=1)
+        z = torch.where(is_near[:, None], z, 0)
+        shares = self.stack.log_prob_features(z)
+        is_low = (shares < LOWEST_LOG_PROB) & (shares > -torch.inf)
+        is_enough = is_near & ~is_low.any(dim=2).any(dim=0)
+        pairs = zip(self.mixture.members, shares, strict=True)
+        shares = torch.stack([member.with_other_shares(own, z) for member, own in pairs])
+        return torch.where(is_enough[:, None], shares, torch.nan)
+
+
+def _reach(inputs):
+    """Return the least and the greatest value of each column for which single precision is enough, of shape (d,)."""
+    ranges = [variable.support[1:3] or (-FARTHEST, FARTHEST) for variable in inputs.variables]
+    low, high = torch.tensor(ranges, dtype=torch.float64, device=inputs.scale.device).unbind(dim=1)
+    low, high, numeric, reach = low.clone(), high.clone(), inputs.numeric, REACH * inputs.scale
+    low[numeric] = torch.maximum(low[numeric], inputs.location - reach)
+    high[numeric] = torch.minimum(high[numeric], inputs.location + reach)
+    return low, high
+
+
+def _in_chunks(function, z, n_rows):
+    """Apply a function of rows in chunks of one shape, of which the last is filled up with copies of a row."""
+    place = torch.arange(-(-len(z) // n_rows) * n_rows, device=z.device).clamp_max(len(z) - 1)
+    return torch.cat([function(z[chunk]) for chunk in place.split(n_rows)])[: len(z)]

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from sklearn_dgm.nn.randomness import kept_of_each
 
 
-def _over_members(arrays):
-    """Stack arrays of members, with an axis for rows after that for members."""
-    return torch.stack(arrays)[:, None]
+def _over_members(arrays, axis=1):
+    """Stack arrays of members, with an axis for rows, by default after that for members."""
+    return torch.stack(arrays).unsqueeze(axis)
 
 
 def _transposed(matrices, n_in):
@@ -84,13 +84,13 @@ class DroppedRelu(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient * keep, x, 0.0), None
 
 
-def _stacked_heads(bank, banks):
-    """Return the heads of the members as one, whose buffers have an axis for members and one for rows."""
+def stacked_heads(bank, banks, axis=1):
+    """Return the heads of the members as one, whose buffers have an axis for members, and another for rows."""
     bank = copy.deepcopy(bank)
     for i, head in enumerate(bank.heads):
         for name, _ in list(head.named_buffers()):
             of_each = [getattr(other.heads[i], name) for other in banks]
-            setattr(head, name, _over_members(of_each))
+            setattr(head, name, _over_members(of_each, axis))
     return bank
 
 
@@ -116,7 +116,7 @@ class MADEStack(nn.Module):
         self.out = StackedLinear([member.out for member in members], n_in[-1])
         self.skip = StackedLinear([member.skip for member in members], first.inputs.n_features)
         self.bias = nn.Parameter(_over_members([member.bias.detach() for member in members]))
-        self.bank = _stacked_heads(first.bank, [member.bank for member in members])
+        self.bank = stacked_heads(first.bank, [member.bank for member in members])
         self.linear_rows, self.sparse_rows = first.bank.linear_rows, first.sparse_rows
         self._bind()
 

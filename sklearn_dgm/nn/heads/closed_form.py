@@ -33,8 +33,11 @@ class Components(torch.autograd.Function):
             Rates are inverse scales.
         """
         logits, offsets, log_scales = params[..., n_shared:].split(spread.shape[-1], dim=-1)
-        log_share = logits - logits.logsumexp(dim=-1, keepdim=True)
+        log_share = logits - logits.amax(dim=-1, keepdim=True)
         share = torch.exp(log_share)
+        total = share.sum(dim=-1, keepdim=True)
+        share.div_(total)
+        log_share.sub_(total.log_())
         means = (offsets * spread).add_(spread[..., -1:] * params[..., :1])
         bent = (log_scales * (1 / bound)).tanh_()
         rates = (bent * -bound).exp_().div_(spread)
@@ -62,6 +65,14 @@ class Components(torch.autograd.Function):
         if of_rates is not None:
             torch.mul(of_rates * rates, bent.square().sub_(1), out=log_scales)
         return result, None, None, None
+
+
+def _log_densities(t, rates, half):
+    """Return the log-densities of components, or log-probabilities of intervals that go so far on either side."""
+    if half is None:
+        return F.logsigmoid(t) + F.logsigmoid(-t) + torch.log(rates * RATE)
+    within = F.logsigmoid(t + half) + F.logsigmoid(half - t)
+    return within + torch.log(-torch.expm1(half * -2))
 
 
 class LogisticMixture(torch.autograd.Function):
@@ -100,15 +111,11 @@ class LogisticMixture(torch.autograd.Function):
         responsibility = p.div_(total)
         log_p = torch.log(total)
         if is_tiny.any():
-            if width is None:
-                exact = F.logsigmoid(t) + F.logsigmoid(-t) + torch.log(rates * RATE)
-            else:
-                exact = F.logsigmoid(t + half) + F.logsigmoid(half - t)
-                exact = exact + torch.log(-torch.expm1(half * -2))
-            exact = exact + log_share
-            log_total = exact.logsumexp(dim=-1, keepdim=True)
-            log_p = torch.where(is_tiny, log_total, log_p)
-            responsibility = torch.where(is_tiny, torch.exp(exact - log_total), responsibility)
+            at = is_tiny[..., 0]
+            exact = _log_densities(t[at], rates[at], None if width is None else half[at])
+            exact = exact + log_share[at]
+            log_p[at] = log_total = exact.logsumexp(dim=-1, keepdim=True)
+            responsibility[at] = torch.exp(exact - log_total)
         if any(ctx.needs_input_grad):
             if width is None:
                 along = (t * -0.5).tanh_()

@@ -188,7 +188,7 @@ class Logistic(Component):
     def log_mixture(cls, components, x, width=None):
         """Return the log-density of a mixture; see :meth:`Component.log_mixture`."""
         (share, log_share), means, rate = components
-        if not means.requires_grad:
+        if means.dtype == torch.float64 and not means.requires_grad:
             return super().log_mixture(components, x, width)
         return LogisticMixture.apply(log_share, share, means, rate, x, width)
 

@@ -46,6 +46,8 @@ class Head(ExactBuffers, ABC):
 
     # Whether regressions say something of the columns, whose residuals are worth being seen.
     of_numbers = False
+    # Whether log-probabilities are small differences, which single precision would not hold.
+    loses_digits = False
     n_params: int
     n_linear: int
 

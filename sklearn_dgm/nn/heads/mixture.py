@@ -138,6 +138,11 @@ class MixtureHead(Head):
         return self.n_params if self.linear else self.n_shared
 
     @property
+    def loses_digits(self):
+        """Whether log-probabilities are small differences: those of intervals under a normal distribution are."""
+        return self.discrete and self.base is BASES["gaussian"]
+
+    @property
     def stack_key(self):
         """See :attr:`Head.stack_key`."""
         is_near = self.support is not None and self.is_near
@@ -216,22 +221,28 @@ class MixtureHead(Head):
             part.contiguous() for part in params[..., self.n_shared :].split(k, dim=-1)
         )
         location = shared[..., :1]
-        spread = self.spread[column]
+        spread = self.spread[column].to(params.dtype)
         # A soft bound, so that no component collapses onto a row or flattens out.
         log_scales = MAX_LOG_SCALE * torch.tanh(log_scales / MAX_LOG_SCALE)
         means = spread[..., -1:] * location + spread * offsets
         return logits, means, spread * torch.exp(log_scales)
 
-    def log_prob(self, params, z, columns=slice(None)):
-        """Return log-densities or log-masses; see :meth:`Head.log_prob`."""
-        location, scale = self.location[columns], self.scale[columns]
-        components = self._mixture(params, columns)
-        x = (z - location) / scale
+    def log_prob(self, params, z, columns=slice(None), shift=None):
+        """Return log-densities or log-masses; see :meth:`Head.log_prob`.
+
+        A shift, of shape (..., m), is a part of the location that is not among the parameters, and may be of a higher
+        precision than these: where parents all but determine a column, it is large beside what it leaves of a value.
+        """
+        scale, components = self.scale[columns], self._mixture(params, columns)
+        if shift is not None:
+            shift = self.spread[columns][..., -1] * shift
+        x = self._units(z, columns, shift).to(params.dtype)
         if self.discrete:
-            log_p = self.base.log_mixture(components, x, torch.reciprocal(scale))
+            width = torch.reciprocal(scale).to(params.dtype)
+            log_p = self.base.log_mixture(components, x, width)
             if self.grid is not None:
                 step, offset = self._grid(columns, z)
-                on_grid = self.base.log_mixture(components, x, step / scale)
+                on_grid = self.base.log_mixture(components, x, (step / scale).to(x.dtype))
                 # Large numbers in single precision are not exact.
                 distance = (z - self._nearest(z, step, offset)).abs()
                 is_on = distance <= z.abs() * torch.finfo(z.dtype).eps
@@ -240,15 +251,16 @@ class MixtureHead(Head):
                 log_p = torch.logaddexp(on_grid, F.logsigmoid(-logit) + log_p)
             log_p = torch.where(is_whole(z, -math.inf, math.inf), log_p, -math.inf)
         else:
-            log_p = self.base.log_mixture(components, x) - torch.log(scale)
+            log_p = self.base.log_mixture(components, x) - torch.log(scale).to(x.dtype)
         if self.support is not None and (not self.training or self.is_near):
-            log_p = self._within_support(log_p, params, components, z, columns)
+            log_p = self._within_support(log_p, params, components, z, columns, shift)
         return self._beside_atoms(log_p, params, z, columns) if self.atoms.shape[-1] else log_p
 
     def _mixture(self, params, columns):
         """Return shares and their logarithms, means and rates of the components."""
-        if params.requires_grad:
-            spread = self.spread[columns]
+        # In double precision it is as it was when codecs began to rest on its bits.
+        if params.requires_grad or params.dtype != torch.float64:
+            spread = self.spread[columns].to(params.dtype)
             log_share, share, means, rate = Components.apply(
                 params, spread, self.n_shared, MAX_LOG_SCALE
             )
@@ -257,10 +269,14 @@ class MixtureHead(Head):
         log_share = log_softmax(logits)
         return (torch.exp(log_share), log_share), means, torch.reciprocal(scales)
 
-    def _within_support(self, log_p, params, components, z, columns):
+    def _within_support(self, log_p, params, components, z, columns, shift=None):
         """Return the log-density or log-mass of the components between the bounds."""
         lower, low, high, upper, share = self._support(columns, z)
-        log_ways, bounds = self._log_ways(params), self._points(components, columns, 0, 3)
+        share = share.to(params.dtype)
+        log_ways, bounds = (
+            self._log_ways(params),
+            self._points(components, columns, 0, 3, shift=shift),
+        )
         outside = self._outside(log_ways, components, *bounds)
         is_little = ~(outside < 0.5)
         log_total = torch.log1p(-outside.masked_fill(is_little, 0))
@@ -270,7 +286,7 @@ class MixtureHead(Head):
         change = -log_total
         # Training goes without the limit: fitted rows are within the range, and can only gain by it.
         if not self.training and (share > 0).any():
-            range_ends = self._points(components, columns, 1, 2)
+            range_ends = self._points(components, columns, 1, 2, shift=shift)
             beyond = self._outside(log_ways, components, *range_ends) - outside
             is_more = is_little | ~(beyond < share * (1 - outside))
             if is_more.any():
@@ -280,15 +296,16 @@ class MixtureHead(Head):
                 change = change.masked_scatter(is_more, torch.where(is_within, *limits))
         return torch.where((z >= lower) & (z <= upper), log_p + change, -math.inf)
 
-    def _points(self, components, columns, *ends):
+    def _points(self, components, columns, *ends, shift=None):
         """Return the ends of the support in units of the components, for each way to make a value; None if infinite."""
         _, means, rate = components
-        cuts = self._units(self.cuts[columns], columns, means)
+        cuts = self.cuts[columns]
 
         def of_end(end):
             if self._is_open[end]:
                 return [None] * cuts.shape[-2]
-            return [(cut[..., None] - means) * rate for cut in cuts[..., end].unbind(dim=-1)]
+            of_ways = (self._units(cut, columns, shift) for cut in cuts[..., end].unbind(dim=-1))
+            return [(cut[..., None].to(means) - means) * rate for cut in of_ways]
 
         return [of_end(end) for end in ends]
 
@@ -311,8 +328,9 @@ class MixtureHead(Head):
         for log_way, low, high in zip(log_ways, lows, highs, strict=True):
             log_way = log_way.expand_as(where)[where]
             if low is not None or high is not None:
-                first, last = (None if x is None else x[where] for x in (low, high))
-                log_mass = log_share[where] + self.base.log_prob_between(first, last)
+                # From the middle of a wide interval, single precision could not tell its ends.
+                ends = (None if x is None else x[where].double() for x in (low, high))
+                log_mass = log_share[where] + self.base.log_prob_between(*ends).to(log_share.dtype)
                 log_way = log_way + torch.logsumexp(log_mass, dim=-1)
             of_ways.append(log_way)
         return of_ways[0] if len(of_ways) == 1 else torch.logaddexp(*of_ways)
@@ -321,11 +339,10 @@ class MixtureHead(Head):
         """Return the parts of the support, as tensors."""
         return self.support[columns].to(like).unbind(dim=-1)
 
-    def _units(self, cuts, columns, like):
-        """Return cuts of shape (..., n_ways, n_cuts) in the units of the network."""
-        cuts = cuts.to(like)
-        location, scale = self.location[columns], self.scale[columns]
-        return (cuts - location[..., None, None]) / scale[..., None, None]
+    def _units(self, z, columns, shift=None):
+        """Return values of shape (..., m) in the units of the network, with what locations are shifted by taken off."""
+        x = (z - self.location[columns]) / self.scale[columns]
+        return x if shift is None else x - shift
 
     def _log_ways(self, params):
         """Return log-probabilities of the ways to make a value of a component: as it is, and on the coarse grid."""
@@ -347,7 +364,8 @@ class MixtureHead(Head):
             Where they end, in units of the components.
         """
         logits, means, scales = self._components(params, column)
-        cuts, rate = self._units(self.cuts[column], column, means), torch.reciprocal(scales)
+        cuts = self._units(self.cuts[column], column).to(means)
+        rate = torch.reciprocal(scales)
         # Each end and each piece is made in memory of its own, where functions of it are quick.
         points = [[(cut - means) * rate for cut in of_way] for of_way in cuts]
         nothing, all_of_it = torch.full_like(means, -math.inf), torch.zeros_like(means)
@@ -436,13 +454,14 @@ class MixtureHead(Head):
 
     def _beside_atoms(self, log_of_rest, params, z, columns):
         """Mix the probability of atoms with the density or mass of the components."""
-        log_p = log_softmax(self._atom_logits(params, columns))
+        logits = self._atom_logits(params, columns)
+        log_total = torch.logsumexp(logits, dim=-1)
         atoms = self.atoms[columns].to(z)
         at = z[..., None] == atoms
         # The one atom that a value is, if any; a masked sum would turn -inf of the others into NaN.
         atom = at.to(torch.int8).argmax(dim=-1)
-        log_mass = log_p.gather(-1, atom[..., None])[..., 0]
-        log_of_rest = log_p[..., -1] + log_of_rest
+        log_mass = logits.gather(-1, atom[..., None])[..., 0] - log_total
+        log_of_rest = (logits[..., -1] - log_total) + log_of_rest
         # A point has no part of a density, but one of a mass.
         at_atom = torch.logaddexp(log_mass, log_of_rest) if self.discrete else log_mass
         return torch.where(at.any(dim=-1), at_atom, log_of_rest)
