@@ -181,7 +181,8 @@ class MaskedNetworkDensity(TableNetworkDensity):
                     rows = torch.from_numpy(Z).float(), torch.from_numpy(weight).float()
                     trial = rows if size is None else None
                     start = learnt, mixtures(*known), regressed
-                    size = better_size(network, *start, *valid, trial)
+                    with torch.random.fork_rng(devices=[]):  # trials leave no trace in the weights
+                        size = better_size(network, *start, *valid, trial)
                 mixture = next(m for m in mixtures(*known) if m.n_components == size)
                 learnt = learnt._replace(mixture=mixture)
             return network, learnt, regressed

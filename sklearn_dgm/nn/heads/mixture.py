@@ -166,7 +166,8 @@ class MixtureHead(Head):
         ):
             middle = fit.intercepts.mean()
             bias[0] = middle / unit[-1]
-            bias[logits] = fit.gate_bias[normal] - np.log(size)
+            gate_bias = fit.gate_bias[normal] - np.log(size)
+            bias[logits] = gate_bias - gate_bias.mean()  # which no share sees
             bias[offsets] += (fit.intercepts[normal] - middle) / unit
             if variable.atoms:
                 log_p = np.log(simple.marginals[j])
