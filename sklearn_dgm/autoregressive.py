@@ -11,7 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
-from sklearn_dgm._training.masked import MAX_TRIAL_ROWS, MaskedNetworkDensity, Setting
+from sklearn_dgm._training.masked import (
+    MAX_TRIAL_ROWS,
+    MIN_CHOOSING_ROWS,
+    MaskedNetworkDensity,
+    Setting,
+)
 from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, handed_on
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread
@@ -29,9 +34,8 @@ from sklearn_dgm.nn.start import start_from
 # Values of a column that are tried at once, over the rows.
 CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
-# Epochs without progress after which what is tried in the first order has shown what it can, and the validation rows
-# that it takes to choose principal axes.
-RACE_PATIENCE, MIN_CHOOSING_ROWS = 4, 6
+# Epochs without progress after which what is tried in the first order has shown what it can.
+RACE_PATIENCE = 4
 
 
 class Effort(NamedTuple):
@@ -104,9 +108,10 @@ default="random"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
         8 at least and 20 at most. "fast", for searches, has 2 orders and 30 epochs at most, in which the rate falls
-        from 0.006 to zero, and tries no second `dropout`. "best" has 8 orders, 1,000 epochs, and a patience
-        of 20 to 40. With more than 50,000 training rows, unless `max_epochs`, `lr` or `batch_size` is given, the rate
-        falls from 0.008 to zero, while each network sees two million rows ("fast" half a million, "best" four).
+        from 0.006 to zero, and tries neither a second `dropout` nor several Gaussians to start from. "best" has 8
+        orders, 1,000 epochs, and a patience of 20 to 40. With more than 50,000 training rows, unless `max_epochs`, `lr`
+        or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two million rows ("fast"
+        half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
@@ -196,11 +201,11 @@ default="random"
     networks without hidden layers, and whatever is drawn. Rows are scored in chunks of one shape, the last one filled
     up, so that on a CPU a row has the same score in whatever batch it comes, and a single row takes as long as a chunk.
 
-    Of up to 15,000 training rows of numbers alone, all observed, the first order is trained twice at the beginning:
-    once the hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure
-    early and overfits where there is none. The candidate that serves the validation rows better, by the time when each
-    has gone for four epochs without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take
-    the choice over. So it is with what else is tried.
+    Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
+    hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and
+    overfits where there is none. The candidate that serves the validation rows better, by the time when each has gone
+    for four epochs without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take the choice
+    over. So it is with what else is tried.
 
     The networks of the orders are trained as one, or as many of them together as see 512 rows in a step, if there are
     no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
@@ -361,9 +366,11 @@ default="random"
         is_plain = not (splits.has_gaps or self._has_categories() or self._takes_any_order())
         has_parents = sum(not column.constant for column in self.schema_.columns_) > 1
         has_units = len(self._resolve_hidden_layer_sizes()) > 0
-        # A few validation rows choose by chance.
         is_told = splits.n_valid >= MIN_CHOOSING_ROWS and splits.n_train <= MAX_TRIAL_ROWS
         return is_plain and has_parents and has_units and is_told
+
+    def _tries_mixtures(self, splits):
+        return self.effort != "fast" and super()._tries_mixtures(splits)
 
     def _has_many(self, n_train):
         return n_train > MANY_ROWS and not self._takes_any_order()

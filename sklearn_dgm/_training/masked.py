@@ -21,6 +21,9 @@ from sklearn_dgm.tags import DensityTags
 # What "auto" tries; inputs are dropped less than hidden units, by this.
 DROPOUTS, INPUT_DROPOUT_LESS = [0.2, 0.5], 0.3
 MAX_TRIAL_ROWS = 15_000
+# Validation rows from which on they say of how many Gaussians to start, and whether principal axes serve; less would
+# choose by chance.
+MIN_CHOOSING_ROWS = 20
 # L1 penalty on what training changes in the linear paths to categories, in nats of the whole data.
 SPARSITY = 8.0
 
@@ -177,17 +180,23 @@ class MaskedNetworkDensity(TableNetworkDensity):
             valid = splits.to_choose_by(member)
             if valid is not None:
                 regressed = better_regressed(network, learnt, *valid)
+                if size is None and not self._tries_mixtures(splits):
+                    size = 1
                 if size != 1:  # after a member that needs no mixture, none does
                     rows = torch.from_numpy(Z).float(), torch.from_numpy(weight).float()
                     trial = rows if size is None else None
                     start = learnt, mixtures(*known), regressed
                     with torch.random.fork_rng(devices=[]):  # trials leave no trace in the weights
                         size = better_size(network, *start, *valid, trial)
-                mixture = next(m for m in mixtures(*known) if m.n_components == size)
-                learnt = learnt._replace(mixture=mixture)
+                    mixture = next(m for m in mixtures(*known) if m.n_components == size)
+                    learnt = learnt._replace(mixture=mixture)
             return network, learnt, regressed
 
         return learn
+
+    def _tries_mixtures(self, splits):
+        """Tell whether to try of how many Gaussians numbers had better start."""
+        return splits.n_valid >= MIN_CHOOSING_ROWS
 
     def _network_params(self, dropout, base, sample_weight):
         """Return the parameters of a masked network beside its variables and graph."""
