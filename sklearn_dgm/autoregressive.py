@@ -196,10 +196,12 @@ default="random"
     it. Integers, or cells of such a grid, that are mostly on a coarser one (multiples of ten, say) are so in the
     density, too.
 
-    Scores are computed in single precision where that is enough, within 2e-5 nats of those in double precision. Left to
-    the latter are rows with values far out, improbable, or beyond those of `fit`, all of ``order="any"`` and of
-    networks without hidden layers, and whatever is drawn. Rows are scored in chunks of one shape, the last one filled
-    up, so that on a CPU a row has the same score in whatever batch it comes, and a single row takes as long as a chunk.
+    Scores are computed in single precision where that is enough: mostly within 1e-5 nats of those in double precision,
+    and 1e-4 where components are narrow. Left to the latter are rows with values far out, improbable, or beyond those
+    of `fit`, all of ``order="any"``, of tables with a column of more than 256 categories, and of networks without
+    hidden layers, all draws, and everything where `torch.set_float32_matmul_precision` is not "highest". Rows are
+    scored in chunks of one shape, the last one filled up, so that a row has the same score in whatever batch it comes,
+    but for last bits on processors that compute places of a chunk differently; a single row takes as long as a chunk.
 
     Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
     hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and

@@ -9,3 +9,11 @@ import pytest
 def _ctrl_c_is_heard():
     """A shell has processes in the background ignore Ctrl-C, which some tests press."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def in_double_precision(monkeypatch):
+    """Scores of masked networks in double precision throughout, where a test is of how they are put together."""
+    from sklearn_dgm.nn.mixture import Mixture
+
+    monkeypatch.setattr(Mixture, "in_mixed_precision", lambda self: self)

@@ -99,6 +99,49 @@ def test_two_groups_of_normals_are_known_before_training(order):
     assert (expected - gaussian.logpdf(X[1000:])).mean() > 0.3
 
 
+def two_groups(n=1200, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 6)) + np.where(rng.random((n, 1)) < 0.5, 1.5, -1.5)
+
+
+def n_normals(density):
+    """How many normals the conditionals of its networks start from, by the columns that their logits follow."""
+    members = density.net_.module_.members
+    found = []
+    for member in members:
+        head, _, rows = member.bank.place(int(np.argmax(member.adjacency.sum(axis=0))))
+        logits = slice(rows.start + head.n_shared, rows.start + head.n_shared + head.n_components)
+        slopes = member.skip.start[
+            np.searchsorted(member.bank.linear_rows, range(logits.start, logits.stop))
+        ]
+        found.append(len(np.unique(slopes.numpy().round(6), axis=0)))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_members_start_from_several_normals_whatever_the_threads():
+    settings = {"order": "random", "n_orders": 3, "max_epochs": 2}
+    before = torch.get_num_threads()
+    densities = []
+    for n_threads in (1, 3):
+        torch.set_num_threads(n_threads)
+        densities.append(quick(**settings).fit(two_groups()))
+    torch.set_num_threads(before)
+    assert min(n_normals(densities[0])) > 1
+    assert n_normals(quick(**settings, effort="fast").fit(two_groups())) == [1, 1, 1]
+    scores = [density.score_samples(two_groups(50, 1)) for density in densities]
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_rows_of_no_weight_have_no_say_in_the_start():
+    X = np.concatenate([two_groups(1200), 5 + np.zeros((2400, 6))])
+    X = X[np.random.default_rng(0).permutation(len(X))]
+    weight = (X[:, 0] != 5).astype(float)
+    density = quick(max_epochs=1).fit(X, sample_weight=weight)
+    assert min(n_normals(density)) > 1
+
+
 def test_mixed_columns_are_learnt():
     frame = mixed_frame(2000)
     density = AutoregressiveDensity((32, 32), random_state=0, max_epochs=20, **ONE_ORDER).fit(frame)

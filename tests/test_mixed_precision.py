@@ -148,3 +148,79 @@ def test_networks_beside_tables():
         expected = density._module.log_prob(z).numpy() + log_det
     error = np.abs(density.score_samples(frame) - expected)
     assert 0 < error.max() < 2e-5
+
+
+def groups_far_apart(n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    points = rng.choice([0.0, 20.0, 37.5, 100.0], n) + 1e-3 * rng.normal(size=n)
+    return np.column_stack([points, rng.normal(size=n)])
+
+
+def levels_that_determine_each_other(n=1500, seed=0):
+    level = np.random.default_rng(seed).integers(0, 40, n)
+    return np.column_stack(
+        [level, level, level + np.random.default_rng(seed + 1).integers(0, 2, n)]
+    )
+
+
+def knots_close_together(n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 12, n) + 1e-5 * rng.normal(size=n)
+    return np.column_stack([x, np.sin(x) + 0.1 * rng.normal(size=n), rng.normal(size=n)])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "table", [groups_far_apart, levels_that_determine_each_other, knots_close_together]
+)
+def test_what_single_precision_cannot_hold(table):
+    X = table()
+    density = AutoregressiveDensity((32,), n_orders=2, max_epochs=4, random_state=0).fit(X)
+    z, log_det = encoded(density, table(seed=7))
+    with torch.no_grad():
+        expected = density._module.log_prob(z).numpy() + log_det
+    np.testing.assert_allclose(density.score_samples(table(seed=7)), expected, atol=3e-5, rtol=0)
+
+
+def test_products_that_the_user_lets_be_less_exact(fitted):
+    density, X = fitted
+    expected = density.score_samples(X)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        np.testing.assert_allclose(density.score_samples(X), expected, atol=3e-5)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    with torch.autocast("cpu"):
+        np.testing.assert_allclose(density.score_samples(X), expected, atol=3e-5)
+
+
+def test_weights_that_are_loaded_count():
+    X = load_iris().data
+    densities = [AutoregressiveDensity(**{**QUICK, "random_state": seed}) for seed in (0, 1)]
+    first, second = (density.set_params(order="given").fit(X) for density in densities)
+    before, expected = first.score_samples(X), second.score_samples(X)
+    first._module.load_state_dict(second._module.state_dict())
+    np.testing.assert_allclose(first.score_samples(X), expected, atol=1e-4)
+    assert np.abs(before - expected).max() > 0.01
+
+
+def test_no_rows_and_only_rows_far_out(fitted):
+    density, X = fitted
+    z, _ = encoded(density, X)
+    mixed = density._module.in_mixed_precision()
+    assert mixed.log_prob(z[:0]).shape == (0,)
+    assert mixed.log_prob_features(z[:0]).shape == (0, z.shape[1])
+    far = z[:3] + 1e6
+    with torch.no_grad():
+        torch.testing.assert_close(mixed.log_prob(far), density._module.log_prob(far))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_gaps_elsewhere_change_no_bit_of_a_row():
+    X = counts(300)[["x", "kind", "flag"]]
+    gaps = X.copy()
+    gaps.loc[0, "kind"] = None
+    density = BayesianNetworkDensity(hidden_layer_sizes=(8,), max_epochs=3, random_state=0).fit(X)
+    for question in ("score_samples", "score_features"):
+        whole, with_gap = (np.asarray(getattr(density, question)(table)) for table in (X, gaps))
+        np.testing.assert_allclose(with_gap[1:], whole[1:], rtol=1e-14)

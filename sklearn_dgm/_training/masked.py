@@ -183,8 +183,10 @@ class MaskedNetworkDensity(TableNetworkDensity):
                 if size is None and not self._tries_mixtures(splits):
                     size = 1
                 if size != 1:  # after a member that needs no mixture, none does
-                    rows = torch.from_numpy(Z).float(), torch.from_numpy(weight).float()
-                    trial = rows if size is None else None
+                    counts = weight > 0
+                    known = known[0], torch.from_numpy(Z[counts]), weight[counts]
+                    trial = (known[1].float(), torch.from_numpy(known[2]).float())
+                    trial = trial if size is None else None
                     start = learnt, mixtures(*known), regressed
                     with torch.random.fork_rng(devices=[]):  # trials leave no trace in the weights
                         size = better_size(network, *start, *valid, trial)

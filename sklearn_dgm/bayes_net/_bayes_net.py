@@ -406,9 +406,12 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         )
 
     def _log_density(self, Z):
-        if np.isnan(Z).any():
-            return self._inference().log_marginal(Z)
-        return super()._log_density(Z)
+        is_gap = np.isnan(Z).any(axis=1)
+        # Errors name a row by its place among all; complete rows are scored as they are without others.
+        log_p = self._inference().log_marginal(Z) if is_gap.any() else np.empty(len(Z))
+        if not is_gap.all():
+            log_p[~is_gap] = super()._log_density(Z[~is_gap])
+        return log_p
 
     def _completions(self, Z, n_particles, rng=None):
         """Return weighted completions; of rows whose marginals are exact, independent draws."""
@@ -508,8 +511,10 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z = self.schema_.encode(X)[0]
-        shares_of = self._shares_of_marginal if np.isnan(Z).any() else self._log_density_features
-        scores = shares_of(Z)
+        is_gap = np.isnan(Z).any(axis=1)
+        scores = self._shares_of_marginal(Z) if is_gap.any() else np.empty(Z.shape)
+        if not is_gap.all():
+            scores[~is_gap] = self._log_density_features(Z[~is_gap])
         return like_frame(scores + self.schema_.log_det_features(Z), X)
 
     def _shares_of_marginal(self, Z):

@@ -90,11 +90,12 @@ class BayesNet(AncestralDensity):
         return self.with_other_shares(log_p, z)
 
     def with_other_shares(self, shares, z):
-        """Enter the shares of the columns that tables hold; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
-        if self.tables:
-            of_tables = [_of_arrays(table.log_prob, z) for table in self.tables.values()]
-            shares[:, list(self.tables)] = torch.stack(of_tables, dim=1)
-        return shares
+        """Return all shares, those of tables too; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        if not self.tables:
+            return shares
+        of_tables = [_of_arrays(table.log_prob, z) for table in self.tables.values()]
+        columns = torch.tensor(list(self.tables), device=shares.device)
+        return shares.index_copy(1, columns, torch.stack(of_tables, dim=1))
 
     def log_prob(self, z):
         """Return the log-density of each row, of shape (n,); an estimate for the observed cells, where some are NaN."""

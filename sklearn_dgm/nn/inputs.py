@@ -145,7 +145,8 @@ class TableInputs(nn.Module):
         """Lay out the pieces between the knots of the numeric columns, column by column."""
         label, position, low, width, self.pieces_at = [], [], [], [], {}
         for i, j in enumerate(self.numeric):
-            knots = np.asarray(self.variables[j].knots)
+            # As they are held, or pieces would not meet.
+            knots = np.unique(np.asarray(self.variables[j].knots, dtype=np.float32))
             n_pieces = max(len(knots) - 1, 0)
             self.pieces_at[j] = slice(len(label), len(label) + n_pieces)
             label += [j] * n_pieces

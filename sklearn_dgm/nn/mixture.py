@@ -1,5 +1,6 @@
 """A mixture of networks with equal weights."""
 
+import itertools
 import math
 
 import torch
@@ -14,8 +15,9 @@ from sklearn_dgm.nn.single import SingleStack
 # Rows whose numbers are further out, in units of the networks, or of which a network finds a cell less probable, in
 # nats, are left to double precision.
 REACH, LOWEST_LOG_PROB = 30.0, -32.0
-# What is computed in single precision at once, to stay in the cache, and the rows in a chunk.
-NUMBERS_AT_ONCE, MIN_ROWS, MAX_ROWS = 2**20, 64, 1024
+# What is computed in single precision at once, to stay in the cache, and the rows in a chunk; in double precision these
+# are so many.
+NUMBERS_AT_ONCE, MIN_ROWS, MAX_ROWS, ROWS_IN_DOUBLE = 2**20, 64, 1024, 128
 # Values of a column up to which each of them is worth a row of its own.
 FEW_VALUES = 4
 
@@ -63,17 +65,27 @@ class Mixture(FactorisedDensity):
         self.members = nn.ModuleList(map(module_of, members))
 
     def in_mixed_precision(self):
-        """Return what scores rows in single precision where that is enough; made once, and no part of the state."""
-        if "_mixed" not in vars(self):
-            networks = [getattr(member, "network", member) for member in self.members]
-            keys = {getattr(network, "stack_key", None) for network in networks}
-            is_stack = len(keys) == 1 and keys != {None} and len(networks[0].hidden) > 0
-            vars(self)["_mixed"] = MixedPrecision(self, networks) if is_stack else self
-        return vars(self)["_mixed"]
+        """Return what scores rows in single precision where that is enough; no part of the state.
 
-    def _apply(self, fn, recurse=True):
-        vars(self).pop("_mixed", None)
-        return super()._apply(fn, recurse)
+        It is made once for the weights that there are. Where the user lets products of single precision be less exact,
+        it is the mixture itself.
+        """
+        if torch.get_float32_matmul_precision() != "highest":
+            return self
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        version = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        known, mixed = vars(self).get("_mixed", (None, None))
+        if known != version:
+            mixed = self._in_mixed_precision()
+            vars(self)["_mixed"] = version, mixed
+        return mixed
+
+    def _in_mixed_precision(self):
+        networks = [getattr(member, "network", member) for member in self.members]
+        keys = {getattr(network, "stack_key", None) for network in networks}
+        if len(keys) > 1 or None in keys or not len(networks[0].hidden):
+            return self
+        return MixedPrecision(self, SingleStack(networks))
 
     def __getstate__(self):
         """Return the state, which copies and pickles take."""
@@ -148,18 +160,20 @@ class MixedPrecision:
     In all else it is the mixture.
 
     What becomes of a row does not depend on those beside it, to the last bit: it is asked for in chunks of one shape,
-    and what is enough for it is seen of nothing else.
+    and what is enough for it is seen of nothing else. Rows with a number far out, or beyond the range of the fitted
+    ones, where what is possible is little and the difference of large probabilities, are not tried in single precision.
 
     Parameters
     ----------
     mixture : Mixture
         In double precision.
-    networks : list of MADE
-        Those of its members, which have hidden layers and a stack key in common.
+    stack : SingleStack
+        The networks of its members.
     """
 
-    def __init__(self, mixture, networks):
-        self.mixture, self.stack = mixture, SingleStack(networks)
+    def __init__(self, mixture, stack):
+        self.mixture, self.stack = mixture, stack
+        networks = [getattr(member, "network", member) for member in mixture.members]
         n_rows = NUMBERS_AT_ONCE // (len(networks) * mixture.width)
         # A power of two, so that chunks of rows to be scored are made of these.
         self.n_rows = min(max(2 ** (n_rows.bit_length() - 1), MIN_ROWS), MAX_ROWS)
@@ -189,32 +203,37 @@ class MixedPrecision:
 
         Of more than a few values, branches that share most of a row take less time, in double precision.
         """
-        if x.shape[1] > FEW_VALUES:
+        if x.shape[1] > FEW_VALUES or z.isnan().any():
             return self.mixture.log_prob_at(z, j, x)
         rows = z.repeat_interleave(x.shape[1], dim=0)
         rows[:, j] = x.flatten()
         return self.log_prob(rows).reshape(x.shape)
 
     def _ask(self, single, double, z):
-        answers = _in_chunks(single, z, self.n_rows)
-        left = answers.reshape(len(z), -1).isnan().any(dim=1)
-        if left.any():
-            answers[left] = _in_chunks(double, z[left], MIN_ROWS)
+        left = ~((z >= self.low) & (z <= self.high)).all(dim=1)
+        answers = z.new_full((len(z), z.shape[1]), torch.nan)
+        with torch.autocast(z.device.type, enabled=False):
+            if not left.all():
+                of_near = _in_chunks(single, z[~left], self.n_rows)
+                answers = z.new_full((len(z), *of_near.shape[1:]), torch.nan)
+                answers[~left] = of_near
+                left = answers.isnan().reshape(len(z), -1).any(dim=1)
+            if left.all():
+                return _in_chunks(double, z, ROWS_IN_DOUBLE)
+            if left.any():
+                answers[left] = _in_chunks(double, z[left], ROWS_IN_DOUBLE)
         return answers
 
     def _shares(self, z):
         """Return the members' shares, of shape (k, n, d); NaN of rows for which single precision is not enough.
 
-        These are rows with a number far out, or with a cell so improbable that an error of 1e-7 of its log-density, or
-        of the distance from what was expected, would be too large; and those beyond the range of the fitted rows, where
-        what is possible is little, and the difference of large probabilities. Columns that others all but determine are
-        no such case: the locations that these give are taken off in double precision.
+        These are rows with a cell so improbable that an error of 1e-7 of its log-density, or of the distance from what
+        was expected, would be too large. Columns that others all but determine are no such case: the locations that
+        these give are taken off in double precision.
         """
-        is_near = ((z >= self.low) & (z <= self.high)).all(dim=1)
-        z = torch.where(is_near[:, None], z, 0)
         shares = self.stack.log_prob_features(z)
         is_low = (shares < LOWEST_LOG_PROB) & (shares > -torch.inf)
-        is_enough = is_near & ~is_low.any(dim=2).any(dim=0)
+        is_enough = ~is_low.any(dim=2).any(dim=0)
         pairs = zip(self.mixture.members, shares, strict=True)
         shares = torch.stack([member.with_other_shares(own, z) for member, own in pairs])
         return torch.where(is_enough[:, None], shares, torch.nan)
@@ -232,5 +251,7 @@ def _reach(inputs):
 
 def _in_chunks(function, z, n_rows):
     """Apply a function of rows in chunks of one shape, of which the last is filled up with copies of a row."""
+    if not len(z):
+        return function(z)
     place = torch.arange(-(-len(z) // n_rows) * n_rows, device=z.device).clamp_max(len(z) - 1)
     return torch.cat([function(z[chunk]) for chunk in place.split(n_rows)])[: len(z)]

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from sklearn_dgm.nn.inputs import PIECE_WEIGHT, RESIDUAL_WEIGHT
 from sklearn_dgm.nn.stack import stacked_heads
 
+# Linear paths and biases of larger parameters, which are differences of large numbers (logits of components far apart,
+# or of levels that determine each other), are in double precision, and so is what heads make of them.
+MAX_LINEAR_SIZE = 64.0
 # Units of a layer that are multiplied together, by all inputs that one of them has.
 BLOCK_SIZE = 64
 
@@ -99,13 +102,13 @@ class PiecewiseLinear:
         values.append(weights[0].new_zeros(1, weights[0].shape[1]))
         self.values = torch.cat(values).float()
         self.low[..., 0].nan_to_num_(posinf=0.0)  # of what has no pieces
-        self.inner = self.low[..., 1:, None].float()
+        self.inner = self.low[..., 1:, None]
         self.first_knot = first_knot[..., None].to(like.device)
 
     def __call__(self, numbers):
         """Return what the pieces add, of shape (k, n, n_units), given numbers of shape (k, n_numeric, n)."""
         # Of so few knots a search would take longer. On a knot it is one piece or the other.
-        is_past = (numbers[:, :, None].float() - self.inner).sign_()
+        is_past = (numbers[:, :, None] - self.inner).sign_().float()
         piece = ((is_past.sum(dim=2) + self.inner.shape[2]) / 2).long()
         along = (numbers - self.low.gather(2, piece)) / self.width.gather(2, piece)
         along = along.clamp_(0, 1).float().transpose(1, 2).flatten(0, 1)
@@ -170,16 +173,19 @@ class SingleStack:
         ]
         self.intercepts = torch.stack(intercepts)[..., None]
         skip[:, rows] = 0
-        self.skip = skip.float()
+        bias = torch.stack([network.bias.detach() for network in networks])
+        bias[:, self.location_rows] = 0
+        size = skip.abs().sum(dim=2).amax() + bias.abs().amax()
+        dtype = torch.float32 if size < MAX_LINEAR_SIZE else torch.float64
+        self.skip, self.last_bias = skip.to(dtype), bias[..., None].to(dtype)
         self.linear_rows = torch.from_numpy(bank.linear_rows).to(skip.device)
 
     def _biases(self, networks):
-        """Return the biases of the layers after the first, but for those of locations, in a list for each layer."""
-        of_networks = []
-        for network in networks:
-            last = network.bias.detach().clone()
-            last[self.location_rows] = 0
-            of_networks.append([*(layer.bias for layer in network.hidden[1:]), last])
+        """Return the biases of the layers after the first, in a list for each layer; the last has its own later."""
+        none = torch.zeros_like(networks[0].bias)
+        of_networks = [
+            [*(layer.bias for layer in network.hidden[1:]), none] for network in networks
+        ]
         return zip(*of_networks, strict=True)
 
     def _lay_out_inputs(self, networks):
@@ -216,14 +222,15 @@ class SingleStack:
         others = [part.T.expand(k, -1, -1) for part in self.inputs.indicators(z)]
         features = torch.cat([numbers, *others], dim=1)
         shifts, residuals = self.linear(features)
-        features = features.float()
-        inputs = asinh(torch.cat([features, residuals.float()], dim=1))
+        features = features.to(self.skip.dtype)
+        inputs = asinh(torch.cat([features.float(), residuals.float()], dim=1))
         h = torch.baddbmm(self.bias, inputs.transpose(1, 2), self.first)
         if self.pieces is not None:
             h += self.pieces(numbers)
         h = h.transpose(1, 2)
         for layer in self.layers:
             h = layer(self.activation(h))
+        h = h.to(self.skip.dtype).add_(self.last_bias)
         if len(self.linear_rows) == h.shape[1]:
             return h.baddbmm_(self.skip, features), shifts
         return h.index_add_(1, self.linear_rows, torch.bmm(self.skip, features)), shifts

@@ -216,7 +216,7 @@ def test_it_is_no_part_of_the_state():
     assert mixture.in_mixed_precision() is mixed
     assert len(pickle.dumps(mixture)) == before
     assert copy.deepcopy(mixture).in_mixed_precision() is not mixed
-    assert mixture.double().in_mixed_precision() is not mixed
+    assert mixture.float().double().in_mixed_precision() is not mixed
 
 
 def test_a_staircase_is_the_product():
