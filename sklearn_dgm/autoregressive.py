@@ -36,6 +36,9 @@ CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 # Epochs without progress after which what is tried in the first order has shown what it can.
 RACE_PATIENCE = 4
+# Nats a column by which principal axes have to be ahead: where they serve it is by far more, and a few validation rows
+# are not sure of less.
+AXES_LEAD = 0.02
 
 
 class Effort(NamedTuple):
@@ -61,7 +64,7 @@ class Effort(NamedTuple):
 
 EFFORTS = {
     "fast": Effort(2, 30, 6e-3, 10, 10, 15, 2**19, lr_falls=True),
-    "balanced": Effort(4, 500, 3e-3, 20, 8, 60, 2**21),
+    "balanced": Effort(4, 500, 3e-3, 20, 20, 60, 2**21),
     "best": Effort(8, 1000, 3e-3, 40, 20, 60, 2**22),
 }
 # Many rows need little dropout, which makes training long.
@@ -106,12 +109,12 @@ default="random"
         rows, or of fewer rows and more than 50 columns.
     effort : {"fast", "balanced", "best"}, default="balanced"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
-        has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of a quarter of the epochs up to the best one,
-        8 at least and 20 at most. "fast", for searches, has 2 orders and 30 epochs at most, in which the rate falls
-        from 0.006 to zero, and tries neither a second `dropout` nor several Gaussians to start from. "best" has 8
-        orders, 1,000 epochs, and a patience of 20 to 40. With more than 50,000 training rows, unless `max_epochs`, `lr`
-        or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two million rows ("fast"
-        half a million, "best" four).
+        has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of 20 epochs. "fast", for searches, has 2
+        orders and 30 epochs at most, in which the rate falls from 0.006 to zero, and tries neither a second `dropout`
+        nor several Gaussians to start from. "best" has 8 orders, 1,000 epochs, and a patience of a quarter of the
+        epochs up to the best one, 20 at least and 40 at most. With more than 50,000 training rows, unless `max_epochs`,
+        `lr` or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two million rows
+        ("fast" half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
@@ -350,7 +353,8 @@ default="random"
         for name in OF_EFFORT:
             if parameters[name] == "auto":
                 parameters[name] = getattr(effort, name)
-        race = Race(RACE_PATIENCE, effort.race_epochs)
+        lead = 0.0 if self._has_categories() else AXES_LEAD * len(self.schema_.columns_)
+        race = Race(RACE_PATIENCE, effort.race_epochs, lead)
         return {**parameters, "lr_falls": effort.lr_falls, "race": race}
 
     def _candidates(self, splits):

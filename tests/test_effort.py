@@ -45,7 +45,7 @@ def test_parameters_that_are_given_overrule_the_effort():
     efforts = [settings_of(AutoregressiveDensity(effort=e)) for e in ("fast", "balanced", "best")]
     assert efforts == [
         (30, 6e-3, 10, 10, True),
-        (500, 3e-3, 20, 8, False),
+        (500, 3e-3, 20, 20, False),
         (1000, 3e-3, 40, 20, False),
     ]
 

@@ -13,10 +13,13 @@ class Race(NamedTuple):
         Epochs without a better validation score; infinite for those at the end of the training.
     max_epochs : float
         Epochs at most.
+    lead : float
+        By how much another run has to be better than the first.
     """
 
     patience: float = math.inf
     max_epochs: float = math.inf
+    lead: float = 0.0
 
     def decide(self, runs, objective, *, is_over=False):
         """Return the run that has won and the length of the race, or None as long as nobody knows.
@@ -33,7 +36,7 @@ class Race(NamedTuple):
         Returns
         -------
         winner, n_epochs : tuple of Run and int, or None
-            The first of those with the best validation score in so many epochs.
+            The first, unless another has a better validation score in so many epochs.
         """
         n_epochs = max(len(run.records) for run in runs)
         lengths = [self._length(run.records) for run in runs]
@@ -51,7 +54,8 @@ class Race(NamedTuple):
         def score(run):
             kept = [record for record in run.records[:length] if record["best"]]
             values = [record[f"valid_{objective.name}"] for record in kept]
-            return max(map(objective.score, values), default=-math.inf)
+            best = max(map(objective.score, values), default=-math.inf)
+            return best if run is runs[0] else best - self.lead
 
         return max(runs, key=score), length
 

@@ -45,6 +45,12 @@ def test_the_best_wins_once_each_has_stalled(objective):
     assert race.decide(runs[::-1], objective) == (runs[0], 6)
 
 
+def test_who_is_not_first_has_to_lead():
+    objective, runs = log_likelihood(), [run_of([1, 1]), run_of([1.5, 1])]
+    assert Race(lead=0.4).decide(runs, objective, is_over=True) == (runs[1], 2)
+    assert Race(lead=0.6).decide(runs, objective, is_over=True) == (runs[0], 2)
+
+
 def test_no_race_takes_forever():
     race, objective = Race(patience=2, max_epochs=3), log_likelihood()
     runs = [run_of([1, 2, 3, 9]), run_of([2, 3, 4, 5])]
