@@ -1,6 +1,5 @@
 """A mixture of networks with equal weights."""
 
-import itertools
 import math
 
 import torch
@@ -72,8 +71,7 @@ class Mixture(FactorisedDensity):
         """
         if torch.get_float32_matmul_precision() != "highest":
             return self
-        tensors = itertools.chain(self.parameters(), self.buffers())
-        version = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        version = [(p.data_ptr(), p.detach().sum().item()) for p in self.parameters()]
         known, mixed = vars(self).get("_mixed", (None, None))
         if known != version:
             mixed = self._in_mixed_precision()
