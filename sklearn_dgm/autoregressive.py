@@ -34,8 +34,8 @@ from sklearn_dgm.nn.start import start_from
 # Values of a column that are tried at once, over the rows.
 CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
-# Epochs without progress after which what is tried in the first order has shown what it can.
-RACE_PATIENCE = 4
+# Epochs without progress, and epochs at all, after which what is tried in the first order has shown what it can.
+RACE_PATIENCE, RACE_EPOCHS = 4, 60
 # Nats a column by which principal axes have to be ahead: where they serve it is by far more, and a few validation rows
 # are not sure of less.
 AXES_LEAD = 0.02
@@ -49,8 +49,6 @@ class Effort(NamedTuple):
     lr: float
     n_iter_no_change: int
     least_patience: int
-    # Epochs, at most, in which settings are tried in the first order.
-    race_epochs: int
     # How many rows a network sees in all, where there are more than `MANY_ROWS`.
     rows_seen: int
     # Whether the learning rate falls, to zero in the last epoch.
@@ -63,9 +61,9 @@ class Effort(NamedTuple):
 
 
 EFFORTS = {
-    "fast": Effort(2, 30, 6e-3, 10, 10, 15, 2**19, lr_falls=True),
-    "balanced": Effort(4, 500, 3e-3, 20, 20, 60, 2**21),
-    "best": Effort(8, 1000, 3e-3, 40, 20, 60, 2**22),
+    "fast": Effort(2, 30, 6e-3, 10, 10, 2**19, lr_falls=True),
+    "balanced": Effort(4, 500, 3e-3, 20, 20, 2**21),
+    "best": Effort(8, 1000, 3e-3, 40, 20, 2**22),
 }
 # Many rows need little dropout, which makes training long.
 MANY_ROWS, DROPOUT_OF_MANY, LR_OF_MANY = 50_000, 0.05, 8e-3
@@ -110,11 +108,11 @@ default="random"
     effort : {"fast", "balanced", "best"}, default="balanced"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of 20 epochs. "fast", for searches, has 2
-        orders and 30 epochs at most, in which the rate falls from 0.006 to zero, and tries neither a second `dropout`
-        nor several Gaussians to start from. "best" has 8 orders, 1,000 epochs, and a patience of a quarter of the
-        epochs up to the best one, 20 at least and 40 at most. With more than 50,000 training rows, unless `max_epochs`,
-        `lr` or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two million rows
-        ("fast" half a million, "best" four).
+        orders and 30 epochs at most, in which the rate falls from 0.006 to zero, and tries nothing out: one `dropout`,
+        one Gaussian to start from, no principal axes. "best" has 8 orders, 1,000 epochs, and a patience of a quarter of
+        the epochs up to the best one, 20 at least and 40 at most. With more than 50,000 training rows, unless
+        `max_epochs`, `lr` or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two
+        million rows ("fast" half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
         Logistic tails are heavier, which costs little and is kinder to outlying rows.
@@ -209,8 +207,8 @@ default="random"
     Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
     hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and
     overfits where there is none. The candidate that serves the validation rows better, by the time when each has gone
-    for four epochs without becoming better, or in 60 epochs ("fast": 15), goes on, and the other orders take the choice
-    over. So it is with what else is tried.
+    for four epochs without becoming better, or in 60 epochs, goes on, and the other orders take the choice over. So it
+    is with what else is tried.
 
     The networks of the orders are trained as one, or as many of them together as see 512 rows in a step, if there are
     no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
@@ -354,7 +352,7 @@ default="random"
             if parameters[name] == "auto":
                 parameters[name] = getattr(effort, name)
         lead = 0.0 if self._has_categories() else AXES_LEAD * len(self.schema_.columns_)
-        race = Race(RACE_PATIENCE, effort.race_epochs, lead)
+        race = Race(RACE_PATIENCE, RACE_EPOCHS, lead)
         return {**parameters, "lr_falls": effort.lr_falls, "race": race}
 
     def _candidates(self, splits):
@@ -362,7 +360,7 @@ default="random"
         if self.dropout == "auto" and self._has_many(splits.n_train):
             return [Setting(DROPOUT_OF_MANY)]
         if self.effort == "fast":
-            others = []
+            return [first]
         if self._may_see_along_axes(splits):
             others.append(first._replace(along_axes=True))
         return [first, *others]

@@ -279,7 +279,7 @@ def test_a_single_network_has_the_setting_that_is_said(density, seed):
     ("X", "settings", "n_settings"),
     [
         (spirals(), {}, 2),
-        (spirals(), {"effort": "fast"}, 2),
+        (spirals(), {"effort": "fast"}, 1),
         (spirals(), {"dropout": 0.3}, 2),
         (spirals(), {"hidden_layer_sizes": ()}, 1),
         (spirals(), {"order": "any"}, 1),
