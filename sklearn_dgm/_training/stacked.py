@@ -14,7 +14,7 @@ from sklearn_dgm._training.net import (
 from sklearn_dgm.nn.randomness import current_generator, drawing_from
 
 # What the modules see of their rows is computed once, if it is no more than so many numbers.
-MAX_SEEN = 2**25
+MAX_SEEN = 2**23
 # Rows that validate at once.
 VALIDATED_AT_ONCE = 512
 
