@@ -108,7 +108,7 @@ default="random"
     effort : {"fast", "balanced", "best"}, default="balanced"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
         has 4 orders, 500 epochs at most, a rate of 0.003, and a patience of 20 epochs. "fast", for searches, has 2
-        orders and 30 epochs at most, in which the rate falls from 0.006 to zero, and tries nothing out: one `dropout`,
+        orders and 30 epochs at most, in which the rate falls from 0.006 to zero, and tries no settings: one `dropout`,
         one Gaussian to start from, no principal axes. "best" has 8 orders, 1,000 epochs, and a patience of a quarter of
         the epochs up to the best one, 20 at least and 40 at most. With more than 50,000 training rows, unless
         `max_epochs`, `lr` or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two

@@ -12,7 +12,7 @@ from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.seeding import one_thread, torch_generator
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import has_few_values, variables_of
-from sklearn_dgm.nn.better_start import better_regressed, better_size
+from sklearn_dgm.nn.better_start import better_mixture, better_regressed
 from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
 from sklearn_dgm.nn.moments import mixtures, moments
@@ -164,11 +164,11 @@ class MaskedNetworkDensity(TableNetworkDensity):
             Given the number of a member, returns a function that makes a new network of a dropout, which has not
             started, and what :func:`~sklearn_dgm.nn.start.start_from` takes after it.
         """
-        size = None
+        has_several = None  # whether numbers start from a mixture, as soon as it is known
 
         @lru_cache(maxsize=1)  # what is tried with one member starts from the same
         def learn(member):
-            nonlocal size
+            nonlocal has_several
             Z, weight = splits.to_start_from(member)
             variables = variables_of(self.schema_.columns_, Z, weight, splits.outlines)
 
@@ -180,17 +180,14 @@ class MaskedNetworkDensity(TableNetworkDensity):
             valid = splits.to_choose_by(member)
             if valid is not None:
                 regressed = better_regressed(network, learnt, *valid)
-                if size is None and not self._tries_mixtures(splits):
-                    size = 1
-                if size != 1:  # after a member that needs no mixture, none does
-                    counts = weight > 0
-                    known = known[0], torch.from_numpy(Z[counts]), weight[counts]
-                    trial = (known[1].float(), torch.from_numpy(known[2]).float())
-                    trial = trial if size is None else None
-                    start = learnt, mixtures(*known), regressed
+                if has_several is None and not self._tries_mixtures(splits):
+                    has_several = False
+                if has_several is not False:  # after a member that needs no mixture, none does
+                    several = mixtures(*known, self.n_components)
+                    trial = None if has_several else known[1:]
                     with torch.random.fork_rng(devices=[]):  # trials leave no trace in the weights
-                        size = better_size(network, *start, *valid, trial)
-                    mixture = next(m for m in mixtures(*known) if m.n_components == size)
+                        mixture = better_mixture(network, learnt, several, regressed, *valid, trial)
+                    has_several = mixture.n_components > 1
                     learnt = learnt._replace(mixture=mixture)
             return network, learnt, regressed
 

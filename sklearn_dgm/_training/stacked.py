@@ -153,7 +153,8 @@ class StackMonitor(Callback):
     """
 
     def __init__(self, monitors, generators, train, stop, choose=None):
-        self.monitors, self.generators, self.train = list(monitors), generators, train
+        self.monitors, self.rivals = list(monitors), list(monitors)
+        self.generators, self.train = generators, train
         self.stop, self.choose = stop, choose
         self.valid = None
 
@@ -189,7 +190,7 @@ class StackMonitor(Callback):
             if not monitor.is_done_after(module, of_member):
                 staying.append(k)
         if self.choose is not None and (setting := self.choose()) is not None:
-            for monitor in self.monitors:
+            for monitor in self.rivals:
                 monitor.has_lost = monitor.setting != setting
             staying = [k for k in staying if not self.monitors[k].has_lost]
         if not staying:

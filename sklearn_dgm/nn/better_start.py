@@ -66,8 +66,8 @@ def better_regressed(build, moments, z, weight):
 
 
 @torch.no_grad()
-def better_size(build, moments, mixtures, regressed, z, weight, rows=None):
-    """Return how many Gaussians numbers had better start from the mixture of, by rows unseen by the moments.
+def better_mixture(build, moments, mixtures, regressed, z, weight, rows=None):
+    """Return the mixture of Gaussians that numbers had better start from, by rows unseen by the moments.
 
     Several have to be better than one, and than what some steps of training make of one: where these already tell more
     than a mixture does, training ends lower if it starts from that.
@@ -77,40 +77,41 @@ def better_size(build, moments, mixtures, regressed, z, weight, rows=None):
     build, moments, z, weight
         See :func:`better_regressed`.
     mixtures : iterable of TiedMixture
-        The Gaussian, and mixtures of more and more of them.
+        The Gaussian, and mixtures of more and more of them, as many as a column has components at most.
     regressed : collection of int
         See :func:`~sklearn_dgm.nn.start.start_from`.
-    rows : tuple of Tensor, default=None
+    rows : tuple of Tensor and ndarray, default=None
         Rows to train on, complete, and their weights; without these no training is tried.
 
     Returns
     -------
-    size : int
-        Components of the best one; 1 if it is ahead of the Gaussian by less than two standard errors.
+    mixture : TiedMixture
+        The best one; that of the moments if it is ahead of the Gaussian by less than two standard errors.
     """
     module = build()
     if not module.bank.numbers or module.inputs.n_features > MAX_LINEAR_FEATURES:
         # Without linear paths to components there is nothing that could hold a mixture.
-        return 1
-    z, weight, at_start = z[:MAX_ROWS], weight[:MAX_ROWS], {}
-    for mixture in mixtures:
-        if mixture.n_components <= module.bank.n_components:
-            start = moments._replace(mixture=mixture)
-            log_p = _log_prob(started(build, start, regressed), z)
-            at_start[mixture.n_components] = log_p.sum(dim=1)
+        return moments.mixture
+    z, weight = z[:MAX_ROWS], weight[:MAX_ROWS]
+
+    def log_prob_from(mixture):
+        start = moments._replace(mixture=mixture)
+        return _log_prob(started(build, start, regressed), z).sum(dim=1)
+
     share = (weight / weight.sum()).double()
-    best = max(at_start, key=lambda size: share @ at_start[size])
+    at_start = [(mixture, log_prob_from(mixture)) for mixture in mixtures]
+    best, best_log_p = max(at_start, key=lambda pair: share @ pair[1])
 
     def is_worse(log_p):
-        mean, error = _mean_and_error(at_start[best] - log_p, weight)
+        mean, error = _mean_and_error(best_log_p - log_p, weight)
         return bool(mean > 2 * error)
 
-    if not is_worse(at_start[1]):
-        return 1
+    if not is_worse(at_start[0][1]):
+        return moments.mixture
     if rows is not None:
         for trained in _train_briefly(started(build, moments, regressed), *rows):
             if not is_worse(_log_prob(trained, z).sum(dim=1)):
-                return 1
+                return moments.mixture
     return best
 
 
@@ -130,7 +131,8 @@ def _train_briefly(module, z, weight):
     for step in range(N_STEPS):
         batch = torch.arange(step * BATCH_SIZE, (step + 1) * BATCH_SIZE) % len(z)
         optimizer.zero_grad()
-        loss = weight[batch] @ module.train().loss(z[batch]) / weight[batch].sum()
+        share = torch.from_numpy(weight[batch] / weight[batch].sum()).float()
+        loss = share @ module.train().loss(z[batch].float())
         loss.backward()
         optimizer.step()
         if (step + 1) % N_STEPS_BETWEEN == 0:

@@ -91,14 +91,15 @@ def moments(inputs, Z, weight):
 
 
 @torch.no_grad()
-def mixtures(inputs, Z, weight):
-    """Yield the Gaussian of :func:`moments`, and larger mixtures from which numbers may start, of the same parameters.
+def mixtures(inputs, Z, weight, n_components=8):
+    """Yield the Gaussian of :func:`moments`, and mixtures of so many at most from which numbers may start.
 
-    Numbers say which component a row is of. Given that, categories have a mean and a covariance, too, as parents.
+    Numbers say which component a row is of. Given that, categories have a mean and a covariance, too, as parents. See
+    :func:`moments` for the other parameters.
     """
     Z, weight = _some(inputs, Z, weight)
     F, mean, std = _standardised(inputs, Z, weight)
-    for mixture in tied_mixtures(F, weight, len(inputs.numeric)):
+    for mixture in tied_mixtures(F, weight, len(inputs.numeric), n_components):
         yield mixture.rescaled(mean, std)
 
 

@@ -148,7 +148,7 @@ def gaussian(F, weight):
     return sample.maximise(torch.ones(len(F), 1, dtype=torch.float64))
 
 
-def tied_mixtures(F, weight, n_seen):
+def tied_mixtures(F, weight, n_seen, n_components=8):
     """Yield mixtures of 1, 2, 4 and 8 components; each is the one before with all components split, or one by one.
 
     Parameters
@@ -157,6 +157,8 @@ def tied_mixtures(F, weight, n_seen):
         See :class:`Sample`.
     n_seen : int
         How many columns, from the first, say which component a row is of. The others only follow.
+    n_components : int, default=8
+        Components of a mixture at most.
 
     Yields
     ------
@@ -168,7 +170,7 @@ def tied_mixtures(F, weight, n_seen):
     every = slice(None, None, 1 + len(F) // MAX_ROWS)
     some = Sample(F[every, :n_seen], weight[every])
     mixture = gaussian(F[every, :n_seen], weight[every])
-    for size in SIZES[1:]:
+    for size in (size for size in SIZES[1:] if size <= n_components):
         doubled = some.fit(some.split(mixture, list(range(mixture.n_components))))
         grown = mixture
         while grown.n_components < size:

@@ -3,6 +3,7 @@
 import math
 import pickle
 import threading
+import warnings
 from collections import Counter
 from types import SimpleNamespace
 
@@ -118,6 +119,23 @@ def test_the_loser_goes_and_the_winner_goes_on(monkeypatch):
     alone.fit(spirals())
     assert alone._setting == winner
     assert Counter(r["setting"] for r in alone.history_ if r["member"] == 0) == n_epochs
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_loser_that_diverged_is_no_news(monkeypatch, broken):
+    original = StackNet.get_loss
+
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        if len(y_pred) == 2:
+            y_pred = y_pred * torch.where(torch.arange(2) == broken, torch.nan, 1.0)[:, None]
+        return original(self, y_pred, y_true, *args, **kwargs)
+
+    monkeypatch.setattr(StackNet, "get_loss", get_loss)
+    settings = {"hidden_layer_sizes": (16,), "n_orders": 1, "lr": 0.02}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        density = AutoregressiveDensity(**settings, random_state=0).fit(spirals())
+    assert density._setting.along_axes == (not broken)
 
 
 @pytest.fixture

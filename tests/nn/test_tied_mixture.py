@@ -8,7 +8,7 @@ import torch
 from scipy import special, stats
 from sklearn.mixture import GaussianMixture
 
-from sklearn_dgm.nn.better_start import better_size
+from sklearn_dgm.nn.better_start import better_mixture
 from sklearn_dgm.nn.inputs import Variable
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
@@ -150,9 +150,9 @@ def chosen(Z, n_valid=500, n_components=8, weight=None):
     train, valid = Z[:-n_valid], Z[-n_valid:].float()
     inputs, weight = build().inputs, torch.ones(n_valid) if weight is None else weight
     start = moments(inputs, train, np.ones(len(train)))
-    rows = train.float(), torch.ones(len(train))
-    others = mixtures(inputs, train, np.ones(len(train)))
-    return better_size(build, start, others, (), valid, weight, rows)
+    rows = train, np.ones(len(train))
+    others = mixtures(inputs, *rows, n_components)
+    return better_mixture(build, start, others, (), valid, weight, rows).n_components
 
 
 def test_rows_choose_several_components_if_they_have_these():
