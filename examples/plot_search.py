@@ -63,7 +63,7 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 image = left.imshow(table, cmap="viridis")
 for (i, j), score in np.ndenumerate(table):
     is_dark = score < table.mean()
-    left.text(j, i, f"{score:.2f}", ha="center", va="center", color="w" if is_dark else "k")
+    left.text(j, i, f"{score:.3f}", ha="center", va="center", color="w" if is_dark else "k")
 left.set(
     title="Search: nats a row, by cross-validation",
     xlabel="weight_decay",
