@@ -36,9 +36,9 @@ CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 # Epochs without progress, and epochs at all, after which what is tried in the first order has shown what it can.
 RACE_PATIENCE, RACE_EPOCHS = 4, 60
-# Nats a column by which principal axes have to be ahead: where they serve it is by far more, and a few validation rows
-# are not sure of less.
-AXES_LEAD = 0.02
+# Nats a column by which principal axes have to be ahead, of one validation row: of more it falls with the root of their
+# number, as the error of a mean does, two of which it is. Where axes serve it is by far more.
+AXES_LEAD = 0.4
 
 
 class Effort(NamedTuple):
@@ -207,8 +207,9 @@ default="random"
     Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
     hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and
     overfits where there is none. The candidate that serves the validation rows better, by the time when each has gone
-    for four epochs without becoming better, or in 60 epochs, goes on, and the other orders take the choice over. So it
-    is with what else is tried.
+    for four epochs without becoming better, or in 60 epochs, goes on, and the other orders take the choice over. The
+    axes have to be better by more than the error that so few rows leave. So it is with what else is tried, which has to
+    be better by nothing.
 
     The networks of the orders are trained as one, or as many of them together as see 512 rows in a step, if there are
     no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
@@ -340,20 +341,25 @@ default="random"
         share = min(80_000 / (n_samples * max(d / 50, 1) ** 1.5), 1)
         return 1 if d == 1 else max(int(most * share), 2)
 
-    def _training_parameters(self, n_train):
-        effort, parameters = EFFORTS[self.effort], super()._training_parameters(n_train)
-        if self._has_many(n_train) and all(
+    def _training_parameters(self, splits):
+        effort, parameters = EFFORTS[self.effort], super()._training_parameters(splits)
+        if self._has_many(splits.n_train) and all(
             parameters[name] == "auto" for name in ("max_epochs", "lr", "batch_size")
         ):
-            effort = effort.of_many(n_train)
+            effort = effort.of_many(splits.n_train)
         if self.n_iter_no_change == "auto":
             parameters["least_patience"] = effort.least_patience
         for name in OF_EFFORT:
             if parameters[name] == "auto":
                 parameters[name] = getattr(effort, name)
-        lead = 0.0 if self._has_categories() else AXES_LEAD * len(self.schema_.columns_)
-        race = Race(RACE_PATIENCE, RACE_EPOCHS, lead)
+        race = Race(RACE_PATIENCE, RACE_EPOCHS, self._lead(splits))
         return {**parameters, "lr_falls": effort.lr_falls, "race": race}
+
+    def _lead(self, splits):
+        """Return by how many nats a row what is tried has to be better than what is first."""
+        if self._has_categories():
+            return 0.0
+        return AXES_LEAD * len(self.schema_.columns_) / max(splits.n_valid, 1) ** 0.5
 
     def _candidates(self, splits):
         first, *others = super()._candidates(splits)

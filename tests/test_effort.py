@@ -1,6 +1,7 @@
 """How much a fit is to cost."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sklearn_dgm import AutoregressiveDensity
 def settings_of(density, n_train=1000):
     """What a training on so many rows would be given."""
     density.schema_ = density.learn_schema(np.random.default_rng(0).normal(size=(50, 3)))
-    parameters = density._training_parameters(n_train)
+    parameters = density._training_parameters(SimpleNamespace(n_train=n_train, n_valid=100))
     names = ("max_epochs", "lr", "n_iter_no_change", "least_patience", "lr_falls")
     return tuple(parameters[name] for name in names)
 

@@ -147,8 +147,8 @@ warm_start, verbose, callbacks, net_params, random_state
         """Return the objective, which the record of training is of."""
         return Objective("loss")
 
-    def _training_parameters(self, n_train):
-        """Return the parameters of training on so many rows; see :class:`~sklearn_dgm._training.trainer.Trainer`."""
+    def _training_parameters(self, splits):
+        """Return the parameters of training on some rows; see :class:`~sklearn_dgm._training.trainer.Trainer`."""
         parameters = {name: getattr(self, name) for name in NeuralMixin._parameter_constraints}
         least_patience = self.n_iter_no_change
         others = {"n_steps": self._n_steps, "least_patience": least_patience, "lr_falls": False}
@@ -264,7 +264,7 @@ warm_start, verbose, callbacks, net_params, random_state
         self._keep(trainer)
 
     def _trainer(self, splits, rng, n_threads, continues):
-        parameters = self._training_parameters(splits.n_train)
+        parameters = self._training_parameters(splits)
         report = None
         if hasattr(self, "_callback_hooks"):
             report = EpochReport(

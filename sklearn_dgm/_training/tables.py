@@ -40,8 +40,8 @@ class TableNetworkDensity(BaseNeuralDensity):
     def _split(self, Z, weight, validation_fraction, seed, device):
         return TableSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
 
-    def _training_parameters(self, n_train):
-        parameters = super()._training_parameters(n_train)
+    def _training_parameters(self, splits):
+        parameters = super()._training_parameters(splits)
         if all(map(is_constant, self.schema_.columns_)):  # of which there is nothing to learn
             parameters["max_epochs"] = 1
         return parameters
