@@ -14,9 +14,8 @@ from sklearn_dgm.nn.single import SingleStack
 # Rows whose numbers are further out, in units of the networks, or of which a network finds a cell less probable, in
 # nats, are left to double precision.
 REACH, LOWEST_LOG_PROB = 30.0, -32.0
-# What is computed in single precision at once, to stay in the cache, and the rows in a chunk; in double precision these
-# are so many.
-NUMBERS_AT_ONCE, MIN_ROWS, MAX_ROWS, ROWS_IN_DOUBLE = 2**20, 64, 1024, 128
+# The least rows of a chunk in double precision.
+MIN_ROWS = 32
 # Values of a column up to which each of them is worth a row of its own.
 FEW_VALUES = 4
 
@@ -50,6 +49,19 @@ def shares_of(shares):
     return mean + rest[:, None] / shares.shape[2]
 
 
+def _version_of(tensor):
+    """Return what tells whether a tensor has changed: its memory, which nothing else has then, and torch's count."""
+    return tensor.detach(), None if tensor.is_inference() else tensor._version
+
+
+def _is_unchanged(tensor, version):
+    """Tell whether a tensor is as it was; of tensors of inference mode torch keeps no count."""
+    memory, count = version
+    if tensor.is_inference():
+        return False
+    return tensor.data_ptr() == memory.data_ptr() and tensor._version == count
+
+
 class Mixture(FactorisedDensity):
     """Mixture of modules with equal weights, such as networks for different orders of the columns.
 
@@ -66,16 +78,16 @@ class Mixture(FactorisedDensity):
     def in_mixed_precision(self):
         """Return what scores rows in single precision where that is enough; no part of the state.
 
-        It is made once for the weights that there are. Where the user lets products of single precision be less exact,
-        it is the mixture itself.
+        It is made once for the parameters and buffers that there are. Where the user lets products of single precision
+        be less exact, it is the mixture itself.
         """
         if torch.get_float32_matmul_precision() != "highest":
             return self
-        version = [(p.data_ptr(), p.detach().sum().item()) for p in self.parameters()]
-        known, mixed = vars(self).get("_mixed", (None, None))
-        if known != version:
+        tensors = [*self.parameters(), *self.buffers()]
+        known, mixed = vars(self).get("_mixed", ((), None))
+        if len(known) != len(tensors) or not all(map(_is_unchanged, tensors, known)):
             mixed = self._in_mixed_precision()
-            vars(self)["_mixed"] = version, mixed
+            vars(self)["_mixed"] = list(map(_version_of, tensors)), mixed
         return mixed
 
     def _in_mixed_precision(self):
@@ -157,9 +169,9 @@ class MixedPrecision:
 
     In all else it is the mixture.
 
-    What becomes of a row does not depend on those beside it, to the last bit: it is asked for in chunks of one shape,
-    and what is enough for it is seen of nothing else. Rows with a number far out, or beyond the range of the fitted
-    ones, where what is possible is little and the difference of large probabilities, are not tried in single precision.
+    What becomes of a row does not depend on those beside it, to the last bit: products are of one shape, and what is
+    enough for it is seen of nothing else. Rows with a number far out, or beyond the range of the fitted ones, where
+    what is possible is little and the difference of large probabilities, are not tried in single precision.
 
     Parameters
     ----------
@@ -172,9 +184,7 @@ class MixedPrecision:
     def __init__(self, mixture, stack):
         self.mixture, self.stack = mixture, stack
         networks = [getattr(member, "network", member) for member in mixture.members]
-        n_rows = NUMBERS_AT_ONCE // (len(networks) * mixture.width)
-        # A power of two, so that chunks of rows to be scored are made of these.
-        self.n_rows = min(max(2 ** (n_rows.bit_length() - 1), MIN_ROWS), MAX_ROWS)
+        self.n_rows_in_double = max(stack.product_rows // 4, MIN_ROWS)
         lows, highs = zip(*(_reach(network.inputs) for network in networks), strict=True)
         self.low, self.high = torch.stack(lows).amax(dim=0), torch.stack(highs).amin(dim=0)
 
@@ -212,14 +222,16 @@ class MixedPrecision:
         answers = z.new_full((len(z), z.shape[1]), torch.nan)
         with torch.autocast(z.device.type, enabled=False):
             if not left.all():
-                of_near = _in_chunks(single, z[~left], self.n_rows)
+                of_near = _in_chunks(
+                    single, z[~left], self.stack.chunk_rows, self.stack.product_rows
+                )
                 answers = z.new_full((len(z), *of_near.shape[1:]), torch.nan)
                 answers[~left] = of_near
                 left = answers.isnan().reshape(len(z), -1).any(dim=1)
             if left.all():
-                return _in_chunks(double, z, ROWS_IN_DOUBLE)
+                return _in_chunks(double, z, self.n_rows_in_double)
             if left.any():
-                answers[left] = _in_chunks(double, z[left], ROWS_IN_DOUBLE)
+                answers[left] = _in_chunks(double, z[left], self.n_rows_in_double)
         return answers
 
     def _shares(self, z):
@@ -247,9 +259,14 @@ def _reach(inputs):
     return low, high
 
 
-def _in_chunks(function, z, n_rows):
-    """Apply a function of rows in chunks of one shape, of which the last is filled up with copies of a row."""
+def _in_chunks(function, z, n_rows, multiple=None):
+    """Apply a function of rows in chunks, of which the last is filled up with copies of a row, at least to a multiple.
+
+    Without a multiple all chunks have one shape.
+    """
     if not len(z):
         return function(z)
-    place = torch.arange(-(-len(z) // n_rows) * n_rows, device=z.device).clamp_max(len(z) - 1)
+    multiple = multiple or n_rows
+    n = -(-len(z) // multiple) * multiple
+    place = torch.arange(n, device=z.device).clamp_max(len(z) - 1)
     return torch.cat([function(z[chunk]) for chunk in place.split(n_rows)])[: len(z)]

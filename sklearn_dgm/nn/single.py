@@ -16,6 +16,42 @@ from sklearn_dgm.nn.stack import stacked_heads
 MAX_LINEAR_SIZE = 64.0
 # Units of a layer that are multiplied together, by all inputs that one of them has.
 BLOCK_SIZE = 64
+# Numbers that stay in the cache, least and most rows of a product, and least and most products of a chunk.
+NUMBERS_AT_ONCE, ROWS_OF_PRODUCT, PRODUCTS_OF_CHUNK = 3 * 2**18, (64, 256), (2, 4)
+
+
+def rows_at_once(n_rows):
+    """Return the rows of a product and of a chunk, which are powers of two, so that about so many are in the cache."""
+    (least, most), (fewest, many) = ROWS_OF_PRODUCT, PRODUCTS_OF_CHUNK
+    of_product = 2 ** int(np.log2(np.clip(n_rows, least, most)))
+    return of_product, of_product * 2 ** int(np.log2(np.clip(n_rows / of_product, fewest, many)))
+
+
+def add_product(y, a, b, n_rows):
+    """Add products of matrices to others, in place.
+
+    They are products of one shape, since those of others may differ in their last bits. So what a row adds does not
+    depend on how many rows there are.
+
+    Parameters
+    ----------
+    y : Tensor of shape (k, m, n)
+        What is added to, with rows side by side.
+    a : Tensor of shape (k, m, l)
+        The matrices.
+    b : Tensor of shape (k, l, n)
+        What they are multiplied with.
+    n_rows : int
+        Rows of a product, of which n is a multiple.
+
+    Returns
+    -------
+    y : Tensor of shape (k, m, n)
+        The sums.
+    """
+    for to, of in zip(y.split(n_rows, dim=2), b.split(n_rows, dim=2), strict=True):
+        to.baddbmm_(a, of)
+    return y
 
 
 def asinh(x):
@@ -26,7 +62,7 @@ def asinh(x):
 
 def _single(tensors):
     """Stack tensors of networks, in single precision."""
-    return torch.stack(list(tensors)).float().contiguous()
+    return torch.stack([tensor.detach().float() for tensor in tensors])
 
 
 class StaircaseLinear:
@@ -34,37 +70,36 @@ class StaircaseLinear:
 
     Parameters
     ----------
-    weights : sequence of Tensor of shape (n_out, n_in)
+    weights : Tensor of shape (k, n_out, n_in)
         Of each network, with zeros where there is no connection.
-    biases : sequence of Tensor of shape (n_out,)
+    biases : Tensor of shape (k, n_out)
         Of each network.
     """
 
     def __init__(self, weights, biases):
-        weights = [weight.detach() for weight in weights]
-        n_out, n_in = weights[0].shape
-        places = torch.arange(1, n_in + 1, device=weights[0].device)
-        n_used = [((weight != 0) * places).amax(dim=1) for weight in weights]
-        order = [n.argsort(stable=True) for n in n_used]
-        n_used = torch.stack([n[o] for n, o in zip(n_used, order, strict=True)]).amax(dim=0)
+        k, n_out, n_in = weights.shape
+        places = torch.arange(1, n_in + 1, dtype=torch.int32, device=weights.device)
+        n_used, order = ((weights != 0) * places).amax(dim=2).sort(dim=1, stable=True)
+        n_used = n_used.amax(dim=0).tolist()
+        first = n_out * torch.arange(k, device=weights.device)[:, None]
+        is_in_order = bool((order.diff(dim=1) > 0).all())
+        self.back = None if is_in_order else (first + order.argsort(dim=1)).flatten()
+        at = None if is_in_order else (first + order).flatten()
         weight, bias = (
-            _single(part[o] for part, o in zip(parts, order, strict=True))
-            for parts in (weights, biases)
+            part if at is None else part.flatten(0, 1)[at].view(part.shape)
+            for part in (weights, biases)
         )
         self.bias, self.blocks = bias[..., None], []
-        for rows in torch.arange(n_out).split(BLOCK_SIZE):
-            rows = slice(int(rows[0]), int(rows[-1]) + 1)
-            n = int(n_used[rows].max())
-            self.blocks.append((rows, weight[:, rows, :n].contiguous()))
-        is_in_order = all(torch.equal(o, o.sort().values) for o in order)
-        back = torch.cat([k * n_out + o.argsort() for k, o in enumerate(order)])
-        self.back = None if is_in_order else back
+        for start in range(0, n_out, BLOCK_SIZE):
+            rows = slice(start, min(start + BLOCK_SIZE, n_out))
+            self.blocks.append((rows, weight[:, rows, : n_used[rows.stop - 1]].contiguous()))
 
-    def __call__(self, x):
-        """Apply the layers to inputs of shape (k, n_in, n)."""
+    def __call__(self, x, n_rows):
+        """Apply the layers to inputs of shape (k, n_in, n), in products of so many rows."""
         y = x.new_empty(len(x), self.bias.shape[1], x.shape[2])
-        for rows, weight in self.blocks:
-            torch.bmm(weight, x[:, : weight.shape[2]], out=y[:, rows])
+        for of_y, of_x in zip(y.split(n_rows, dim=2), x.split(n_rows, dim=2), strict=True):
+            for rows, weight in self.blocks:
+                torch.bmm(weight, of_x[:, : weight.shape[2]], out=of_y[:, rows])
         y += self.bias
         if self.back is None:
             return y
@@ -80,36 +115,39 @@ class PiecewiseLinear:
     ----------
     networks : list of MADE
         The networks.
-    weights : list of Tensor of shape (n_pieces, n_units)
+    weights : list of Tensor of shape (n_units, n_pieces)
         Of each network, what a piece adds.
     """
 
     def __init__(self, networks, weights):
-        numeric, like = networks[0].inputs.numeric, networks[0].inputs.piece_low
-        n_pieces = max(at.stop - at.start for n in networks for at in n.inputs.pieces_at.values())
-        shape = len(networks), len(numeric), n_pieces
-        self.low, self.width = like.new_full(shape, torch.inf), like.new_ones(shape)
-        values, n_values, first_knot = [], 0, torch.zeros(shape[:2], dtype=torch.long)
-        for k, (network, weight) in enumerate(zip(networks, weights, strict=True)):
-            inputs = network.inputs
-            for i, j in enumerate(numeric):
-                at = inputs.pieces_at[j]
-                n, first_knot[k, i] = at.stop - at.start, n_values
-                self.low[k, i, :n] = inputs.piece_low[at]
-                self.width[k, i, :n] = inputs.piece_width[at]
-                values.append(F.pad(weight[at].cumsum(dim=0), (0, 0, 1, 0)))
-                n_values += n + 1
-        values.append(weights[0].new_zeros(1, weights[0].shape[1]))
-        self.values = torch.cat(values).float()
-        self.low[..., 0].nan_to_num_(posinf=0.0)  # of what has no pieces
+        seen, like = [network.inputs for network in networks], weights[0]
+        sizes = np.array([[at.stop - at.start for at in i.pieces_at.values()] for i in seen])
+        (k, n_numbers), n_pieces = sizes.shape, sizes.max()
+        shape = n_numbers, n_pieces
+        is_piece = torch.from_numpy(np.arange(n_pieces) < sizes[..., None]).to(like.device)
+        self.low = seen[0].piece_low.new_full((k, *shape), torch.inf)
+        self.low[..., 0] = 0  # of what has no pieces
+        self.width = torch.ones_like(self.low)
+        self.low[is_piece] = torch.cat([inputs.piece_low for inputs in seen])
+        self.width[is_piece] = torch.cat([inputs.piece_width for inputs in seen])
         self.inner = self.low[..., 1:, None]
-        self.first_knot = first_knot[..., None].to(like.device)
+        is_before = like.new_ones(n_pieces + 1, n_pieces).tril(-1).expand(n_numbers, -1, -1)
+        values = like.new_empty(k, n_numbers, n_pieces + 1, len(like))
+        for weight, at, out in zip(weights, is_piece, values, strict=True):
+            if not at.all():  # pieces that no number reaches add nothing
+                weight = weight.new_zeros(len(weight), at.numel()).index_copy_(
+                    1, at.flatten().nonzero()[:, 0], weight
+                )
+            torch.bmm(is_before, weight.unflatten(1, shape).permute(1, 2, 0), out=out)
+        self.values = values.flatten(0, 2)
+        first_knot = torch.arange(k * n_numbers, device=like.device) * (n_pieces + 1)
+        self.first_knot = first_knot.view(k, n_numbers, 1)
 
     def __call__(self, numbers):
         """Return what the pieces add, of shape (k, n, n_units), given numbers of shape (k, n_numeric, n)."""
-        # Of so few knots a search would take longer. On a knot it is one piece or the other.
-        is_past = (numbers[:, :, None] - self.inner).sign_().float()
-        piece = ((is_past.sum(dim=2) + self.inner.shape[2]) / 2).long()
+        # Of so few knots a search would take longer.
+        is_past = (numbers[:, :, None] > self.inner).to(torch.int8)
+        piece = is_past.sum(dim=2, dtype=torch.int8).long()
         along = (numbers - self.low.gather(2, piece)) / self.width.gather(2, piece)
         along = along.clamp_(0, 1).float().transpose(1, 2).flatten(0, 1)
         knot = (self.first_knot + piece).transpose(1, 2).flatten(0, 1)
@@ -133,10 +171,17 @@ class SingleStack:
     ----------
     networks : list of MADE
         The networks, in double precision.
+
+    Attributes
+    ----------
+    product_rows, chunk_rows : int
+        Rows of a product, and of a chunk that is quick, which is a multiple. Chunks may be other multiples.
     """
 
     def __init__(self, networks):
         first = networks[0]
+        n_rows = NUMBERS_AT_ONCE / (len(networks) * max(network.width for network in networks))
+        self.product_rows, self.chunk_rows = rows_at_once(n_rows)
         self.inputs, bank = first.inputs, first.bank
         # In place, a chunk stays in the cache.
         self.activation = torch.relu_ if first.activation is torch.relu else first.activation
@@ -147,12 +192,9 @@ class SingleStack:
         self._lay_out_inputs(networks)
         self._lay_out_linear_path(networks)
         later = [(*network.hidden[1:], network.out) for network in networks]
-        weights = zip(
-            *([layer.masked_weight() for layer in layers] for layers in later), strict=True
-        )
-        self.layers = list(map(StaircaseLinear, weights, self._biases(networks)))
+        self.layers = [self._layer(of_networks) for of_networks in zip(*later, strict=True)]
         # Heads take columns for members, and rows for columns.
-        self.bank = stacked_heads(bank, [network.bank for network in networks], axis=2)
+        self.bank = stacked_heads([network.bank for network in networks], axis=2)
         without = np.setdiff1d(range(len(bank.variables)), bank.targets)
         places = np.argsort(np.concatenate([*bank.head_columns, without]))
         self.places = torch.from_numpy(places).to(self.skip.device)
@@ -180,13 +222,13 @@ class SingleStack:
         self.skip, self.last_bias = skip.to(dtype), bias[..., None].to(dtype)
         self.linear_rows = torch.from_numpy(bank.linear_rows).to(skip.device)
 
-    def _biases(self, networks):
-        """Return the biases of the layers after the first, in a list for each layer; the last has its own later."""
-        none = torch.zeros_like(networks[0].bias)
-        of_networks = [
-            [*(layer.bias for layer in network.hidden[1:]), none] for network in networks
-        ]
-        return zip(*of_networks, strict=True)
+    @staticmethod
+    def _layer(layers):
+        """Return a layer of each network as one; the last has its biases later."""
+        weights, bias = _single(layer.masked_weight() for layer in layers), layers[0].bias
+        if bias is None:
+            return StaircaseLinear(weights, weights.new_zeros(weights.shape[:2]))
+        return StaircaseLinear(weights, _single(layer.bias for layer in layers))
 
     def _lay_out_inputs(self, networks):
         """Lay out the first layer: the pieces of numbers, and what is multiplied, which are features and residuals."""
@@ -194,13 +236,13 @@ class SingleStack:
         pieces, others = [], []
         for network in networks:
             ends = [n_features, n_features + len(network.inputs.piece_label)]
-            weight = network.hidden[0].masked_weight().detach().T
-            of_features, of_pieces, of_residuals = weight.tensor_split(ends)
-            pieces.append(PIECE_WEIGHT * of_pieces)
-            others.append(torch.cat([of_features, RESIDUAL_WEIGHT * of_residuals]))
-        self.pieces = PiecewiseLinear(networks, pieces) if any(map(len, pieces)) else None
+            weight = network.hidden[0].masked_weight().detach()
+            of_features, of_pieces, of_residuals = weight.tensor_split(ends, dim=1)
+            pieces.append(of_pieces.float().mul_(PIECE_WEIGHT))
+            others.append(torch.cat([of_features, RESIDUAL_WEIGHT * of_residuals], dim=1))
         self.first = _single(others)
-        self.bias = _single(network.hidden[0].bias.detach() for network in networks)[:, None]
+        self.bias = _single(network.hidden[0].bias for network in networks)[:, None]
+        self.pieces = PiecewiseLinear(networks, pieces) if pieces[0].numel() else None
 
     def params(self, z):
         """Return the parameters of all conditionals given rows.
@@ -224,20 +266,30 @@ class SingleStack:
         shifts, residuals = self.linear(features)
         features = features.to(self.skip.dtype)
         inputs = asinh(torch.cat([features.float(), residuals.float()], dim=1))
-        h = torch.baddbmm(self.bias, inputs.transpose(1, 2), self.first)
-        if self.pieces is not None:
-            h += self.pieces(numbers)
-        h = h.transpose(1, 2)
+        h = (
+            self.bias.repeat(1, len(z), 1)
+            if self.pieces is None
+            else self.pieces(numbers) + self.bias
+        )
+        h = add_product(h.transpose(1, 2), self.first, inputs, self.product_rows)
         for layer in self.layers:
-            h = layer(self.activation(h))
+            h = layer(self.activation(h), self.product_rows)
         h = h.to(self.skip.dtype).add_(self.last_bias)
         if len(self.linear_rows) == h.shape[1]:
-            return h.baddbmm_(self.skip, features), shifts
-        return h.index_add_(1, self.linear_rows, torch.bmm(self.skip, features)), shifts
+            return add_product(h, self.skip, features, self.product_rows), shifts
+        of_path = h.new_zeros(k, len(self.linear_rows), len(z))
+        return h.index_add_(
+            1, self.linear_rows, add_product(of_path, self.skip, features, self.product_rows)
+        ), shifts
 
     def linear(self, features):
         """Return what locations are shifted by, and residuals, in double precision: differences of large numbers."""
-        sums = torch.baddbmm(self.intercepts, self.slopes, features)
+        sums = add_product(
+            self.intercepts.repeat(1, 1, features.shape[2]),
+            self.slopes,
+            features,
+            self.product_rows,
+        )
         return sums.tensor_split([len(self.location_rows)], dim=1)
 
     def log_prob_features(self, z):

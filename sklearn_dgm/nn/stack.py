@@ -84,14 +84,25 @@ class DroppedRelu(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient * keep, x, 0.0), None
 
 
-def stacked_heads(bank, banks, axis=1):
+def stacked_heads(banks, axis=1):
     """Return the heads of the members as one, whose buffers have an axis for members, and another for rows."""
-    bank = copy.deepcopy(bank)
-    for i, head in enumerate(bank.heads):
-        for name, _ in list(head.named_buffers()):
-            of_each = [getattr(other.heads[i], name) for other in banks]
+    heads = []
+    for of_members in zip(*(bank.heads for bank in banks), strict=True):
+        head = _with_own(of_members[0], "_buffers")
+        for name in [name for name, buffer in head._buffers.items() if buffer is not None]:
+            of_each = [getattr(member, name) for member in of_members]
             setattr(head, name, _over_members(of_each, axis))
+        heads.append(head)
+    bank = _with_own(banks[0], "_modules")
+    bank.heads = nn.ModuleList(heads)
     return bank
+
+
+def _with_own(module, name):
+    """Return a copy of a module that shares with it all but what one of its dictionaries holds."""
+    module = copy.copy(module)
+    setattr(module, name, dict(getattr(module, name)))
+    return module
 
 
 class MADEStack(nn.Module):
@@ -116,7 +127,7 @@ class MADEStack(nn.Module):
         self.out = StackedLinear([member.out for member in members], n_in[-1])
         self.skip = StackedLinear([member.skip for member in members], first.inputs.n_features)
         self.bias = nn.Parameter(_over_members([member.bias.detach() for member in members]))
-        self.bank = stacked_heads(first.bank, [member.bank for member in members])
+        self.bank = stacked_heads([member.bank for member in members])
         self.linear_rows, self.sparse_rows = first.bank.linear_rows, first.sparse_rows
         self._bind()
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_dgm.nn import outputs
+from sklearn_dgm.nn import outputs, single
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.heads.mixture import MixtureHead
 from sklearn_dgm.nn.inputs import Variable
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.masks import complete_adjacency
-from sklearn_dgm.nn.mixture import LOWEST_LOG_PROB, MAX_ROWS, REACH, Mixture
+from sklearn_dgm.nn.mixture import LOWEST_LOG_PROB, REACH, Mixture
 from sklearn_dgm.nn.single import BLOCK_SIZE, StaircaseLinear, asinh
 from tests.nn.test_stack import members, rows
 
@@ -56,30 +56,56 @@ def test_it_is_as_in_double_precision(base, activation, max_linear, monkeypatch)
     assert (error == 0).float().mean() < 0.4  # some rows are left to double precision
 
 
-def test_a_row_has_the_same_bits_in_any_batch(request):
+@pytest.mark.parametrize("product_rows", [64, 128, 256])
+def test_a_row_has_the_same_bits_in_any_batch(product_rows, request, monkeypatch):
     if request.config.pluginmanager.hasplugin("tests.last_bits"):
         pytest.skip("products on this processor depend on the place of a row")
+    monkeypatch.setattr(single, "ROWS_OF_PRODUCT", (64, product_rows))
     mixture, z = mixture_of().in_mixed_precision(), with_far_out(rows(2600).double())
+    assert mixture.stack.product_rows == product_rows
     together, shares = mixture.log_prob(z), mixture.log_prob_features(z)
     assert together.isneginf().any()
     rng = np.random.default_rng(1)
-    for n in [1, 2, 3, 31, 33, 511, 512, 513, 1025, 2600, *rng.integers(1, 2600, 15)]:
+    for n in [1, 2, 3, 31, 33, 64, 511, 512, 513, 1025, 2600, *rng.integers(1, 2600, 15)]:
         chosen = torch.from_numpy(rng.permutation(2600)[:n])
         assert torch.equal(mixture.log_prob(z[chosen]), together[chosen])
         assert torch.equal(mixture.log_prob_features(z[chosen]), shares[chosen])
 
 
-def test_chunks_have_one_shape(monkeypatch):
+def test_products_have_one_shape_and_few_rows_take_one_of_each(monkeypatch):
     mixture = mixture_of().in_mixed_precision()
-    shapes = set()
-    of_chunk = mixture.stack.log_prob_features
-    monkeypatch.setattr(
-        mixture.stack, "log_prob_features", lambda z: shapes.add(z.shape) or of_chunk(z)
-    )
-    for n in (1, 100, 2000):
-        mixture.log_prob(rows(n).double())
-    assert shapes == {(mixture.n_rows, 7)}
-    assert mixture.n_rows <= MAX_ROWS
+    shapes = []
+
+    def recorded(product):
+        def record(a, b, *others, **kwargs):
+            shapes.append(others[0].shape if others else b.shape)
+            return product(a, b, *others, **kwargs)
+
+        return record
+
+    monkeypatch.setattr(torch, "bmm", recorded(torch.bmm))
+    monkeypatch.setattr(torch.Tensor, "baddbmm_", recorded(torch.Tensor.baddbmm_))
+    n_products = {}
+    for n in (1, 100, 256, 257, 2000):
+        shapes.clear()
+        mixture.log_prob(rows(1).double().expand(n, -1))
+        n_products[n] = len(shapes)
+        assert {n_columns for *_, n_columns in shapes} == {mixture.stack.product_rows}
+    assert mixture.stack.product_rows == 256
+    assert n_products[1] == n_products[100] == n_products[256]
+    assert n_products[257] == 2 * n_products[1]
+    assert n_products[2000] == 8 * n_products[1]
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("width", [30, 340, 2040, 10**6])
+def test_wide_networks_take_smaller_products_and_chunks(k, width):
+    n_rows = single.NUMBERS_AT_ONCE / (k * width)
+    product_rows, chunk_rows = single.rows_at_once(n_rows)
+    assert chunk_rows % product_rows == 0
+    assert 64 <= product_rows <= 256
+    assert 2 <= chunk_rows / product_rows <= 4
+    assert chunk_rows <= max(2 * n_rows, 128)
 
 
 def test_what_is_far_out_or_beyond_the_range_is_left_to_double_precision():
@@ -216,7 +242,65 @@ def test_it_is_no_part_of_the_state():
     assert mixture.in_mixed_precision() is mixed
     assert len(pickle.dumps(mixture)) == before
     assert copy.deepcopy(mixture).in_mixed_precision() is not mixed
-    assert mixture.float().double().in_mixed_precision() is not mixed
+
+
+def _changed_in_place(mixture):
+    with torch.no_grad():
+        mixture.members[2].out.weight[-1, -1] += 1
+
+
+def _loaded(mixture):
+    mixture.load_state_dict(mixture_of(base="gaussian").state_dict())
+
+
+def _cast_and_back(mixture):
+    mixture.float().double()  # into memory that has just become free
+
+
+def _buffer_changed_in_place(mixture):
+    mixture.members[1].inputs.location += 0.1
+
+
+def _buffer_replaced(mixture):
+    mixture.members[0].residuals.slopes = 2 * mixture.members[0].residuals.slopes
+
+
+def _data_replaced(mixture):
+    mixture.members[0].bias.data = 1 - mixture.members[0].bias.data
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _changed_in_place,
+        _loaded,
+        _cast_and_back,
+        _buffer_changed_in_place,
+        _buffer_replaced,
+        _data_replaced,
+    ],
+)
+def test_it_is_made_anew_when_anything_changes(change):
+    mixture, z = mixture_of(), rows(100).double()
+    mixed = mixture.in_mixed_precision()
+    change(mixture)
+    assert mixture.in_mixed_precision() is not mixed
+    with torch.no_grad():
+        expected = mixture.log_prob(z)
+    found = mixture.in_mixed_precision().log_prob(z)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=2e-5)
+
+
+def test_it_scores_in_inference_mode():
+    z = rows(100).double()
+    with torch.inference_mode():
+        mixture = mixture_of()
+        expected = mixture.log_prob(z)
+        found = mixture.in_mixed_precision().log_prob(z)
+        mixture.members[0].bias += 1
+        changed = mixture.in_mixed_precision().log_prob(z)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=2e-5)
+    assert (changed - found).abs().max() > 0.01
 
 
 def test_a_staircase_is_the_product():
@@ -229,9 +313,10 @@ def test_a_staircase_is_the_product():
         weights.append(torch.from_numpy(weight))
     biases = [torch.from_numpy(rng.normal(size=n_out)) for _ in range(3)]
     x = torch.from_numpy(rng.normal(size=(3, n_in, 10))).float()
+    weights, biases = torch.stack(weights).float(), torch.stack(biases).float()
     layer = StaircaseLinear(weights, biases)
-    expected = torch.stack(weights).float() @ x + torch.stack(biases).float()[..., None]
-    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-5)
+    expected = weights @ x + biases[..., None]
+    torch.testing.assert_close(layer(x, 5), expected, rtol=0, atol=1e-5)
     n_multiplied = sum(weight.numel() for _, weight in layer.blocks)
     assert n_multiplied < 0.9 * 3 * n_out * n_in
 
