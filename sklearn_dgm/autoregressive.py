@@ -200,9 +200,10 @@ default="random"
     Scores are computed in single precision where that is enough: mostly within 1e-5 nats of those in double precision,
     and 1e-4 where components are narrow. Left to the latter are rows with values far out, improbable, or beyond those
     of `fit`, all of ``order="any"``, of tables with a column of more than 256 categories, and of networks without
-    hidden layers, all draws, and everything where `torch.set_float32_matmul_precision` is not "highest". Rows are
-    scored in chunks of one shape, the last one filled up, so that a row has the same score in whatever batch it comes,
-    but for last bits on processors that compute places of a chunk differently; a single row takes as long as a chunk.
+    hidden layers, all draws, and everything where `torch.set_float32_matmul_precision` is not "highest", or a setting
+    of `torch.backends` is less exact. Products are of so many rows whatever the batch, so that a row has the same score
+    in any, but for last bits on processors that compute places of a product differently; a single row takes as long as
+    some dozens.
 
     Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
     hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and

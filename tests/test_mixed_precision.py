@@ -1,5 +1,9 @@
 """Scores of masked networks: as exact as they say, and the same in any batch."""
 
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,11 +191,33 @@ def test_products_that_the_user_lets_be_less_exact(fitted):
     expected = density.score_samples(X)
     torch.set_float32_matmul_precision("medium")
     try:
+        assert density._module.in_mixed_precision() is density._module
         np.testing.assert_allclose(density.score_samples(X), expected, atol=3e-5)
     finally:
         torch.set_float32_matmul_precision("highest")
     with torch.autocast("cpu"):
         np.testing.assert_allclose(density.score_samples(X), expected, atol=3e-5)
+
+
+BACKENDS_OF_THE_USER = """
+import sys, pickle, torch
+density, X, expected = pickle.load(sys.stdin.buffer)
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+print(abs(density.score_samples(X) - expected).max() < 1e-4)
+print(density._module.in_mixed_precision() is density._module)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="a torch of before"
+)
+def test_settings_of_one_backend(fitted):
+    # They cannot be taken back, so that they need a process of their own.
+    density, X = fitted
+    given = pickle.dumps((density, X, density.score_samples(X)))
+    command = [sys.executable, "-c", BACKENDS_OF_THE_USER]
+    done = subprocess.run(command, input=given, capture_output=True, check=True)
+    assert done.stdout.split() == [b"True", b"True"]
 
 
 def test_weights_that_are_loaded_count():

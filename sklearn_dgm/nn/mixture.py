@@ -62,6 +62,14 @@ def _is_unchanged(tensor, version):
     return tensor.data_ptr() == memory.data_ptr() and tensor._version == count
 
 
+def _products_are_exact():
+    """Tell whether torch computes products of single precision as exactly as it can."""
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # settings of torch.backends say otherwise of one backend
+        return False
+
+
 class Mixture(FactorisedDensity):
     """Mixture of modules with equal weights, such as networks for different orders of the columns.
 
@@ -81,7 +89,7 @@ class Mixture(FactorisedDensity):
         It is made once for the parameters and buffers that there are. Where the user lets products of single precision
         be less exact, it is the mixture itself.
         """
-        if torch.get_float32_matmul_precision() != "highest":
+        if not _products_are_exact():
             return self
         tensors = [*self.parameters(), *self.buffers()]
         known, mixed = vars(self).get("_mixed", ((), None))
@@ -219,7 +227,6 @@ class MixedPrecision:
 
     def _ask(self, single, double, z):
         left = ~((z >= self.low) & (z <= self.high)).all(dim=1)
-        answers = z.new_full((len(z), z.shape[1]), torch.nan)
         with torch.autocast(z.device.type, enabled=False):
             if not left.all():
                 of_near = _in_chunks(
