@@ -250,3 +250,20 @@ def test_gaps_elsewhere_change_no_bit_of_a_row():
     for question in ("score_samples", "score_features"):
         whole, with_gap = (np.asarray(getattr(density, question)(table)) for table in (X, gaps))
         np.testing.assert_allclose(with_gap[1:], whole[1:], rtol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_complete_rows_are_scored_once_beside_rows_with_gaps(monkeypatch):
+    X = counts(300)[["x", "kind", "flag"]]
+    X.loc[7, "kind"] = None
+    density = BayesianNetworkDensity([("kind", "x"), ("x", "flag")], **QUICK).fit(X.drop(7))
+    n_asked, in_chunks = [], BayesianNetworkDensity._in_chunks
+    monkeypatch.setattr(
+        BayesianNetworkDensity,
+        "_in_chunks",
+        lambda self, f, Z: n_asked.append(len(Z)) or in_chunks(self, f, Z),
+    )
+    for question, n_times in (("score_samples", 1), ("score_features", X.shape[1])):
+        n_asked.clear()
+        getattr(density, question)(X)
+        assert sum(n_asked) <= 299 + n_times * (1 + 3)  # the row, and with each kind

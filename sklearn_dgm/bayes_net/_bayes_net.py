@@ -406,9 +406,9 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         )
 
     def _log_density(self, Z):
-        is_gap = np.isnan(Z).any(axis=1)
-        # Errors name a row by its place among all; complete rows are scored as they are without others.
-        log_p = self._inference().log_marginal(Z) if is_gap.any() else np.empty(len(Z))
+        log_p, is_gap = np.empty(len(Z)), np.isnan(Z).any(axis=1)
+        if is_gap.any():
+            log_p[is_gap] = self._inference().log_marginal(Z[is_gap], np.flatnonzero(is_gap))
         if not is_gap.all():
             log_p[~is_gap] = super()._log_density(Z[~is_gap])
         return log_p
@@ -511,19 +511,23 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z = self.schema_.encode(X)[0]
-        is_gap = np.isnan(Z).any(axis=1)
-        scores = self._shares_of_marginal(Z) if is_gap.any() else np.empty(Z.shape)
+        scores, is_gap = np.empty(Z.shape), np.isnan(Z).any(axis=1)
+        if is_gap.any():
+            scores[is_gap] = self._shares_of_marginal(Z[is_gap], np.flatnonzero(is_gap))
         if not is_gap.all():
             scores[~is_gap] = self._log_density_features(Z[~is_gap])
         return like_frame(scores + self.schema_.log_det_features(Z), X)
 
-    def _shares_of_marginal(self, Z):
-        """Return the log-density of each observed cell given those before it in topological order."""
+    def _shares_of_marginal(self, Z, places):
+        """Return the log-density of each observed cell given those before it in topological order.
+
+        Errors call the rows by their places in the whole table.
+        """
         scores, inference = np.zeros(Z.shape), self._inference()
         so_far, before = np.full_like(Z, np.nan), np.zeros(len(Z))
         for j in nx.topological_sort(nx.DiGraph(self._adjacency)):
             so_far[:, j] = Z[:, j]
-            after = inference.log_marginal(so_far)
+            after = inference.log_marginal(so_far, places)
             scores[:, j] = np.where(np.isneginf(after), after, after - before)
             before = after
         return scores

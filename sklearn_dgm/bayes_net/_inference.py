@@ -44,13 +44,15 @@ class Inference:
         self.families = [[j, *np.flatnonzero(adjacency[:, j])] for j in range(len(columns))]
         self.descends = _descendants(adjacency)
 
-    def log_marginal(self, Z):
+    def log_marginal(self, Z, places=None):
         """Return the log-density of the observed cells of each row.
 
         Parameters
         ----------
         Z : ndarray of shape (n, d)
             Encoded rows, NaN where a cell is missing.
+        places : ndarray of int of shape (n,), default=None
+            What errors call the rows; None for their places in Z.
 
         Returns
         -------
@@ -63,7 +65,7 @@ class Inference:
             If a missing cell cannot be summed over exactly.
         """
         result = np.empty(len(Z))
-        for rows, total, _, _ in self._eliminations(Z):
+        for rows, total, _, _ in self._eliminations(Z, places):
             result[rows] = total
         return result
 
@@ -113,20 +115,21 @@ class Inference:
         for k, (is_needed, is_missing) in enumerate(kinds):
             yield np.flatnonzero(which == k), is_needed, is_missing
 
-    def _eliminations(self, Z):
+    def _eliminations(self, Z, places=None):
         """Yield for parts of the rows their numbers, log-marginals, and the trail and states of the elimination."""
         filled = np.nan_to_num(Z, posinf=np.inf, neginf=-np.inf)
         scores = self.log_prob_features(filled)
         encoded = self._encode(Z) if np.isnan(Z).any() else None
+        places = np.arange(len(Z)) if places is None else places
         for rows, is_needed, is_missing in self._patterns(Z):
             whole = [f[0] for f in self.families if is_needed[f[0]] and not is_missing[f].any()]
             score = scores[np.ix_(rows, whole)].sum(axis=1)
             if not is_missing.any():
                 yield rows, score, [], {}
                 continue
-            families, states, order, n_cells = self._prepare(is_needed, is_missing, rows[0])
-            place = np.arange(len(rows))
-            for part in np.array_split(place, -(-len(rows) * int(n_cells) // CELLS_AT_ONCE)):
+            families, states, order, n_cells = self._prepare(is_needed, is_missing, places[rows[0]])
+            n_parts = -(-len(rows) * int(n_cells) // CELLS_AT_ONCE)
+            for part in np.array_split(np.arange(len(rows)), n_parts):
                 of_rows = [x[rows[part]] for x in (filled, *encoded)]
                 log_total, trail = eliminate(self._factors(families, states, *of_rows), order)
                 yield rows[part], score[part] + log_total, trail, states
