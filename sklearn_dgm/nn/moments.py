@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sklearn_dgm.nn.heads.mixture import FAR_OUT
+from sklearn_dgm.nn.heads.mixture_params import FAR_OUT
 from sklearn_dgm.nn.tied_mixture import TiedMixture, gaussian, tied_mixtures
 
 # With more numbers than these, some of the rows give the covariance well enough.

@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.heads.mixture import FAR_OUT
+from sklearn_dgm.nn.heads.mixture_params import FAR_OUT
 from sklearn_dgm.nn.splines import RationalQuadraticSpline
 
 # Splines and polynomials are the identity beyond; so far out, numbers enter by their logarithm, before and after.
