@@ -207,10 +207,10 @@ default="random"
 
     Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
     hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and
-    overfits where there is none. The candidate that serves the validation rows better, by the time when each has gone
-    for four epochs without becoming better, or in 60 epochs, goes on, and the other orders take the choice over. The
-    axes have to be better by more than the error that so few rows leave. So it is with what else is tried, which has to
-    be better by nothing.
+    overfits where there is none. By the time when each candidate has gone for four epochs without becoming better, or
+    in 60 epochs, the axes win if they serve the validation rows better by more than chance would have it: 0.4 nats a
+    column over the root of the number of these rows. The winner goes on, and the other orders take the choice over.
+    Dropouts are tried in the same way; of these the better one wins.
 
     The networks of the orders are trained as one, or as many of them together as see 512 rows in a step, if there are
     no `callbacks` or `net_params`; and several such stacks side by side, in as many threads as torch has
