@@ -62,7 +62,7 @@ class Effort(NamedTuple):
 
 EFFORTS = {
     "fast": Effort(2, 30, 6e-3, 10, 10, 2**19, lr_falls=True),
-    "balanced": Effort(4, 500, 3e-3, 20, 20, 2**21),
+    "balanced": Effort(4, 500, 3e-3, 20, 20, 2**20),
     "best": Effort(8, 1000, 3e-3, 40, 20, 2**22),
 }
 # Many rows need little dropout, which makes training long.
@@ -111,7 +111,7 @@ default="random"
         orders and 30 epochs at most, in which the rate falls from 0.006 to zero, and tries no settings: one `dropout`,
         one Gaussian to start from, no principal axes. "best" has 8 orders, 1,000 epochs, and a patience of a quarter of
         the epochs up to the best one, 20 at least and 40 at most. With more than 50,000 training rows, unless
-        `max_epochs`, `lr` or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees two
+        `max_epochs`, `lr` or `batch_size` is given, the rate falls from 0.008 to zero, while each network sees a
         million rows ("fast" half a million, "best" four).
     conditional : {"logistic-mixture", "gaussian-mixture"}, default="logistic-mixture"
         Family of the conditional densities of continuous columns, and of integer columns with more than 64 values.
