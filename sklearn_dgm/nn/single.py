@@ -62,7 +62,11 @@ def asinh(x):
 
 def _single(tensors):
     """Stack tensors of networks, in single precision."""
-    return torch.stack([tensor.detach().float() for tensor in tensors])
+    tensors = list(tensors)
+    single = tensors[0].new_empty(len(tensors), *tensors[0].shape, dtype=torch.float32)
+    for of_network, tensor in zip(single, tensors, strict=True):
+        of_network.copy_(tensor.detach())
+    return single
 
 
 class StaircaseLinear:
