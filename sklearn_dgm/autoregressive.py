@@ -36,8 +36,8 @@ CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 # Epochs without progress, and epochs at all, after which what is tried in the first order has shown what it can.
 RACE_PATIENCE, RACE_EPOCHS = 4, 60
-# Nats a column by which principal axes have to be ahead, of one validation row: of more it falls with the root of their
-# number, as the error of a mean does, two of which it is. Where axes serve it is by far more.
+# Nats a column by which principal axes have to be ahead on one validation row: on more it falls with the root of their
+# number, as the error of a mean does.
 AXES_LEAD = 0.4
 
 
@@ -208,8 +208,8 @@ default="random"
     Of 200 to 15,000 rows of numbers alone, all observed, the first order is trained twice at the beginning: once the
     hidden units see a column's piecewise-linear encoding along its principal axes, which finds fine structure early and
     overfits where there is none. By the time when each candidate has gone for four epochs without becoming better, or
-    in 60 epochs, the axes win if they serve the validation rows better by more than chance would have it: 0.4 nats a
-    column over the root of the number of these rows. The winner goes on, and the other orders take the choice over.
+    in 60 epochs, the axes win if they serve the validation rows better by 0.4 nats a column over the root of the
+    number of these rows. The winner goes on, and the other orders take the choice over.
     Dropouts are tried in the same way; of these the better one wins.
 
     The networks of the orders are trained as one, or as many of them together as see 512 rows in a step, if there are

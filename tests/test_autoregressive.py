@@ -135,7 +135,6 @@ def test_members_start_from_several_normals_whatever_the_threads():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_rows_of_no_weight_have_no_say_in_the_start():
-    # So many of them that some batches of the trial would hold nothing else.
     X = np.concatenate([two_groups(1200), 5 + np.zeros((60_000, 6))])
     X = X[np.random.default_rng(0).permutation(len(X))]
     weight = (X[:, 0] != 5).astype(float)

@@ -112,7 +112,7 @@ def test_what_may_import_torch_does():
 
 # Where private names of others may stand; each with a reason in its docstring.
 ADAPTERS = {"_sklearn.py", "_callbacks.py"}
-# Public names of named tuples, and what torch's modules keep their state in.
+# Public names of named tuples, what torch's modules keep their state in, and its count of writes to a tensor.
 PUBLIC_IN_FACT = {"_replace", "_asdict", "_fields", "_buffers", "_modules", "_version"}
 
 

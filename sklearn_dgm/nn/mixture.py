@@ -86,8 +86,9 @@ class Mixture(FactorisedDensity):
     def in_mixed_precision(self):
         """Return what scores rows in single precision where that is enough; no part of the state.
 
-        It is made once for the parameters and buffers that there are. Where the user lets products of single precision
-        be less exact, it is the mixture itself.
+        It is made once for the parameters and buffers that there are; what is written through ``tensor.data``, of which
+        torch keeps no count, is not seen. Where the user lets products of single precision be less exact, it is the
+        mixture itself.
         """
         if not _products_are_exact():
             return self

@@ -246,7 +246,8 @@ class SingleStack:
             others.append(torch.cat([of_features, RESIDUAL_WEIGHT * of_residuals], dim=1))
         self.first = _single(others)
         self.bias = _single(network.hidden[0].bias for network in networks)[:, None]
-        self.pieces = PiecewiseLinear(networks, pieces) if pieces[0].numel() else None
+        has_pieces = any(map(torch.numel, pieces))
+        self.pieces = PiecewiseLinear(networks, pieces) if has_pieces else None
 
     def params(self, z):
         """Return the parameters of all conditionals given rows.

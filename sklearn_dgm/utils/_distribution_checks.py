@@ -63,7 +63,7 @@ def check_normalized_untrained(estimator):
             # Somewhat less than networks start with; the peaks of larger ones escape the quadrature.
             fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
             noise = rng.normal(0, 0.3 * fan_in**-0.5, tuple(parameter.shape))
-            parameter.data.copy_(parameter.data.new_tensor(noise))
+            parameter.detach().copy_(parameter.new_tensor(noise))
         _assert_normalized(density, known, density.score_samples(known.points))
     if not has_network:
         raise SkipTest("the estimator has no network (net_)")

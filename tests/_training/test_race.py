@@ -53,7 +53,7 @@ def test_who_is_not_first_has_to_lead():
 
 
 @pytest.mark.parametrize("n_columns", [2, 4])
-def test_axes_have_to_lead_by_two_errors_of_a_mean(n_columns):
+def test_axes_have_to_lead_by_more_on_few_rows(n_columns):
     """On 35 rows leads of 0.02 nats a column came by chance; where axes served 35 rows, they led by 0.14."""
     X = np.random.default_rng(0).normal(size=(50, n_columns))
     density = AutoregressiveDensity()

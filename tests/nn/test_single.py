@@ -56,6 +56,24 @@ def test_it_is_as_in_double_precision(base, activation, max_linear, monkeypatch)
     assert (error == 0).float().mean() < 0.4  # some rows are left to double precision
 
 
+@pytest.mark.parametrize("without", [0, 1])
+def test_one_network_may_have_pieces_and_another_none(without):
+    networks = []
+    for k in range(2):
+        torch.manual_seed(k)
+        knots = () if k == without else (-1.0, 0.0, 1.0)
+        variables = [Variable(None, False, knots=knots), Variable(3, False)]
+        module = MADE(variables, complete_adjacency([0, 1]), (16,), "relu", 3, "logistic")
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.5 * torch.randn_like(parameter))
+        networks.append(module.double().eval())
+    mixture, z = Mixture(networks), rows(300).double()[:, :2]
+    with torch.no_grad():
+        found, expected = mixture.in_mixed_precision().log_prob(z), mixture.log_prob(z)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize("product_rows", [64, 128, 256])
 def test_a_row_has_the_same_bits_in_any_batch(product_rows, request, monkeypatch):
     if request.config.pluginmanager.hasplugin("tests.last_bits"):
