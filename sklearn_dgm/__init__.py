@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         neg_mass_volume,
         outlier_roc_auc,
     )
+    from sklearn_dgm.mixture import MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
@@ -67,6 +68,7 @@ _HOMES = {
     "FlowDensity": "flow",
     "GivenMixin": "_queries.given",
     "HistogramDensity": "histogram",
+    "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
     "TrainingDisplay": "inspection",

@@ -21,6 +21,7 @@ from sklearn_dgm import (
     FlowDensity,
     GenerativeClassifier,
     HistogramDensity,
+    MixtureDensity,
     NaiveBayesClassifier,
     TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
@@ -170,6 +171,25 @@ INSTANCES = {
             "check_learns_dependence": INDEPENDENT,
             **{LEARNS(name): INDEPENDENT for name in DEPENDENCE},
         },
+    ),
+    "mixture": Instance(lambda: MixtureDensity()),
+    "mixture, one component": Instance(
+        lambda: MixtureDensity(1, "gaussian", covariance_type="diag", alpha=1.0),
+        fails={
+            "check_learns_dependence": INDEPENDENT,
+            **{LEARNS(name): INDEPENDENT for name in DEPENDENCE},
+        },
+    ),
+    "mixture, gaussian": Instance(lambda: MixtureDensity(4, "gaussian", n_init=2)),
+    "mixture, tied": Instance(
+        lambda: MixtureDensity(3, "gaussian", covariance_type="tied", reg_covar=1e-6)
+    ),
+    "mixture, diagonal": Instance(lambda: MixtureDensity(6, "gaussian", covariance_type="diag")),
+    "mixture, spherical": Instance(
+        lambda: MixtureDensity(8, "gaussian", covariance_type="spherical", warm_start=True)
+    ),
+    "mixture, factors": Instance(
+        lambda: MixtureDensity(3, "gaussian", covariance_type="factor", n_factors=1)
     ),
     "naive bayes": Instance(
         lambda: NaiveBayesClassifier(),

@@ -33,6 +33,7 @@ ALLOWED = {
     "_classes": {*FLOOR, "_nested", "_classes"},
     "_training": {*FLOOR, "_queries", "nn", "_training"},
     "histogram": {*FLOOR, "counts"},
+    "mixture": {*FLOOR, "counts", "_queries", "_nested", "mixture"},
     "bayes_net": {
         *FLOOR,
         "counts",

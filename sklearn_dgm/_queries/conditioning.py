@@ -6,7 +6,7 @@
 import copy
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
@@ -35,6 +35,27 @@ CELLS_AT_ONCE, N_OVERALL = 2**17, 32
 SECONDS_A_LINE = 2.0
 
 
+class Completions(NamedTuple):
+    """Weighted completions of some rows, all with as many; see :class:`ConditionalMixin`.
+
+    Attributes
+    ----------
+    rows : ndarray of int of shape (n,)
+        Which rows these are.
+    z : ndarray of shape (n, m, n_features)
+        Their completions.
+    log_weight : ndarray of shape (n, m)
+        Their log-weights.
+    effective_sample_size : ndarray of shape (n,)
+        How many independent draws they are worth.
+    """
+
+    rows: np.ndarray
+    z: np.ndarray
+    log_weight: np.ndarray
+    effective_sample_size: np.ndarray
+
+
 class ConditionalMixin:
     """Mixin of densities that can answer any question about some columns given others.
 
@@ -44,8 +65,11 @@ class ConditionalMixin:
     `_completions(Z, n_particles, rng=None)`: it yields, for parts of the encoded rows, `rows` (their numbers),
     completed rows `z` of shape (n, m, n_features), `log_weight` of shape (n, m), of which the sum of the exponentials
     estimates the marginal density of a row's observed cells, and `effective_sample_size` of shape (n,), infinity where
-    these are all completions that there are. Without `rng` nothing may be random.
+    these are all completions that there are. Without `rng` nothing may be random. Where `_marginals_are_exact`, and are
+    quickly told, `predict_column` integrates over numbers though other cells are missing, too.
     """
+
+    _marginals_are_exact = False
 
     def _is_estimated(self, Z):
         """Flag the encoded rows with missing cells whose scores are estimates, of shape (n_samples,)."""
@@ -168,6 +192,10 @@ class ConditionalMixin:
         >>> density.conditional_mean([[np.nan, 12.0]]).round(1)
         array([[ 1.2, 12. ]])
         """
+        return self._completed(X, self._conditional_means)
+
+    def _conditional_means(self, Z):
+        """Return encoded rows with expectations, or the most probable categories, in their missing cells."""
 
         def expected(part):
             weight = _normalised(part.log_weight, part.rows)
@@ -176,7 +204,7 @@ class ConditionalMixin:
                 [_expected(column, part.z[..., j], weight) for j, column in columns]
             )
 
-        return self._completed(X, expected)
+        return self._completed_by(Z, expected)
 
     def conditional_mode(self, X: MatrixLike) -> MatrixLike:
         """Fill in the missing cells of rows with the most probable of their completions.
@@ -217,17 +245,21 @@ class ConditionalMixin:
             log_p = self._log_density(part.z.reshape(-1, n_features)).reshape(n_rows, n_particles)
             return part.z[np.arange(n_rows), log_p.argmax(axis=1)]
 
-        return self._completed(X, most_probable)
+        return self._completed(X, lambda Z: self._completed_by(Z, most_probable))
 
     def _completed(self, X, complete):
-        """Fill in the missing cells of rows by a function of the completions of some of them."""
+        """Fill in the missing cells of rows by a function of the encoded rows."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z, _ = self.schema_.encode(X)
+        return with_given_cells(self.schema_, complete(Z), X)
+
+    def _completed_by(self, Z, complete):
+        """Fill in the missing cells of encoded rows by a function of the completions of some of them."""
         completed = Z.copy()
         for part in self._with_progress(self._completions(Z, N_PARTICLES), len(Z)):
             completed[part.rows] = complete(part)
-        return with_given_cells(self.schema_, completed, X)
+        return completed
 
     def predict_column(self, X: MatrixLike, column: Any) -> Any:
         """Predict the distribution of one column given the other observed cells of each row.
@@ -305,6 +337,8 @@ class ConditionalMixin:
         column = self.schema_.columns_[j]
         n_values = N_PREDICTION_PARTICLES + len(column.encoded_atoms)
         is_drawn = np.isnan(Z).sum(axis=1) > 1
+        if self._marginals_are_exact:
+            is_drawn[:] = False
         if column.is_categorical or column.is_whole:
             is_drawn[:] = True
         (drawn,), (others,) = np.nonzero(is_drawn), np.nonzero(~is_drawn)
@@ -434,17 +468,23 @@ def _outcomes(column):
 def _normalised(log_weight, rows):
     """Normalise the weights of each row to sum to one; 1 for rows without missing cells."""
     best = log_weight.max(axis=1, keepdims=True)
-    impossible = np.isneginf(best[:, 0])
-    if log_weight.shape[1] > 1 and impossible.any():
+    if log_weight.shape[1] > 1:
+        check_possible(best[:, 0], rows)
+    weight = np.exp(log_weight - np.where(np.isneginf(best), 0, best))
+    if log_weight.shape[1] == 1:
+        return np.ones_like(weight)
+    return weight / weight.sum(axis=1, keepdims=True)
+
+
+def check_possible(log_density, rows):
+    """Refuse rows whose observed cells have density 0, and name the first one."""
+    impossible = np.isneginf(log_density)
+    if impossible.any():
         raise ValueError(
             f"Row {rows[impossible][0]}: its observed cells have density 0, so that nothing follows from them. One may "
             "be far out, beyond the bounds of its column, no whole number where all are, or a category that fit has not "
             "seen; for such set handle_unknown='rare'."
         )
-    weight = np.exp(log_weight - np.where(np.isneginf(best), 0, best))
-    if log_weight.shape[1] == 1:
-        return np.ones_like(weight)
-    return weight / weight.sum(axis=1, keepdims=True)
 
 
 class _MarginalDensity(ConditionalMixin, BaseEstimatedDensity):
@@ -515,6 +555,17 @@ class _MarginalDensity(ConditionalMixin, BaseEstimatedDensity):
 
     def _draw(self, n_samples, rng):
         return self.density._draw(n_samples, rng)[:, self.columns]
+
+    @property
+    def _marginals_are_exact(self):
+        return self.density._marginals_are_exact
+
+    def _conditional_draws(self, Z, n_samples, rng):
+        draws, ess = self.density._conditional_draws(self._embed(Z), n_samples, rng)
+        return draws[..., self.columns], ess
+
+    def _conditional_means(self, Z):
+        return self.density._conditional_means(self._embed(Z))[:, self.columns]
 
     def _completions(self, Z, n_particles, rng=None):
         for part in self.density._completions(self._embed(Z), n_particles, rng):

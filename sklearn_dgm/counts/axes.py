@@ -461,6 +461,20 @@ class NumberAxis(Stateful):
             z[is_atom] = self.atoms[codes[is_atom]]
         return z
 
+    def mean_within(self):
+        """Return the mean of the values within each cell, of shape (n_levels,)."""
+        middles = (self._piece_edges[:-1] + self._piece_edges[1:]) / 2
+        inside = np.bincount(self._bin_of_piece, self._shares * middles)
+        means, rest = inside.copy(), 0.5 if self.whole else 0.0
+        for tail, cell, edge, sign in (
+            (self._lower, 0, self.edges[0], -1),
+            (self._upper, -1, self.edges[-1], 1),
+        ):
+            if tail.share:
+                beyond = edge + sign * (tail.mean_distance() + rest)
+                means[cell] += tail.share * (beyond - inside[cell])
+        return np.concatenate([self.atoms, means])
+
     def _beyond(self, tail, uniforms):
         """Return distances beyond the last edge; uniforms up to the share of the tail say where in it."""
         if not len(uniforms):
@@ -497,6 +511,12 @@ class Tail(NamedTuple):
     reach: float
     room: float = math.inf
     mass: float = 1.0
+
+    def mean_distance(self):
+        """Return the mean distance beyond the edge; of whole numbers half a step less."""
+        if math.isinf(self.room):
+            return self.reach
+        return self.reach - self.room * (1 - self.mass) / self.mass
 
 
 def _limited(tail, room, free, share, whole):

@@ -388,3 +388,16 @@ def test_bins_of_equal_weight_are_as_many_as_the_cube_root_of_the_rows():
 
 def test_a_category_axis_has_no_unknown_ones_by_default():
     assert np.isneginf(CategoryAxis(3).encode(np.array([-1.0]))[1]).all()
+
+
+@pytest.mark.parametrize("bounds", [False, {0: (-3, 80)}])
+@pytest.mark.parametrize("bins", ["quantiles", 1])
+@pytest.mark.parametrize("x", [gamma(300), np.rint(gamma(300) * 9).astype(int)])
+def test_means_within_cells_are_those_of_their_draws(x, bins, bounds):
+    schema = ColumnSchema(detect_ties=True, missing=True, bounds=bounds).fit(x[:, None])
+    Z = schema.encode(x[:, None])[0]
+    axis = axes_of(schema.columns_, Z, np.ones(len(x)), bins)[0]
+    uniforms = (np.arange(200_000) + 0.5) / 200_000
+    for code, mean in enumerate(axis.mean_within()):
+        drawn = axis.icdf_within(np.full(len(uniforms), code), uniforms)
+        assert mean == pytest.approx(drawn.mean(), abs=2e-3 * max(drawn.std(), 1))

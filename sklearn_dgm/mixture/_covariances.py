@@ -1,0 +1,370 @@
+"""Covariances of the components of a Gaussian mixture: free, common, diagonal, spherical, or of few factors.
+
+All of them answer for those columns that are observed, and learn from the scatter of all columns. They are in units of
+the standard deviations of the columns.
+"""
+
+from abc import abstractmethod
+
+import numpy as np
+from scipy import linalg
+
+from sklearn_dgm._state import Stateful
+
+LOG_2_PI = float(np.log(2 * np.pi))
+# Steps of factor analysis within a step of expectation and maximisation, and the least variance beside the factors.
+FACTOR_STEPS, LEAST_NOISE = 5, 1e-10
+
+
+class Prior(Stateful):
+    """What covariances are drawn towards.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (d, d)
+        A covariance that counts as some rows of a component.
+    rows : float
+        How many; with 0 nothing is drawn.
+    ridge : ndarray of shape (d,)
+        What is added to variances.
+    least : ndarray of shape (d,)
+        Least variances of the columns, given all others: those of rounding; 0 where numbers are not rounded.
+    """
+
+    def __init__(self, covariance, rows, ridge, least):
+        self.covariance, self.rows, self.ridge, self.least = covariance, rows, ridge, least
+
+    def mean_square(self, weight, scatter):
+        """Return mean squared deviations, of pairs of columns or of columns alone, as the scatter is."""
+        of_pairs = scatter.ndim == 2
+        target = self.covariance if of_pairs else np.diag(self.covariance)
+        total = weight + self.rows
+        mean = (scatter + self.rows * target) / total if total > 0 else target
+        return mean + (np.diag(self.ridge) if of_pairs else self.ridge)
+
+
+class Covariances(Stateful):
+    """Base class of the covariances of all components.
+
+    A component is named by its number `k`; `observed` is a mask of columns, of shape (d,).
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    prior : Prior
+        What they are drawn towards, and the least variances.
+
+    Attributes
+    ----------
+    of_pairs : bool
+        Whether they learn from the scatter of pairs of columns, or from that of columns alone.
+    """
+
+    of_pairs = True
+
+    def __init__(self, n_components, prior):
+        self.n_components, self.prior = n_components, prior
+
+    @abstractmethod
+    def log_prob(self, deviation, k, observed):
+        """Return the log-density of deviations from the mean in the observed columns, of shape (n,)."""
+
+    @abstractmethod
+    def conditional(self, deviation, k, observed):
+        """Return the expected deviations in the other columns, (n, n_others), and their covariance."""
+
+    @abstractmethod
+    def learn(self, weight, scatter):
+        """Learn from the weights of the components, (n_components,), and their scatter."""
+
+    @abstractmethod
+    def dense(self, k):
+        """Return the covariance of a component, of shape (d, d)."""
+
+    @abstractmethod
+    def n_parameters(self, d):
+        """Return the number of free parameters of d columns."""
+
+    @abstractmethod
+    def _divergence(self, k):
+        """Return log det C + trace(C^-1 P) for the covariance C of a component and that of the prior, P."""
+
+    def _distinct(self):
+        """Return the components whose covariances differ."""
+        return range(self.n_components)
+
+    def log_prior(self):
+        """Return the log-density of the prior, up to a constant."""
+        if not self.prior.rows:
+            return 0.0
+        return -0.5 * self.prior.rows * sum(self._divergence(k) for k in self._distinct())
+
+
+class FullCovariances(Covariances):
+    """A covariance of all columns for each component, or one for all components.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    prior : Prior
+        What they are drawn towards, and the least variances.
+    tied : bool
+        Whether there is one for all components.
+    """
+
+    def __init__(self, n_components, prior, tied):
+        super().__init__(n_components, prior)
+        self.tied = tied
+        self.values = np.tile(prior.covariance, (1 if tied else n_components, 1, 1))
+
+    def _distinct(self):
+        return range(len(self.values))
+
+    def dense(self, k):
+        """Return the covariance of a component; see :class:`Covariances`."""
+        return self.values[0 if self.tied else k]
+
+    def log_prob(self, deviation, k, observed):
+        """Return the log-density of deviations; see :class:`Covariances`."""
+        root = cholesky(self.dense(k)[np.ix_(observed, observed)], k)
+        whitened = linalg.solve_triangular(root, deviation.T, lower=True, check_finite=False)
+        log_det = 2 * np.log(np.diag(root)).sum()
+        return -0.5 * (np.square(whitened).sum(axis=0) + log_det + observed.sum() * LOG_2_PI)
+
+    def conditional(self, deviation, k, observed):
+        """Return expected deviations and their covariance; see :class:`Covariances`."""
+        covariance, others = self.dense(k), ~observed
+        root = cholesky(covariance[np.ix_(observed, observed)], k)
+        across = covariance[np.ix_(observed, others)]
+        slopes = linalg.cho_solve((root, True), across, check_finite=False)
+        return deviation @ slopes, covariance[np.ix_(others, others)] - across.T @ slopes
+
+    def learn(self, weight, scatter):
+        """Learn from scatter; see :class:`Covariances`."""
+        if self.tied:
+            weight, scatter = weight.sum(keepdims=True), scatter.sum(axis=0, keepdims=True)
+        self.values = np.stack(
+            [
+                with_least(self.prior.mean_square(*of), self.prior.least, k)
+                for k, of in enumerate(zip(weight, scatter, strict=True))
+            ]
+        )
+
+    def _divergence(self, k):
+        root = cholesky(self.dense(k), k)
+        ratio = linalg.cho_solve((root, True), self.prior.covariance, check_finite=False)
+        return 2 * np.log(np.diag(root)).sum() + np.trace(ratio)
+
+    def n_parameters(self, d):
+        """Return the number of free parameters; see :class:`Covariances`."""
+        return len(self.values) * d * (d + 1) // 2
+
+
+class DiagonalCovariances(Covariances):
+    """A variance of each column in each component, or one of all standardised columns.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    prior : Prior
+        What they are drawn towards, and the least variances.
+    spherical : bool
+        Whether the variances of a component are all the same.
+    """
+
+    of_pairs = False
+
+    def __init__(self, n_components, prior, spherical):
+        super().__init__(n_components, prior)
+        self.spherical = spherical
+        self.values = np.tile(np.diag(prior.covariance), (n_components, 1))
+
+    def dense(self, k):
+        """Return the covariance of a component; see :class:`Covariances`."""
+        return np.diag(self.values[k])
+
+    def log_prob(self, deviation, k, observed):
+        """Return the log-density of deviations; see :class:`Covariances`."""
+        variance = self.values[k, observed]
+        check_positive(variance, k)
+        log_det = np.log(variance).sum()
+        squares = np.square(deviation / np.sqrt(variance)).sum(axis=1)
+        return -0.5 * (squares + log_det + observed.sum() * LOG_2_PI)
+
+    def conditional(self, deviation, k, observed):
+        """Return expected deviations, zeros, and their covariance; see :class:`Covariances`."""
+        others = ~observed
+        return np.zeros((len(deviation), others.sum())), np.diag(self.values[k, others])
+
+    def learn(self, weight, scatter):
+        """Learn from scatter; see :class:`Covariances`."""
+        pairs = zip(weight, scatter, strict=True)
+        values = np.stack([self.prior.mean_square(*of) for of in pairs])
+        if self.spherical:
+            values = np.broadcast_to(values.mean(axis=1, keepdims=True), values.shape)
+            self.values = np.maximum(values, self.prior.least.max())
+        else:
+            self.values = np.maximum(values, self.prior.least)
+
+    def _divergence(self, k):
+        check_positive(self.values[k], k)
+        return np.sum(np.log(self.values[k]) + np.diag(self.prior.covariance) / self.values[k])
+
+    def n_parameters(self, d):
+        """Return the number of free parameters; see :class:`Covariances`."""
+        return self.n_components * (1 if self.spherical else d)
+
+
+class FactorCovariances(Covariances):
+    """Covariances of few factors and a variance beside these for each column: a mixture of factor analysers.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    prior : Prior
+        What they are drawn towards, and the least variances.
+    n_factors : int
+        Number of factors of each component, less than that of columns.
+    """
+
+    def __init__(self, n_components, prior, n_factors):
+        super().__init__(n_components, prior)
+        self.n_factors = n_factors
+        self.least = np.maximum(prior.least, LEAST_NOISE)
+        loadings, noise = self._principal(prior.covariance)
+        self.loadings = np.tile(loadings, (n_components, 1, 1))
+        self.noise = np.tile(noise, (n_components, 1))
+        self.has_learnt = False
+
+    def _principal(self, square):
+        """Return the loadings and variances of the principal components of a covariance."""
+        values, vectors = linalg.eigh(square)
+        rest, values, vectors = (
+            np.split(values, [-self.n_factors])[0],
+            values[-self.n_factors :],
+            vectors[:, -self.n_factors :],
+        )
+        loadings = vectors * np.sqrt((values - rest.mean()).clip(LEAST_NOISE))
+        noise = np.diag(square) - np.square(loadings).sum(axis=1)
+        return loadings, np.maximum(noise, self.least)
+
+    def _precision(self, k, observed=slice(None)):
+        """Return the loadings over the variances beside factors, and the Cholesky root of the factors' precision."""
+        loadings = self.loadings[k, observed]
+        scaled = loadings / self.noise[k, observed][:, None]
+        return scaled, cholesky(np.eye(self.n_factors) + loadings.T @ scaled, k)
+
+    def dense(self, k):
+        """Return the covariance of a component; see :class:`Covariances`."""
+        return self.loadings[k] @ self.loadings[k].T + np.diag(self.noise[k])
+
+    def log_prob(self, deviation, k, observed):
+        """Return the log-density of deviations; see :class:`Covariances`."""
+        scaled, root = self._precision(k, observed)
+        of_factors = linalg.solve_triangular(
+            root, (deviation @ scaled).T, lower=True, check_finite=False
+        )
+        noise = self.noise[k, observed]
+        squares = np.square(deviation / np.sqrt(noise)).sum(axis=1) - np.square(of_factors).sum(
+            axis=0
+        )
+        log_det = np.log(noise).sum() + 2 * np.log(np.diag(root)).sum()
+        return -0.5 * (squares + log_det + observed.sum() * LOG_2_PI)
+
+    def conditional(self, deviation, k, observed):
+        """Return expected deviations and their covariance; see :class:`Covariances`."""
+        scaled, root = self._precision(k, observed)
+        loadings = self.loadings[k, ~observed]
+        factors = linalg.cho_solve((root, True), (deviation @ scaled).T, check_finite=False).T
+        spread = linalg.solve_triangular(root, loadings.T, lower=True)
+        return factors @ loadings.T, spread.T @ spread + np.diag(self.noise[k, ~observed])
+
+    def learn(self, weight, scatter):
+        """Learn from scatter, from principal components first, by some steps of factor analysis in each call."""
+        loadings, noise = self.loadings.copy(), self.noise.copy()
+        for k, of in enumerate(zip(weight, scatter, strict=True)):
+            square = self.prior.mean_square(*of)
+            if not self.has_learnt:
+                loadings[k], noise[k] = self._principal(square)
+            for _ in range(FACTOR_STEPS):
+                loadings[k], noise[k] = self._step(square, loadings[k], noise[k], k)
+        self.loadings, self.noise, self.has_learnt = loadings, noise, True
+
+    def _step(self, square, loadings, noise, k):
+        """Return loadings and variances after a step of EM for factor analysis (Rubin and Thayer, 1982)."""
+        scaled = loadings / noise[:, None]
+        root = cholesky(np.eye(self.n_factors) + loadings.T @ scaled, k), True
+        slopes = linalg.cho_solve(root, scaled.T)
+        across = square @ slopes.T
+        second = linalg.cho_solve(root, np.eye(self.n_factors)) + slopes @ across
+        loadings = linalg.solve(second, across.T, assume_a="pos").T
+        noise = np.diag(square) - np.sum(loadings * across, axis=1)
+        return loadings, np.maximum(noise, self.least)
+
+    def _divergence(self, k):
+        scaled, root = self._precision(k)
+        target = self.prior.covariance
+        of_factors = linalg.cho_solve((root, True), scaled.T @ target @ scaled)
+        log_det = np.log(self.noise[k]).sum() + 2 * np.log(np.diag(root)).sum()
+        return log_det + np.sum(np.diag(target) / self.noise[k]) - np.trace(of_factors)
+
+    def n_parameters(self, d):
+        """Return the number of free parameters, less the rotations that change nothing."""
+        q = self.n_factors
+        return self.n_components * (d * q - q * (q - 1) // 2 + d)
+
+
+def with_least(square, least, k):
+    """Return the covariance nearest in likelihood to mean squares, with least variances of columns given all others.
+
+    Of those that have them it is the one of highest likelihood: where a column is rounded, the eigenvalues of what the
+    others leave of the rounded ones are raised to the variance of rounding.
+    """
+    rounded = least > 0
+    if not rounded.any():
+        return square
+    others = ~rounded
+    left = square[np.ix_(rounded, rounded)]
+    if others.any():
+        across = square[np.ix_(others, rounded)]
+        root = cholesky(square[np.ix_(others, others)], k)
+        left = left - across.T @ linalg.cho_solve((root, True), across)
+    unit = np.sqrt(np.outer(least[rounded], least[rounded]))
+    values, vectors = linalg.eigh(left / unit)
+    if values[0] >= 1:
+        return square
+    lifted = (vectors * (values.clip(1) - values)) @ vectors.T
+    raised = square.copy()
+    raised[np.ix_(rounded, rounded)] += lifted * unit
+    return raised
+
+
+def cholesky(covariance, k):
+    """Return the lower Cholesky root of a covariance.
+
+    Raises
+    ------
+    ValueError
+        If it is singular; the component is named.
+    """
+    try:
+        return linalg.cholesky(covariance, lower=True, check_finite=False)
+    except linalg.LinAlgError as error:
+        raise ValueError(_singular(k)) from error
+
+
+def check_positive(variance, k):
+    """Refuse a variance that is not positive, and name the component."""
+    if not (variance > 0).all():
+        raise ValueError(_singular(k))
+
+
+def _singular(k):
+    return (
+        f"the covariance of component {k} is singular: it has too few rows, or columns determine each other there. Raise "
+        "reg_covar, or set it to 'auto'; or take fewer components, or another covariance_type."
+    )

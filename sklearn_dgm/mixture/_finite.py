@@ -1,0 +1,176 @@
+"""A finite mixture over encoded rows: weights, and for each group of columns its distribution in each component.
+
+Given the component, groups are independent. A group answers `prepare`, `log_prob`, `count`, `learn`, `log_prior` and
+`fill`; see :class:`~sklearn_dgm.mixture._tables.ColumnTables`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from sklearn_dgm._nested.em import log_posterior
+from sklearn_dgm._state import Stateful
+from sklearn_dgm.mixture._normals import Moments, Normals
+from sklearn_dgm.mixture._tables import ColumnTables
+
+# Numbers that a block of rows takes up.
+NUMBERS_AT_ONCE = 2**22
+
+
+class Counts(NamedTuple):
+    """Expected sufficient statistics of a mixture; those of parts of the rows add up.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_components,)
+        Weights of the components.
+    cells : ndarray of shape (n_components, n_cells) or None
+        Weights of the cells of tables.
+    moments : Moments or None
+        Moments of the numbers.
+    """
+
+    weight: np.ndarray
+    cells: np.ndarray | None
+    moments: Moments | None
+
+    def plus(self, other):
+        """Return the counts of the rows of both."""
+        return Counts(
+            self.weight + other.weight,
+            None if self.cells is None else self.cells + other.cells,
+            None if self.moments is None else self.moments.plus(other.moments),
+        )
+
+
+class FiniteMixture(Stateful):
+    """Weights of the components, tables of some columns, and normals of the others.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+    tables : ColumnTables or None
+        Columns that have tables.
+    normals : Normals or None
+        Columns of numbers that are jointly normal in each component.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,)
+        Shares of the components.
+    counts : Counts
+        What they were learnt from.
+    """
+
+    counts: Counts
+
+    def __init__(self, n_components: int, tables: ColumnTables | None, normals: Normals | None):
+        self.weights = np.full(n_components, 1 / n_components)
+        self.tables, self.normals = tables, normals
+
+    @property
+    def _groups(self):
+        return [group for group in (self.tables, self.normals) if group is not None]
+
+    @property
+    def log_weights(self):
+        """Logarithms of the weights."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.weights)
+
+    def prepare(self, Z: np.ndarray) -> list[Any]:
+        """Return encoded rows as each group of columns takes them."""
+        return [group.prepare(Z) for group in self._groups]
+
+    def log_joint(self, prepared):
+        """Return the log-density of prepared rows and components, of shape (n, n_components)."""
+        pairs = zip(self._groups, prepared, strict=True)
+        return sum((group.log_prob(rows) for group, rows in pairs), start=self.log_weights)
+
+    def log_joint_of(self, Z):
+        """Return the log-density of encoded rows and components, in blocks of rows."""
+        log_joint = np.empty((len(Z), len(self.weights)))
+        step = max(NUMBERS_AT_ONCE // max(len(self.weights), Z.shape[1]), 1)
+        for start in range(0, len(Z), step):
+            block = slice(start, start + step)
+            log_joint[block] = self.log_joint(self.prepare(Z[block]))
+        return log_joint
+
+    def log_posterior_of(self, Z):
+        """Return the log-probabilities of the components given encoded rows, of shape (n, n_components)."""
+        return log_posterior(self.log_joint_of(Z), self.log_weights)
+
+    def count(self, prepared, responsibilities):
+        """Return the counts of prepared rows, with weights of shape (n, n_components)."""
+        parts = {
+            type(group): group.count(rows, responsibilities)
+            for group, rows in zip(self._groups, prepared, strict=True)
+        }
+        return Counts(responsibilities.sum(axis=0), parts.get(ColumnTables), parts.get(Normals))
+
+    def learn(self, counts):
+        """Take over counts, and the parameters that follow from them."""
+        self.counts = counts
+        self.weights = counts.weight / counts.weight.sum()
+        if self.tables is not None:
+            self.tables.learn(counts.cells)
+        if self.normals is not None:
+            self.normals.learn(counts.moments)
+
+    def log_prior(self):
+        """Return the log-density of the prior of all parameters, up to a constant."""
+        return sum(group.log_prior() for group in self._groups)
+
+    def fill(self, Z, uniforms):
+        """Return encoded rows with their missing cells drawn given the others.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, n_features)
+            Encoded rows, NaN where a cell is missing.
+        uniforms : ndarray of shape (n, 2 * n_features + 1)
+            Numbers between 0 and 1.
+
+        Returns
+        -------
+        Z : ndarray of shape (n, n_features)
+            Rows without missing cells.
+        """
+        upper = np.cumsum(np.exp(self.log_posterior_of(Z)), axis=1)
+        component = (upper <= uniforms[:, :1] * upper[:, -1:]).sum(axis=1)
+        component = component.clip(max=len(self.weights) - 1)
+        of_cells = uniforms[:, 1:].reshape(len(Z), 2, -1)
+        Z = Z.copy()
+        if self.tables is not None:
+            # A column with a table is not rounded by the second ones; of mixed columns the first ones draw numbers.
+            self.tables.fill(Z, component, of_cells[:, 1])
+        if self.normals is not None:
+            self.normals.fill(Z, component, of_cells)
+        return Z
+
+    def fill_means(self, Z):
+        """Return encoded rows with expectations in missing cells of numbers, the likeliest category in others."""
+        posterior, filled = np.exp(self.log_posterior_of(Z)), Z.copy()
+        expected = {}
+        if self.normals is not None:
+            means = self.normals.expected(self.normals.prepare(Z))
+            expected = dict(
+                zip(self.normals.features.tolist(), np.moveaxis(means, 2, 0), strict=True)
+            )
+        if self.tables is not None:
+            self.tables.fill_means(filled, posterior, expected.get)
+        for j, of_component in expected.items():
+            rows = np.isnan(filled[:, j])
+            filled[rows, j] = np.sum(posterior[rows] * of_component[rows], axis=1)
+        return filled
+
+    def log_prob(self, Z):
+        """Return the log-density of encoded rows, of shape (n,)."""
+        return logsumexp(self.log_joint_of(Z), axis=1)
+
+    @property
+    def n_parameters(self):
+        """Number of free parameters."""
+        return len(self.weights) - 1 + sum(group.n_parameters for group in self._groups)

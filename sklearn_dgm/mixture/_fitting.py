@@ -1,0 +1,107 @@
+"""Expectation and maximisation of a finite mixture (Dempster, Laird and Rubin, 1977)."""
+
+import copy
+import warnings
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_dgm._nested.em import expectation_maximisation, log_posterior
+
+# A component with so small a share of the weight has no rows.
+LEAST_SHARE = 1e-6
+# Rows that the table of all rows counts as, of which "auto" chooses; the first one where there is nothing to choose by.
+ALPHAS = (10.0, 1.0, 3.0, 30.0)
+# Steps of the fits that choose, and the weight of validation rows from which on they do.
+CHOOSING_STEPS, LEAST_VALIDATION = 30, 20.0
+
+
+def fit_mixture(mixture, rows, max_iter, tol):
+    """Fit a mixture to rows, from the responsibilities that these start with.
+
+    A component that has lost all rows starts again, once, from the row of lowest density.
+
+    Parameters
+    ----------
+    mixture : FiniteMixture
+        What is fitted; it is left as it is.
+    rows : WeightedRows
+        The rows, with a start.
+    max_iter : int
+        Steps at most.
+    tol : float
+        Change of the objective in nats a row below which to stop.
+
+    Returns
+    -------
+    mixture : FiniteMixture
+        The fitted mixture.
+    lower_bounds : ndarray of shape (n_steps + 1,)
+        The objective, in nats a row: the log-likelihood, and the log-density of the prior.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the objective still changed after `max_iter` steps.
+    """
+    mixture = copy.deepcopy(mixture)
+    prepared, total, restarted = mixture.prepare(rows.Z), rows.weight.sum(), set()
+
+    def expect():
+        log_joint = mixture.log_joint(prepared)
+        log_p = logsumexp(log_joint, axis=1)
+        shares = np.exp(log_posterior(log_joint, mixture.log_weights))
+        objective = (rows.weight @ log_p + mixture.log_prior()) / total
+        if len(rows.Z) >= shares.shape[1]:
+            _restart_empty(shares, rows.weight, log_p, restarted)
+        return shares * rows.weight[:, None], objective
+
+    def maximise(responsibilities):
+        mixture.learn(mixture.count(prepared, responsibilities))
+
+    maximise(rows.start * rows.weight[:, None])
+    objectives = expectation_maximisation(expect, maximise, max_iter=max_iter, tol=tol)
+    return mixture, np.array(objectives)
+
+
+def _restart_empty(shares, weight, log_p, restarted):
+    """Give each component without rows, if it had none yet, the row of lowest density, in place."""
+    empty = set(np.flatnonzero(weight @ shares < LEAST_SHARE * weight.sum()).tolist()) - restarted
+    for k, row in zip(sorted(empty), np.argsort(log_p, kind="stable"), strict=False):
+        shares[row] = 0.0
+        shares[row, k] = 1.0
+        restarted.add(k)
+
+
+def choose_alpha(mixture, rows, max_iter, tol):
+    """Choose how many rows the tables of all rows count as, by the density of validation rows.
+
+    Parameters
+    ----------
+    mixture : FiniteMixture
+        What is to be fitted; it is left as it is.
+    rows : WeightedRows
+        The rows, with a start.
+    max_iter : int
+        Steps at most.
+    tol : float
+        Change of the objective in nats a row below which to stop.
+
+    Returns
+    -------
+    alpha : float
+        The best of the candidates.
+    """
+    train, valid = rows.split()
+    if len(mixture.weights) == 1 or valid.weight.sum() < LEAST_VALIDATION:
+        return ALPHAS[0]
+    scores = []
+    for alpha in ALPHAS:
+        candidate = copy.deepcopy(mixture)
+        candidate.tables.alpha = alpha
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
+        scores.append(valid.weight @ fitted.log_prob(valid.Z))
+    return ALPHAS[int(np.argmax(scores))]

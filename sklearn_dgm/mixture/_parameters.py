@@ -1,0 +1,109 @@
+"""The parameters of a fitted mixture, in the units of the table, and criteria that count them."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.mixture._covariances import DiagonalCovariances
+from sklearn_dgm.mixture._finite import FiniteMixture
+
+
+class MixtureParametersMixin(BaseDensity):
+    """Mixin of mixtures that tells the parameters of `_mixture`, which it does not hold a second time."""
+
+    _mixture: FiniteMixture
+
+    @property
+    def n_parameters_(self):
+        """Number of free parameters."""
+        check_is_fitted(self)
+        return self._mixture.n_parameters
+
+    @property
+    def weights_(self):
+        """Shares of the components, of shape (n_components,)."""
+        check_is_fitted(self)
+        return self._mixture.weights
+
+    @property
+    def alpha_(self):
+        """How many rows the tables of all rows count as; None without tables."""
+        check_is_fitted(self)
+        tables = self._mixture.tables
+        return None if tables is None else tables.alpha
+
+    @property
+    def tables_(self):
+        """Probabilities of the cells of each column in each component, None of a column without a table."""
+        check_is_fitted(self)
+        result, tables = [None] * self.n_features_in_, self._mixture.tables
+        if tables is not None:
+            for position, j in enumerate(tables.features):
+                result[j] = tables.probabilities(position)
+        return result
+
+    def _normals(self, attribute):
+        check_is_fitted(self)
+        if self._mixture.normals is None:
+            raise AttributeError(
+                f"There is no {attribute}: no column of numbers is normal; set component='gaussian'."
+            )
+        return self._mixture.normals
+
+    @property
+    def gaussian_features_(self):
+        """Columns whose numbers are normal, of shape (n_numbers,)."""
+        return self._normals("gaussian_features_").features
+
+    @property
+    def means_(self):
+        """Means of the numbers, in the units of the table, of shape (n_components, n_numbers)."""
+        normals = self._normals("means_")
+        columns = [self.schema_.columns_[j] for j in normals.features]
+        encoded = normals.means * normals.scale + normals.center
+        return encoded * [c.scale for c in columns] + [c.location for c in columns]
+
+    @property
+    def covariances_(self):
+        """Covariances of the numbers, in the units of the table, as `covariance_type` has them."""
+        normals = self._normals("covariances_")
+        units = normals.scale * [self.schema_.columns_[j].scale for j in normals.features]
+        covariances = normals.covariances
+        if isinstance(covariances, DiagonalCovariances):
+            values = covariances.values * units**2
+            return values
+        dense = np.stack([covariances.dense(k) for k in range(len(normals.means))])
+        dense = dense * np.outer(units, units)
+        return dense[0] if self.covariance_type == "tied" else dense
+
+    def bic(self, X: MatrixLike) -> float:
+        """Return the Bayesian information criterion of the model on rows; less is better.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        bic : float
+            Minus twice the log-likelihood, and for each free parameter the logarithm of the number of rows.
+        """
+        log_density = self.score_samples(X)
+        return float(self.n_parameters_ * np.log(len(log_density)) - 2 * log_density.sum())
+
+    def aic(self, X: MatrixLike) -> float:
+        """Return Akaike's information criterion of the model on rows; less is better.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        aic : float
+            Minus twice the log-likelihood, and 2 for each free parameter.
+        """
+        return float(2 * self.n_parameters_ - 2 * self.score_samples(X).sum())

@@ -1,0 +1,115 @@
+"""Distinct rows with their weights, and the components that they start in."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.cluster import kmeans_plusplus
+from sklearn.metrics import pairwise_distances_argmin
+
+# Numbers that lie farther out, in standard deviations, are no start of a component.
+FARTHEST = 4.0
+# Of the weight of all rows every fifth unit validates.
+VALIDATION_PERIOD = 5.0
+LOWEST = np.finfo(np.float64).min
+
+
+class WeightedRows(NamedTuple):
+    """Distinct rows in a fixed order, so that a fit knows neither the order of rows nor weights from repeats.
+
+    Attributes
+    ----------
+    Z : ndarray of shape (n, n_features)
+        Encoded rows, NaN where a cell is missing.
+    weight : ndarray of shape (n,)
+        Their weights.
+    start : ndarray of shape (n, n_components) or None
+        Responsibilities to start from, where there are some.
+    """
+
+    Z: np.ndarray
+    weight: np.ndarray
+    start: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, Z, sample_weight, start=None) -> Self:
+        """Take equal rows together."""
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        keys = np.where(np.isnan(Z), LOWEST, Z) + 0.0  # one zero of two
+        _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        total = np.bincount(place, weight)
+        if start is not None:
+            shares = sparse.csr_array((weight / total[place], (place, np.arange(len(Z)))))
+            start = shares @ start
+        return cls(Z[first], total, start)
+
+    def split(self):
+        """Split the weight of the rows, as they stand in order, into that of training and of validation.
+
+        Returns
+        -------
+        train, valid : WeightedRows
+            Rows with weights; a row may be in both.
+        """
+        after = np.cumsum(self.weight)
+        before = np.append(0.0, after[:-1])
+        valid = np.minimum(self._validating(after) - self._validating(before), self.weight)
+        valid = np.where(valid < 1e-9 * self.weight, 0.0, valid)
+        train = np.where(self.weight - valid < 1e-9 * self.weight, 0.0, self.weight - valid)
+        return self._weighted(train), self._weighted(valid)
+
+    @staticmethod
+    def _validating(position):
+        """Return how much of the weight up to a position validates."""
+        periods, rest = np.divmod(position, VALIDATION_PERIOD)
+        return periods + (rest - (VALIDATION_PERIOD - 1)).clip(0)
+
+    def _weighted(self, weight):
+        rows = weight > 0
+        start = None if self.start is None else self.start[rows]
+        return WeightedRows(self.Z[rows], weight[rows], start)
+
+    def started(self, columns, how, n_components, rng) -> Self:
+        """Return the rows with responsibilities to start from.
+
+        Parameters
+        ----------
+        columns : list of Column
+            What the schema knows of the columns.
+        how : {"k-means++", "random"}
+            Each row in the component of the nearest of some rows, chosen far from each other; or random shares.
+        n_components : int
+            Number of components.
+        rng : Generator
+            Where random numbers come from.
+        """
+        n = len(self.Z)
+        if how == "random":
+            shares = rng.random((n, n_components))
+            return self._replace(start=shares / shares.sum(axis=1, keepdims=True))
+        points, n_seeds = _points(columns, self.Z, self.weight), min(n_components, n)
+        seed = int(rng.integers(2**31))
+        seeds, _ = kmeans_plusplus(points, n_seeds, sample_weight=self.weight, random_state=seed)
+        nearest = pairwise_distances_argmin(points, seeds)
+        return self._replace(start=(nearest[:, None] == np.arange(n_components)).astype(np.float64))
+
+
+def _points(columns, Z, weight):
+    """Return rows as points: numbers in standard deviations, and one-hot categories, sparse if there are some."""
+    is_category = np.array([column.is_categorical for column in columns])
+    numbers = Z[:, ~is_category]
+    seen = weight[:, None] * ~np.isnan(numbers)
+    total = np.maximum(seen.sum(axis=0), np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore"):
+        numbers = numbers.clip(-1e150, 1e150)
+        numbers = numbers - np.sum(seen * np.nan_to_num(numbers), axis=0) / total
+        std = np.sqrt(np.sum(seen * np.nan_to_num(numbers) ** 2, axis=0) / total)
+        numbers = np.nan_to_num(numbers / np.where(std > 0, std, 1.0)).clip(-FARTHEST, FARTHEST)
+    if not is_category.any():
+        return numbers
+    rows, place = np.nonzero(Z[:, is_category] >= 0)
+    sizes = [len(column.categories) for column in columns if column.is_categorical]
+    starts = np.cumsum([0, *sizes])
+    cells = starts[place] + Z[:, is_category][rows, place].astype(np.intp)
+    one_hot = sparse.csr_array((np.ones(len(rows)), (rows, cells)), shape=(len(Z), starts[-1]))
+    return sparse.csr_array(sparse.hstack([numbers, one_hot])) if numbers.shape[1] else one_hot

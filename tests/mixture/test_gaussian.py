@@ -1,0 +1,243 @@
+"""Gaussian components, against scikit-learn's, closed forms and quadrature."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import logsumexp
+from sklearn.decomposition import FactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from sklearn_dgm import MixtureDensity
+
+TYPES = ("full", "tied", "diag", "spherical", "factor")
+
+
+@pytest.fixture(autouse=True)
+def _few_steps_are_meant():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def clusters(n=400, d=3, seed=0):
+    """Standardised rows of three clusters with covariances of their own."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        rng.normal(3 * k * np.cos(np.arange(d) + k), 1, (n // 3, d)) @ rng.normal(size=(d, d))
+        for k in range(3)
+    ]
+    X = rng.permutation(np.concatenate(parts))
+    return (X - X.mean(axis=0)) / X.std(axis=0)
+
+
+def holes(X, share=0.3, seed=0):
+    return np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
+
+
+def start_of(X, covariance_type):
+    """Weights, means and precisions, and the responsibilities that follow from them, by SciPy."""
+    d = X.shape[1]
+    weights, means = np.array([0.5, 0.3, 0.2]), X[:3]
+    scales = np.array([1.0, 0.7, 1.4])
+    covariances = {
+        "full": [s * (np.eye(d) + 0.3) for s in scales],
+        "tied": [np.eye(d) + 0.3] * 3,
+        "diag": [s * np.diag(np.arange(d) + 0.5) for s in scales],
+        "spherical": [s * np.eye(d) for s in scales],
+    }[covariance_type]
+    precisions = {
+        "full": lambda: np.linalg.inv(covariances),
+        "tied": lambda: np.linalg.inv(covariances[0]),
+        "diag": lambda: np.array([1 / np.diag(c) for c in covariances]),
+        "spherical": lambda: 1 / scales,
+    }[covariance_type]()
+    log_joint = np.column_stack(
+        [
+            np.log(w) + stats.multivariate_normal(m, c).logpdf(X)
+            for w, m, c in zip(weights, means, covariances, strict=True)
+        ]
+    )
+    responsibilities = np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
+    return weights, means, precisions, responsibilities
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("covariance_type", TYPES[:4])
+def test_it_equals_scikit_learn_from_the_same_start(covariance_type, weighted):
+    X = clusters()
+    counts = np.random.default_rng(1).integers(0, 3, len(X)) if weighted else np.ones(len(X), int)
+    X = X / np.repeat(X, counts, axis=0).std(axis=0)  # "spherical" is so in standard deviations
+    repeated = np.repeat(X, counts, axis=0)
+    weights, means, precisions, start = start_of(X, covariance_type)
+    theirs = GaussianMixture(
+        3,
+        covariance_type=covariance_type,
+        weights_init=weights,
+        means_init=means,
+        precisions_init=precisions,
+        max_iter=12,
+        tol=0.0,
+        reg_covar=1e-6,
+    ).fit(repeated)
+    ours = MixtureDensity(
+        3,
+        "gaussian",
+        covariance_type=covariance_type,
+        init=start,
+        reg_covar=1e-6,
+        max_iter=11,  # and a first step from the responsibilities
+        tol=0.0,
+    )
+    ours.fit(X, sample_weight=counts if weighted else None)
+    np.testing.assert_allclose(ours.weights_, theirs.weights_, atol=1e-6)
+    np.testing.assert_allclose(ours.means_, theirs.means_, atol=1e-6)
+    covariances = theirs.covariances_
+    if covariance_type == "spherical":
+        covariances = np.repeat(covariances[:, None], X.shape[1], axis=1)
+    np.testing.assert_allclose(ours.covariances_, covariances, atol=1e-6)
+    np.testing.assert_allclose(ours.score_samples(X), theirs.score_samples(X), atol=1e-6)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+    assert ours.n_parameters_ == theirs._n_parameters()
+    np.testing.assert_allclose(ours.bic(X), theirs.bic(X), rtol=1e-8)
+    np.testing.assert_allclose(ours.aic(X), theirs.aic(X), rtol=1e-8)
+
+
+def test_one_component_is_maximum_likelihood_in_closed_form():
+    X = clusters() * [10.0, 1e-2, 3.0] + [5, 0, -1e4]
+    weight = np.random.default_rng(0).random(len(X))
+    density = MixtureDensity(1, "gaussian", reg_covar=0.0).fit(X, sample_weight=weight)
+    mean = np.average(X, axis=0, weights=weight)
+    covariance = np.cov(X.T, aweights=weight, bias=True)
+    np.testing.assert_allclose(density.means_[0], mean, rtol=1e-9)
+    np.testing.assert_allclose(density.covariances_[0], covariance, rtol=1e-9)
+    expected = stats.multivariate_normal(mean, covariance).logpdf(X)
+    np.testing.assert_allclose(density.score_samples(X), expected, rtol=1e-9)
+
+
+def test_one_factor_component_is_factor_analysis():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6)) + rng.normal(size=(500, 6)) * 0.5
+    theirs = FactorAnalysis(2, tol=1e-10, max_iter=10_000).fit(X)
+    ours = MixtureDensity(
+        1, "gaussian", covariance_type="factor", reg_covar=0.0, tol=1e-9, max_iter=2000
+    ).fit(X)
+    assert abs(ours.score(X) / len(X) - theirs.score(X)) < 1e-4
+    np.testing.assert_allclose(ours.covariances_[0], theirs.get_covariance(), atol=1e-2)
+    assert ours.n_parameters_ == 6 + 6 * 2 - 1 + 6
+
+
+def test_as_many_factors_as_can_be_are_a_full_covariance():
+    X = clusters(d=4)
+    parameters = {"component": "gaussian", "reg_covar": 0.0, "tol": 1e-7, "random_state": 0}
+    full = MixtureDensity(1, **parameters).fit(X)
+    factors = MixtureDensity(1, covariance_type="factor", n_factors=3, **parameters).fit(X)
+    np.testing.assert_allclose(factors.score_samples(X), full.score_samples(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("reg_covar", ["auto", 0.0])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_the_objective_never_falls(covariance_type, reg_covar, missing):
+    X = holes(clusters(d=4)) if missing else clusters(d=4)
+    X[:, 3] = np.rint(X[:, 3] * 4) / 10  # a rounded column
+    density = MixtureDensity(
+        3,
+        "gaussian",
+        covariance_type=covariance_type,
+        reg_covar=reg_covar,
+        max_iter=40,
+        tol=0.0,
+        random_state=0,
+    ).fit(X)
+    assert density.schema_.kinds_[3] == "rounded"
+    assert np.diff(density.lower_bounds_[0]).min() > -1e-9
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_missing_cells_are_integrated_out(covariance_type):
+    X = clusters(d=2)
+    density = MixtureDensity(3, "gaussian", covariance_type=covariance_type, random_state=0).fit(
+        holes(X)
+    )
+    x = np.linspace(-12, 12, 4001)
+    for row in ([0.3, np.nan], [np.nan, -1.0]):
+        grid = np.where(np.isnan(row), x[:, None], row)
+        integral = np.trapezoid(np.exp(density.score_samples(grid)), x)
+        np.testing.assert_allclose(density.score_samples([row]), np.log(integral), atol=1e-6)
+    np.testing.assert_allclose(density.score_samples([[np.nan, np.nan]]), 0, atol=1e-12)
+
+
+def test_monotone_missing_cells_have_the_maximum_likelihood_of_regression():
+    """Of two columns, of which the second has gaps, it is known: Anderson, 1957."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ np.array([[1, 0.8], [0, 0.6]])
+    X[150:, 1] = np.nan
+    density = MixtureDensity(1, "gaussian", reg_covar=0.0, tol=1e-13, max_iter=3000).fit(X)
+    first, both = X[:, 0], X[:150]
+    slope = np.cov(both.T, bias=True)[0, 1] / both[:, 0].var()
+    rest = np.var(both[:, 1] - slope * both[:, 0])
+    mean = both[:, 1].mean() + slope * (first.mean() - both[:, 0].mean())
+    np.testing.assert_allclose(density.means_[0], [first.mean(), mean], atol=1e-5)
+    expected = [
+        [first.var(), slope * first.var()],
+        [slope * first.var(), rest + slope**2 * first.var()],
+    ]
+    np.testing.assert_allclose(density.covariances_[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_rounded_numbers_sum_to_one_and_are_drawn_as_they_are_scored(covariance_type):
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 0.06, 400)
+    X = np.column_stack([np.round(x, 1), np.round(x + rng.normal(0, 0.02, 400), 1)])
+    density = MixtureDensity(2, "gaussian", covariance_type=covariance_type, random_state=0).fit(X)
+    assert list(density.schema_.kinds_) == ["rounded", "rounded"]
+    cells = np.arange(-12, 13) / 10
+    grid = np.stack(np.meshgrid(cells, cells, indexing="ij"), axis=-1).reshape(-1, 2)
+    p = np.exp(density.score_samples(grid)) * 0.01
+    np.testing.assert_allclose(p.sum(), 1, atol=1e-7)
+    drawn = np.rint(density.sample(20_000, random_state=0) * 10).astype(int) + 12
+    counts = np.zeros((25, 25))
+    np.add.at(counts, tuple(drawn.T), 1)
+    often = p * 20_000 > 5
+    observed = np.append(counts.ravel()[often], counts.ravel()[~often].sum())
+    expected = np.append(p[often], p[~often].sum()) * 20_000
+    assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-3
+
+
+def test_singular_covariances_are_an_error_that_names_the_component():
+    X = clusters(30, 2)
+    X = np.column_stack([X, X[:, 0]])
+    with pytest.raises(ValueError, match="covariance of component 0 is singular.*reg_covar"):
+        MixtureDensity(1, "gaussian", reg_covar=0.0).fit(X)
+    density = MixtureDensity(1, "gaussian").fit(X)
+    assert np.isfinite(density.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_more_columns_than_rows_have_a_density(covariance_type):
+    X = np.random.default_rng(0).normal(size=(10, 30))
+    density = MixtureDensity(2, "gaussian", covariance_type=covariance_type, random_state=0).fit(X)
+    new = np.random.default_rng(1).normal(size=(50, 30))
+    assert density.score_samples(new).mean() > -200
+
+
+def test_regularisation_is_in_the_units_of_the_table():
+    X = clusters()
+    plain, ridge = (
+        MixtureDensity(1, "gaussian", reg_covar=r).fit(X * 100).covariances_[0] for r in (0.0, 50.0)
+    )
+    np.testing.assert_allclose(ridge - plain, 50 * np.eye(3), atol=1e-8)
+
+
+def test_a_component_without_rows_starts_again():
+    X = clusters()
+    start = np.zeros((len(X), 3))
+    start[:, 0] = 1.0  # the others have none
+    density = MixtureDensity(3, "gaussian", init=start, max_iter=100).fit(X)
+    assert (density.weights_ > 0.05).all()
+    one = MixtureDensity(1, "gaussian").fit(X)
+    assert density.score(X) / len(X) > one.score(X) / len(X) + 0.3
