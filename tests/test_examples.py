@@ -27,6 +27,10 @@ FEWER = {
         "N_DRAWS = 1000": "N_DRAWS = 100",
         "N_TIMES = 19": "N_TIMES = 9",
     },
+    "plot_mixture": {
+        "N_TIMES = 5": "N_TIMES = 1",
+        "np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])": "np.array([0.0, 0.3, 0.5])",
+    },
     "plot_outlier_script": {"N_SPLITS = 5": "N_SPLITS = 2"},
     "plot_outliers_explained": {"range(50)": "range(5)"},
     "plot_semi_supervised_digits": {"[0.0, 0.01, 0.1, 0.3, 1.0]": "[0.0, 1.0]"},

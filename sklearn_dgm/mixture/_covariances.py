@@ -13,7 +13,7 @@ from sklearn_dgm._state import Stateful
 
 LOG_2_PI = float(np.log(2 * np.pi))
 # Steps of factor analysis within a step of expectation and maximisation, and the least variance beside the factors.
-FACTOR_STEPS, LEAST_NOISE = 5, 1e-10
+FACTOR_STEPS, LEAST_NOISE = 10, 1e-10
 
 
 class Prior(Stateful):
@@ -46,7 +46,7 @@ class Prior(Stateful):
 class Covariances(Stateful):
     """Base class of the covariances of all components.
 
-    A component is named by its number `k`; `observed` is a mask of columns, of shape (d,).
+    A component is named by its number `k`.
 
     Parameters
     ----------
@@ -67,12 +67,27 @@ class Covariances(Stateful):
         self.n_components, self.prior = n_components, prior
 
     @abstractmethod
-    def log_prob(self, deviation, k, observed):
-        """Return the log-density of deviations from the mean in the observed columns, of shape (n,)."""
+    def log_prob(self, deviation, k):
+        """Return the log-density of deviations from the mean in all columns, of shape (n,)."""
 
     @abstractmethod
-    def conditional(self, deviation, k, observed):
-        """Return the expected deviations in the other columns, (n, n_others), and their covariance."""
+    def inverses(self, k, observed):
+        """Return the inverses of the covariances of observed columns, and the log-determinants of these.
+
+        Parameters
+        ----------
+        k : int
+            Component.
+        observed : ndarray of bool of shape (n_patterns, d)
+            Which columns are observed.
+
+        Returns
+        -------
+        inverses : ndarray of shape (n_patterns, d, d)
+            With 0 in other columns.
+        log_dets : ndarray of shape (n_patterns,)
+            Log-determinants of the covariances.
+        """
 
     @abstractmethod
     def learn(self, weight, scatter):
@@ -126,20 +141,21 @@ class FullCovariances(Covariances):
         """Return the covariance of a component; see :class:`Covariances`."""
         return self.values[0 if self.tied else k]
 
-    def log_prob(self, deviation, k, observed):
+    def log_prob(self, deviation, k):
         """Return the log-density of deviations; see :class:`Covariances`."""
-        root = cholesky(self.dense(k)[np.ix_(observed, observed)], k)
-        whitened = linalg.solve_triangular(root, deviation.T, lower=True, check_finite=False)
-        log_det = 2 * np.log(np.diag(root)).sum()
-        return -0.5 * (np.square(whitened).sum(axis=0) + log_det + observed.sum() * LOG_2_PI)
+        root = cholesky(self.dense(k), k)
+        # A product with the inverse of the root takes a fifth of the time of solving for each row.
+        inverse = linalg.solve_triangular(root, np.eye(len(root)), lower=True, check_finite=False)
+        squares = np.square(deviation @ inverse.T).sum(axis=1)
+        return -0.5 * (squares + 2 * np.log(np.diag(root)).sum() + len(root) * LOG_2_PI)
 
-    def conditional(self, deviation, k, observed):
-        """Return expected deviations and their covariance; see :class:`Covariances`."""
-        covariance, others = self.dense(k), ~observed
-        root = cholesky(covariance[np.ix_(observed, observed)], k)
-        across = covariance[np.ix_(observed, others)]
-        slopes = linalg.cho_solve((root, True), across, check_finite=False)
-        return deviation @ slopes, covariance[np.ix_(others, others)] - across.T @ slopes
+    def inverses(self, k, observed):
+        """Return inverses and log-determinants; see :meth:`Covariances.inverses`."""
+        both = observed[:, :, None] & observed[:, None]
+        blocks = np.where(both, self.dense(k), 0.0) + ~observed[:, None] * np.eye(observed.shape[1])
+        roots = roots_of(blocks, k)
+        log_dets = 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        return np.where(both, np.linalg.inv(blocks), 0.0), log_dets
 
     def learn(self, weight, scatter):
         """Learn from scatter; see :class:`Covariances`."""
@@ -186,18 +202,18 @@ class DiagonalCovariances(Covariances):
         """Return the covariance of a component; see :class:`Covariances`."""
         return np.diag(self.values[k])
 
-    def log_prob(self, deviation, k, observed):
+    def log_prob(self, deviation, k):
         """Return the log-density of deviations; see :class:`Covariances`."""
-        variance = self.values[k, observed]
+        variance = self.values[k]
         check_positive(variance, k)
-        log_det = np.log(variance).sum()
-        squares = np.square(deviation / np.sqrt(variance)).sum(axis=1)
-        return -0.5 * (squares + log_det + observed.sum() * LOG_2_PI)
+        squares = np.square(deviation) @ (1 / variance)
+        return -0.5 * (squares + np.log(variance).sum() + len(variance) * LOG_2_PI)
 
-    def conditional(self, deviation, k, observed):
-        """Return expected deviations, zeros, and their covariance; see :class:`Covariances`."""
-        others = ~observed
-        return np.zeros((len(deviation), others.sum())), np.diag(self.values[k, others])
+    def inverses(self, k, observed):
+        """Return inverses and log-determinants; see :meth:`Covariances.inverses`."""
+        check_positive(self.values[k], k)
+        diagonals = (observed / self.values[k])[:, None] * np.eye(observed.shape[1])
+        return diagonals, observed @ np.log(self.values[k])
 
     def learn(self, weight, scatter):
         """Learn from scatter; see :class:`Covariances`."""
@@ -252,36 +268,37 @@ class FactorCovariances(Covariances):
         noise = np.diag(square) - np.square(loadings).sum(axis=1)
         return loadings, np.maximum(noise, self.least)
 
-    def _precision(self, k, observed=slice(None)):
+    def _precision(self, k):
         """Return the loadings over the variances beside factors, and the Cholesky root of the factors' precision."""
-        loadings = self.loadings[k, observed]
-        scaled = loadings / self.noise[k, observed][:, None]
-        return scaled, cholesky(np.eye(self.n_factors) + loadings.T @ scaled, k)
+        scaled = self.loadings[k] / self.noise[k][:, None]
+        return scaled, cholesky(np.eye(self.n_factors) + self.loadings[k].T @ scaled, k)
 
     def dense(self, k):
         """Return the covariance of a component; see :class:`Covariances`."""
         return self.loadings[k] @ self.loadings[k].T + np.diag(self.noise[k])
 
-    def log_prob(self, deviation, k, observed):
+    def log_prob(self, deviation, k):
         """Return the log-density of deviations; see :class:`Covariances`."""
-        scaled, root = self._precision(k, observed)
+        scaled, root = self._precision(k)
         of_factors = linalg.solve_triangular(
             root, (deviation @ scaled).T, lower=True, check_finite=False
         )
-        noise = self.noise[k, observed]
-        squares = np.square(deviation / np.sqrt(noise)).sum(axis=1) - np.square(of_factors).sum(
-            axis=0
-        )
-        log_det = np.log(noise).sum() + 2 * np.log(np.diag(root)).sum()
-        return -0.5 * (squares + log_det + observed.sum() * LOG_2_PI)
+        squares = np.square(deviation) @ (1 / self.noise[k])
+        log_det = np.log(self.noise[k]).sum() + 2 * np.log(np.diag(root)).sum()
+        squares = squares - np.square(of_factors).sum(axis=0)
+        return -0.5 * (squares + log_det + len(scaled) * LOG_2_PI)
 
-    def conditional(self, deviation, k, observed):
-        """Return expected deviations and their covariance; see :class:`Covariances`."""
-        scaled, root = self._precision(k, observed)
-        loadings = self.loadings[k, ~observed]
-        factors = linalg.cho_solve((root, True), (deviation @ scaled).T, check_finite=False).T
-        spread = linalg.solve_triangular(root, loadings.T, lower=True)
-        return factors @ loadings.T, spread.T @ spread + np.diag(self.noise[k, ~observed])
+    def inverses(self, k, observed):
+        """Return inverses, by those of matrices of factors, and log-determinants; see :meth:`Covariances.inverses`."""
+        loadings, noise = self.loadings[k], self.noise[k]
+        scaled = observed[:, :, None] * (loadings / noise[:, None])
+        roots = roots_of(np.eye(self.n_factors) + loadings.T @ scaled, k)
+        of_factors = np.linalg.solve(roots, np.swapaxes(scaled, 1, 2))
+        diagonals = (observed / noise)[:, None] * np.eye(len(noise))
+        log_dets = observed @ np.log(noise) + 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(
+            axis=1
+        )
+        return diagonals - np.swapaxes(of_factors, 1, 2) @ of_factors, log_dets
 
     def learn(self, weight, scatter):
         """Learn from scatter, from principal components first, by some steps of factor analysis in each call."""
@@ -354,6 +371,14 @@ def cholesky(covariance, k):
     try:
         return linalg.cholesky(covariance, lower=True, check_finite=False)
     except linalg.LinAlgError as error:
+        raise ValueError(_singular(k)) from error
+
+
+def roots_of(blocks, k):
+    """Return the lower Cholesky roots of several matrices of a component; see :func:`cholesky`."""
+    try:
+        return np.linalg.cholesky(blocks)
+    except np.linalg.LinAlgError as error:
         raise ValueError(_singular(k)) from error
 
 

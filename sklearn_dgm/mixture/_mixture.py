@@ -148,7 +148,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
 
     >>> row = iris.iloc[[0]].assign(**{"petal length (cm)": None}).astype(float)
     >>> density.conditional_mean(row)["petal length (cm)"].round(1).tolist()
-    [1.5]
+    [1.4]
     """
 
     _parameter_constraints: dict = {

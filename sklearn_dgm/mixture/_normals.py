@@ -3,17 +3,19 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 from scipy.special import ndtri
 
 from sklearn_dgm._state import Stateful
 from sklearn_dgm.mixture._covariances import (
+    LOG_2_PI,
     DiagonalCovariances,
     FactorCovariances,
     FullCovariances,
     Prior,
 )
 
+# Numbers that a block of matrices takes up; patterns with fewer rows are multiplied all at once.
+NUMBERS_AT_ONCE, FEW_ROWS = 2**22, 8
 # Beyond, squares would overflow.
 FARTHEST = 1e150
 # The covariance of the prior counts as so many rows of a component, and where columns have covariances as one more for
@@ -25,19 +27,68 @@ MARGIN = 2.0**-54
 WINDOW = 9
 
 
-class Pattern(NamedTuple):
-    """Rows in which the same numbers are observed.
+class Incomplete(NamedTuple):
+    """Some rows in which numbers are missing.
 
     Attributes
     ----------
-    rows : ndarray of int or slice
+    rows : ndarray of int of shape (n,)
         Which rows.
-    observed : ndarray of bool of shape (d,)
-        Which of the numbers.
+    place : ndarray of int of shape (n,)
+        The pattern of each, increasing.
+    observed : ndarray of bool of shape (n_patterns, d)
+        Which numbers are observed in each pattern.
     """
 
-    rows: np.ndarray | slice
+    rows: np.ndarray
+    place: np.ndarray
     observed: np.ndarray
+
+    def times(self, deviation, matrices):
+        """Return the products of the rows' deviations with the matrix of their pattern, of shape (n, d)."""
+        if len(matrices) * FEW_ROWS > len(deviation):
+            return np.matmul(deviation[:, None], matrices[self.place])[:, 0]
+        ends = np.cumsum(np.bincount(self.place))[:-1]
+        parts = zip(np.split(deviation, ends), matrices, strict=True)
+        return np.concatenate([part @ matrix for part, matrix in parts])
+
+
+class Numbers(NamedTuple):
+    """The numbers of rows, in standard deviations.
+
+    Attributes
+    ----------
+    U : ndarray of shape (n, d)
+        Numbers, NaN where a cell is missing, or an atom.
+    complete : ndarray of int or slice
+        Rows without missing numbers.
+    incomplete : list of Incomplete
+        The others, with equal patterns beside each other, in blocks.
+    """
+
+    U: np.ndarray
+    complete: np.ndarray | slice
+    incomplete: list[Incomplete]
+
+    @classmethod
+    def of(cls, U):
+        """Sort rows by the pattern of what is missing."""
+        observed = ~np.isnan(U)
+        is_complete = observed.all(axis=1)
+        if is_complete.all():
+            return cls(U, slice(None), [])
+        (rows,) = np.nonzero(~is_complete)
+        packed = np.packbits(observed[rows], axis=1)
+        keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
+        _, place = np.unique(keys, return_inverse=True)
+        order = np.argsort(place, kind="stable")
+        step = max(NUMBERS_AT_ONCE // U.shape[1] ** 2, 1)
+        blocks = []
+        for start in range(0, len(rows), step):
+            part = order[start : start + step]
+            _, first, own = np.unique(place[part], return_index=True, return_inverse=True)
+            blocks.append(Incomplete(rows[part], own, observed[rows[part][first]]))
+        return cls(U, np.flatnonzero(is_complete), blocks)
 
 
 class Moments(NamedTuple):
@@ -135,59 +186,65 @@ class Normals(Stateful):
         return U.clip(-FARTHEST, FARTHEST)
 
     def prepare(self, Z):
-        """Return the numbers of rows, and the patterns in which they are observed."""
-        U = self.standardized(Z)
-        return U, patterns_of(~np.isnan(U))
+        """Return the numbers of rows, sorted by what is missing."""
+        return Numbers.of(self.standardized(Z))
 
-    def log_prob(self, prepared):
+    def log_prob(self, numbers):
         """Return the log-density of rows in each component, of shape (n, n_components)."""
-        U, patterns = prepared
-        log_p = np.zeros((len(U), len(self.means)))
+        log_p, log_scales = np.zeros((len(numbers.U), len(self.means))), np.log(self.scale)
+        complete = numbers.U[numbers.complete]
         with np.errstate(over="ignore"):  # of rows far away
-            for rows, observed in patterns:
-                if observed.any():
-                    own, log_scale = U[rows][:, observed], np.log(self.scale[observed]).sum()
-                    for k, mean in enumerate(self.means):
-                        log_p[rows, k] = (
-                            self.covariances.log_prob(own - mean[observed], k, observed) - log_scale
-                        )
+            for k, mean in enumerate(self.means):
+                if len(complete):
+                    log_p[numbers.complete, k] = self.covariances.log_prob(complete - mean, k)
+                    log_p[numbers.complete, k] -= log_scales.sum()
+                for part in numbers.incomplete:
+                    inverses, log_dets = self.covariances.inverses(k, part.observed)
+                    deviation = np.nan_to_num(numbers.U[part.rows] - mean)
+                    squares = np.sum(part.times(deviation, inverses) * deviation, axis=1)
+                    units = log_dets + part.observed @ (2 * log_scales + LOG_2_PI)
+                    log_p[part.rows, k] = -0.5 * (squares + units[part.place])
         return log_p
 
-    def count(self, prepared, responsibilities):
+    def count(self, numbers, responsibilities):
         """Return the expected moments of the components."""
-        U, patterns = prepared
-        d = U.shape[1]
-        weight = responsibilities.sum(axis=0)
+        d, weight = numbers.U.shape[1], responsibilities.sum(axis=0)
         shape = (d, d) if self.covariances.of_pairs else (d,)
         mean, scatter = np.zeros((len(weight), d)), np.zeros((len(weight), *shape))
-        is_complete = all(observed.all() for _, observed in patterns)
         for k, r in enumerate(responsibilities.T):
-            filled, beyond = (
-                (U, np.zeros((d, d))) if is_complete else self._expected(U, patterns, r, k)
-            )
+            filled, left = self._expected(numbers, r, k)
             if weight[k] > 0:
                 mean[k] = r @ filled / weight[k]
             deviation = filled - mean[k]
             if self.covariances.of_pairs:
-                scatter[k] = (r[:, None] * deviation).T @ deviation + beyond
+                scatter[k] = (r[:, None] * deviation).T @ deviation + left
             else:
-                scatter[k] = r @ np.square(deviation) + np.diag(beyond)
+                scatter[k] = r @ np.square(deviation) + np.diag(left)
         return Moments(weight, mean, scatter)
 
-    def _expected(self, U, patterns, r, k):
-        """Return the numbers with expectations where they are missing, and the summed covariances of these, (d, d)."""
-        filled, beyond = U.copy(), np.zeros((U.shape[1], U.shape[1]))
-        for rows, observed in patterns:
-            if observed.all():
-                continue
-            others = ~observed
-            deviation = U[rows][:, observed] - self.means[k, observed]
-            expected, covariance = self.covariances.conditional(deviation, k, observed)
-            part = filled[rows]
-            part[:, others] = self.means[k, others] + expected
-            filled[rows] = part
-            beyond[np.ix_(others, others)] += r[rows].sum() * covariance
-        return filled, beyond
+    def _expected(self, numbers, r, k):
+        """Return numbers with expectations where they are missing, and the weighted sum of the covariances of these."""
+        d = numbers.U.shape[1]
+        left = np.zeros((d, d))
+        if not numbers.incomplete:
+            return numbers.U, left
+        filled = numbers.U.copy()
+        for part in numbers.incomplete:
+            given, observed = filled[part.rows], part.observed[part.place]
+            expected, covariances = self._conditional(given, part, k)
+            filled[part.rows] = np.where(observed, given, expected)
+            weight = np.bincount(part.place, r[part.rows])
+            left += np.tensordot(weight, covariances, axes=1)
+        return filled, left
+
+    def _conditional(self, U, part, k):
+        """Return expectations of the numbers of rows, (n, d), and covariances of missing ones, (n_patterns, d, d)."""
+        dense, missing = self.covariances.dense(k), ~part.observed
+        inverses, _ = self.covariances.inverses(k, part.observed)
+        deviation = np.nan_to_num(U - self.means[k])
+        expected = self.means[k] + part.times(deviation, inverses) @ dense
+        both = missing[:, :, None] & missing[:, None]
+        return expected, np.where(both, dense - dense @ inverses @ dense, 0.0)
 
     def learn(self, moments):
         """Learn means and covariances from moments."""
@@ -211,33 +268,29 @@ class Normals(Stateful):
         uniforms : ndarray of shape (n, 2, n_features)
             Two numbers between 0 and 1 for each cell; the second ones are for those that are rounded.
         """
-        U = self.standardized(Z)
+        numbers = self.prepare(Z)
         uniforms = uniforms[:, :, self.features].clip(MARGIN, 1 - MARGIN)
-        normals = ndtri(uniforms[:, 0])
-        drawn = np.empty_like(U)
-        for rows, observed in patterns_of(~np.isnan(U)):
-            others = ~observed
-            if not others.any():
-                continue
-            (rows,) = np.nonzero(np.bincount(np.arange(len(U))[rows], minlength=len(U)))
-            for k in np.unique(component[rows]):
-                own = rows[component[rows] == k]
-                deviation = U[np.ix_(own, observed)] - self.means[k, observed]
-                expected, covariance = self.covariances.conditional(deviation, k, observed)
+        normals, drawn = ndtri(uniforms[:, 0]), np.empty_like(numbers.U)
+        for part in numbers.incomplete:
+            for k in np.unique(component[part.rows]):
+                chosen = component[part.rows] == k
+                patterns, place = np.unique(part.place[chosen], return_inverse=True)
+                own = Incomplete(part.rows[chosen], place, part.observed[patterns])
+                expected, covariances = self._conditional(numbers.U[own.rows], own, k)
                 # The last unit of the variance of rounded numbers is that of rounding.
-                root = _root(covariance - np.diag(self.cell[others] ** 2))
-                noise = normals[np.ix_(own, others)] @ root.T
-                drawn[np.ix_(own, others)] = self.means[k, others] + expected + noise
+                rounding = ~own.observed[:, :, None] * np.diag(self.cell**2)
+                values, vectors = np.linalg.eigh(covariances - rounding)
+                roots = np.sqrt(values.clip(0))[:, :, None] * np.swapaxes(vectors, 1, 2)
+                drawn[own.rows] = expected + own.times(normals[own.rows], roots)
         for i, j in enumerate(self.features):
             (rows,) = np.nonzero(np.isnan(Z[:, j]))
             z = drawn[rows, i] * self.scale[i] + self.center[i]
             Z[rows, j] = _rounded(z, uniforms[rows, 1, i]) if self.cell[i] else z
 
-    def expected(self, prepared):
+    def expected(self, numbers):
         """Return the expectations of all numbers in each component, of shape (n, n_components, d), encoded."""
-        U, patterns = prepared
-        nothing = np.zeros(len(U))
-        filled = [self._expected(U, patterns, nothing, k)[0] for k in range(len(self.means))]
+        nothing = np.zeros(len(numbers.U))
+        filled = [self._expected(numbers, nothing, k)[0] for k in range(len(self.means))]
         return np.stack(filled, axis=1) * self.scale + self.center
 
     @property
@@ -275,35 +328,6 @@ def _correlations(U, weight, n_components):
     np.fill_diagonal(square, 1.0)
     kept = weight.sum() / (weight.sum() + d)
     return n_components ** (-2 / d) * (kept * square + (1 - kept) * np.eye(d))
-
-
-def patterns_of(observed):
-    """Return the rows of each pattern of observed numbers.
-
-    Parameters
-    ----------
-    observed : ndarray of bool of shape (n, d)
-        Whether a number is observed.
-
-    Returns
-    -------
-    patterns : list of Pattern
-        Each pattern that occurs.
-    """
-    if observed.all():
-        return [Pattern(slice(None), np.ones(observed.shape[1], dtype=bool))]
-    packed = np.packbits(observed, axis=1)
-    keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
-    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(place))[:-1])
-    return [Pattern(rows, observed[i]) for rows, i in zip(parts, first, strict=True)]
-
-
-def _root(covariance):
-    """Return a square root of a covariance, which may be singular."""
-    values, vectors = linalg.eigh(covariance)
-    return vectors * np.sqrt(values.clip(0))
 
 
 def _rounded(z, uniforms):
