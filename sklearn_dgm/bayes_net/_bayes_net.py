@@ -20,16 +20,17 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.bayes_net._export import to_pgmpy
 from sklearn_dgm.bayes_net._inference import Inference
-from sklearn_dgm.bayes_net._pairs import (
+from sklearn_dgm.bayes_net._structure import adjacency_of, search
+from sklearn_dgm.columns import like_frame
+from sklearn_dgm.counts.axes import CategoryAxis, axes_of, merge_cells
+from sklearn_dgm.counts.forests import maximum_spanning_forest
+from sklearn_dgm.counts.pairs import (
     MAX_PAIRS,
     PairCounter,
     blocks_of,
     check_number_of_pairs,
     mutual_information,
 )
-from sklearn_dgm.bayes_net._structure import adjacency_of, maximum_spanning_forest, search
-from sklearn_dgm.columns import like_frame
-from sklearn_dgm.counts.axes import CategoryAxis, axes_of, merge_cells
 from sklearn_dgm.counts.tables import Table, edge_strength
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.common_numbers import common_uniforms

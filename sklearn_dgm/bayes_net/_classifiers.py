@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._training.parameters import handed_on
 from sklearn_dgm.bayes_net._one_dependence import OneDependenceClassifier
-from sklearn_dgm.bayes_net._pairs import MAX_PAIRS, blocks_of, mutual_information, starts_of
-from sklearn_dgm.bayes_net._structure import maximum_spanning_forest
+from sklearn_dgm.counts.forests import maximum_spanning_forest
+from sklearn_dgm.counts.pairs import MAX_PAIRS, blocks_of, mutual_information, starts_of
 
 
 class NaiveBayesClassifier(OneDependenceClassifier):

@@ -22,7 +22,10 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import restored_on_failure
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.bayes_net._pairs import (
+from sklearn_dgm.columns import check_container
+from sklearn_dgm.counts.axes import axes_of
+from sklearn_dgm.counts.forests import roots_first
+from sklearn_dgm.counts.pairs import (
     MAX_PAIRS,
     PairCounter,
     blocks_of,
@@ -30,8 +33,6 @@ from sklearn_dgm.bayes_net._pairs import (
     compact,
     starts_of,
 )
-from sklearn_dgm.columns import check_container
-from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.counts.sufficient import CountsMixin
 from sklearn_dgm.counts.tables import choose, smoothed
 from sklearn_dgm.tags import DensityTags
@@ -362,7 +363,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         """Return the same log-probability of rows with missing cells, which are summed out from leaves to roots."""
         parents = self._parents[graph]
         total, incoming = np.zeros((len(self.classes_), len(codes))), {}
-        for j in reversed(_roots_first(parents)):
+        for j in reversed(roots_first(parents)):
             table, code, below = self._table(graph, j), codes[:, j], incoming.get(j)
             message = np.zeros((len(total), len(codes), table.shape[1]))
             (seen,), (unseen,) = np.nonzero(code >= 0), np.nonzero(code < 0)
@@ -420,7 +421,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         parents, codes = self._parents[graph], np.full((n_samples, self.n_features_in_), -1)
         Z, rows = np.empty(codes.shape), np.arange(n_samples)
         # In the order of the first graph, or of a single one, its columns are known in one round.
-        order = _roots_first(self._parents[0])
+        order = roots_first(self._parents[0])
         while (codes < 0).any():
             for j in order:
                 is_root, given = parents[:, j] < 0, codes[rows, parents[:, j]]
@@ -463,15 +464,3 @@ class Counts:
             for mine, its in zip(self.pairs, other.pairs, strict=True)
         ]
         return Counts(self.classes + other.classes, self.cells + other.cells, pairs)
-
-
-def _roots_first(parents):
-    """Return the columns of a forest, parents before children."""
-    children = [[] for _ in parents]
-    for j, parent in enumerate(parents):
-        if parent >= 0:
-            children[parent].append(j)
-    order = np.flatnonzero(parents < 0).tolist()
-    for j in order:
-        order.extend(children[j])
-    return order

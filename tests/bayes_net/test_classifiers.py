@@ -28,7 +28,7 @@ from sklearn_dgm import (
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
 )
-from sklearn_dgm.bayes_net import _pairs
+from sklearn_dgm.counts import pairs as _pairs
 
 NaiveBayes = NaiveBayesClassifier
 TAN, AODE = TreeAugmentedNaiveBayesClassifier, AveragedOneDependenceClassifier

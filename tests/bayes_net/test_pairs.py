@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import mutual_info_score
 
-from sklearn_dgm.bayes_net import _pairs
-from sklearn_dgm.bayes_net._pairs import (
+from sklearn_dgm.counts import pairs as _pairs
+from sklearn_dgm.counts.pairs import (
     PairCounter,
     blocks_of,
     compact,

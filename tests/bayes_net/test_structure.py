@@ -16,9 +16,9 @@ from sklearn_dgm.bayes_net import _structure
 from sklearn_dgm.bayes_net._structure import (
     FamilyScores,
     adjacency_of,
-    maximum_spanning_forest,
     search,
 )
+from sklearn_dgm.counts.forests import maximum_spanning_forest
 
 NAMES = ["a", "b", "c"]
 V_STRUCTURE = np.array([[0, 0, 1], [0, 0, 1], [0, 0, 0]], dtype=bool)
