@@ -173,6 +173,7 @@ INSTANCES = {
         },
     ),
     "mixture": Instance(lambda: MixtureDensity()),
+    "mixture, trees": Instance(lambda: MixtureDensity(2, "tree")),
     "mixture, one component": Instance(
         lambda: MixtureDensity(1, "gaussian", covariance_type="diag", alpha=1.0),
         fails={

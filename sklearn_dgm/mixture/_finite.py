@@ -25,8 +25,8 @@ class Counts(NamedTuple):
     ----------
     weight : ndarray of shape (n_components,)
         Weights of the components.
-    cells : ndarray of shape (n_components, n_cells) or None
-        Weights of the cells of tables.
+    cells : ndarray of shape (n_components, n_cells) or (n_components, n_cells, n_cells), or None
+        Weights of the cells of tables, or of pairs of cells.
     moments : Moments or None
         Moments of the numbers.
     """
@@ -104,11 +104,13 @@ class FiniteMixture(Stateful):
 
     def count(self, prepared, responsibilities):
         """Return the counts of prepared rows, with weights of shape (n, n_components)."""
-        parts = {
-            type(group): group.count(rows, responsibilities)
-            for group, rows in zip(self._groups, prepared, strict=True)
-        }
-        return Counts(responsibilities.sum(axis=0), parts.get(ColumnTables), parts.get(Normals))
+        pairs = zip(self._groups, prepared, strict=True)
+        parts = iter([group.count(rows, responsibilities) for group, rows in pairs])
+        return Counts(
+            responsibilities.sum(axis=0),
+            None if self.tables is None else next(parts),
+            None if self.normals is None else next(parts),
+        )
 
     def learn(self, counts):
         """Take over counts, and the parameters that follow from them."""

@@ -9,6 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm._nested.em import expectation_maximisation, log_posterior
 
+# Below it products become denormal numbers, with which processors are twenty times slower.
+LEAST_RESPONSIBILITY = 1e-100
 # A component with so small a share of the weight has no rows.
 LEAST_SHARE = 1e-6
 # Rows that the table of all rows counts as, of which "auto" chooses; the first one where there is nothing to choose by.
@@ -52,6 +54,7 @@ def fit_mixture(mixture, rows, max_iter, tol):
         log_joint = mixture.log_joint(prepared)
         log_p = logsumexp(log_joint, axis=1)
         shares = np.exp(log_posterior(log_joint, mixture.log_weights))
+        shares[shares < LEAST_RESPONSIBILITY] = 0.0
         objective = (rows.weight @ log_p + mixture.log_prior()) / total
         if len(rows.Z) >= shares.shape[1]:
             _restart_empty(shares, rows.weight, log_p, restarted)

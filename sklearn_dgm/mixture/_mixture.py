@@ -19,6 +19,7 @@ from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._queries import MixtureQueriesMixin
 from sklearn_dgm.mixture._rows import WeightedRows
 from sklearn_dgm.mixture._tables import ColumnTables
+from sklearn_dgm.mixture._trees import ColumnTrees
 from sklearn_dgm.tags import DensityTags
 
 
@@ -26,18 +27,20 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     """Density from a finite mixture, fitted by expectation and maximisation.
 
     ``p(x) = sum_k w_k p(x | k)``. Given its component, or latent class, the columns of a row are independent of each
-    other, each with a table of its cells (latent class analysis [1]_), or its numbers are jointly normal, and
-    categories and counts independent of these (a Gaussian mixture, extended to mixed columns). Scores, marginals,
-    conditionals and rows with missing cells are exact.
+    other, each with a table of its cells (latent class analysis [1]_), or follow a tree, or its numbers are jointly
+    normal, and categories and counts independent of these (a Gaussian mixture, extended to mixed columns). Scores,
+    marginals, conditionals and rows with missing cells are exact.
 
     Parameters
     ----------
     n_components : int, default=8
         Number of components.
-    component : {"independent", "gaussian"}, default="independent"
+    component : {"independent", "gaussian", "tree"}, default="independent"
         What a component is. "independent": a product of the columns; numbers are binned, as tables of
         :class:`~sklearn_dgm.BayesianNetworkDensity` bin them by default. "gaussian": numbers of continuous, rounded and
-        mixed columns are jointly normal; categories, counts and the atoms of mixed columns have tables.
+        mixed columns are jointly normal; categories, counts and the atoms of mixed columns have tables. "tree": cells
+        as for "independent", but each column has another one as its parent, along the tree of highest likelihood in
+        each component [5]_.
     covariance_type : {"full", "tied", "diag", "spherical", "factor"}, default="full"
         Form of the covariances, as :class:`sklearn.mixture.GaussianMixture` has them, of components that are
         "gaussian": free; one for all components; without correlations; with one variance for all columns, in units of
@@ -82,6 +85,8 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     tables_ : list of ndarray of shape (n_components, n_levels) or None
         For each column the probabilities of its cells (categories in the order of the schema, bins of numbers, atoms
         first) in each component; None where it has no table.
+    parents_ : ndarray of int of shape (n_components, n_features_in_)
+        Parent of each column in the tree of each component, -1 for roots, if components are trees.
     gaussian_features_ : ndarray of int of shape (n_numbers,)
         Columns whose numbers are normal.
     means_ : ndarray of shape (n_components, n_numbers)
@@ -119,7 +124,8 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
 
     Notes
     -----
-    Cells may be missing, in `fit`, too: they are summed out [4]_. A rounded number has the normal density at its value,
+    Cells may be missing, in `fit`, too: they are summed out [4]_; but the tables of trees are learnt from the rows that
+    have both cells, so that the objective may fall then. A rounded number has the normal density at its value,
     and a variance of at least a step of its grid, so that the densities of all values sum to one.
 
     Equal rows are taken together before the fit, so that it depends neither on the order of the rows nor on whether one
@@ -133,6 +139,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     .. [3] C. Fraley, A. E. Raftery, "Bayesian regularization for normal mixture estimation and model-based clustering",
        Journal of Classification 24 (2007), https://doi.org/10.1007/s00357-007-0004-5
     .. [4] Z. Ghahramani, M. I. Jordan, "Supervised learning from incomplete data via an EM approach", NIPS 1994
+    .. [5] M. Meila, M. I. Jordan, "Learning with mixtures of trees", Journal of Machine Learning Research 1 (2000)
 
     Examples
     --------
@@ -154,7 +161,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     _parameter_constraints: dict = {
         **BaseDensity._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "component": [StrOptions({"independent", "gaussian"})],
+        "component": [StrOptions({"independent", "gaussian", "tree"})],
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", "factor"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -172,7 +179,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     def __init__(
         self,
         n_components: int = 8,
-        component: Literal["independent", "gaussian"] = "independent",
+        component: Literal["independent", "gaussian", "tree"] = "independent",
         *,
         covariance_type: Literal["full", "tied", "diag", "spherical", "factor"] = "full",
         n_factors: int = 2,
@@ -268,7 +275,9 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         numbers = [j for j, c in enumerate(columns) if of_gaussian and not c.is_counted]
         tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
         tables = normals = None
-        if tabled:
+        if self.component == "tree":
+            tables = ColumnTrees(columns, rows.Z, rows.weight, self.n_components)
+        elif tabled:
             tables = ColumnTables(
                 columns, tabled, of_gaussian, rows.Z, rows.weight, self.n_components
             )

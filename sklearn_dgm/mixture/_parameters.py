@@ -43,6 +43,14 @@ class MixtureParametersMixin(BaseDensity):
                 result[j] = tables.probabilities(position)
         return result
 
+    @property
+    def parents_(self):
+        """Parent of each column in the tree of each component, of shape (n_components, n_features_in_)."""
+        check_is_fitted(self)
+        if self.component != "tree":
+            raise AttributeError("There is no parents_: set component='tree'.")
+        return self._mixture.tables.parents
+
     def _normals(self, attribute):
         check_is_fitted(self)
         if self._mixture.normals is None:

@@ -1,5 +1,7 @@
 """Columns that are independent given the component, each with a table for its cells."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import sparse
 
@@ -11,6 +13,24 @@ from sklearn_dgm.counts.tables import choose, smoothed
 
 # Pseudo-count of the table of all rows, spread evenly over its cells.
 POOLED_ALPHA = 0.5
+
+
+class Cells(NamedTuple):
+    """The cells of rows.
+
+    Attributes
+    ----------
+    codes : ndarray of int of shape (n, n_columns)
+        The cell of each column, -1 where it is missing, or an unknown category.
+    one_hot : csr_array of shape (n, n_cells)
+        The same, with a place for each cell of each column.
+    log_within : ndarray of shape (n,)
+        Log-density within the cells.
+    """
+
+    codes: np.ndarray
+    one_hot: sparse.csr_array
+    log_within: np.ndarray
 
 
 class AtomAxis(Stateful):
@@ -87,7 +107,7 @@ class ColumnTables(Stateful):
         self.log_tables = np.zeros((n_components, self.starts[-1]))
 
     def prepare(self, Z):
-        """Return the cells of rows, one-hot of shape (n, n_cells), and the log-density within these, of shape (n,)."""
+        """Return the cells of rows, and the log-density within these."""
         pairs = [axis.encode(Z[:, j]) for axis, j in zip(self.axes, self.features, strict=True)]
         codes = np.stack([code for code, _ in pairs], axis=1)
         log_within = np.sum([within for _, within in pairs], axis=0)
@@ -95,16 +115,16 @@ class ColumnTables(Stateful):
         cells = (codes + self.starts[:-1])[seen]
         ends = np.append(0, np.cumsum(seen.sum(axis=1)))
         shape = len(Z), self.starts[-1]
-        return sparse.csr_array((np.ones(len(cells)), cells, ends), shape=shape), log_within
+        one_hot = sparse.csr_array((np.ones(len(cells)), cells, ends), shape=shape)
+        return Cells(codes, one_hot, log_within)
 
     def log_prob(self, prepared):
         """Return the log-density of rows in each component, of shape (n, n_components)."""
-        one_hot, log_within = prepared
-        return one_hot @ self.log_tables.T + log_within[:, None]
+        return prepared.one_hot @ self.log_tables.T + prepared.log_within[:, None]
 
     def count(self, prepared, responsibilities):
         """Return the weights of cells in each component, of shape (n_components, n_cells)."""
-        return (prepared[0].T @ responsibilities).T
+        return (prepared.one_hot.T @ responsibilities).T
 
     def learn(self, counts):
         """Learn the tables from the weights of cells."""
