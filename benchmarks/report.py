@@ -76,6 +76,14 @@ FLAT = {
     ],
     "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
     "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],
+    "latent": [
+        ("log-likelihood", "log_likelihood", ".3f"),
+        ("target", "target", ".2f"),
+        ("CPU seconds of the fit", "fit_seconds", ",.1f"),
+        ("and of all that were tried", "all_seconds", ",.1f"),
+        ("rows impossible", "impossible", "d"),
+        ("chosen", "notes", ""),
+    ],
     "chow_liu": [
         ("seconds", "seconds", ".3f"),
         ("ratio to the first", "ratio", ".1f"),

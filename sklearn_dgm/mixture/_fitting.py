@@ -4,10 +4,9 @@ import copy
 import warnings
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_dgm._nested.em import expectation_maximisation, log_posterior
+from sklearn_dgm._nested.em import expectation_maximisation
 
 # Below it products become denormal numbers, with which processors are twenty times slower.
 LEAST_RESPONSIBILITY = 1e-100
@@ -17,6 +16,7 @@ LEAST_SHARE = 1e-6
 ALPHAS = (10.0, 1.0, 3.0, 30.0)
 # Steps of the fits that choose, and the weight of validation rows from which on they do.
 CHOOSING_STEPS, LEAST_VALIDATION = 30, 20.0
+LOWEST = np.finfo(np.float64).min
 
 
 def fit_mixture(mixture, rows, max_iter, tol):
@@ -51,10 +51,7 @@ def fit_mixture(mixture, rows, max_iter, tol):
     prepared, total, restarted = mixture.prepare(rows.Z), rows.weight.sum(), set()
 
     def expect():
-        log_joint = mixture.log_joint(prepared)
-        log_p = logsumexp(log_joint, axis=1)
-        shares = np.exp(log_posterior(log_joint, mixture.log_weights))
-        shares[shares < LEAST_RESPONSIBILITY] = 0.0
+        shares, log_p = _responsibilities(mixture.log_joint(prepared), mixture.weights)
         objective = (rows.weight @ log_p + mixture.log_prior()) / total
         if len(rows.Z) >= shares.shape[1]:
             _restart_empty(shares, rows.weight, log_p, restarted)
@@ -66,6 +63,18 @@ def fit_mixture(mixture, rows, max_iter, tol):
     maximise(rows.start * rows.weight[:, None])
     objectives = expectation_maximisation(expect, maximise, max_iter=max_iter, tol=tol)
     return mixture, np.array(objectives)
+
+
+def _responsibilities(log_joint, weights):
+    """Return responsibilities, the weights of components in impossible rows, and log-densities, by one exponential."""
+    highest = log_joint.max(axis=1, keepdims=True).clip(LOWEST)
+    shares = np.exp(log_joint - highest)
+    total = shares.sum(axis=1, keepdims=True)
+    possible = total > 0
+    shares = np.divide(shares, total, out=np.tile(weights, (len(shares), 1)), where=possible)
+    shares[shares < LEAST_RESPONSIBILITY] = 0.0
+    with np.errstate(divide="ignore"):
+        return shares, (np.log(total) + highest)[:, 0]
 
 
 def _restart_empty(shares, weight, log_p, restarted):

@@ -22,6 +22,7 @@ from benchmarks import (
     flows,
     generative,
     impute,
+    latent,
     likelihood,
     peers,
     releases,
@@ -292,6 +293,27 @@ def test_codec(folder, monkeypatch):
     assert own["bytes"] / own["ratio"] == pytest.approx(xz["bytes"] / xz["ratio"], rel=0.01)
     assert own["model"] > 1000
     assert "| ratio to the best program | -log2 p(x), bytes |" in report_of(folder)
+
+
+def test_latent(folder, monkeypatch):
+    monkeypatch.setitem(latent.TARGETS, "toy", (-2.5, None))
+    monkeypatch.setitem(latent.OF_FACTORS, "toy", -3.0)
+    few = ["--components", "1", "2", "--trees", "1", "--gaussians", "1", "2", "--folds", "3"]
+    run(folder, "latent", *few)
+    measured = {(record["columns"], record["peer"]): record for record in lines(folder, "latent")}
+    peers = {peer for _, peer in measured}
+    assert peers == {
+        latent.INDEPENDENT,
+        latent.TREES,
+        latent.FULL,
+        latent.FACTORS,
+        latent.PEER,
+    }
+    for record in measured.values():
+        assert "gap" not in record, record
+        assert -20 < record["log_likelihood"] < 20
+        assert record["all_seconds"] >= record["fit_seconds"] - 0.1
+    assert "| and of all that were tried |" in report_of(folder)
 
 
 def test_chow_liu(folder):
