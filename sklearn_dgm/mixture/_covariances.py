@@ -275,7 +275,9 @@ class FactorCovariances(Covariances):
 
     def dense(self, k):
         """Return the covariance of a component; see :class:`Covariances`."""
-        return self.loadings[k] @ self.loadings[k].T + np.diag(self.noise[k])
+        loadings = self.loadings[k]
+        # Sums, which are the same bits in each call.
+        return (loadings[:, None] * loadings).sum(axis=2) + np.diag(self.noise[k])
 
     def log_prob(self, deviation, k):
         """Return the log-density of deviations; see :class:`Covariances`."""

@@ -8,6 +8,7 @@ from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._queries.conditioning import Completions, ConditionalMixin, check_possible
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.mixture._factors import MixtureFactors
 from sklearn_dgm.mixture._finite import FiniteMixture
 
 # Numbers that a block of completed rows takes up.
@@ -66,6 +67,10 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
             Numbers of components, from 0 on.
         """
         return self.predict_proba(X).argmax(axis=1)
+
+    def _factors(self):
+        """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
+        return MixtureFactors(self._mixture)
 
     def _conditional_draws(self, Z, n_samples, rng):
         """Return completed rows, of shape (n_rows, n_samples, n_features), and infinite effective sample sizes."""

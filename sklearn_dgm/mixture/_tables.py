@@ -56,6 +56,26 @@ class AtomAxis(Stateful):
         code = np.where(atom >= 0, atom, len(self.atoms))
         return np.where(np.isnan(z), UNKNOWN, code), np.zeros(len(z))
 
+    def cdf(self, p, points, below):
+        """Return the probabilities below values.
+
+        Parameters
+        ----------
+        p : ndarray of shape (n, n_levels)
+            Probabilities of the cells in each row.
+        points : ndarray of shape (n, m)
+            For each row several values.
+        below : ndarray of shape (n, m)
+            How much of the last cell is below them.
+
+        Returns
+        -------
+        cdf : ndarray of shape (n, m)
+            Probabilities of smaller values.
+        """
+        of_atoms = sum(p[:, [i]] * (atom < points) for i, atom in enumerate(self.atoms))
+        return of_atoms + p[:, [-1]] * below
+
     def icdf_within(self, codes, uniforms):
         """Return the atoms of cells; NaN for what is beside them."""
         return np.append(self.atoms, np.nan)[codes]

@@ -9,6 +9,7 @@ from sklearn_dgm import (
     BayesianNetworkDensity,
     DensityCodec,
     HistogramDensity,
+    MixtureDensity,
 )
 
 QUICK = {
@@ -29,6 +30,10 @@ DENSITIES = {
     "gaussian mixture": lambda: AutoregressiveDensity(
         n_orders=2, conditional="gaussian-mixture", **QUICK
     ),
+    "latent classes": lambda: MixtureDensity(3, random_state=0),
+    "gaussians": lambda: MixtureDensity(3, "gaussian", random_state=0),
+    "factors": lambda: MixtureDensity(2, "gaussian", covariance_type="factor", random_state=0),
+    "trees": lambda: MixtureDensity(2, "tree", random_state=0),
     "tables": lambda: BayesianNetworkDensity(conditional="table"),
     "networks": lambda: BayesianNetworkDensity("chow-liu", conditional="network", **QUICK),
     "tables and networks": lambda: BayesianNetworkDensity(**QUICK),

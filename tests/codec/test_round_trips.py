@@ -59,7 +59,10 @@ def test_any_rows_come_back(data):
     assert_same(codec.decode(codec.encode(table)), table)
 
 
-@pytest.mark.parametrize("name", ["three orders", "any order", "tables", "tables and networks"])
+@pytest.mark.parametrize(
+    "name",
+    ["three orders", "any order", "gaussians", "trees", "tables", "tables and networks"],
+)
 def test_missing_cells(name):
     codec = DensityCodec(DENSITIES[name]()).fit(with_gaps(mixed_table(500, 0), 0))
     rows = with_gaps(mixed_table(300, 1), 1)
