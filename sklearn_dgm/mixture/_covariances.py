@@ -68,7 +68,10 @@ class Covariances(Stateful):
 
     @abstractmethod
     def log_prob(self, deviation, k):
-        """Return the log-density of deviations from the mean in all columns, of shape (n,)."""
+        """Return the log-density of deviations from the mean in all columns, of shape (n,).
+
+        Where columns are independent, deviations that are NaN are left out.
+        """
 
     @abstractmethod
     def inverses(self, k, observed):
@@ -204,10 +207,10 @@ class DiagonalCovariances(Covariances):
 
     def log_prob(self, deviation, k):
         """Return the log-density of deviations; see :class:`Covariances`."""
-        variance = self.values[k]
+        variance, is_seen = self.values[k], ~np.isnan(deviation)
         check_positive(variance, k)
-        squares = np.square(deviation) @ (1 / variance)
-        return -0.5 * (squares + np.log(variance).sum() + len(variance) * LOG_2_PI)
+        squares = np.where(is_seen, np.square(deviation), 0.0) @ (1 / variance)
+        return -0.5 * (squares + is_seen @ (np.log(variance) + LOG_2_PI))
 
     def inverses(self, k, observed):
         """Return inverses and log-determinants; see :meth:`Covariances.inverses`."""
@@ -334,7 +337,8 @@ class FactorCovariances(Covariances):
     def n_parameters(self, d):
         """Return the number of free parameters, less the rotations that change nothing."""
         q = self.n_factors
-        return self.n_components * (d * q - q * (q - 1) // 2 + d)
+        # Many factors say no more than a free covariance.
+        return self.n_components * min(d * q - q * (q - 1) // 2 + d, d * (d + 1) // 2)
 
 
 def with_least(square, least, k):

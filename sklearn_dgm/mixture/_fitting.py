@@ -22,7 +22,8 @@ LOWEST = np.finfo(np.float64).min
 def fit_mixture(mixture, rows, max_iter, tol):
     """Fit a mixture to rows, from the responsibilities that these start with.
 
-    A component that has lost all rows starts again, once, from the row of lowest density.
+    A component that has lost all rows starts again, once, from the row of lowest density, unless that row alone would
+    say what its covariance is.
 
     Parameters
     ----------
@@ -49,11 +50,12 @@ def fit_mixture(mixture, rows, max_iter, tol):
     """
     mixture = copy.deepcopy(mixture)
     prepared, total, restarted = mixture.prepare(rows.Z), rows.weight.sum(), set()
+    has_prior = mixture.normals is None or mixture.normals.covariances.prior.rows > 0
 
     def expect():
         shares, log_p = _responsibilities(mixture.log_joint(prepared), mixture.weights)
         objective = (rows.weight @ log_p + mixture.log_prior()) / total
-        if len(rows.Z) >= shares.shape[1]:
+        if has_prior and len(rows.Z) >= shares.shape[1]:
             _restart_empty(shares, rows.weight, log_p, restarted)
         return shares * rows.weight[:, None], objective
 
@@ -75,6 +77,30 @@ def _responsibilities(log_joint, weights):
     shares[shares < LEAST_RESPONSIBILITY] = 0.0
     with np.errstate(divide="ignore"):
         return shares, (np.log(total) + highest)[:, 0]
+
+
+def fit_all(mixture, starts, max_iter, tol):
+    """Fit a mixture from several starts; see :func:`fit_mixture`.
+
+    Returns
+    -------
+    fits : list of tuple
+        What :func:`fit_mixture` returns, of the starts that lead to a mixture.
+
+    Raises
+    ------
+    ValueError
+        If none does, that of the last one.
+    """
+    fits = []
+    for rows in starts:
+        try:
+            fits.append(fit_mixture(mixture, rows, max_iter, tol))
+        except ValueError as error:
+            failure = error
+    if not fits:
+        raise failure
+    return fits
 
 
 def _restart_empty(shares, weight, log_p, restarted):
@@ -114,6 +140,10 @@ def choose_alpha(mixture, rows, max_iter, tol):
         candidate.tables.alpha = alpha
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
+            try:
+                fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
+            except ValueError:  # a covariance is singular; whether it is so of all rows, the fit will say
+                scores.append(-np.inf)
+                continue
         scores.append(valid.weight @ fitted.log_prob(valid.Z))
     return ALPHAS[int(np.argmax(scores))]

@@ -13,7 +13,7 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.mixture._finite import FiniteMixture
-from sklearn_dgm.mixture._fitting import choose_alpha, fit_mixture
+from sklearn_dgm.mixture._fitting import choose_alpha, fit_all
 from sklearn_dgm.mixture._normals import Normals
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._queries import MixtureQueriesMixin
@@ -54,12 +54,13 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     reg_covar : "auto" or float, default="auto"
         What is added to the variances of numbers, in the units of the table, squared. "auto" adds nothing and draws the
         covariance of a component towards that of all rows, of the size of one of so many components [3]_, which counts
-        as two rows and, where columns have covariances, one more for each of them.
+        as two rows and, where columns have covariances, one more for each of them; and a component that loses all rows
+        starts again, once.
     init : {"k-means++", "random"} or array-like of shape (n_samples, n_components), default="k-means++"
         Where to start: each row in the component of the nearest of some rows that are chosen far from each other;
         random responsibilities; or given ones, how much each row belongs to each component.
     n_init : int, default=1
-        Number of starts, of which the best fit is kept.
+        Number of starts, of which the best fit is kept; with given responsibilities, or a `warm_start`, there is one.
     max_iter : int, default=200
         Steps of expectation and maximisation at most.
     tol : float, default=0.0001
@@ -102,8 +103,8 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         The objective of the best fit, in nats a row, and in units of the schema: the log-likelihood, and the
         log-density of the prior up to a constant.
     lower_bounds_ : list of ndarray of shape (n_steps + 1,)
-        The objective after each step, of each start. It does not fall, but with a `reg_covar`, or where a component
-        that has lost all rows starts again.
+        The objective after each step, of each start that led to a mixture. It does not fall, but with a `reg_covar`, or
+        where a component that has lost all rows starts again.
     n_iter_ : int
         Number of steps of the best fit.
     converged_ : bool
@@ -120,13 +121,13 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     See Also
     --------
     sklearn.mixture.GaussianMixture : The same model of columns of numbers, without weights and missing cells.
-    AutoregressiveDensity : Most often a better density, at a hundred times the training.
+    AutoregressiveDensity : A density by networks, which takes longer to fit.
 
     Notes
     -----
     Cells may be missing, in `fit`, too: they are summed out [4]_; but the tables of trees are learnt from the rows that
     have both cells, so that the objective may fall then. A rounded number has the normal density at its value,
-    and a variance of at least a step of its grid, so that the densities of all values sum to one.
+    and a standard deviation of at least a step of its grid, so that the densities of all values sum to one.
 
     Equal rows are taken together before the fit, so that it depends neither on the order of the rows nor on whether one
     is repeated or has a weight.
@@ -224,19 +225,24 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
             self._fit(Z, sample_weight, start)
         return self
 
+    def _check_n_components(self, n_fitted, what):
+        if n_fitted != self.n_components:
+            raise ValueError(
+                f"{what} continues a fit of {n_fitted} components, but n_components={self.n_components}."
+            )
+
     def _given_start(self, X):
         """Return responsibilities to start from, of shape (n_samples, n_components), or None."""
         if self.warm_start and hasattr(self, "_mixture"):
             start = self.predict_proba(X)
-            if start.shape[1] != self.n_components:
-                raise ValueError(
-                    f"warm_start continues a fit of {start.shape[1]} components, but n_components={self.n_components}."
-                )
+            self._check_n_components(start.shape[1], "warm_start")
             return start
         if isinstance(self.init, str):
             return None
-        start = check_array(self.init, dtype=np.float64, input_name="init")
-        expected = (np.shape(X)[0], self.n_components)
+        start = check_array(
+            self.init, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="init"
+        )
+        expected = (*np.shape(X)[:1], self.n_components)
         if start.shape != expected or (start < 0).any() or not np.allclose(start.sum(axis=1), 1):
             raise ValueError(
                 f"init should hold responsibilities, of shape (n_samples, n_components)={expected}, that are not negative "
@@ -260,7 +266,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
                 if is_auto
                 else float(self.alpha)
             )
-        fits = [fit_mixture(mixture, rows, self.max_iter, self.tol) for rows in starts]
+        fits = fit_all(mixture, starts, self.max_iter, self.tol)
         self.lower_bounds_ = [objectives for _, objectives in fits]
         best = int(np.argmax([objectives[-1] for objectives in self.lower_bounds_]))
         self._mixture, objectives = fits[best]
@@ -300,7 +306,8 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     ) -> Self:
         """Add further rows, each by how probable the components are for it under the model so far.
 
-        The first call is a :meth:`fit`, and settles the cells of tables; later ones add expected counts, in one step.
+        The first call is a :meth:`fit`, of which `lower_bound_`, `n_iter_` and `converged_` remain, and settles the
+        cells of tables; later ones add expected counts, in one step.
 
         Parameters
         ----------
@@ -319,10 +326,12 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, or a value is infinite; nothing is added then.
+            If the columns are not those of the first call, `n_components` has changed, or a value is infinite; nothing
+            is added then.
         """
         if not hasattr(self, "_mixture"):
             return self._fit_or_restore(X, sample_weight, None)
+        self._check_n_components(len(self._mixture.weights), "partial_fit")
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
             weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight)

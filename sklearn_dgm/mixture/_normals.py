@@ -17,7 +17,7 @@ from sklearn_dgm.mixture._covariances import (
 # Numbers that a block of matrices takes up; patterns with fewer rows are multiplied all at once.
 NUMBERS_AT_ONCE, FEW_ROWS = 2**22, 8
 # Beyond, squares would overflow.
-FARTHEST = 1e150
+FARTHEST = 1e100
 # The covariance of the prior counts as so many rows of a component, and where columns have covariances as one more for
 # each of them.
 PRIOR_ROWS = 2.0
@@ -192,6 +192,12 @@ class Normals(Stateful):
     def log_prob(self, numbers):
         """Return the log-density of rows in each component, of shape (n, n_components)."""
         log_p, log_scales = np.zeros((len(numbers.U), len(self.means))), np.log(self.scale)
+        if not self.covariances.of_pairs:
+            of_units = ~np.isnan(numbers.U) @ log_scales
+            with np.errstate(over="ignore"):
+                for k, mean in enumerate(self.means):
+                    log_p[:, k] = self.covariances.log_prob(numbers.U - mean, k) - of_units
+            return log_p
         complete = numbers.U[numbers.complete]
         with np.errstate(over="ignore"):  # of rows far away
             for k, mean in enumerate(self.means):
@@ -228,6 +234,10 @@ class Normals(Stateful):
         left = np.zeros((d, d))
         if not numbers.incomplete:
             return numbers.U, left
+        if not self.covariances.of_pairs:
+            missing = np.isnan(numbers.U)
+            left = np.diag(r @ missing * np.diag(self.covariances.dense(k)))
+            return np.where(missing, self.means[k], numbers.U), left
         filled = numbers.U.copy()
         for part in numbers.incomplete:
             given, observed = filled[part.rows], part.observed[part.place]
@@ -320,13 +330,19 @@ def _locations_and_scales(U, weight):
 def _correlations(U, weight, n_components):
     """Return the correlations of numbers, shrunk towards none, in the size of one of so many components.
 
-    The volume of the ellipsoids of all components together is that of all rows (Fraley and Raftery, 2007).
+    They are of the rows that have both columns, as near as a covariance can come to that. The volume of the ellipsoids
+    of all components together is that of all rows (Fraley and Raftery, 2007).
     """
-    d = U.shape[1]
-    filled = np.nan_to_num(U)
-    square = (weight[:, None] * filled).T @ filled / weight.sum()
+    d, filled, seen = U.shape[1], np.nan_to_num(U), ~np.isnan(U)
+    pairs = (weight[:, None] * seen).T @ seen
+    square = (weight[:, None] * filled).T @ filled / np.maximum(pairs, np.finfo(np.float64).tiny)
     np.fill_diagonal(square, 1.0)
-    kept = weight.sum() / (weight.sum() + d)
+    values, vectors = np.linalg.eigh(square)
+    if values[0] < 0:  # pairs of different rows may contradict each other
+        square = (vectors * values.clip(0)) @ vectors.T
+        size = np.sqrt(np.diag(square))
+        square = square / np.outer(size, size)
+    kept = pairs.mean() / (pairs.mean() + d)
     return n_components ** (-2 / d) * (kept * square + (1 - kept) * np.eye(d))
 
 

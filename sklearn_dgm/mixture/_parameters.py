@@ -5,7 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.mixture._covariances import DiagonalCovariances
+from sklearn_dgm.mixture._covariances import DiagonalCovariances, FullCovariances
 from sklearn_dgm.mixture._finite import FiniteMixture
 
 
@@ -55,7 +55,7 @@ class MixtureParametersMixin(BaseDensity):
         check_is_fitted(self)
         if self._mixture.normals is None:
             raise AttributeError(
-                f"There is no {attribute}: no column of numbers is normal; set component='gaussian'."
+                f"There is no {attribute}: no column is normal, as continuous ones are with component='gaussian'."
             )
         return self._mixture.normals
 
@@ -79,11 +79,11 @@ class MixtureParametersMixin(BaseDensity):
         units = normals.scale * [self.schema_.columns_[j].scale for j in normals.features]
         covariances = normals.covariances
         if isinstance(covariances, DiagonalCovariances):
-            values = covariances.values * units**2
-            return values
+            return covariances.values * units**2
         dense = np.stack([covariances.dense(k) for k in range(len(normals.means))])
         dense = dense * np.outer(units, units)
-        return dense[0] if self.covariance_type == "tied" else dense
+        is_tied = isinstance(covariances, FullCovariances) and covariances.tied
+        return dense[0] if is_tied else dense
 
     def bic(self, X: MatrixLike) -> float:
         """Return the Bayesian information criterion of the model on rows; less is better.

@@ -99,7 +99,7 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
         for rows in self._incomplete(Z, n_particles):
             shape = len(rows), n_particles, self._n_uniforms
             if rng is None:  # the same for every row
-                uniforms = qmc.Sobol(self._n_uniforms, rng=0).random(n_particles)
+                uniforms = qmc.Sobol(self._n_uniforms, seed=0).random(n_particles)
                 uniforms = np.broadcast_to(uniforms, shape)
             else:
                 uniforms = rng.random(shape)

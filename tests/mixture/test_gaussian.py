@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from sklearn_dgm import MixtureDensity
+from sklearn_dgm.mixture import _fitting
 
 TYPES = ("full", "tied", "diag", "spherical", "factor")
 
@@ -241,3 +242,70 @@ def test_a_component_without_rows_starts_again():
     assert (density.weights_ > 0.05).all()
     one = MixtureDensity(1, "gaussian").fit(X)
     assert density.score(X) / len(X) > one.score(X) / len(X) + 0.3
+
+
+@pytest.mark.parametrize("blank", [0, 300])
+def test_auto_draws_towards_the_shrunk_correlations_of_all_rows(blank):
+    """By hand: as 2 + d further rows, of which shrinkage takes d in n + d; rows without any cell say nothing."""
+    X = clusters(300, 4) * [1, 10, 0.1, 3]
+    n, d = X.shape
+    rows = np.concatenate([X, np.full((blank, d), np.nan)])
+    density = MixtureDensity(1, component="gaussian", max_iter=5000, tol=1e-14).fit(rows)
+    covariance, spread = np.cov(X.T, bias=True), X.std(axis=0)
+    target = covariance * n / (n + d) + np.diag(spread**2) * d / (n + d)
+    expected = (n * covariance + (2 + d) * target) / (n + 2 + d)
+    np.testing.assert_allclose(density.covariances_[0], expected, rtol=1e-6)
+
+
+def test_auto_knows_correlations_although_cells_are_missing():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 1)) + 0.5 * rng.normal(size=(4000, 3))
+    few = np.where(rng.random(X.shape) < 0.5, np.nan, X)
+    # A component of few rows is mostly what it is drawn towards.
+    density = MixtureDensity(2, component="gaussian", init=start_of_few(few), max_iter=1).fit(few)
+    small = density.covariances_[1]
+    assert small[0, 1] / np.sqrt(small[0, 0] * small[1, 1]) == pytest.approx(0.8, abs=0.1)
+
+
+def start_of_few(X):
+    second = np.full(len(X), 1e-4)
+    return np.column_stack([1 - second, second])
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("far", [1e30, 1e155, 1e300])
+def test_rows_far_away_have_a_score(covariance_type, far):
+    X = clusters(300)
+    X[:, 1] = X[:, 0] + 1e-6 * X[:, 1]
+    density = MixtureDensity(2, component="gaussian", covariance_type=covariance_type).fit(X)
+    rows = np.array([[far, -far, far], [far, far, np.nan]])
+    assert not np.isnan(density.score_samples(rows)).any()
+    assert not np.isnan(density.predict_proba(rows)).any()
+
+
+def test_fitted_covariances_keep_their_form_and_number():
+    X = clusters()
+    density = MixtureDensity(2, component="gaussian", covariance_type="tied").fit(X)
+    assert density.set_params(covariance_type="full").covariances_.shape == (3, 3)
+    numbers = [
+        MixtureDensity(2, component="gaussian", covariance_type=t, n_factors=2).fit(X).n_parameters_
+        for t in ("full", "factor")
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_start_that_fails_leaves_the_others(monkeypatch):
+    X, original, calls = clusters(), _fitting.fit_mixture, []
+
+    def fit_mixture(*args):
+        calls.append(args)
+        if len(calls) in failing:
+            raise ValueError("singular")
+        return original(*args)
+
+    monkeypatch.setattr(_fitting, "fit_mixture", fit_mixture)
+    density, failing = MixtureDensity(2, component="gaussian", n_init=3, random_state=0), [1]
+    assert len(density.fit(X).lower_bounds_) == 2
+    failing = range(1, 100)
+    with pytest.raises(ValueError, match="singular"):
+        density.fit(X)
