@@ -142,7 +142,9 @@ def choose_alpha(mixture, rows, max_iter, tol):
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
-            except ValueError:  # a covariance is singular; whether it is so of all rows, the fit will say
+            except (
+                ValueError
+            ):  # a covariance is singular; whether it is so of all rows, the fit will say
                 scores.append(-np.inf)
                 continue
         scores.append(valid.weight @ fitted.log_prob(valid.Z))
