@@ -48,7 +48,11 @@ def add_arguments(parser):
         "--trees", type=int, nargs="+", default=[4, 8, 16], help="numbers of trees to try"
     )
     parser.add_argument(
-        "--gaussians", type=int, nargs="+", default=[1, 2, 4, 8], help="numbers of Gaussians to try"
+        "--gaussians",
+        type=int,
+        nargs="+",
+        default=[2, 8, 16, 32],
+        help="numbers of Gaussians to try",
     )
     parser.add_argument("--folds", type=int, default=10, help="folds of tables of numbers")
 
@@ -116,7 +120,7 @@ def makers_of_numbers(args, d):
     def theirs(n, ridge):
         return lambda: GaussianMixture(n, n_init=2, reg_covar=ridge, max_iter=200, random_state=0)
 
-    factors = [q for q in (2, 4, 6) if q < d]
+    factors = [q for q in (2, 6) if q < d]
     return {
         FULL: {f"{n} components": ours(n) for n in args.gaussians},
         FACTORS: {

@@ -342,7 +342,10 @@ def _correlations(U, weight, n_components):
         square = (vectors * values.clip(0)) @ vectors.T
         size = np.sqrt(np.diag(square))
         square = square / np.outer(size, size)
-    kept = pairs.mean() / (pairs.mean() + d)
+    # As if d rows had shown none; more where there are fewer pairs than numbers.
+    n_pairs, n_numbers = pairs.mean(), np.diag(pairs).mean()
+    ratio = max(n_numbers / max(n_pairs, np.finfo(np.float64).tiny), 1.0)
+    kept = n_pairs / (n_pairs + d * ratio**2)
     return n_components ** (-2 / d) * (kept * square + (1 - kept) * np.eye(d))
 
 

@@ -44,6 +44,8 @@ def test_a_fifth_of_the_weight_validates_whether_repeated_or_not():
     of_ones = WeightedRows(ones, np.ones(len(ones))).split()[1]
     expected = np.bincount(of_ones.Z[:, 0].astype(int), of_ones.weight, 40)
     np.testing.assert_allclose(np.bincount(valid.Z[:, 0].astype(int), valid.weight, 40), expected)
+    halves = WeightedRows(np.repeat(ones, 2, axis=0), np.full(2 * len(ones), 0.5)).split()[1]
+    np.testing.assert_allclose(np.bincount(halves.Z[:, 0].astype(int), halves.weight, 40), expected)
 
 
 def test_alpha_is_chosen_by_rows_that_validate():
