@@ -103,7 +103,7 @@ default="random"
         numbers is not quite the integral of that of complete rows. These score somewhat lower than under as many
         networks.
     n_orders : int or "auto", default="auto"
-        Number of shuffled orders; "auto" is what `effort` says, 4 by default, and less for tables of more than 80,000
+        Number of shuffled orders; "auto" is what `effort` says, 4 by default, and less for tables of more than 60,000
         rows, or of fewer rows and more than 50 columns.
     effort : {"fast", "balanced", "best"}, default="balanced"
         How much a fit is to cost: what "auto" is of `n_orders`, `max_epochs`, `lr` and `n_iter_no_change`. "balanced"
@@ -339,7 +339,7 @@ default="random"
         if self.n_orders != "auto":
             return self.n_orders
         d, most = self.n_features_in_, EFFORTS[self.effort].n_orders
-        share = min(80_000 / (n_samples * max(d / 50, 1) ** 1.5), 1)
+        share = min(60_000 / (n_samples * max(d / 50, 1) ** 1.5), 1)
         return 1 if d == 1 else max(int(most * share), 2)
 
     def _training_parameters(self, splits):
