@@ -276,9 +276,9 @@ Seconds were measured beside several other processes.
 `AutoregressiveDensity` with nothing set but `random_state` (and that columns are continuous, in that suite), beside the
 release before (commit 07c809c: networks one by one, automatic gradients, no trial of principal axes, scores in double
 precision) and zuko NSF, on two seeds that had not been looked at. Seconds are of one thread of a busy machine: read the
-ratios. Scores are of a few hundred rows, and first ones, so that their ratios are those of small tables; but for
-boston_housing, breast_cancer and telco_churn they are of chunks of 1,024 rows, which small tables no longer fill up. Mixed
-tables have 3,000 rows.
+ratios. Scores are of a few hundred rows, and first ones, so that their ratios are those of small tables; on all but
+boston_housing, breast_cancer and telco_churn they were computed in chunks of 1,024 rows, which small tables no longer have
+to fill. Mixed tables have 3,000 rows.
 
 Targets: within 0.005 nats a column of the release before, in 2.2 to 4 times less time; zuko's time at most, and 1.5
 times it below 3,000 rows; tables with categories or missing cells in a third of the time. Likelihood: met, or better, on
@@ -304,7 +304,7 @@ From 50,000 training rows on a network sees a million rows, so that time no long
 rows there are two orders. Alone on the machine; a million rows took 56 seconds in another run. The release before took
 594 and 735 seconds for 100,000 and 1,000,000 rows, at a likelihood that is lower by 0.04 nats (docs/measurements.md).
 Fits meet their targets, but for the million in one run of two; scores do not: 200,000 rows a second were hoped for with
-two orders, and 100,000 with four. The line of 10,000 categories was measured beside the tests.
+two orders, and 100,000 with four. The line of 10,000 categories is of before.
 """,
     ),
     "histogram": (
