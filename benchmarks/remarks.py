@@ -286,8 +286,8 @@ concrete (+0.36 and +0.30), power_plant (+0.05), vowels, kin8nm, hypothyroid, ad
 seeds on red_wine (-0.022) and breast_cancer (-0.010), and on both on boston_housing (-0.019, -0.013) and phoneme
 (-0.006). Standard errors are of the test rows alone, and leave out the noise of a fit, which moves with last bits: over
 12 other splits red_wine is at +0.006 ± 0.003, over ten boston_housing at +0.008 ± 0.008, over six breast_cancer at -0.002
-± 0.005 (docs/measurements.md). Time: met on concrete, power_plant, hypothyroid (3.1 times) and about on boston_housing
-(1.9 and 2.1); 0.9 to 2.3 times less elsewhere, where trying principal axes costs up to a fifth, or batches are large.
+± 0.005 (docs/measurements.md). Time: met on concrete, power_plant, hypothyroid (3.1 times) and, as read, one seed of
+telco_churn (3.3); about on boston_housing (1.9 and 2.1); 0.9 to 2.4 times less elsewhere, where trying principal axes costs up to a fifth, or batches are large.
 zuko's time: met on breast_cancer (1.1 and 1.3 times); 3 and 3.6 times on boston_housing, 1.7 on power_plant, 2.6 to 4.5
 elsewhere, 8 and 10 on concrete. boston_housing, breast_cancer and telco_churn are of principal axes that have to lead by
 0.4 nats a column over the root of the number of validation rows; concrete, phoneme, power_plant and adult were measured

@@ -1,4 +1,4 @@
-"""Finite mixtures: latent classes, and Gaussians of several forms."""
+"""Finite mixtures: latent classes, Gaussians of several forms, and trees."""
 
 from sklearn_dgm.mixture._mixture import MixtureDensity
 
