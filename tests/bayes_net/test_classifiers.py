@@ -28,7 +28,7 @@ from sklearn_dgm import (
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
 )
-from sklearn_dgm.counts import pairs as _pairs
+from sklearn_dgm.counts import pairs
 
 NaiveBayes = NaiveBayesClassifier
 TAN, AODE = TreeAugmentedNaiveBayesClassifier, AveragedOneDependenceClassifier
@@ -414,7 +414,7 @@ def test_pairs_are_counted_for_some_columns_at_a_time(classifier, monkeypatch):
     X, y = mixed(120)
     y = [label if i % 3 else -1 for i, label in enumerate(y)]
     at_once = classifier(max_iter=3, tol=0).fit(X, y)
-    monkeypatch.setattr(_pairs, "PAIRS_AT_ONCE", 30)
+    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 30)
     in_blocks = classifier(max_iter=3, tol=0).fit(X, y)
     assert len(in_blocks._counts.pairs) > len(at_once._counts.pairs)
     gaps = X.assign(**{X.columns[0]: X[X.columns[0]].where(np.arange(120) % 4 > 0)})
