@@ -22,7 +22,6 @@ from benchmarks import (
     flows,
     generative,
     impute,
-    latent,
     likelihood,
     peers,
     releases,
@@ -31,6 +30,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
+from benchmarks.latent import mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
@@ -295,19 +295,19 @@ def test_codec(folder, monkeypatch):
     assert "| ratio to the best program | -log2 p(x), bytes |" in report_of(folder)
 
 
-def test_latent(folder, monkeypatch):
-    monkeypatch.setitem(latent.TARGETS, "toy", (-2.5, None))
-    monkeypatch.setitem(latent.OF_FACTORS, "toy", -3.0)
+def test_latent_mixtures(folder, monkeypatch):
+    monkeypatch.setitem(mixtures.TARGETS, "toy", (-2.5, None))
+    monkeypatch.setitem(mixtures.OF_FACTORS, "toy", -3.0)
     few = ["--components", "1", "2", "--trees", "1", "--gaussians", "1", "2", "--folds", "3"]
-    run(folder, "latent", *few)
+    run(folder, "latent", "--families", "mixture", *few)
     measured = {(record["columns"], record["peer"]): record for record in lines(folder, "latent")}
     peers = {peer for _, peer in measured}
     assert peers == {
-        latent.INDEPENDENT,
-        latent.TREES,
-        latent.FULL,
-        latent.FACTORS,
-        latent.PEER,
+        mixtures.INDEPENDENT,
+        mixtures.TREES,
+        mixtures.FULL,
+        mixtures.FACTORS,
+        mixtures.PEER,
     }
     for record in measured.values():
         assert "gap" not in record, record

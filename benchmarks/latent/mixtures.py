@@ -10,7 +10,6 @@ https://arxiv.org/abs/1306.0186
 
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +18,7 @@ from sklearn.model_selection import KFold, train_test_split
 
 from benchmarks import data
 from benchmarks.likelihood import mean_of_possible
-from benchmarks.results import Results, version_of
+from benchmarks.results import version_of
 from sklearn_dgm import MixtureDensity
 
 # What is aimed at, in nats a row: mixtures of Bernoullis, and of trees.
@@ -38,9 +37,6 @@ PEER = "GaussianMixture"
 
 
 def add_arguments(parser):
-    parser.add_argument("--data", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--only", nargs="+", help="names of tables, such as plants")
-    parser.add_argument("--max-rows", type=int, help="rows of each part of a table at most")
     parser.add_argument(
         "--components", type=int, nargs="+", default=[20, 60, 150, 300], help="numbers to try"
     )
@@ -57,8 +53,8 @@ def add_arguments(parser):
     parser.add_argument("--folds", type=int, default=10, help="folds of tables of numbers")
 
 
-def run(args):
-    results = Results("latent", args.results)
+def measure(results, args):
+    """Measure mixtures on the tables that are asked for."""
     only = args.only or [*TARGETS, *OF_FACTORS]
     for name, parts in data.binary_tables(args.data):
         if name in only:
