@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin
+from sklearn_dgm._choice import best_density, suitable_densities
 from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -37,15 +38,16 @@ class DensityImputer(
 
     Parameters
     ----------
-    estimator : estimator
-        A density that can condition, such as :class:`~sklearn_dgm.AutoregressiveDensity`, or a search over one.
+    estimator : estimator, default=None
+        A density that can condition, such as :class:`~sklearn_dgm.AutoregressiveDensity`, or a search over one. None
+        tries those that suit the table, and takes the one under which rows that it has not seen are most likely.
     strategy : {"draw", "mean", "mode"}, default="draw"
         What a missing cell becomes: a draw given the observed cells of its row, which leaves the distribution of the
         table as it is, or its expectation (of a category the most probable one), which is closest to the truth but
         makes columns less variable and more dependent than they are; or, with "mode", all missing cells of a row
         together become the most probable of their completions. Whole numbers stay whole.
     random_state : int, RandomState, Generator or None, default=None
-        Seed of the draws; the density has its own. With an int, two calls of `transform` give the same.
+        Seed of the draws; a density that is given has its own. With an int, two calls of `transform` give the same.
 
     Attributes
     ----------
@@ -85,14 +87,14 @@ class DensityImputer(
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods("fit")],
+        "estimator": [HasMethods("fit"), None],
         "strategy": [StrOptions({*METHODS})],
         "random_state": ["random_state", np.random.Generator],
     }
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: Any = None,
         *,
         strategy: Literal["draw", "mean", "mode"] = "draw",
         random_state: RandomState = None,
@@ -124,9 +126,11 @@ class DensityImputer(
         ValueError
             If all values of a column are missing, or the density cannot be fitted to X.
         """
-        self._check_conditions()
-        with meta_fit_task(self, X, y, n_subtasks=1) as task:
-            fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
+        if self.estimator is not None:
+            self._check_conditions(self.estimator)
+        with meta_fit_task(self, X, y, n_subtasks=1 + (self.estimator is None)) as task:
+            density = self._chosen(X, task) if self.estimator is None else clone(self.estimator)
+            fitted = fit_density(density, X, task=task.subtask("fit density"))
             schema = getattr(unwrapped(fitted), "schema_", None)
             for column in schema.columns_ if schema else []:
                 if column.empty:
@@ -137,9 +141,19 @@ class DensityImputer(
             self.estimator_ = fitted
         return self
 
-    def _check_conditions(self):
+    def _chosen(self, X, task):
+        """Choose the density, of those that fill in what is missing."""
+        X = validate_table(self, X, reset=True)
+        able = [
+            (name, density)
+            for name, density in suitable_densities(X)
+            if get_tags(density).input_tags.allow_nan
+        ]
+        return best_density(able, X, check_generator(self.random_state), task)
+
+    def _check_conditions(self, estimator):
         """Refuse what cannot fill in any missing cells."""
-        density = unwrapped(self.estimator)
+        density = unwrapped(estimator)
         name = type(density).__name__
         for method in ("conditional_sample", METHODS[self.strategy]):
             if not hasattr(density, method):
@@ -205,7 +219,11 @@ class DensityImputer(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.estimator).input_tags
+        if self.estimator is None:
+            of = tags.input_tags
+            of.allow_nan = of.categorical = of.string = True
+        else:
+            tags.input_tags = get_tags(self.estimator).input_tags
         tags.non_deterministic = self.strategy == "draw" and self.random_state is None
         tags.transformer_tags.preserves_dtype = []
         return tags

@@ -224,7 +224,7 @@ def densities_within(estimator: Any) -> Iterator[Any]:
     """
     density = last_step(estimator)
     yield density
-    inside = [member for _, member in getattr(density, "estimators", [])]
+    inside = [member for _, member in getattr(density, "estimators", None) or []]
     inside += [density.estimator] if hasattr(density, "estimator") else []
     for member in inside:
         if hasattr(member, "fit"):  # or it is "drop", or None

@@ -34,7 +34,7 @@ from sklearn_dgm import (
     TransformedDensity,
     is_density,
 )
-from sklearn_dgm.ensemble import _stacking_weights
+from sklearn_dgm.ensemble._stacking import stacking_weights
 from sklearn_dgm.tags import DensityTags
 
 
@@ -127,27 +127,27 @@ def test_stacking_with_weights_is_stacking_of_repeated_rows():
     rng = np.random.default_rng(0)
     scores, repeats = rng.normal(size=(100, 3)), rng.integers(1, 4, 100)
     np.testing.assert_allclose(
-        _stacking_weights(scores, repeats * 0.1),
-        _stacking_weights(np.repeat(scores, repeats, axis=0)),
+        stacking_weights(scores, repeats * 0.1),
+        stacking_weights(np.repeat(scores, repeats, axis=0)),
     )
 
 
 def test_rows_that_no_member_thinks_possible_have_no_say():
     scores = np.random.default_rng(0).normal(size=(50, 2))
     scores[::3, 0] = -np.inf
-    weights = _stacking_weights(scores)
+    weights = stacking_weights(scores)
     assert weights.sum() == pytest.approx(1)
     assert (weights > 0).all()
     nowhere = np.full((5, 2), -np.inf)
-    np.testing.assert_array_equal(_stacking_weights(np.concatenate([scores, nowhere])), weights)
-    np.testing.assert_array_equal(_stacking_weights(nowhere), [0.5, 0.5])
+    np.testing.assert_array_equal(stacking_weights(np.concatenate([scores, nowhere])), weights)
+    np.testing.assert_array_equal(stacking_weights(nowhere), [0.5, 0.5])
 
 
 def test_a_useless_member_loses_its_weight():
     scores = np.random.default_rng(0).normal(size=(200, 3)) * 0.1
     scores[:, 2] -= 1e4
-    np.testing.assert_allclose(_stacking_weights(scores)[2], 0, atol=1e-12)
-    identical = _stacking_weights(np.zeros((10, 4)))
+    np.testing.assert_allclose(stacking_weights(scores)[2], 0, atol=1e-12)
+    identical = stacking_weights(np.zeros((10, 4)))
     np.testing.assert_allclose(identical, 0.25)
 
 

@@ -62,6 +62,28 @@ def folds_of(cv, X, rng):
     return folds
 
 
+def some_folds(n_folds, X, rng, enough):
+    """Split rows into pairs of training and test rows, no more of them than hold out enough rows.
+
+    Parameters
+    ----------
+    n_folds : int
+        Number of folds of which these are some.
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    rng : numpy.random.Generator
+        Shuffles them.
+    enough : int
+        Number of rows to hold out; all of them where they are fewer.
+
+    Returns
+    -------
+    folds : list of tuple
+        Indices of training and of test rows.
+    """
+    return folds_of(n_folds, X, rng)[: int(np.ceil(enough * n_folds / X.shape[0]))]
+
+
 def held_out_log_densities(
     estimators, X, view, folds, schemas=None, sample_weight=None, n_jobs=None, task=UNTOLD
 ):
@@ -76,7 +98,7 @@ def held_out_log_densities(
     view : TableView
         How they see the table.
     folds : list of tuple
-        Indices of training and of test rows, the same for all densities.
+        Indices of training and of test rows, the same for all densities; a row is held out once at most.
     schemas : dict, default=None
         By name what densities are to be told of the columns, rather than to learn it.
     sample_weight : ndarray of shape (n_samples,), default=None
@@ -88,8 +110,8 @@ def held_out_log_densities(
 
     Returns
     -------
-    log_density : ndarray of shape (n_samples, n_estimators)
-        Log-densities, each by a fit without the fold of the row.
+    log_density : ndarray of shape (n_held_out, n_estimators)
+        Log-densities, each by a fit without the fold of the row, in the order of the table.
     score_kinds : list of str
         What these are, for each estimator.
     """
@@ -103,12 +125,14 @@ def held_out_log_densities(
             for (fold, name, density), part in zip(fits, parts, strict=True)
         )
     names = [name for name, _ in estimators]
-    log_density = np.empty((X.shape[0], len(names)))
+    held_out = np.sort(np.concatenate([test for _, test in folds]))
+    log_density = np.empty((len(held_out), len(names)))
     kinds = [[kind for _, kind, _ in found[k :: len(names)]] for k in range(len(names))]
     for i, (_, test) in enumerate(folds):
         of_fold = found[i * len(names) : (i + 1) * len(names)]
         check_same_measure(names, [measures for *_, measures in of_fold], X)
-        log_density[test] = np.column_stack([scores for scores, *_ in of_fold])
+        of_rows = np.searchsorted(held_out, test)
+        log_density[of_rows] = np.column_stack([scores for scores, *_ in of_fold])
     for name, scores in zip(names, log_density.T, strict=True):
         if not (scores < np.inf).all():
             raise ValueError(f"{name!r} gives a held-out row a log-density of NaN or infinity.")

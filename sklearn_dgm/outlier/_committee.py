@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
-from sklearn_dgm._nested.held_out import folds_of
+from sklearn_dgm._nested.held_out import some_folds
 from sklearn_dgm._nested.rows import TableView
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._validation import check_generator, check_weights
@@ -153,10 +153,9 @@ def common_input_tags(estimators):
 
 def folds_for_scale(X, rng):
     """Return pairs of training and test rows, as many as hold out enough rows; none where rows are too few."""
-    n_rows = X.shape[0]
-    if n_rows < 2 * N_FOLDS:
+    if X.shape[0] < 2 * N_FOLDS:
         return []
-    return folds_of(N_FOLDS, X, rng)[: int(np.ceil(ENOUGH_HELD_OUT * N_FOLDS / n_rows))]
+    return some_folds(N_FOLDS, X, rng, ENOUGH_HELD_OUT)
 
 
 def location_and_scale(scores):

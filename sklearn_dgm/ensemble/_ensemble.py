@@ -7,23 +7,27 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_dgm._choice import folds_to_choose_by, suitable_densities
 from sklearn_dgm._nested.checks import check_densities, check_pairs, is_dropped
 from sklearn_dgm._nested.fitting import learn_schema, seeded
-from sklearn_dgm._nested.held_out import fit_densities, folds_of, held_out_log_densities
+from sklearn_dgm._nested.held_out import (
+    fit_densities,
+    folds_of,
+    held_out_log_densities,
+)
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, check_cells, schema_of_numbers
 from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
-from sklearn_dgm._sklearn import NamedEstimatorsMixin, StrOptions, safe_indexing
+from sklearn_dgm._sklearn import Interval, NamedEstimatorsMixin, StrOptions, safe_indexing
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import ColumnSchema, stacked
 from sklearn_dgm.columns._building import template_of
-from sklearn_dgm.tags import last_step
+from sklearn_dgm.ensemble._stacking import stacking_weights
+from sklearn_dgm.tags import DensityTags, last_step, with_density_tags
 
-# Nats a row by which the held-out log-likelihood may be below its maximum. Should the steps not suffice, it is below by
-# no more than the logarithm of the number of densities over the number of steps.
-TOLERANCE = 1e-5
-MAX_STEPS = 10_000
+# A member that was chosen by the ensemble is not worth its fit and its scores with a smaller weight.
+LEAST_WEIGHT = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,13 @@ class EnsembleSchema:
         The way from a table to the numbers that some of the members want.
     members : dict
         By name what a member is to be told, None where it learns nothing of the kind.
+    chosen : list of tuple, default=None
+        Names and members, if the table chooses them.
     """
 
     numbers: ColumnSchema | None
     members: dict[str, Any]
+    chosen: list[tuple[str, Any]] | None = None
 
 
 class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
@@ -49,16 +56,24 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     and a network. The default weights, by stacking [1]_ [2]_, maximise the likelihood of rows that were held out in
     cross-validation, where the mixture is at least as likely as its best member.
 
+    Without any densities, it chooses some by the kinds of the columns and the number of rows: ``EnsembleDensity()`` is
+    the density for a table of which nothing is known.
+
     Parameters
     ----------
-    estimators : list of tuple
+    estimators : list of tuple, default=None
         Names and densities, as in :class:`sklearn.ensemble.VotingClassifier`. One that is "drop" is left out, which
-        :meth:`set_params` can do, too. Searches over a density are taken, pipelines are not: see the notes.
+        :meth:`set_params` can do, too. Searches over a density are taken, pipelines are not: see the notes. None is
+        for densities of this package that suit the table.
     weights : {"stacking", "equal"} or array-like of shape (n_estimators,), default="stacking"
         How the weights are found; or the weights themselves, which are scaled to a sum of 1. Those of dropped densities
         do not count.
-    cv : int, cross-validation generator or iterable, default=5
-        How rows are held out for stacking, each of them once. With an int, they are shuffled into so many folds.
+    cv : "auto", int, cross-validation generator or iterable, default="auto"
+        How rows are held out for stacking, each of them once. With an int, they are shuffled into so many folds. "auto"
+        takes of five folds as many as hold out 1,000 rows: one, beyond 5,000 rows.
+    max_members : int, default=4
+        How many densities are tried at most, if `estimators` is None; the ones that are most likely to matter come
+        first. Each is fitted once for each fold, and once more if it has a weight.
     n_jobs : int, default=None
         Number of densities fitted at the same time; None is 1, -1 all processors. The result does not depend on it.
     random_state : int, RandomState, Generator or None, default=None
@@ -69,7 +84,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     estimators_ : list of estimators
         The members, fitted to all rows.
     named_estimators_ : :class:`~sklearn.utils.Bunch`
-        The same by name; "drop" where one is left out.
+        The same by name; "drop" where one is left out, or has been tried in vain.
     weights_ : ndarray of shape (n_members,)
         Their weights, which are not negative and sum to 1.
     cv_log_likelihood_ : ndarray of shape (n_members,)
@@ -128,25 +143,28 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     """
 
     _parameter_constraints: dict = {
-        "estimators": [list],
+        "estimators": [list, None],
         "weights": [StrOptions({"stacking", "equal"}), "array-like"],
-        "cv": ["cv_object"],
+        "cv": [StrOptions({"auto"}), "cv_object"],
+        "max_members": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [None, Integral],
         "random_state": ["random_state", np.random.Generator],
     }
 
     def __init__(
         self,
-        estimators: list[Any],
+        estimators: list[Any] | None = None,
         *,
         weights: Any = "stacking",
-        cv: Any = 5,
+        cv: Any = "auto",
+        max_members: int = 4,
         n_jobs: int | None = None,
         random_state: RandomState = None,
     ) -> None:
         self.estimators = estimators
         self.weights = weights
         self.cv = cv
+        self.max_members = max_members
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -163,6 +181,8 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         params : dict
             Values by name.
         """
+        if self.estimators is None:
+            return super().get_params(deep=deep)
         return self._params_with_named("estimators", deep)
 
     def set_params(self, **params: Any) -> Self:
@@ -178,6 +198,8 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         self : estimator
             The ensemble.
         """
+        if params.get("estimators", self.estimators) is None:
+            return super().set_params(**params)
         self._set_params_of_named("estimators", params)
         return self
 
@@ -186,61 +208,99 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         return 1 + (isinstance(self.weights, str) and self.weights == "stacking")
 
     def _members(self):
+        if self.estimators is None:
+            return getattr(self, "_chosen", [])
         return [pair for pair in self.estimators if not is_dropped(pair[1])]
 
     def _check_members(self):
+        if self.estimators is None:
+            if not isinstance(self.weights, str):
+                raise ValueError("weights should be 'stacking' or 'equal' if estimators is None.")
+            return
         check_pairs(self.estimators)
         self._check_names([name for name, _ in self.estimators])
         if not self._members():
             raise ValueError("estimators should hold at least one density that is not dropped.")
         check_densities(self._members(), "EnsembleDensity")
-        self._given_weights()
+        self._given_weights(self._members())
 
     def _weighted(self, X, sample_weight):
         # Members that take no weights see all rows alike, and folds are told by all rows.
         return X, sample_weight
 
     def _learn_schema(self, X, sample_weight):
-        view = TableView.of([density for _, density in self._members()], X, sample_weight)
+        chosen, members = None, self._members()
+        if self.estimators is None:
+            chosen = members = suitable_densities(X, sample_weight)[: self.max_members]
+        view = TableView.of([density for _, density in members], X, sample_weight)
         of_members = {
             name: learn_schema(density, view.rows_for(density, X), sample_weight)
-            for name, density in self._members()
+            for name, density in members
         }
         learns = any(schema is not None for schema in of_members.values())
-        return EnsembleSchema(view.numbers, of_members) if learns else None
+        return EnsembleSchema(view.numbers, of_members, chosen) if learns else None
 
     def _fit_within(self, X, sample_weight, schema, task):
-        names, densities = zip(*self._members(), strict=True)
-        given = self._given_weights()
+        if schema is None and self.estimators is None:
+            schema = self._learn_schema(X, sample_weight)
+        members = self._members_told(schema)
         rng = check_generator(self.random_state)
-        named = [(name, seeded(d, rng)) for name, d in zip(names, densities, strict=True)]
-        folds = folds_of(self.cv, X, rng) if given is None else []
+        named = [(name, seeded(density, rng)) for name, density in members]
+        given = self._given_weights(members)
+        folds = self._folds(X, rng) if given is None else []
         if sample_weight is not None:
             X, folds, sample_weight = _without_weight_zero(X, folds, sample_weight)
+        densities = [density for _, density in members]
         check_cells(densities, X)
         if schema is None:
             schema = EnsembleSchema(schema_of_numbers(densities, X), {})
-        elif not isinstance(schema, EnsembleSchema) or [*schema.members] != list(names):
-            raise ValueError(
-                "schema should be what learn_schema of an ensemble with the same parameters returns."
-            )
         self._view, schemas = TableView(schema.numbers, template_of(X)), schema.members
         if given is None:
-            log_density, _ = held_out_log_densities(
-                named, X, self._view, folds, schemas, sample_weight, self.n_jobs, task
-            )
-            given = _stacking_weights(log_density, sample_weight)
-            self.cv_log_likelihood_ = np.average(log_density, axis=0, weights=sample_weight)
+            named, given = self._stack(named, X, folds, schemas, sample_weight, task)
         elif hasattr(self, "cv_log_likelihood_"):
             del self.cv_log_likelihood_
         self.estimators_ = fit_densities(
             named, X, self._view, schemas, sample_weight, self.n_jobs, task
         )
-        by_name = dict(zip(names, self.estimators_, strict=True))
-        self.named_estimators_ = Bunch(**{n: by_name.get(n, "drop") for n, _ in self.estimators})
         self.weights_ = given
+        fitted = dict(zip([name for name, _ in named], self.estimators_, strict=True))
+        names = [name for name, _ in self.estimators or members]
+        self.named_estimators_ = Bunch(**{name: fitted.get(name, "drop") for name in names})
+        self._chosen = [(name, density) for name, density in members if name in fitted]
         kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
         self.schema_ = next((schema for schema in kinds if schema is not None), self._view.numbers)
+
+    def _members_told(self, schema):
+        """Return the members that a schema is of, if there is one."""
+        chooses = self.estimators is None
+        members = getattr(schema, "chosen", None) if chooses else self._members()
+        is_of_them = isinstance(schema, EnsembleSchema) and members is not None
+        if schema is not None and not (
+            is_of_them and [*schema.members] == [name for name, _ in members]
+        ):
+            raise ValueError(
+                "schema should be what learn_schema of an ensemble with the same parameters returns."
+            )
+        return members
+
+    def _folds(self, X, rng):
+        return folds_to_choose_by(X, rng) if isinstance(self.cv, str) else folds_of(self.cv, X, rng)
+
+    def _stack(self, named, X, folds, schemas, sample_weight, task):
+        """Return the members that are worth it, and their weights."""
+        log_density, _ = held_out_log_densities(
+            named, X, self._view, folds, schemas, sample_weight, self.n_jobs, task
+        )
+        if sample_weight is not None:
+            sample_weight = sample_weight[np.sort(np.concatenate([test for _, test in folds]))]
+        weights = stacking_weights(log_density, sample_weight)
+        means = np.average(log_density, axis=0, weights=sample_weight)
+        is_kept = np.full(len(named), True)
+        if self.estimators is None:
+            is_kept = weights >= LEAST_WEIGHT
+            weights = stacking_weights(log_density[:, is_kept], sample_weight)
+        self.cv_log_likelihood_ = means[is_kept]
+        return [one for one, kept in zip(named, is_kept, strict=True) if kept], weights
 
     def _to_state(self):
         state = super()._to_state()
@@ -249,11 +309,12 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     def _set_state(self, state):
         super()._set_state({**state, "named_estimators_": Bunch(**state["named_estimators_"])})
 
-    def _given_weights(self):
+    def _given_weights(self, members):
         """Return the weights of the members that are not dropped, None for stacking."""
-        kept = np.array([not is_dropped(density) for _, density in self.estimators])
         if isinstance(self.weights, str):
-            return None if self.weights == "stacking" else np.full(kept.sum(), 1 / kept.sum())
+            n = len(members)
+            return None if self.weights == "stacking" else np.full(n, 1 / n)
+        kept = np.array([not is_dropped(density) for _, density in self.estimators])
         weights = np.asarray(self.weights, dtype=np.float64)
         if weights.shape != kept.shape:
             raise ValueError(
@@ -265,6 +326,12 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
                 f"weights should be finite, not negative, and not all zero, got {self.weights!r}."
             )
         return weights / weights.sum()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self.estimators is None and not hasattr(self, "estimators_"):
+            return with_density_tags(tags, DensityTags(missing=True, ties=True))
+        return tags
 
     def _score_rows(self, X):
         log_terms, std = [], []
@@ -298,37 +365,3 @@ def _without_weight_zero(X, folds, sample_weight):
             "sample_weight leaves a fold of cv no rows to fit to; use fewer folds, or weights='equal'."
         )
     return safe_indexing(X, np.flatnonzero(kept)), folds, sample_weight[kept]
-
-
-def _stacking_weights(log_density, sample_weight=None):
-    """Find the weights of the mixture that is most likely, by expectation and maximisation.
-
-    Parameters
-    ----------
-    log_density : ndarray of shape (n_samples, n_members)
-        Log-densities of held-out rows.
-    sample_weight : ndarray of shape (n_samples,), default=None
-        Weights of the rows.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_members,)
-        On the simplex; equal where no row is possible under any member.
-    """
-    n_samples, n_members = log_density.shape
-    weights = np.full(n_members, 1 / n_members)
-    possible = (log_density > -np.inf).any(axis=1)
-    if not possible.any():
-        return weights
-    share = np.ones(n_samples) if sample_weight is None else sample_weight
-    share = share[possible] / share[possible].sum()
-    log_density = log_density[possible]
-    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    for _ in range(MAX_STEPS):
-        # The mean responsibility of each member is its weight times this, the derivative of the log-likelihood.
-        gain = (share / (density @ weights)) @ density
-        weights = weights * gain
-        # By concavity no other weights are better by more than that.
-        if gain.max() - 1 < TOLERANCE:
-            break
-    return weights / weights.sum()

@@ -1,0 +1,84 @@
+"""Families that suit a table, for estimators that are given no density."""
+
+from importlib.util import find_spec
+
+import numpy as np
+
+from sklearn_dgm._nested.fitting import learn_schema, seeded
+from sklearn_dgm._nested.held_out import held_out_log_densities, some_folds
+from sklearn_dgm._nested.rows import TableView, fit_quietly
+from sklearn_dgm.columns import CATEGORICAL, INTEGER, ColumnSchema
+
+N_FOLDS = 5
+# Rows that tell densities apart. With fewer rows, all of them are held out in turns.
+ENOUGH_HELD_OUT = 1000
+
+
+def folds_to_choose_by(X, rng):
+    """Return pairs of training and test rows: of five folds as many as tell densities apart."""
+    return some_folds(min(N_FOLDS, max(2, X.shape[0])), X, rng, ENOUGH_HELD_OUT)
+
+
+def suitable_densities(X, sample_weight=None):
+    """Choose densities by the kinds of the columns and by what is missing.
+
+    All look for ties, so that they are on one measure.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    densities : list of tuple
+        Names and unfitted densities, the one that is most likely to matter first.
+    """
+    from sklearn_dgm.autoregressive import AutoregressiveDensity
+    from sklearn_dgm.bayes_net import BayesianNetworkDensity
+    from sklearn_dgm.flow import FlowDensity
+    from sklearn_dgm.mixture import MixtureDensity
+
+    schema = fit_quietly(ColumnSchema(missing=True, detect_ties=True), X, sample_weight)
+    is_missing = np.isnan(schema.encode(X)[0]).any()
+    is_discrete = [column.kind in (CATEGORICAL, INTEGER) for column in schema.columns_]
+    n_discrete, n_numbers = sum(is_discrete), len(is_discrete) - sum(is_discrete)
+    found = [("network", AutoregressiveDensity())]
+    if n_numbers > 1:
+        if find_spec("zuko") and not is_missing:
+            found.append(("flow", FlowDensity()))
+        found.append(("gaussians", MixtureDensity(component="gaussian")))
+    found.append(("trees", MixtureDensity(component="tree")))
+    if n_discrete > 1:
+        found.append(("classes", MixtureDensity(30)))
+    found.append(("tables", BayesianNetworkDensity(conditional="table")))
+    return found
+
+
+def best_density(densities, X, rng, task):
+    """Choose the density under which held-out rows are most likely.
+
+    Parameters
+    ----------
+    densities : list of tuple
+        Names and unfitted densities, on one measure.
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    rng : numpy.random.Generator
+        Seeds densities and folds.
+    task : FitTask
+        The fit that this is a part of.
+
+    Returns
+    -------
+    density : estimator instance
+        The unfitted one, with a seed.
+    """
+    seeds = [(name, seeded(density, rng)) for name, density in densities]
+    schemas = {name: learn_schema(density, X) for name, density in seeds}
+    view = TableView.of([density for _, density in seeds], X)
+    folds = folds_to_choose_by(X, rng)
+    log_density, _ = held_out_log_densities(seeds, X, view, folds, schemas, task=task)
+    return seeds[np.argmax(log_density.mean(axis=0))][1]
