@@ -44,6 +44,8 @@ ALLOWED = {
         "_training",
         "bayes_net",
     },
+    # An energy tilts a mixture, if it is told of no other density.
+    "energy": {*FLOOR, "nn", "_nested", "_training", "mixture", "energy"},
     "ensemble": {*FLOOR, "_nested"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
@@ -60,6 +62,7 @@ NEEDS_TORCH = {
     "_training",
     "autoregressive",
     "flow",
+    "energy/_tilt",
     "bayes_net/_bayes_net",
 }
 
