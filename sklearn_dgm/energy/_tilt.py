@@ -35,6 +35,8 @@ from sklearn_dgm.tags import (
     with_density_tags,
 )
 
+# By so many standard errors a gain has to be above zero.
+CLEAR = 2.0
 SCORE_MATCHING = "score-matching"
 # Rows that are drawn at once, and a standard error of log Z for which no more are drawn.
 ROWS_AT_ONCE, CLOSE = 2**16, 3e-3
@@ -53,8 +55,8 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
 
     ``p(x) = q(x) exp(f(x)) / Z``, with a fitted density `q`, a network `f`, and ``Z = E_q[exp f(x)]``, estimated by
     importance sampling from `q`. The network starts as zero, so that training starts from `q`, and learns only what it
-    misses; without a gain on validation rows the model stays `q`. Any density will do that has `sample`; what it
-    takes of categories, counts and mixed columns, this one takes, too, but no missing cells.
+    misses; without a gain on validation rows of two standard errors the model stays `q`. Any density with `sample` will do;
+    what it takes of categories, counts and mixed columns, this one takes, too, but no missing cells.
 
     Parameters
     ----------
@@ -193,9 +195,10 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         super()._check_members()
         [(_, density)] = self._members()
         require_joint([density], "EnergyDensity")
-        if not hasattr(last_step(density), "sample"):
+        if not hasattr(unwrapped(density), "sample"):
             raise TypeError(
-                f"estimator should draw rows, which {type(last_step(density)).__name__} cannot."
+                f"estimator should have sample, which {type(density).__name__} has not; put a density behind transformers "
+                "into TransformedDensity, and no Pipeline."
             )
 
     def _fit_within(self, X, sample_weight, schema, task):
@@ -234,12 +237,25 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
                     "density say that it is continuous."
                 )
 
-    def _fit(self, Z, sample_weight):
+    def _train(self, splits, rng, n_threads, continues):
         try:
-            super()._fit(Z, sample_weight)
+            super()._train(splits, rng, n_threads, continues)
         finally:
             if hasattr(self, "net_"):  # of a warm start that is interrupted, too
-                self._learn_partition(np.random.default_rng(self._split_seed))
+                self._learn_partition(self._split_seed)
+        _, valid = splits.indices(0)
+        if valid is not None and self.objective != SCORE_MATCHING:
+            self._keep_if_better(splits.Z[valid], splits.weight[valid])
+
+    def _keep_if_better(self, Z, weight):
+        """Go back to the density inside, unless the rows that validated say clearly that the tilt is a gain."""
+        tilts = self._tilts(Z)
+        mean, n = np.average(tilts, weights=weight), weight.sum() ** 2 / np.sum(weight**2)
+        variance = np.average((tilts - mean) ** 2, weights=weight) / max(n - 1, 1)
+        error = np.hypot(np.sqrt(variance), self.log_partition_std_error_)
+        if n <= 1 or mean - self.log_partition_ < CLEAR * error:
+            self._module.vanish()
+            self._learn_partition(self._split_seed)
 
     def _objective(self):
         if self.objective == "self-normalised":
@@ -307,9 +323,9 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
     def _score_base(self, X):
         return scores_and_std(self.estimator_, self._view.rows_for(self.estimator_, X))
 
-    def _learn_partition(self, rng):
+    def _learn_partition(self, seed):
         """Estimate the partition function, or compute it where outcomes can be enumerated."""
-        self._partition = self._enumerated() or self._estimated(rng)
+        self._partition = self._enumerated() or self._estimated(np.random.default_rng(seed))
         self.effective_sample_share_ = self._partition.effective_sample_share
         self.largest_weight_ = self._partition.largest_weight
         self.acceptance_rate_ = self._partition.acceptance_rate

@@ -83,9 +83,13 @@ class Tilt(nn.Module):
         sizes = (self.inputs.n_inputs, *hidden_layer_sizes)
         self.hidden = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
         self.out = nn.Linear(sizes[-1], 1, bias=False)  # a constant is Z's matter
-        nn.init.zeros_(self.out.weight)
+        self.vanish()
         self.log_partition = nn.Parameter(torch.zeros(()))
         self.objective = objective
+
+    def vanish(self):
+        """Make it zero, as it is before training."""
+        nn.init.zeros_(self.out.weight)
 
     @property
     def config(self):
