@@ -55,8 +55,8 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
 
     ``p(x) = q(x) exp(f(x)) / Z``, with a fitted density `q`, a network `f`, and ``Z = E_q[exp f(x)]``, estimated by
     importance sampling from `q`. The network starts as zero, so that training starts from `q`, and learns only what it
-    misses; without a gain on validation rows of two standard errors the model stays `q`. Any density with `sample` will do;
-    what it takes of categories, counts and mixed columns, this one takes, too, but no missing cells.
+    misses; without a gain on validation rows of two standard errors the model stays `q`. Any density that can draw will
+    do; what it takes of categories, counts and mixed columns, this one takes, too, but no missing cells.
 
     Parameters
     ----------
@@ -167,8 +167,8 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         objective: Literal["self-normalised", "nce", "score-matching"] = "self-normalised",
         noise_ratio: int = 8,
         n_partition_samples: int = 400_000,
-        max_epochs: int = 500,
-        lr: float = 3e-3,
+        max_epochs: int = 100,
+        lr: float = 1e-2,
         batch_size: Literal["auto"] | int = "auto",
         weight_decay: float = 1e-2,
         early_stopping: bool = True,
@@ -313,8 +313,9 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         return build
 
     def _propose(self, n_rows, rng):
-        """Draw rows from the density inside; return them, and encoded."""
+        """Draw rows from the density inside, in random order; return them, and encoded."""
         X = self._view.draw(self.estimator_, n_rows, rng)
+        X = safe_indexing(X, rng.permutation(n_rows))  # GaussianMixture's are sorted by component
         return X, self.schema_.encode(X)[0].clip(-REACH, REACH)
 
     def _tilts(self, Z):

@@ -237,7 +237,7 @@ TRUE_BASES = {
 def test_it_does_not_lose_where_there_is_nothing_to_gain(name, n_rows):
     draw, base = TRUE_BASES[name]
     rng = np.random.default_rng(1)
-    density = fit(draw(rng, n_rows), base, max_epochs=100, n_iter_no_change=20)
+    density = fit(draw(rng, n_rows), base, max_epochs=60)
     held_out = draw(rng, 20_000)
     loss = density.estimator_.score_samples(held_out) - density.score_samples(held_out)
     assert loss.mean() < 0.01
@@ -255,10 +255,10 @@ def test_without_a_gain_it_is_the_density_that_it_started_from():
 def test_objectives_agree_on_the_truth():
     base = standard_normal()
     truth = stats.norm(0.8, 0.7)
-    X, held_out = (truth.rvs((3000, 1), random_state=k) for k in (1, 2))
+    X, held_out = (truth.rvs((2000, 1), random_state=k) for k in (1, 2))
     x = held_out[:500]
     for objective in ("self-normalised", "nce", "score-matching"):
-        density = fit(X, base, objective=objective, max_epochs=40, lr=0.01)
+        density = fit(X, base, objective=objective, max_epochs=20, lr=0.01)
         found = density.score_samples(x)
         error = found - truth.logpdf(x[:, 0])
         if objective == "score-matching":
@@ -320,6 +320,7 @@ def test_score_matching_keeps_the_contract():
         "check_samples_agree_with_density (counts)": "counts are continuous for the density inside",
         "check_entropy_of_samples (counts)": "counts are continuous for the density inside",
         "check_impossible_points": "scikit-learn's mixture warns of an overflow far away",
+        "check_units": "k-means, from which scikit-learn's mixture starts, is in the units of some columns",
         "check_weights_equal_repeats": "minibatches of weighted rows are not those of repeated rows",
     }
     check_density_estimator(density, expected_failed_checks=reasons, on_skip=None)
