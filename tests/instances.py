@@ -294,7 +294,7 @@ INSTANCES = {
         },
     ),
     "energy": Instance(
-        lambda: EnergyDensity(hidden_layer_sizes=(16,), max_epochs=5, lr=0.03),
+        lambda: EnergyDensity(hidden_layer_sizes=(16,), max_epochs=3, early_stopping=False),
         fails=TRAINED | {"check_normalized_untrained": PARTITION},
     ),
     "energy, noise-contrastive, of a histogram": Instance(

@@ -8,8 +8,9 @@ from sklearn_dgm.nn.randomness import current_generator
 
 # Numbers that are drawn for a pass at most; in longer passes they serve again.
 DRAWN_AT_ONCE = 2**24
-# What is drawn once, to validate beside, is so many rows at least: a few rows have more beside each.
-SETTLED_DRAWS = 2**14
+# What is drawn once, to validate beside, is so many rows at least, in wide tables so many numbers: a few rows have more
+# beside each.
+SETTLED_DRAWS, SETTLED_NUMBERS = 2**14, 2**20
 
 
 class RowsBeside(WeightedRows):
@@ -104,7 +105,10 @@ class SplitsBeside(TableSplits):
             None if rows is None else self._beside(rows, index)
             for rows, index in zip(super().__call__(member), self.indices(member), strict=True)
         )
-        return train, None if valid is None else valid.settled(self.seed % 2**31, SETTLED_DRAWS)
+        if valid is None:
+            return train, None
+        least = min(SETTLED_DRAWS, SETTLED_NUMBERS // self.Z.shape[1])
+        return train, valid.settled(self.seed % 2**31, least)
 
     def _beside(self, rows, index):
         fixed = None if self.fixed is None else self.fixed[index]

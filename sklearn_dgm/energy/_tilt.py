@@ -14,7 +14,7 @@ from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, fit_quietly
 from sklearn_dgm._nested.scores import scores_and_std
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, safe_indexing
-from sklearn_dgm._training.base import NeuralMixin
+from sklearn_dgm._training.base import NUMBERS_AT_ONCE, NeuralMixin
 from sklearn_dgm._training.beside import SplitsBeside
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on
@@ -38,7 +38,7 @@ from sklearn_dgm.tags import (
 # By so many standard errors a gain has to be above zero.
 CLEAR = 2.0
 SCORE_MATCHING = "score-matching"
-# Rows that are drawn at once, and a standard error of log Z for which no more are drawn.
+# Rows that are drawn at once, at most, and a standard error of log Z for which no more are drawn.
 ROWS_AT_ONCE, CLOSE = 2**16, 3e-3
 
 
@@ -318,6 +318,9 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         X = safe_indexing(X, rng.permutation(n_rows))  # GaussianMixture's are sorted by component
         return X, self.schema_.encode(X)[0].clip(-REACH, REACH)
 
+    def _proposed_at_once(self):
+        return int(np.clip(NUMBERS_AT_ONCE // self.n_features_in_, 64, ROWS_AT_ONCE))
+
     def _tilts(self, Z):
         return self._in_chunks(self._module.tilt, Z.clip(-REACH, REACH))
 
@@ -351,7 +354,7 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         """Estimate the partition function by as many draws as are needed, in the end all that there may be."""
         tilts, n_draws = [], 0
         while n_draws < self.n_partition_samples:
-            n = min(ROWS_AT_ONCE, self.n_partition_samples - n_draws)
+            n = min(self._proposed_at_once(), self.n_partition_samples - n_draws)
             tilts.append(self._tilts(self._propose(n, rng)[1]))
             n_draws += n
             partition = Partition.of(np.concatenate(tilts))
@@ -387,7 +390,7 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         drawn, n_drawn = [], 0
         while n_drawn < n_samples:
             wanted = (n_samples - n_drawn) / self.acceptance_rate_
-            n_proposed = int(np.clip(1.1 * wanted + 16, 64, ROWS_AT_ONCE))
+            n_proposed = int(np.clip(1.1 * wanted + 16, 64, self._proposed_at_once()))
             X, Z = self._propose(n_proposed, rng)
             copies = self._partition.copies(self._tilts(Z), rng)
             rows = np.repeat(np.arange(n_proposed), copies)
