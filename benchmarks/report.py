@@ -79,6 +79,8 @@ FLAT = {
     "latent": [
         ("log-likelihood", "log_likelihood", ".3f"),
         ("target", "target", ".2f"),
+        ("its error from log Z", "log_partition_std_error", ".4f"),
+        ("AUROC", "auroc", ".3f"),
         ("CPU seconds of the fit", "fit_seconds", ",.1f"),
         ("and of all that were tried", "all_seconds", ",.1f"),
         ("rows impossible", "impossible", "d"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.codec import DensityCodec
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
+    from sklearn_dgm.energy import EnergyDensity
     from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
@@ -64,6 +65,7 @@ _HOMES = {
     "DensityTags": "tags",
     "GenerativeClassifier": "generative",
     "GenerativeOverSampler": "generative",
+    "EnergyDensity": "energy",
     "EnsembleDensity": "ensemble",
     "FlowDensity": "flow",
     "GivenMixin": "_queries.given",

@@ -44,6 +44,17 @@ ALLOWED = {
         "_training",
         "bayes_net",
     },
+    # An energy tilts a mixture, if it is told of no other density.
+    "energy": {
+        *FLOOR,
+        "counts",
+        "nn",
+        "_queries",
+        "_nested",
+        "_training",
+        "mixture",
+        "energy",
+    },
     # What suits a table where nothing is named: above the families, which it imports when it is asked.
     "_choice": {*FLOOR, "_nested", "autoregressive", "bayes_net", "flow", "mixture"},
     "ensemble": {*FLOOR, "_nested", "_choice", "ensemble"},
@@ -62,6 +73,7 @@ NEEDS_TORCH = {
     "_training",
     "autoregressive",
     "flow",
+    "energy/_tilt",
     "bayes_net/_bayes_net",
 }
 

@@ -30,7 +30,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
-from benchmarks.latent import mixtures
+from benchmarks.latent import energies, mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
@@ -314,6 +314,27 @@ def test_latent_mixtures(folder, monkeypatch):
         assert -20 < record["log_likelihood"] < 20
         assert record["all_seconds"] >= record["fit_seconds"] - 0.1
     assert "| and of all that were tried |" in report_of(folder)
+
+
+def test_latent_energies(folder, monkeypatch):
+    (folder / "adbench").mkdir()
+    X = np.random.default_rng(1).normal(size=(90, 2))
+    np.savez(folder / "adbench" / "1_toy.npz", X=X, y=np.arange(90) > 80)
+    monkeypatch.setattr(energies.outliers, "MIN_ROWS", 50)
+    run(folder, "latent", "--families", "energy", "--bases", "1", "2", "--min-distinct", "2")
+    measured = lines(folder, "latent")
+    pairs = [measured[k : k + 2] for k in range(0, len(measured), 2)]
+    # The table of numbers has the name of the mixed one, whose lines come later.
+    assert [base["case"] for base, _ in pairs] == ["energy", "outliers"]
+    for base, tilted in pairs:
+        assert (base["peer"], tilted["peer"]) == (energies.BASE, energies.TILTED)
+        assert "gap" not in tilted, tilted
+        if tilted["case"] == "outliers":
+            assert 0 <= tilted["auroc"] <= 1
+        else:
+            assert tilted["log_likelihood"] > base["log_likelihood"] - 0.1
+            assert tilted["log_partition_std_error"] < 0.01
+    assert "| its error from log Z |" in report_of(folder)
 
 
 def test_chow_liu(folder):

@@ -1,0 +1,115 @@
+"""Rows with something beside each of them, such as noise to tell it apart from."""
+
+import torch
+
+from sklearn_dgm._training.batches import WeightedRows
+from sklearn_dgm._training.missing import TableSplits
+from sklearn_dgm.nn.randomness import current_generator
+
+# Numbers that are drawn for a pass at most; in longer passes they serve again.
+DRAWN_AT_ONCE = 2**24
+# What is drawn once, to validate beside, is so many rows at least, in wide tables so many numbers: a few rows have more
+# beside each.
+SETTLED_DRAWS, SETTLED_NUMBERS = 2**14, 2**20
+
+
+class RowsBeside(WeightedRows):
+    """Rows, each followed by others that are drawn anew for each pass.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+        The rows, of shape (n, d).
+    n_beside : int
+        How many follow each.
+    draw : callable
+        Given a number and a seed, returns so many of the others, a tensor of shape (number, d).
+    fixed : Tensor of shape (n, k, d), default=None
+        What follows a row before these and belongs to it.
+    """
+
+    is_fixed = False
+
+    def __init__(self, rows, n_beside, draw, fixed=None):
+        self.rows, self.n_beside, self.draw, self.fixed = rows, n_beside, draw, fixed
+        self.weight = rows.weight
+
+    @property
+    def z(self):
+        """The rows alone."""
+        return self.rows.z
+
+    def before_pass(self, index):
+        """Draw what will stand beside some rows."""
+        generator = current_generator()
+        device = None if generator is None else generator.device
+        seed = int(torch.randint(2**31, (), generator=generator, device=device))
+        n_rows = len(self.weight[index])
+        most = max(DRAWN_AT_ONCE // self.rows[:1][0].shape[1], 1)
+        self._drawn, self._next = self.draw(min(n_rows * self.n_beside, most), seed), 0
+
+    def __getitem__(self, index):
+        """Return rows of shape (n, 1 + k + n_beside, d), and their weights."""
+        z, weight = self.rows[index]
+        n_drawn = len(z) * self.n_beside
+        at = torch.arange(self._next, self._next + n_drawn, device=z.device) % len(self._drawn)
+        self._next += n_drawn
+        drawn = self._drawn[at].unflatten(0, (len(z), self.n_beside))
+        return self._followed(z, index, drawn), weight
+
+    def _followed(self, z, index, drawn):
+        """Return rows, what belongs to them, and what is drawn, in one tensor."""
+        fixed = [] if self.fixed is None else [self.fixed[index]]
+        return torch.cat([z[:, None], *fixed, drawn], dim=1)
+
+    def settled(self, seed, least):
+        """Return the rows with others beside them that stay the same, `least` of them or more.
+
+        Parameters
+        ----------
+        seed : int
+            What is drawn.
+        least : int
+            Number of the others; a row has `n_beside` of them at least.
+
+        Returns
+        -------
+        rows : WeightedRows
+            Of shape (n, 1 + k + m, d).
+        """
+        n_beside = max(self.n_beside, -(-least // len(self)))
+        drawn = self.draw(len(self) * n_beside, seed).unflatten(0, (-1, n_beside))
+        return WeightedRows(self._followed(self.z, slice(None), drawn), self.weight)
+
+
+class SplitsBeside(TableSplits):
+    """Splits of a table into rows that have others beside them.
+
+    Parameters
+    ----------
+    columns, Z, weight, validation_fraction, seed, device
+        See :class:`~sklearn_dgm._training.missing.TableSplits`.
+    n_beside, draw, fixed
+        See :class:`RowsBeside`; `fixed` is that of all rows. What stands beside rows that validate is drawn once.
+    """
+
+    def __init__(
+        self, columns, Z, weight, validation_fraction, seed, device, n_beside, draw, fixed=None
+    ):
+        super().__init__(columns, Z, weight, validation_fraction, seed, device)
+        self.n_beside, self.draw, self.fixed = n_beside, draw, fixed
+
+    def __call__(self, member):
+        """Return the training rows, and the validation rows or None."""
+        train, valid = (
+            None if rows is None else self._beside(rows, index)
+            for rows, index in zip(super().__call__(member), self.indices(member), strict=True)
+        )
+        if valid is None:
+            return train, None
+        least = min(SETTLED_DRAWS, SETTLED_NUMBERS // self.Z.shape[1])
+        return train, valid.settled(self.seed % 2**31, least)
+
+    def _beside(self, rows, index):
+        fixed = None if self.fixed is None else self.fixed[index]
+        return RowsBeside(rows, self.n_beside, self.draw, fixed)
