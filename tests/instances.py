@@ -17,6 +17,7 @@ from sklearn_dgm import (
     AutoregressiveDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
+    ContinuousMixtureDensity,
     EnsembleDensity,
     FlowDensity,
     GenerativeClassifier,
@@ -40,6 +41,7 @@ class Instance:
 ONE_ORDER = {"order": "given", "dropout": 0.2}
 QUICK_NETWORK = {"hidden_layer_sizes": (16,), "max_epochs": 5, "dropout": 0.2}
 QUICK = {**QUICK_NETWORK, "order": "given"}
+QUICK_DECODER = {"hidden_layer_sizes": (16,), "n_points": 64, "n_points_fit": 32}
 
 TRAINED = {
     "check_weights_equal_repeats": (
@@ -48,6 +50,10 @@ TRAINED = {
         "test_autoregressive.py and in test_flow.py, and, for the trainer that they share, by test_autoregressive.py: "
         "test_weights_equal_repeats_on_held_out_rows"
     )
+}
+# Scikit-learn's check of the same, which looks at what transformers say.
+TRAINED_TRANSFORMER = TRAINED | {
+    "check_sample_weight_equivalence_on_dense_data": TRAINED["check_weights_equal_repeats"]
 }
 
 MARGINALS = (
@@ -191,6 +197,20 @@ INSTANCES = {
     ),
     "mixture, factors": Instance(
         lambda: MixtureDensity(3, "gaussian", covariance_type="factor", n_factors=1)
+    ),
+    "continuous mixture": Instance(
+        lambda: ContinuousMixtureDensity(2, **QUICK_DECODER, lr=0.02, max_epochs=15),
+        fails=TRAINED_TRANSFORMER,
+    ),
+    "continuous mixture, trees": Instance(
+        lambda: ContinuousMixtureDensity(1, "tree", **QUICK_DECODER, max_epochs=3),
+        fails=TRAINED_TRANSFORMER,
+    ),
+    "continuous mixture, as it is decoded": Instance(
+        lambda: ContinuousMixtureDensity(
+            2, **QUICK_DECODER, lr=0.02, max_epochs=15, alpha=None, early_stopping=False
+        ),
+        fails=TRAINED_TRANSFORMER,
     ),
     "naive bayes": Instance(
         lambda: NaiveBayesClassifier(),

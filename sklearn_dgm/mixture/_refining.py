@@ -1,0 +1,170 @@
+"""The components of a mixture at points of a latent space: how many, and what rows say of them beside the decoder.
+
+A decoder is as smooth as it has to be for the whole latent space. Once there are points, expectation and maximisation
+fits their weights, and their components, which are drawn towards those of the decoder; so fewer points do.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
+
+# Rows that decoded components count as, of which "auto" chooses; the first one where there is nothing to choose by.
+ALPHAS = (10.0, 30.0, 100.0, 3.0)
+# Numbers of points that "auto" chooses from; what twice as many have to gain, in nats, and what is worth a warning.
+NUMBERS_OF_POINTS, LEAST_GAIN, LARGE_GAIN = (512, 1024, 2048, 4096), 0.01, 0.05
+# Where there is nothing to choose by.
+DEFAULT_POINTS = 1024
+# Steps of EM at most, and what a step has to gain, in nats a row.
+MAX_STEPS, LEAST_STEP = 8, 3e-3
+# Numbers that a block of rows takes up.
+NUMBERS_AT_ONCE = 2**21
+
+
+class Blocks(NamedTuple):
+    """Encoded rows as a mixture takes them, in blocks of which each has all components at once.
+
+    Attributes
+    ----------
+    prepared : list
+        What :meth:`FiniteMixture.prepare` returns.
+    weights : list of ndarray
+        Weights of the rows.
+    """
+
+    prepared: list[Any]
+    weights: list[Any]
+
+    @classmethod
+    def of(cls, mixture, Z, weight):
+        """Prepare encoded rows for a mixture."""
+        step = max(NUMBERS_AT_ONCE // len(mixture.weights), 1)
+        starts = range(0, len(Z), step)
+        prepared = [mixture.prepare(Z[start : start + step]) for start in starts]
+        return cls(prepared, [weight[start : start + step] for start in starts])
+
+    def score(self, mixture):
+        """Return the mean log-density, in nats a row."""
+        log_p = [logsumexp(mixture.log_joint(rows), axis=1) for rows in self.prepared]
+        return float(np.average(np.concatenate(log_p), weights=np.concatenate(self.weights)))
+
+    def count(self, mixture):
+        """Return the expected counts of a mixture's components."""
+        total = None
+        for rows, weight in zip(self.prepared, self.weights, strict=True):
+            shares = mixture.log_joint(rows)
+            shares -= shares.max(axis=1, keepdims=True)
+            np.exp(shares, out=shares)
+            shares *= (weight / shares.sum(axis=1))[:, None].astype(shares.dtype)
+            counts = mixture.count(rows, shares)
+            total = counts if total is None else total.plus(counts)
+        return total
+
+
+class Refined(NamedTuple):
+    """A mixture, fitted by EM from decoded components.
+
+    Attributes
+    ----------
+    mixture : PointMixture
+        The mixture.
+    score : float
+        Its mean log-density of validation rows, in nats; NaN without any.
+    alpha : float
+        How many rows of a component the decoded one counts as.
+    n_steps : int
+        Steps of EM.
+    """
+
+    mixture: Any
+    score: float
+    alpha: float
+    n_steps: int
+
+
+def refined(decoded, rows, valid, alpha, n_steps=MAX_STEPS):
+    """Fit a mixture to rows by EM, with components that are drawn towards decoded ones.
+
+    Parameters
+    ----------
+    decoded : PointMixture
+        The decoded components, of equal weights.
+    rows : Blocks
+        Rows to learn from.
+    valid : Blocks or None
+        Rows that say when to stop.
+    alpha : float or None
+        How many rows of a component the decoded one counts as; None for a mixture of the decoded ones as they are.
+    n_steps : int
+        Steps at most.
+
+    Returns
+    -------
+    refined : Refined
+        The mixture after the last step that made it better.
+    """
+    mixture, score = decoded, np.nan if valid is None else valid.score(decoded)
+    for step in range(0 if alpha is None else n_steps):
+        after = decoded.shrunk(rows.count(mixture), alpha)
+        if valid is not None:
+            score_after = valid.score(after)
+            if not score_after > score + LEAST_STEP:
+                return Refined(mixture, score, alpha, step)
+            score = score_after
+        mixture = after
+    return Refined(mixture, score, alpha, 0 if alpha is None else n_steps)
+
+
+def choose(decode, blocks_of, n_points, alpha):
+    """Choose how many points a mixture has and how many rows decoded components count as, by validation rows.
+
+    Parameters
+    ----------
+    decode : callable
+        Given a number of points, the mixture of the decoded components there.
+    blocks_of : callable
+        Given a mixture, the training and the validation rows as blocks.
+    n_points : int or "auto"
+        The number, if it is settled.
+    alpha : float, "auto" or None
+        How many rows, if that is settled; None for no refinement.
+
+    Returns
+    -------
+    n_points : int
+        The number of points.
+    refined : Refined
+        The mixture that was best.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the last doubling of the points still raised the score much.
+    """
+    numbers = NUMBERS_OF_POINTS if n_points == "auto" else (max(n_points // 2, 1), n_points)
+
+    def at(n, alpha):
+        decoded = decode(n)
+        return refined(decoded, *blocks_of(decoded), alpha)
+
+    if alpha == "auto":
+        fits = [at(numbers[0], of_alphas) for of_alphas in ALPHAS]
+        best = max(fits, key=lambda fit: fit.score)
+    else:
+        best = at(numbers[0], alpha)
+    for n in numbers[1:]:
+        after = at(n, best.alpha)
+        gain, before = after.score - best.score, n // 2
+        if n_points == "auto" and gain < LEAST_GAIN:
+            return before, best
+        best = after
+    if gain > LARGE_GAIN:
+        warnings.warn(
+            f"{n} points in place of {before} still raised the mean log-density of the validation rows by {gain:.2f} nats; "
+            "raise n_points, or take fewer latents.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return n, best
