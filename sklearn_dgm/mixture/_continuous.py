@@ -1,5 +1,7 @@
 """The continuous mixture as an estimator."""
 
+import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -7,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_dgm._sklearn import Interval, StrOptions
@@ -14,17 +17,28 @@ from sklearn_dgm._training.objective import log_likelihood
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.splits import Splits
 from sklearn_dgm._training.tables import TableNetworkDensity
+from sklearn_dgm._training.variables import is_constant
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.mixture._layout import DecoderLayout
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._queries import MixtureQueriesMixin
-from sklearn_dgm.mixture._refining import ALPHAS, DEFAULT_POINTS, MAX_STEPS, Blocks, choose, refined
+from sklearn_dgm.mixture._refining import (
+    ALPHAS,
+    DEFAULT_POINTS,
+    MAX_STEPS,
+    Blocks,
+    choose,
+    most_points,
+    refined,
+)
 from sklearn_dgm.nn.common_numbers import common_normals
 from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
 from sklearn_dgm.tags import DensityTags
 
 # Latent points that are decoded at once.
 POINTS_AT_ONCE = 256
+# Rows whose latent vectors are looked at, and the least variance that an active one has among them.
+ROWS_TO_CHECK, LEAST_VARIANCE = 1000, 0.05
 
 
 class PreparedSplits(Splits):
@@ -137,10 +151,10 @@ class ContinuousMixtureDensity(
     Notes
     -----
     Cells may be missing, in `fit`, too: they are left out of the product, so that the marginal likelihood itself is
-    trained. In a tree, training leaves out the pairs of which a cell is missing; scores sum it out.
+    trained. Only where components of a tree are fitted once more, pairs of which a cell is missing are left out.
 
     `fit` warns where the last doubling of the points still raised the density of the validation rows by more than 0.05
-    nats a row.
+    nats a row, and where the latent vector says nothing of the rows, as of independent columns.
 
     References
     ----------
@@ -248,11 +262,11 @@ class ContinuousMixtureDensity(
 
     def _fitted_attributes(self, net, modules, history):
         fitted = super()._fitted_attributes(net, modules, history)
-        self.net_ = net
-        return {**fitted, "_mixture": self._decoded(self.n_points_fit), "_alpha": None}
+        return {**fitted, "_mixture": self._decoded(net.module_, self.n_points_fit), "_alpha": None}
 
     def _refine(self, splits):
         """Choose the points, and fit the components there to all rows."""
+        decode, layout = partial(self._decoded, self._module), self._layout
         n_points, alpha, n_steps = self.n_points, self.alpha, MAX_STEPS
         if splits.validates:
             parts = [splits.encoded_rows(index) for index in splits.indices(0)]
@@ -260,25 +274,40 @@ class ContinuousMixtureDensity(
             def blocks_of(mixture):
                 return [Blocks.of(mixture, *part) for part in parts]
 
-            n_points, best = choose(self._decoded, blocks_of, n_points, alpha)
+            most = most_points(layout.n_further_cells(splits.Z))
+            n_points, best = choose(decode, blocks_of, n_points, alpha, most)
             alpha, n_steps = best.alpha, best.n_steps
         n_points = DEFAULT_POINTS if n_points == "auto" else n_points
         alpha = ALPHAS[0] if alpha == "auto" else alpha
-        decoded = self._decoded(n_points)
+        decoded = decode(n_points)
+        self._check_latents(decoded, splits.encoded[:ROWS_TO_CHECK])
         rows = Blocks.of(decoded, splits.encoded, splits.counts)
         self._mixture = refined(decoded, rows, None, alpha, n_steps).mixture.astype(np.float64)
         self._alpha = alpha
 
-    def _decoded(self, n_points):
+    def _check_latents(self, decoded, Z):
+        """Warn if the rows say nothing of latent vectors."""
+        if all(map(is_constant, self.schema_.columns_)):
+            return
+        means = np.exp(decoded.log_posterior_of(Z)) @ decoded.points
+        if means.var(axis=0).max() < LEAST_VARIANCE:
+            warnings.warn(
+                "The latent vector says nothing of the rows: all components are alike. Either columns are independent, or "
+                "training has not got off the ground; raise lr, or max_epochs.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _decoded(self, module, n_points):
         """Return the mixture of the components at fixed points, of equal weights, in half the digits."""
         points = common_normals(n_points, self.n_latents).numpy()
-        return self._mixture_at(points).astype(np.float32)
+        return self._mixture_at(module, points).astype(np.float32)
 
-    def _mixture_at(self, points):
+    def _mixture_at(self, module, points):
         with torch.no_grad():
-            h = torch.tensor(points, dtype=torch.float64, device=self._module_device())
-            logits, *normals = self._module.decode(h)
-            arrays = self._module.tables.log_cells(logits), *normals
+            h = torch.tensor(points, dtype=torch.float64, device=module.least.device)
+            logits, *normals = module.decode(h)
+            arrays = module.tables.log_cells(logits), *normals
         return self._layout.mixture(points, *(array.cpu().numpy() for array in arrays))
 
     def _log_density(self, Z):
@@ -349,7 +378,7 @@ class ContinuousMixtureDensity(
         starts = range(0, len(H), POINTS_AT_ONCE)
         parts = [H[start : start + POINTS_AT_ONCE] for start in starts]
         filled = [
-            self._mixture_at(part).fill_expected(gaps[: len(part)], np.eye(len(part)))
+            self._mixture_at(self._module, part).fill_expected(gaps[: len(part)], np.eye(len(part)))
             for part in parts
         ]
         return self.schema_.decode(np.concatenate(filled))

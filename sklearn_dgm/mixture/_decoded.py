@@ -26,8 +26,8 @@ PRIOR_WEIGHT = 1.0
 LEAST_VARIANCE = 1e-6
 # With so large a share of entries that are not zero a product of matrices is faster without looking for them.
 DENSE = 1 / 8
-# Numbers that a block of messages takes up.
-NUMBERS_AT_ONCE = 2**22
+# Numbers that a block of rows takes up.
+NUMBERS_AT_ONCE = 2**21
 
 
 class TreeCells(Stateful):
@@ -385,6 +385,17 @@ def _diagonal(covariances, variances):
     return diagonal
 
 
+def log_sums(log_joint):
+    """Return logarithms of sums of exponentials of rows, and shares of the entries in these, which take their place."""
+    highest = log_joint.max(axis=1, keepdims=True).clip(np.finfo(log_joint.dtype).min)
+    log_joint -= highest
+    shares = np.exp(log_joint, out=log_joint)
+    total = shares.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        log_p = (np.log(total) + highest)[:, 0]
+    return log_p, np.divide(shares, total, out=shares, where=total > 0)
+
+
 class PointMixture(FiniteMixture):
     """A mixture whose components stand at points of a latent space.
 
@@ -409,6 +420,14 @@ class PointMixture(FiniteMixture):
         for group, rows in others:
             log_p += group.log_prob(rows)
         log_p += self.log_weights
+        return log_p
+
+    def log_prob(self, Z):
+        """Return the log-density of encoded rows, of shape (n,)."""
+        log_p, step = np.empty(len(Z)), max(NUMBERS_AT_ONCE // len(self.weights), 1)
+        for start in range(0, len(Z), step):
+            block = slice(start, start + step)
+            log_p[block] = log_sums(self.log_joint(self.prepare(Z[block])))[0]
         return log_p
 
     def astype(self, dtype):

@@ -104,6 +104,10 @@ class DecoderLayout(Stateful):
             parts.append(self.normals.standardized(Z))
         return np.column_stack([*parts, within])
 
+    def n_further_cells(self, rows):
+        """Return how many cells prepared rows have on average that are not the most frequent ones."""
+        return (rows[:, : len(self.reference)] != self.reference).sum(axis=1).mean()
+
     def log_det(self, of_columns):
         """Return the log-Jacobian of each entry of :meth:`rows`, given those of encoded columns."""
         parts = []

@@ -8,19 +8,20 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_dgm.mixture._decoded import NUMBERS_AT_ONCE, log_sums
 
 # Rows that decoded components count as, of which "auto" chooses; the first one where there is nothing to choose by.
 ALPHAS = (10.0, 30.0, 100.0, 3.0)
 # Numbers of points that "auto" chooses from; what twice as many have to gain, in nats, and what is worth a warning.
 NUMBERS_OF_POINTS, LEAST_GAIN, LARGE_GAIN = (512, 1024, 2048, 4096), 0.01, 0.05
+# Scores take about so much a row, of which the sum over points takes a part, and each cell beside frequent ones 1.
+SCORING_TIME, TIME_OF_SUM = 2e5, 15.0
 # Where there is nothing to choose by.
 DEFAULT_POINTS = 1024
 # Steps of EM at most, and what a step has to gain, in nats a row.
 MAX_STEPS, LEAST_STEP = 8, 3e-3
-# Numbers that a block of rows takes up.
-NUMBERS_AT_ONCE = 2**21
 
 
 class Blocks(NamedTuple):
@@ -47,17 +48,15 @@ class Blocks(NamedTuple):
 
     def score(self, mixture):
         """Return the mean log-density, in nats a row."""
-        log_p = [logsumexp(mixture.log_joint(rows), axis=1) for rows in self.prepared]
+        log_p = [log_sums(mixture.log_joint(rows))[0] for rows in self.prepared]
         return float(np.average(np.concatenate(log_p), weights=np.concatenate(self.weights)))
 
     def count(self, mixture):
         """Return the expected counts of a mixture's components."""
         total = None
         for rows, weight in zip(self.prepared, self.weights, strict=True):
-            shares = mixture.log_joint(rows)
-            shares -= shares.max(axis=1, keepdims=True)
-            np.exp(shares, out=shares)
-            shares *= (weight / shares.sum(axis=1))[:, None].astype(shares.dtype)
+            _, shares = log_sums(mixture.log_joint(rows))
+            shares *= weight[:, None].astype(shares.dtype)
             counts = mixture.count(rows, shares)
             total = counts if total is None else total.plus(counts)
         return total
@@ -117,7 +116,12 @@ def refined(decoded, rows, valid, alpha, n_steps=MAX_STEPS):
     return Refined(mixture, score, alpha, 0 if alpha is None else n_steps)
 
 
-def choose(decode, blocks_of, n_points, alpha):
+def most_points(n_cells):
+    """Return how many points a mixture may have, given how many cells rows have beside the most frequent ones."""
+    return SCORING_TIME / (TIME_OF_SUM + n_cells)
+
+
+def choose(decode, blocks_of, n_points, alpha, most):
     """Choose how many points a mixture has and how many rows decoded components count as, by validation rows.
 
     Parameters
@@ -130,6 +134,8 @@ def choose(decode, blocks_of, n_points, alpha):
         The number, if it is settled.
     alpha : float, "auto" or None
         How many rows, if that is settled; None for no refinement.
+    most : float
+        How many points may be chosen.
 
     Returns
     -------
@@ -143,7 +149,8 @@ def choose(decode, blocks_of, n_points, alpha):
     ConvergenceWarning
         If the last doubling of the points still raised the score much.
     """
-    numbers = NUMBERS_OF_POINTS if n_points == "auto" else (max(n_points // 2, 1), n_points)
+    numbers = [max(n_points // 2, 1), n_points] if n_points != "auto" else NUMBERS_OF_POINTS
+    numbers = [n for n in numbers if n in (numbers[0], n_points) or n <= most]
 
     def at(n, alpha):
         decoded = decode(n)
@@ -154,6 +161,7 @@ def choose(decode, blocks_of, n_points, alpha):
         best = max(fits, key=lambda fit: fit.score)
     else:
         best = at(numbers[0], alpha)
+    n, gain = numbers[0], 0.0
     for n in numbers[1:]:
         after = at(n, best.alpha)
         gain, before = after.score - best.score, n // 2

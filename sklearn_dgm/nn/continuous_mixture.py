@@ -44,6 +44,7 @@ class CellLogits(nn.Module):
             np.array(of, dtype=int) for of in (n_levels, parents, reference)
         )
         self.n_levels, self.parents = n_levels, parents
+        self.order = _roots_first(parents)
         given = np.where(parents >= 0, n_levels[parents], 1)
         sizes = np.repeat(n_levels, given)
         self.starts = np.append(0, np.cumsum(n_levels * given))
@@ -110,16 +111,45 @@ class CellLogits(nn.Module):
         seen = ~codes.isnan()
         code = codes.nan_to_num(0.0).long()
         given = torch.where(self.is_root, 0, code[:, self.parent])
-        seen = seen & (self.is_root | seen[:, self.parent])
+        is_tree = not self.is_root.all()
+        if is_tree and not seen.all():
+            return self._log_marginal(codes, self.log_cells(logits))
         output = self.output_of_cell[self.cell_of_column + given * self.levels + code]
         output = torch.where(seen, output, self.n_outputs)
         cells = _indicators(output, self.n_outputs, logits.dtype)
         normalisers = self.log_normalisers(logits)
-        if self.n_groups == len(self.n_levels) and seen.all():
+        if seen.all() and not is_tree:
             return cells @ logits.T - normalisers.sum(dim=1)
         group = self.place_of_group[self.group_of_column + given]
         groups = _indicators(torch.where(seen, group, self.n_groups), self.n_groups, logits.dtype)
         return cells @ logits.T - groups @ normalisers.T
+
+    def _log_marginal(self, codes, log_cells):
+        """Sum missing cells out along the tree, by messages from leaves to roots."""
+        beliefs, log_p = [], 0.0
+        for code, size in zip(codes.T, self.n_levels.tolist(), strict=True):
+            agrees = code.isnan()[:, None] | (code[:, None] == torch.arange(size).to(code))
+            beliefs.append(agrees.to(log_cells)[:, None])
+        for j in reversed(self.order):
+            i, own = int(self.parents[j]), slice(*self.starts[j : j + 2].tolist())
+            p = log_cells[:, own].exp().reshape(len(log_cells), -1, beliefs[j].shape[2])
+            message = torch.einsum("nmc,mbc->nmb", beliefs[j].expand(-1, len(p), -1), p)
+            if i < 0:
+                log_p = log_p + message[:, :, 0].log()
+                continue
+            # What the observed cells below add is kept apart, or products of many would be nothing.
+            highest = message.amax(dim=2, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny)
+            log_p = log_p + highest[:, :, 0].log()
+            beliefs[i] = beliefs[i] * (message / highest)
+        return log_p
+
+
+def _roots_first(parents):
+    """Return the columns of a forest, parents before children."""
+    order = np.flatnonzero(parents < 0).tolist()
+    for i in order:
+        order.extend(np.flatnonzero(parents == i).tolist())
+    return order
 
 
 def _indicators(places, n, dtype):
@@ -201,7 +231,7 @@ class ContinuousMixture(nn.Module):
         log_cells = torch.as_tensor(log_cells, dtype=self.last.bias.dtype)
         places, bias = self.tables.output_of_cell, self.last.bias
         is_reference = places == self.tables.n_outputs
-        of_group = torch.empty(self.tables.n_groups)
+        of_group = log_cells.new_empty(self.tables.n_groups)
         of_group[self.tables.group_of_cell[is_reference]] = log_cells[is_reference]
         logits = log_cells - of_group[self.tables.group_of_cell]
         bias.zero_()
