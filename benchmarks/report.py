@@ -81,6 +81,7 @@ FLAT = {
         ("target", "target", ".2f"),
         ("CPU seconds of the fit", "fit_seconds", ",.1f"),
         ("and of all that were tried", "all_seconds", ",.1f"),
+        ("seconds to score 10,000 rows", "score_seconds", ".2f"),
         ("rows impossible", "impossible", "d"),
         ("chosen", "notes", ""),
     ],

@@ -19,6 +19,7 @@ from sklearn_dgm._training.splits import Splits
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import is_constant
 from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm.mixture._decoded import PointMixture
 from sklearn_dgm.mixture._layout import DecoderLayout
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._queries import MixtureQueriesMixin
@@ -190,6 +191,8 @@ class ContinuousMixtureDensity(
         "n_points_fit",
         "handle_unknown",
     )
+
+    _mixture: PointMixture
 
     def __init__(
         self,

@@ -146,10 +146,10 @@ class DecodedTables(ColumnTables):
         ratios = self.log_cells - np.repeat(of_reference, self.n_levels, axis=1)
         if prepared.one_hot.shape[1] > ratios.shape[1]:
             ratios = np.concatenate([ratios, -of_reference], axis=1)
-        return self._sums(prepared, ratios, of_reference)
+        return self._log_products(prepared, ratios, of_reference)
 
     @staticmethod
-    def _sums(prepared, ratios, of_reference):
+    def _log_products(prepared, ratios, of_reference):
         log_p = prepared.one_hot @ np.ascontiguousarray(ratios.T)
         log_p += of_reference.sum(axis=1)
         log_p += prepared.log_within[:, None]
@@ -244,7 +244,7 @@ class DecodedTrees(DecodedTables, ColumnTrees):
     def log_prob(self, prepared):
         """Return the log-density of rows in each component, of shape (n, n_components)."""
         of_reference = self.log_cells[:, self._at_reference]
-        log_p = self._sums(prepared, self.log_cells, of_reference)
+        log_p = self._log_products(prepared, self.log_cells, of_reference)
         (rows,) = np.nonzero((prepared.codes < 0).any(axis=1))
         step = max(NUMBERS_AT_ONCE // (len(self.log_cells) * int(self.n_levels.max())), 1)
         for start in range(0, len(rows), step):
