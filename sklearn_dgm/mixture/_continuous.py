@@ -24,8 +24,8 @@ from sklearn_dgm.mixture._layout import DecoderLayout
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._queries import MixtureQueriesMixin
 from sklearn_dgm.mixture._refining import (
-    ALPHAS,
     DEFAULT_POINTS,
+    FIRST_ALPHA,
     MAX_STEPS,
     Blocks,
     choose,
@@ -103,7 +103,7 @@ class ContinuousMixtureDensity(
         Points of a step of training.
     alpha : "auto", float or None, default="auto"
         How many rows of a component the decoded one counts as, when components are fitted to the rows after the
-        training. "auto" chooses among 3, 10, 30 and 100 by the validation rows. None leaves them, and equal weights,
+        training. "auto" chooses one from 1 to 1,000 by the validation rows. None leaves them, and equal weights,
         as they are decoded.
     $training_parameters
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -281,7 +281,7 @@ class ContinuousMixtureDensity(
             n_points, best = choose(decode, blocks_of, n_points, alpha, most)
             alpha, n_steps = best.alpha, best.n_steps
         n_points = DEFAULT_POINTS if n_points == "auto" else n_points
-        alpha = ALPHAS[0] if alpha == "auto" else alpha
+        alpha = FIRST_ALPHA if alpha == "auto" else alpha
         decoded = decode(n_points)
         self._check_latents(decoded, splits.encoded[:ROWS_TO_CHECK])
         rows = Blocks.of(decoded, splits.encoded, splits.counts)

@@ -5,6 +5,7 @@ fits their weights, and their components, which are drawn towards those of the d
 """
 
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm.mixture._decoded import NUMBERS_AT_ONCE, log_sums
 
-# Rows that decoded components count as, of which "auto" chooses; the first one where there is nothing to choose by.
-ALPHAS = (10.0, 30.0, 100.0, 3.0)
+# Rows that decoded components count as, of which "auto" chooses, and the one that it starts from.
+ALPHAS, FIRST_ALPHA = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0), 30.0
 # Numbers of points that "auto" chooses from; what twice as many have to gain, in nats, and what is worth a warning.
 NUMBERS_OF_POINTS, LEAST_GAIN, LARGE_GAIN = (512, 1024, 2048, 4096), 0.01, 0.05
 # Scores take about so much a row, of which the sum over points takes a part, and each cell beside frequent ones 1.
@@ -156,11 +157,9 @@ def choose(decode, blocks_of, n_points, alpha, most):
         decoded = decode(n)
         return refined(decoded, *blocks_of(decoded), alpha)
 
+    best = at(numbers[0], FIRST_ALPHA if alpha == "auto" else alpha)
     if alpha == "auto":
-        fits = [at(numbers[0], of_alphas) for of_alphas in ALPHAS]
-        best = max(fits, key=lambda fit: fit.score)
-    else:
-        best = at(numbers[0], alpha)
+        best = _climb(partial(at, numbers[0]), best)
     n, gain = numbers[0], 0.0
     for n in numbers[1:]:
         after = at(n, best.alpha)
@@ -176,3 +175,18 @@ def choose(decode, blocks_of, n_points, alpha, most):
             stacklevel=2,
         )
     return n, best
+
+
+def _climb(fit, first):
+    """Return the best of fits with more rows than the first, or with fewer, as long as they are better and better."""
+    place = ALPHAS.index(FIRST_ALPHA)
+    for alphas in (ALPHAS[place + 1 :], ALPHAS[:place][::-1]):
+        best = first
+        for alpha in alphas:
+            other = fit(alpha)
+            if not other.score > best.score:
+                break
+            best = other
+        if best is not first:
+            return best
+    return first
