@@ -27,7 +27,7 @@ LEAST_VARIANCE = 1e-6
 # With so large a share of entries that are not zero a product of matrices is faster without looking for them.
 DENSE = 1 / 8
 # Numbers that a block of rows takes up.
-NUMBERS_AT_ONCE = 2**21
+NUMBERS_AT_ONCE = 2**22
 
 
 class TreeCells(Stateful):

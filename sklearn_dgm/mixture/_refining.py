@@ -18,7 +18,7 @@ ALPHAS, FIRST_ALPHA = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0), 30.0
 # Numbers of points that "auto" chooses from; what twice as many have to gain, in nats, and what is worth a warning.
 NUMBERS_OF_POINTS, LEAST_GAIN, LARGE_GAIN = (512, 1024, 2048, 4096), 0.01, 0.05
 # Scores take about so much a row, of which the sum over points takes a part, and each cell beside frequent ones 1.
-SCORING_TIME, TIME_OF_SUM = 2e5, 15.0
+SCORING_TIME, TIME_OF_SUM = 1.5e5, 15.0
 # Where there is nothing to choose by.
 DEFAULT_POINTS = 1024
 # Steps of EM at most, and what a step has to gain, in nats a row.
