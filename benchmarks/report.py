@@ -83,6 +83,7 @@ FLAT = {
         ("AUROC", "auroc", ".3f"),
         ("CPU seconds of the fit", "fit_seconds", ",.1f"),
         ("and of all that were tried", "all_seconds", ",.1f"),
+        ("seconds to score 10,000 rows", "score_seconds", ".2f"),
         ("rows impossible", "impossible", "d"),
         ("chosen", "notes", ""),
     ],

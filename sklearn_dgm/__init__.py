@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         neg_mass_volume,
         outlier_roc_auc,
     )
-    from sklearn_dgm.mixture import MixtureDensity
+    from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
@@ -58,6 +58,7 @@ _HOMES = {
     "BayesianNetworkDisplay": "inspection",
     "CalibrationDisplay": "inspection",
     "ColumnSchema": "columns",
+    "ContinuousMixtureDensity": "mixture",
     "DensityCodec": "codec",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",

@@ -17,6 +17,7 @@ from sklearn_dgm import (
     AutoregressiveDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
+    ContinuousMixtureDensity,
     EnergyDensity,
     EnsembleDensity,
     FlowDensity,
@@ -31,16 +32,21 @@ from sklearn_dgm import (
 
 @dataclass(frozen=True)
 class Instance:
-    """How to make an estimator, and by name the density checks that it fails, with the reason and what stands in."""
+    """How to make an estimator, and by name the checks that it fails, with the reason and what stands in.
+
+    Those of densities, and those of scikit-learn.
+    """
 
     make: Callable[[], Any]
     fails: dict[str, str] = field(default_factory=dict)
+    fails_scikit_learn: dict[str, str] = field(default_factory=dict)
 
 
 # One order, small networks and few epochs: the checks are about the contract, not about the fit.
 ONE_ORDER = {"order": "given", "dropout": 0.2}
 QUICK_NETWORK = {"hidden_layer_sizes": (16,), "max_epochs": 5, "dropout": 0.2}
 QUICK = {**QUICK_NETWORK, "order": "given"}
+QUICK_DECODER = {"hidden_layer_sizes": (16,), "n_points": 64, "n_points_fit": 32}
 
 TRAINED = {
     "check_weights_equal_repeats": (
@@ -49,6 +55,13 @@ TRAINED = {
         "test_autoregressive.py and in test_flow.py, and, for the trainer that they share, by test_autoregressive.py: "
         "test_weights_equal_repeats_on_held_out_rows"
     )
+}
+# Scikit-learn's checks of the same, which look at what transformers say.
+TRAINED_TRANSFORMER = {
+    "fails": TRAINED,
+    "fails_scikit_learn": {
+        "check_sample_weight_equivalence_on_dense_data": TRAINED["check_weights_equal_repeats"]
+    },
 }
 
 MARGINALS = (
@@ -196,6 +209,20 @@ INSTANCES = {
     ),
     "mixture, factors": Instance(
         lambda: MixtureDensity(3, "gaussian", covariance_type="factor", n_factors=1)
+    ),
+    "continuous mixture": Instance(
+        lambda: ContinuousMixtureDensity(2, **QUICK_DECODER, lr=0.02, max_epochs=15),
+        **TRAINED_TRANSFORMER,
+    ),
+    "continuous mixture, trees": Instance(
+        lambda: ContinuousMixtureDensity(1, "tree", **QUICK_DECODER, max_epochs=3),
+        **TRAINED_TRANSFORMER,
+    ),
+    "continuous mixture, as it is decoded": Instance(
+        lambda: ContinuousMixtureDensity(
+            2, **QUICK_DECODER, lr=0.02, max_epochs=15, alpha=None, early_stopping=False
+        ),
+        **TRAINED_TRANSFORMER,
     ),
     "naive bayes": Instance(
         lambda: NaiveBayesClassifier(),

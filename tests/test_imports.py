@@ -33,7 +33,7 @@ ALLOWED = {
     "_classes": {*FLOOR, "_nested", "_classes"},
     "_training": {*FLOOR, "_queries", "nn", "_training"},
     "histogram": {*FLOOR, "counts"},
-    "mixture": {*FLOOR, "counts", "_queries", "_nested", "mixture"},
+    "mixture": {*FLOOR, "counts", "nn", "_queries", "_nested", "_training", "mixture"},
     "bayes_net": {
         *FLOOR,
         "counts",
@@ -75,6 +75,7 @@ NEEDS_TORCH = {
     "flow",
     "energy/_tilt",
     "bayes_net/_bayes_net",
+    "mixture/_continuous",
 }
 
 

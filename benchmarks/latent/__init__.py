@@ -5,10 +5,15 @@ Each family has a module, which says what it is measured on, and beside what.
 
 from pathlib import Path
 
-from benchmarks.latent import energies, mixtures
+from benchmarks.latent import choice, continuous_mixtures, energies, mixtures
 from benchmarks.results import Results
 
-FAMILIES = {"mixture": mixtures, "energy": energies}
+FAMILIES = {
+    "mixture": mixtures,
+    "continuous-mixture": continuous_mixtures,
+    "energy": energies,
+    "choice": choice,
+}
 
 
 def add_arguments(parser):

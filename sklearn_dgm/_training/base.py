@@ -399,7 +399,7 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
     def _check_continuation(self, Z):
         super()._check_continuation(Z)
-        impossible = np.flatnonzero(np.isneginf(self._in_chunks(self._module.log_prob, Z)))
+        impossible = np.flatnonzero(np.isneginf(self._log_density(Z)))
         if len(impossible):
             raise ValueError(
                 f"Row {impossible[0]} is impossible under the model that warm_start continues (a category that it has "

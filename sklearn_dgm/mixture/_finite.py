@@ -152,10 +152,26 @@ class FiniteMixture(Stateful):
             self.normals.fill(Z, component, of_cells)
         return Z
 
+    def draw(self, n_samples, n_features, rng):
+        """Draw encoded rows, of shape (n_samples, n_features), by a NumPy generator."""
+        uniforms = rng.random((n_samples, 2 * n_features + 1))
+        return self.fill(np.full((n_samples, n_features), np.nan), uniforms)
+
     def fill_means(self, Z):
         """Return encoded rows with expectations in missing cells of numbers, the likeliest category in others."""
-        posterior, filled = np.exp(self.log_posterior_of(Z)), Z.copy()
-        expected = {}
+        return self.fill_expected(Z, np.exp(self.log_posterior_of(Z)))
+
+    def fill_expected(self, Z, posterior):
+        """Fill in expectations; see :meth:`fill_means`.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, n_features)
+            Encoded rows, NaN where a cell is missing.
+        posterior : ndarray of shape (n, n_components)
+            Probabilities of the components of each row.
+        """
+        filled, expected = Z.copy(), {}
         if self.normals is not None:
             means = self.normals.expected(self.normals.prepare(Z))
             expected = dict(

@@ -345,7 +345,4 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         return self._mixture.log_prob(Z)
 
     def _draw(self, n_samples, rng):
-        d = len(self.schema_.columns_)
-        return self._mixture.fill(
-            np.full((n_samples, d), np.nan), rng.random((n_samples, 2 * d + 1))
-        )
+        return self._mixture.draw(n_samples, len(self.schema_.columns_), rng)

@@ -30,7 +30,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
-from benchmarks.latent import energies, mixtures
+from benchmarks.latent import continuous_mixtures, energies, mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
@@ -335,6 +335,19 @@ def test_latent_energies(folder, monkeypatch):
             assert tilted["log_likelihood"] > base["log_likelihood"] - 0.1
             assert tilted["log_partition_std_error"] < 0.01
     assert "| its error from log Z |" in report_of(folder)
+
+
+def test_latent_continuous_mixtures(folder, monkeypatch):
+    monkeypatch.setitem(continuous_mixtures.TARGETS, "toy", (-2.5, -2.4))
+    run(folder, "latent", "--families", "continuous-mixture", "--decoder-seconds", "1")
+    measured = lines(folder, "latent")
+    assert [record["peer"] for record in measured] == list(continuous_mixtures.COMPONENTS.values())
+    for record, target in zip(measured, (-2.5, -2.4), strict=True):
+        assert record["target"] == target
+        assert -20 < record["log_likelihood"] < 0
+        assert record["score_seconds"] > 0
+        assert "points, alpha=" in record["notes"]
+    assert "| seconds to score 10,000 rows |" in report_of(folder)
 
 
 def test_chow_liu(folder):
