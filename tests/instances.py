@@ -192,6 +192,21 @@ INSTANCES = {
     "mixture, factors": Instance(
         lambda: MixtureDensity(3, "gaussian", covariance_type="factor", n_factors=1)
     ),
+    "mixture of tables": Instance(
+        lambda: MixtureDensity(3, BayesianNetworkDensity("empty", conditional="table"), max_iter=10)
+    ),
+    "mixture of mixtures": Instance(
+        lambda: MixtureDensity(2, MixtureDensity(2, "gaussian"), max_iter=10)
+    ),
+    "mixture of kernel densities": Instance(
+        lambda: MixtureDensity(2, KernelDensity(bandwidth=0.3)),
+        fails={
+            "check_normalized (counts)": CONTINUOUS,
+            "check_samples_agree_with_density (counts)": CONTINUOUS,
+            "check_entropy_of_samples (counts)": CONTINUOUS,
+            "check_units": UNITS,
+        },
+    ),
     "naive bayes": Instance(
         lambda: NaiveBayesClassifier(),
         fails={

@@ -65,6 +65,7 @@ class FiniteMixture(Stateful):
     """
 
     counts: Counts
+    densities = None
 
     def __init__(self, n_components: int, tables: ColumnTables | None, normals: Normals | None):
         self.weights = np.full(n_components, 1 / n_components)
@@ -171,6 +172,14 @@ class FiniteMixture(Stateful):
     def log_prob(self, Z):
         """Return the log-density of encoded rows, of shape (n,)."""
         return logsumexp(self.log_joint_of(Z), axis=1)
+
+    def log_prob_and_std(self, Z):
+        """Return the log-density of encoded rows, and their standard errors, which are zero, both of shape (n,)."""
+        return self.log_prob(Z), np.zeros(len(Z))
+
+    def is_estimated(self, Z):
+        """Flag the rows whose scores are estimates, of shape (n,): none."""
+        return np.zeros(len(Z), dtype=bool)
 
     @property
     def n_parameters(self):

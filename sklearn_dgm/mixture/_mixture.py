@@ -1,29 +1,41 @@
 """The finite mixture as an estimator."""
 
 import copy
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_array
+from sklearn.utils.metaestimators import available_if
 
-from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
+from sklearn_dgm._nested.fitting import seeded
+from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
-from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.base import COLUMN_PARAMS, BaseDensity, BaseEstimatedDensity
+from sklearn_dgm.mixture._component_queries import ComponentQueriesMixin, has_closed_forms
+from sklearn_dgm.mixture._densities import (
+    DensityMixture,
+    check_component,
+    fit_densities,
+    rows_to_start_from,
+    schema_for,
+)
 from sklearn_dgm.mixture._finite import FiniteMixture
 from sklearn_dgm.mixture._fitting import choose_alpha, fit_all
 from sklearn_dgm.mixture._normals import Normals
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
-from sklearn_dgm.mixture._queries import MixtureQueriesMixin
-from sklearn_dgm.mixture._rows import WeightedRows
+from sklearn_dgm.mixture._rows import WeightedRows, given_start
 from sklearn_dgm.mixture._tables import ColumnTables
 from sklearn_dgm.mixture._trees import ColumnTrees
-from sklearn_dgm.tags import DensityTags
+from sklearn_dgm.tags import DensityTags, common_density_tags, worst_score_kind
+
+# What components take that are named.
+CLOSED_FORMS = DensityTags(missing=True, ties=True)
 
 
-class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
+class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimatedDensity):
     """Density from a finite mixture, fitted by expectation and maximisation.
 
     ``p(x) = sum_k w_k p(x | k)``. Given its component, or latent class, the columns of a row are independent of each
@@ -162,7 +174,10 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     _parameter_constraints: dict = {
         **BaseDensity._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "component": [StrOptions({"independent", "gaussian", "tree"})],
+        "component": [
+            StrOptions({"independent", "gaussian", "tree"}),
+            HasMethods(["fit", "score_samples"]),
+        ],
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", "factor"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -175,12 +190,11 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
-    _density_tags = DensityTags(missing=True, ties=True)
 
     def __init__(
         self,
         n_components: int = 8,
-        component: Literal["independent", "gaussian", "tree"] = "independent",
+        component: Any = "independent",
         *,
         covariance_type: Literal["full", "tied", "diag", "spherical", "factor"] = "full",
         n_factors: int = 2,
@@ -216,13 +230,41 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         self.random_state = random_state
         self.handle_unknown = handle_unknown
 
+    @property
+    def _density_tags(self):
+        if isinstance(self.component, str):
+            return CLOSED_FORMS
+        try:
+            return common_density_tags([self.component])
+        except (AttributeError, TypeError, ValueError):  # no density, which fit will say
+            return DensityTags(column_kinds=())
+
+    def _make_schema(self):
+        if isinstance(self.component, str):
+            return super()._make_schema()
+        check_component(self.component)
+        for name in COLUMN_PARAMS:
+            default = getattr(signature(MixtureDensity).parameters.get(name), "default", None)
+            value = getattr(self, name, None)
+            if value is not default and not (isinstance(value, str) and value == default):
+                raise ValueError(
+                    f"{name} should stay {default!r}, since component={self.component!r} says what the columns are; "
+                    "set its own parameters."
+                )
+        return schema_for(self.component)
+
     def _fit_or_restore(self, X, sample_weight, schema):
         with restored_on_failure(self):
             start = self._given_start(X)
-            if start is not None and sample_weight is not None:
-                start = start[check_weights(X, sample_weight) > 0]
-            Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
-            self._fit(Z, sample_weight, start)
+            Z, weight = self._start_fit(X, sample_weight, schema=schema)
+            kept = slice(None) if weight is None else check_weights(X, sample_weight) > 0
+            start = None if start is None else start[kept]
+            if isinstance(self.component, str):
+                self._fit(Z, weight, start)
+            else:
+                X = self._validate(X, reset=False)
+                X = X if weight is None else safe_indexing(X, np.flatnonzero(kept))
+                self._fit_densities(X, Z, weight, start)
         return self
 
     def _check_n_components(self, n_fitted, what):
@@ -234,31 +276,27 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     def _given_start(self, X):
         """Return responsibilities to start from, of shape (n_samples, n_components), or None."""
         if self.warm_start and hasattr(self, "_mixture"):
-            start = self.predict_proba(X)
-            self._check_n_components(start.shape[1], "warm_start")
-            return start
-        if isinstance(self.init, str):
-            return None
-        start = check_array(
-            self.init, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="init"
-        )
-        expected = (*np.shape(X)[:1], self.n_components)
-        if start.shape != expected or (start < 0).any() or not np.allclose(start.sum(axis=1), 1):
-            raise ValueError(
-                f"init should hold responsibilities, of shape (n_samples, n_components)={expected}, that are not negative "
-                f"and sum to one in each row; got shape {start.shape}."
-            )
-        return start
+            self._check_n_components(len(self.weights_), "warm_start")
+            try:
+                return self.predict_proba(X)
+            except ValueError as error:
+                raise ValueError(
+                    f"warm_start goes on from the previous fit, which does not take these rows: {error}"
+                ) from error
+        return None if isinstance(self.init, str) else given_start(self.init, X, self.n_components)
+
+    def _starts(self, columns, rows, rng):
+        """Return the rows with responsibilities to start from, of each start."""
+        if rows.start is not None:
+            return [rows]
+        return [
+            rows.started(columns, self.init, self.n_components, rng) for _ in range(self.n_init)
+        ]
 
     def _fit(self, Z, sample_weight, start=None):
         rows = WeightedRows.of(Z, sample_weight, start)
-        rng, columns = check_generator(self.random_state), self.schema_.columns_
-        mixture = self._layout(rows)
-        starts = [rows]
-        if start is None:
-            starts = [
-                rows.started(columns, self.init, self.n_components, rng) for _ in range(self.n_init)
-            ]
+        mixture, rng = self._layout(rows), check_generator(self.random_state)
+        starts = self._starts(self.schema_.columns_, rows, rng)
         if mixture.tables is not None:
             is_auto = self.alpha == "auto"
             mixture.tables.alpha = (
@@ -266,7 +304,21 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
                 if is_auto
                 else float(self.alpha)
             )
-        fits = fit_all(mixture, starts, self.max_iter, self.tol)
+        self._keep_best(fit_all(mixture, starts, self.max_iter, self.tol))
+
+    def _fit_densities(self, X, Z, sample_weight, start):
+        columns, Z = rows_to_start_from(self.schema_, X, Z)
+        rows = WeightedRows.of(Z, sample_weight, start)
+        X, rng = safe_indexing(X, rows.first), check_generator(self.random_state)
+        fits = []
+        for started in self._starts(columns, rows, rng):
+            densities = [seeded(self.component, rng) for _ in range(self.n_components)]
+            fits.append(fit_densities(densities, self.schema_, X, started, self.max_iter, self.tol))
+        self._keep_best(fits)
+        self.score_kind_ = worst_score_kind([d for _, d in self._mixture.fitted])
+
+    def _keep_best(self, fits):
+        """Keep the fit of the highest objective, and what became of the others."""
         self.lower_bounds_ = [objectives for _, objectives in fits]
         best = int(np.argmax([objectives[-1] for objectives in self.lower_bounds_]))
         self._mixture, objectives = fits[best]
@@ -300,6 +352,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
             )
         return FiniteMixture(self.n_components, tables, normals)
 
+    @available_if(has_closed_forms)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -341,10 +394,12 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
             self._mixture = mixture
         return self
 
-    def _log_density(self, Z):
-        return self._mixture.log_prob(Z)
+    def _log_density_and_std(self, Z):
+        return self._mixture.log_prob_and_std(Z)
 
     def _draw(self, n_samples, rng):
+        if isinstance(self._mixture, DensityMixture):
+            return self._mixture.draw(n_samples, rng)
         d = len(self.schema_.columns_)
         return self._mixture.fill(
             np.full((n_samples, d), np.nan), rng.random((n_samples, 2 * d + 1))

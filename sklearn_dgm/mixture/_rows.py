@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.cluster import kmeans_plusplus
 from sklearn.metrics import pairwise_distances_argmin
+from sklearn.utils.validation import check_array
 
 # Numbers that lie farther out, in standard deviations, are no start of a component.
 FARTHEST = 4.0
@@ -25,11 +26,14 @@ class WeightedRows(NamedTuple):
         Their weights.
     start : ndarray of shape (n, n_components) or None
         Responsibilities to start from, where there are some.
+    first : ndarray of int of shape (n,) or None
+        Which rows of all these are, each the first of those that are equal.
     """
 
     Z: np.ndarray
     weight: np.ndarray
     start: np.ndarray | None = None
+    first: np.ndarray | None = None
 
     @classmethod
     def of(cls, Z, sample_weight, start=None) -> Self:
@@ -41,7 +45,7 @@ class WeightedRows(NamedTuple):
         if start is not None:
             shares = sparse.csr_array((weight / total[place], (place, np.arange(len(Z)))))
             start = shares @ start
-        return cls(Z[first], total, start)
+        return cls(Z[first], total, start, first)
 
     def split(self):
         """Split the weight of the rows, as they stand in order, into that of training and of validation.
@@ -92,6 +96,18 @@ class WeightedRows(NamedTuple):
         seeds, _ = kmeans_plusplus(points, n_seeds, sample_weight=self.weight, random_state=seed)
         nearest = pairwise_distances_argmin(points, seeds)
         return self._replace(start=(nearest[:, None] == np.arange(n_components)).astype(np.float64))
+
+
+def given_start(init, X, n_components):
+    """Return given responsibilities to start from, of shape (n_samples, n_components); refuse what is none."""
+    start = check_array(init, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="init")
+    expected = (*np.shape(X)[:1], n_components)
+    if start.shape != expected or (start < 0).any() or not np.allclose(start.sum(axis=1), 1):
+        raise ValueError(
+            f"init should hold responsibilities, of shape (n_samples, n_components)={expected}, that are not negative "
+            f"and sum to one in each row; got shape {start.shape}."
+        )
+    return start
 
 
 def _points(columns, Z, weight):
