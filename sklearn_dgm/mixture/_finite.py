@@ -11,7 +11,9 @@ from scipy.special import logsumexp
 
 from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.mixture._normals import Moments, Normals
+from sklearn_dgm.mixture._factor_covariances import FactorMoments
+from sklearn_dgm.mixture._normals import Normals
+from sklearn_dgm.mixture._numbers import Moments
 from sklearn_dgm.mixture._tables import ColumnTables
 
 # Numbers that a block of rows takes up.
@@ -27,13 +29,13 @@ class Counts(NamedTuple):
         Weights of the components.
     cells : ndarray of shape (n_components, n_cells) or (n_components, n_cells, n_cells), or None
         Weights of the cells of tables, or of pairs of cells.
-    moments : Moments or None
+    moments : Moments, FactorMoments or None
         Moments of the numbers.
     """
 
     weight: np.ndarray
     cells: np.ndarray | None
-    moments: Moments | None
+    moments: Moments | FactorMoments | None
 
     def plus(self, other):
         """Return the counts of the rows of both."""

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm._nested.em import expectation_maximisation, responsibilities_of
+from sklearn_dgm.mixture._covariances import SingularCovarianceError
 
 # A component with so small a share of the weight has no rows.
 LEAST_SHARE = 1e-6
@@ -74,14 +75,14 @@ def fit_all(mixture, starts, max_iter, tol):
 
     Raises
     ------
-    ValueError
+    SingularCovarianceError
         If none does, that of the last one.
     """
     fits = []
     for rows in starts:
         try:
             fits.append(fit_mixture(mixture, rows, max_iter, tol))
-        except ValueError as error:
+        except SingularCovarianceError as error:
             failure = error
     if not fits:
         raise failure
@@ -127,9 +128,7 @@ def choose_alpha(mixture, rows, max_iter, tol):
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
-            except (
-                ValueError
-            ):  # a covariance is singular; whether it is so of all rows, the fit will say
+            except SingularCovarianceError:  # whether it is so of all rows, the fit will say
                 scores.append(-np.inf)
                 continue
         scores.append(valid.weight @ fitted.log_prob(valid.Z))
