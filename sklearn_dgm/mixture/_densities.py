@@ -3,6 +3,8 @@
 Densities that read encoded rows share the schema of the mixture. Any other one encodes rows itself: it is given tables.
 """
 
+from inspect import isclass
+
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import clone
@@ -31,6 +33,8 @@ NUMBERS_AT_ONCE = 2**22
 
 def check_component(component):
     """Refuse what can be no component: no density of all columns, or one that takes no weights."""
+    if isclass(component):
+        raise TypeError(f"component is the class {component.__name__}; hand in an instance.")
     check_density_of_parts(component, "MixtureDensity", parameter="component", part="component")
     require_normalised([component], "MixtureDensity")
     if not takes_weights(component):
@@ -142,7 +146,7 @@ class DensityMixture(Stateful):
         """Return the log-density of rows and components, and standard errors, both of shape (n, n_components)."""
         log_joint = np.full((len(Z), len(self.weights)), -np.inf)
         std = np.zeros_like(log_joint)
-        with np.errstate(over="ignore"):  # of a point far away, which is an impossible one
+        with np.errstate(over="ignore", divide="ignore"):  # of a point far away: it is impossible
             for k, density in self.fitted:
                 log_joint[:, k], std[:, k] = _scores(density, Z)
         return log_joint + self.log_weights, std
@@ -295,8 +299,8 @@ def fit_densities(densities, schema, X, rows, max_iter, tol):
 
     def maximise(responsibilities):
         parts = without_least_shares(responsibilities, rows.weight)
-        _fill_up(parts, rows)
         mixture.weights = parts.sum(axis=0) / parts.sum()
+        _fill_up(parts, rows)
         mixture.densities = components.fit(table, parts)
 
     maximise(rows.start * rows.weight[:, None])

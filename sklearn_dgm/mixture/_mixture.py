@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._nested.fitting import seeded
@@ -41,13 +41,13 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
     ``p(x) = sum_k w_k p(x | k)``. Given its component, or latent class, the columns of a row are independent of each
     other, each with a table of its cells (latent class analysis [1]_), or follow a tree, or its numbers are jointly
     normal, and categories and counts independent of these (a Gaussian mixture, extended to mixed columns). Scores,
-    marginals, conditionals and rows with missing cells are exact.
+    marginals, conditionals and rows with missing cells are exact. A component may also be any other density.
 
     Parameters
     ----------
     n_components : int, default=8
         Number of components.
-    component : {"independent", "gaussian", "tree"}, default="independent"
+    component : {"independent", "gaussian", "tree"} or density, default="independent"
         What a component is. "independent": a product of the columns; numbers are binned, as tables of
         :class:`~sklearn_dgm.BayesianNetworkDensity` bin them by default. "gaussian": numbers of continuous, rounded and
         mixed columns are jointly normal; categories, counts and the atoms of mixed columns have tables. "tree": cells
@@ -74,7 +74,7 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
     n_init : int, default=1
         Number of starts, of which the best fit is kept; with given responsibilities, or a `warm_start`, there is one.
     max_iter : int, default=200
-        Steps of expectation and maximisation at most.
+        Steps of expectation and maximisation at most. Of densities that take long to fit, fewer will do.
     tol : float, default=0.0001
         Change of the objective, in nats a row, below which to stop.
     warm_start : bool, default=False
@@ -98,6 +98,8 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
     tables_ : list of ndarray of shape (n_components, n_levels) or None
         For each column the probabilities of its cells (categories in the order of the schema, bins of numbers, atoms
         first) in each component; None where it has no table.
+    estimators_ : list of estimators
+        The fitted densities, None of a component without rows, if `component` is a density.
     parents_ : ndarray of int of shape (n_components, n_features_in_)
         Parent of each column in the tree of each component, -1 for roots, if components are trees.
     gaussian_features_ : ndarray of int of shape (n_numbers,)
@@ -107,24 +109,26 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
     covariances_ : ndarray
         Their covariances, in these units, of shape (n_components, n_numbers, n_numbers) if "full" or "factor",
         (n_numbers, n_numbers) if "tied"; if "diag" or "spherical" variances of shape (n_components, n_numbers).
+    precisions_ : ndarray
+        Inverses of the covariances, in the same form.
     alpha_ : float or None
         How many rows the tables of all rows count as; None without tables.
     n_parameters_ : int
-        Number of free parameters.
+        Number of free parameters, where components count theirs.
     lower_bound_ : float
         The objective of the best fit, in nats a row, and in units of the schema: the log-likelihood, and the
         log-density of the prior up to a constant.
     lower_bounds_ : list of ndarray of shape (n_steps + 1,)
-        The objective after each step, of each start that led to a mixture. It does not fall, but with a `reg_covar`, or
-        where a component that has lost all rows starts again.
+        The objective after each step, of each start that led to a mixture. It does not fall, but with a `reg_covar`,
+        where a component that has lost all rows starts again, or where components are densities that smooth.
     n_iter_ : int
         Number of steps of the best fit.
     converged_ : bool
         Whether the best fit stopped before `max_iter`.
     schema_ : ColumnSchema
         Kinds and scales of the columns.
-    score_kind_ : {"exact"}
-        `score_samples` returns exact log-densities.
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns: exact log-densities, but where a density as component has none.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -140,6 +144,18 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
     Cells may be missing, in `fit`, too: they are summed out [4]_; but the tables of trees are learnt from the rows that
     have both cells, so that the objective may fall then. A rounded number has the normal density at its value,
     and a standard deviation of at least a step of its grid, so that the densities of all values sum to one.
+
+    A script with :class:`~sklearn.mixture.GaussianMixture` needs one other line: ``GaussianMixture(3)`` is about
+    ``MixtureDensity(3, "gaussian", reg_covar=1e-6, column_kinds=...)``, with each column "continuous" where values
+    repeat in the table; `score` is a sum here, `sample` returns rows alone, and `init` takes responsibilities in place
+    of `weights_init`, `means_init` and `precisions_init`.
+
+    **Densities as components** are fitted by generalised expectation and maximisation: every step fits them anew, or
+    lets those with a parameter `warm_start` go on by five epochs. They say themselves what the columns are, by their
+    own parameters, and share what all rows say of these. Cells may be missing, there are marginals and conditionals,
+    where there are in the density; not for what is built on densities, such as an
+    :class:`~sklearn_dgm.EnsembleDensity`. `covariance_type`, `n_factors`, `alpha` and `reg_covar` are for the
+    components that have names. Of kernel densities with one bandwidth any mixture is that of all rows.
 
     Equal rows are taken together before the fit, so that it depends neither on the order of the rows nor on whether one
     is repeated or has a weight.
@@ -393,6 +409,27 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
             mixture.learn(mixture.counts.plus(mixture.count(mixture.prepare(Z), shares)))
             self._mixture = mixture
         return self
+
+    def fit_predict(
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.intp]:
+        """Fit the mixture, and return the most probable component of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        component : ndarray of int of shape (n_samples,)
+            Numbers of components, from 0 on.
+        """
+        return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def _log_density_and_std(self, Z):
         return self._mixture.log_prob_and_std(Z)

@@ -105,6 +105,15 @@ class MixtureParametersMixin(BaseDensity):
         is_tied = isinstance(covariances, FullCovariances) and covariances.tied
         return dense[0] if is_tied else dense
 
+    @property
+    def precisions_(self):
+        """Inverses of the covariances, in the same form."""
+        self._normals("precisions_")
+        covariances = self.covariances_
+        if self.covariance_type in ("diag", "spherical"):
+            return 1 / covariances
+        return np.linalg.inv(covariances)
+
     @available_if(_counts_parameters)
     def bic(self, X: MatrixLike) -> float:
         """Return the Bayesian information criterion of the model on rows; less is better.
