@@ -24,7 +24,7 @@ from sklearn_dgm.mixture._densities import (
 )
 from sklearn_dgm.mixture._finite import FiniteMixture
 from sklearn_dgm.mixture._fitting import choose_alpha, fit_all
-from sklearn_dgm.mixture._normals import Normals
+from sklearn_dgm.mixture._normals import Normals, normal_columns
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._rows import WeightedRows, given_start
 from sklearn_dgm.mixture._tables import ColumnTables
@@ -346,7 +346,7 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
         """Return a mixture that says which columns have tables, and which are normal."""
         columns = self.schema_.columns_
         of_gaussian = self.component == "gaussian"
-        numbers = [j for j, c in enumerate(columns) if of_gaussian and not c.is_counted]
+        numbers = normal_columns(columns, rows.Z, rows.weight) if of_gaussian else []
         tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
         tables = normals = None
         if self.component == "tree":

@@ -13,17 +13,45 @@ FARTHEST = 1e100
 # The covariance of the prior counts as so many rows of a component, and where columns have covariances as one more for
 # each of them.
 PRIOR_ROWS = 2.0
+# A count of more values, of which none has so large a share, is a number; others have tables.
+MAX_LEVELS, FREQUENT = 20, 0.25
 # Uniforms keep so far from 0 and 1, where normals are infinite.
 MARGIN = 2.0**-54
 # Cells on both sides of a number that it may be rounded to.
 WINDOW = 9
 
 
+def normal_columns(columns, Z, weight):
+    """Return the columns whose numbers are normal: those that are no counts, and counts of many values, none frequent.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of the columns.
+    Z : ndarray of shape (n, n_features)
+        Encoded rows, NaN where a cell is missing.
+    weight : ndarray of shape (n,)
+        Their weights.
+    """
+    found = []
+    for j, column in enumerate(columns):
+        if column.is_categorical:
+            continue
+        seen = ~np.isnan(Z[:, j])
+        _, place = np.unique(Z[seen, j], return_inverse=True)
+        shares = np.bincount(place, weight[seen])
+        if not column.is_counted or (
+            len(shares) > MAX_LEVELS and shares.max() < FREQUENT * shares.sum()
+        ):
+            found.append(j)
+    return found
+
+
 class Normals(Stateful):
     """Columns of numbers that are jointly normal given the component.
 
-    A rounded number has the density at the middle of its cell; as its variance given all others is that of one cell at
-    least, these densities sum to one, but for 5e-9. An atom of a mixed column is none of the numbers.
+    A rounded number, or a count, has the density at the middle of its cell; as its variance given all others is that of
+    one cell at least, these densities sum to one, but for 5e-9. An atom of a mixed column is none of the numbers.
 
     Parameters
     ----------
@@ -64,6 +92,7 @@ class Normals(Stateful):
         self.center, self.scale = _locations_and_scales(U, weight)
         is_rounded = np.array([columns[j].is_whole for j in features])
         self.cell = np.where(is_rounded, 1 / self.scale, 0.0)
+        self.counts = np.array([j for j in features if columns[j].is_counted], dtype=np.intp)
         units = np.array([columns[j].scale for j in features]) * self.scale
         of_pairs = covariance_type not in ("diag", "spherical")
         if of_pairs:
@@ -91,7 +120,9 @@ class Normals(Stateful):
 
     def prepare(self, Z):
         """Return the numbers of rows."""
-        return Numbers(self.standardized(Z))
+        numbers, counts = Numbers(self.standardized(Z)), Z[:, self.counts]
+        numbers.is_impossible = (counts != np.floor(counts)).any(axis=1, where=~np.isnan(counts))
+        return numbers
 
     def log_prob(self, numbers):
         """Return the log-density of rows in each component, of shape (n, n_components)."""
@@ -99,7 +130,9 @@ class Normals(Stateful):
             log_p = self.covariances.log_prob(numbers, self.means)
         log_scales = np.log(self.scale)
         of_units = log_scales.sum() if numbers.is_complete else numbers.seen @ log_scales
-        return log_p - np.reshape(of_units, (-1, 1))
+        log_p = log_p - np.reshape(of_units, (-1, 1))
+        log_p[numbers.is_impossible] = -np.inf
+        return log_p
 
     def count(self, numbers, responsibilities):
         """Return the expected moments of the components."""

@@ -63,10 +63,16 @@ class Numbers:
     ----------
     U : ndarray of shape (n, d)
         Numbers, NaN where a cell is missing, or an atom.
+
+    Attributes
+    ----------
+    is_impossible : ndarray of bool of shape (n,)
+        Which rows hold what no count is.
     """
 
     def __init__(self, U):
         self.U = U
+        self.is_impossible = np.zeros(len(U), dtype=bool)
         # What components have said of missing numbers, and under which means.
         self.memory = None
 
