@@ -193,7 +193,9 @@ INSTANCES = {
         lambda: MixtureDensity(3, "gaussian", covariance_type="factor", n_factors=1)
     ),
     "mixture of tables": Instance(
-        lambda: MixtureDensity(3, BayesianNetworkDensity("empty", conditional="table"), max_iter=10)
+        lambda: MixtureDensity(
+            3, BayesianNetworkDensity("chow-liu", conditional="table", bins=8), max_iter=10
+        ),
     ),
     "mixture of mixtures": Instance(
         lambda: MixtureDensity(2, MixtureDensity(2, "gaussian"), max_iter=10)

@@ -362,3 +362,60 @@ def test_only_singular_covariances_are_starts_that_fail(monkeypatch):
     monkeypatch.setattr(_fitting, "fit_mixture", fit_mixture)
     with pytest.raises(ValueError, match="something else"):
         MixtureDensity(2, component="gaussian", n_init=3, random_state=0).fit(clusters())
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_counts_of_many_values_are_numbers_that_sum_to_one(covariance_type):
+    rng = np.random.default_rng(0)
+    X = np.rint(rng.normal([40, 60], [9, 14], (500, 2))).astype(int)
+    X[:, 1] += X[:, 0]
+    density = MixtureDensity(2, "gaussian", covariance_type=covariance_type, random_state=0).fit(X)
+    assert density.gaussian_features_.tolist() == [0, 1]
+    grid = np.stack(np.meshgrid(np.arange(-60, 160), np.arange(-80, 320)), axis=-1).reshape(-1, 2)
+    assert logsumexp(density.score_samples(grid)) == pytest.approx(0.0, abs=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.isneginf(density.score_samples(X[:3] + 0.5)).all()
+    drawn = density.sample(400, random_state=0)
+    assert drawn.dtype == X.dtype
+    assert drawn.mean(axis=0) == pytest.approx(X.mean(axis=0), abs=4)
+
+
+def test_counts_with_a_frequent_value_have_tables():
+    rng = np.random.default_rng(0)
+    X = rng.poisson(40, (500, 2))
+    X[:200, 1] = 0
+    density = MixtureDensity(2, "gaussian", random_state=0).fit(X)
+    assert density.gaussian_features_.tolist() == [0]
+    assert density.tables_[1] is not None
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("far", [1.0, 1e7])
+def test_scores_of_rows_with_gaps_are_those_of_marginal_normals(covariance_type, far):
+    """Also of components that are narrow beside their distance."""
+    X = clusters()
+    X = X + np.where(np.arange(len(X)) % 2, far, 0.0)[:, None]
+    density = MixtureDensity(
+        2, "gaussian", covariance_type=covariance_type, n_factors=1, reg_covar=1e-3, random_state=0
+    ).fit(X)
+    gaps = holes(X[:60], 0.5)
+    expected = []
+    for row in gaps:
+        seen = ~np.isnan(row)
+        terms = []
+        for k, weight in enumerate(density.weights_):
+            covariance = density.covariances_
+            if covariance.shape != (3, 3):
+                covariance = covariance[k]
+            covariance = np.diag(covariance) if covariance.ndim == 1 else covariance
+            normal = (
+                stats.multivariate_normal(
+                    density.means_[k][seen], covariance[np.ix_(seen, seen)], allow_singular=True
+                )
+                if seen.any()
+                else None
+            )
+            terms.append(np.log(weight) + (normal.logpdf(row[seen]) if seen.any() else 0.0))
+        expected.append(logsumexp(terms))
+    np.testing.assert_allclose(density.score_samples(gaps), expected, rtol=1e-5, atol=1e-4)
