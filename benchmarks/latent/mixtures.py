@@ -76,7 +76,7 @@ def measure(results, args):
         if name in only:
             measure_binary(results, name, [part[: args.max_rows] for part in parts], args)
     for name, X in data.continuous_tables(args.data):
-        if name in only and (args.only or name in OF_FACTORS):
+        if name in only and (name in OF_FACTORS or name not in MISSING):
             measure_numbers(results, name, X[: args.max_rows], args)
         if name in only and name in MISSING:
             measure_missing(results, name, X[: args.max_rows], args)

@@ -358,8 +358,9 @@ class NumberAxis(Stateful):
         self._shares = (counts + PIECE_ROWS * (self._widths / of_bin)) / (in_bin + PIECE_ROWS)
         bins = self._bin_of_piece[piece]
         first, last = bins == 0, bins == len(edges) - 2
-        self._lower = _tail(edges[0] - z[first], weight[first], self._widths[0])
-        self._upper = _tail(z[last] - edges[-1], weight[last], self._widths[-1])
+        outer = [_outer_width(of, whole) for of in self._outer_widths()]
+        self._lower = _tail(edges[0] - z[first], weight[first], outer[0])
+        self._upper = _tail(z[last] - edges[-1], weight[last], outer[1])
         if support is not None:
             margin, n_tails = (0.5 if whole else 0.0), (2 if len(edges) == 2 else 1)
             below, above = edges[0] + margin, edges[-1] - margin
@@ -372,6 +373,11 @@ class NumberAxis(Stateful):
         beyond = np.where(self._bin_of_piece == 0, self._lower.share, 0.0)
         beyond[self._bin_of_piece == len(edges) - 2] += self._upper.share
         self._log_density = np.log1p(-beyond) + np.log(self._shares / self._widths)
+
+    def _outer_widths(self):
+        """Return the widths of the pieces of the first and of the last bin, from outside in."""
+        bins = self._bin_of_piece
+        return self._widths[bins == 0], self._widths[bins == bins[-1]][::-1]
 
     @property
     def n_levels(self):
@@ -569,6 +575,17 @@ def _limited(tail, room, free, share, whole):
 def _rate(reach, whole):
     """Return the rate at which a tail falls off, geometrically or exponentially."""
     return math.log1p(1 / reach) if whole else 1 / reach
+
+
+def _outer_width(widths, whole):
+    """Return how far inwards the numbers reach that tell the tail beyond an outer bin: over a piece, by its widths.
+
+    A whole number that has a piece to itself says nothing of it, so that the next piece counts, too.
+    """
+    if not whole:
+        return widths[0]
+    wide = np.flatnonzero(widths > 1)
+    return widths[: wide[0] + 1].sum() if len(wide) else widths.sum()
 
 
 def _tail(beyond, weight, width):

@@ -420,3 +420,5 @@ def test_whole_numbers_that_many_share_have_a_piece_each():
     # The numbers beside have what is left.
     beside = p[(values[frequent] + 1 - every[0]).astype(int)]
     assert beside.max() < 0.05 * found.min()
+    # Nor does a piece of one number say how far others reach.
+    assert np.log(p[np.searchsorted(every, z.max() * 1.2)]) > -40
