@@ -82,6 +82,7 @@ FLAT = {
         ("CPU seconds of the fit", "fit_seconds", ",.1f"),
         ("and of all that were tried", "all_seconds", ",.1f"),
         ("rows impossible", "impossible", "d"),
+        ("nats that missing cells cost", "cost", ".3f"),
         ("chosen", "notes", ""),
     ],
     "chow_liu": [
