@@ -85,6 +85,7 @@ FLAT = {
         ("and of all that were tried", "all_seconds", ",.1f"),
         ("seconds to score 10,000 rows", "score_seconds", ".2f"),
         ("rows impossible", "impossible", "d"),
+        ("nats that missing cells cost", "cost", ".3f"),
         ("chosen", "notes", ""),
     ],
     "chow_liu": [

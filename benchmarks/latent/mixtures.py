@@ -1,8 +1,12 @@
-"""Mixtures on binary tables beside published figures, and on red_wine beside GaussianMixture.
+"""Mixtures on binary tables beside published figures, on red_wine beside GaussianMixture, and on mixed tables.
 
 The number of components (and of factors) is the one that is best for the validation rows. Binary tables have the split
 that they came with. The table of numbers follows the protocol of RNADE: ten folds, in units of the standard deviations
 of the training rows, of which a tenth validates; the measure is that of continuous columns, rounded or not.
+
+Mixed tables are split and measured as in the suite "mixed", beside its peers of tables; the form of the components is
+chosen, too. Of tables of numbers, 30 % of the cells of training rows are made missing at random: `cost` is how much the
+log-density of complete test rows is below that of the same model fitted to complete rows.
 
 B. Uria, I. Murray, H. Larochelle, "RNADE: The real-valued neural autoregressive density-estimator", NIPS 2013,
 https://arxiv.org/abs/1306.0186
@@ -13,13 +17,15 @@ import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import KFold, train_test_split
 
 from benchmarks import data
 from benchmarks.likelihood import mean_of_possible
+from benchmarks.peers import PEERS
 from benchmarks.results import version_of
-from sklearn_dgm import MixtureDensity
+from sklearn_dgm import DensityImputer, MixtureDensity
 
 # What is aimed at, in nats a row: mixtures of Bernoullis, and of trees.
 TARGETS = {
@@ -34,6 +40,10 @@ OF_FACTORS = {"red_wine": -10.2}
 INDEPENDENT, TREES = "MixtureDensity, independent", "MixtureDensity, trees"
 FULL, FACTORS = "MixtureDensity, full", "MixtureDensity, factors"
 PEER = "GaussianMixture"
+MIXED = "MixtureDensity"
+# Tables of which cells are made missing, and their share.
+MISSING, SHARE = ("boston_housing", "breast_cancer", "energy_efficiency", "red_wine", "vowels"), 0.3
+IMPUTED, DRAWN = "GaussianMixture, means imputed", "GaussianMixture, DensityImputer"
 
 
 def add_arguments(parser):
@@ -41,7 +51,7 @@ def add_arguments(parser):
         "--components", type=int, nargs="+", default=[20, 60, 150, 300], help="numbers to try"
     )
     parser.add_argument(
-        "--trees", type=int, nargs="+", default=[4, 8, 16], help="numbers of trees to try"
+        "--trees", type=int, nargs="+", default=[8, 16, 32], help="numbers of trees to try"
     )
     parser.add_argument(
         "--gaussians",
@@ -50,18 +60,29 @@ def add_arguments(parser):
         default=[2, 8, 16, 32],
         help="numbers of Gaussians to try",
     )
+    parser.add_argument(
+        "--forms", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of mixed tables"
+    )
+    parser.add_argument(
+        "--mixed-rows", type=int, default=5000, help="rows of a mixed table at most"
+    )
     parser.add_argument("--folds", type=int, default=10, help="folds of tables of numbers")
 
 
 def measure(results, args):
     """Measure mixtures on the tables that are asked for."""
-    only = args.only or [*TARGETS, *OF_FACTORS]
+    only = args.only or [*TARGETS, *OF_FACTORS, *MISSING]
     for name, parts in data.binary_tables(args.data):
         if name in only:
             measure_binary(results, name, [part[: args.max_rows] for part in parts], args)
     for name, X in data.continuous_tables(args.data):
-        if name in only and (args.only or name in OF_FACTORS):
+        if name in only and (name in OF_FACTORS or name not in MISSING):
             measure_numbers(results, name, X[: args.max_rows], args)
+        if name in only and name in MISSING:
+            measure_missing(results, name, X[: args.max_rows], args)
+    for name, frame in data.mixed_tables(args.data):
+        if not args.only or name in only:
+            measure_mixed(results, name, data.complete_table(frame), args)
 
 
 def best_fit(makers, train, valid):
@@ -160,3 +181,95 @@ def measure_numbers(results, name, X, args):
             }
 
         results.attempt(record | {"peer": peer, "version": version_of(package)}, score_folds)
+
+
+def measure_mixed(results, name, table, args):
+    """Measure mixtures of every form beside the peers of mixed tables that are made of cells or Gaussians."""
+    rows = min(filter(None, (args.max_rows, args.mixed_rows)))
+    train, valid, test = data.three_parts(table, 1, rows)
+    record = {
+        "data": name,
+        "case": "mixed",
+        "rows": min(rows, len(table)),
+        "columns": table.shape[1],
+    }
+    forms = {
+        "independent": {},
+        "tree": {},
+        "gaussian": {},
+        "gaussian, diag": {"covariance_type": "diag"},
+    }
+    makers = {
+        f"{n} components, {form}": lambda n=n, form=form, others=others: MixtureDensity(
+            n, form.partition(",")[0], random_state=0, **others
+        )
+        for form, others in forms.items()
+        for n in args.forms
+    }
+
+    def choose_and_score():
+        chosen, model, seconds, of_all = best_fit(makers, train, valid)
+        return {
+            **mean_of_possible(model.score_samples(test)),
+            "fit_seconds": round(seconds, 1),
+            "all_seconds": round(of_all, 1),
+            "notes": f"{chosen}, alpha {model.alpha_}",
+        }
+
+    results.attempt(
+        record | {"peer": MIXED, "version": version_of("sklearn-dgm")}, choose_and_score
+    )
+    for peer in PEERS["mixed"][1:]:
+
+        def fit_and_score(peer=peer):
+            start = time.process_time()
+            fitted = peer.fit(train, valid, 1)
+            seconds = time.process_time() - start
+            return {
+                **mean_of_possible(np.asarray(fitted.log_prob(test))),
+                "fit_seconds": round(seconds, 1),
+                "notes": fitted.notes,
+            }
+
+        results.attempt(record | {"peer": peer.name, "version": peer.version}, fit_and_score)
+
+
+def measure_missing(results, name, X, args):
+    """Measure what missing cells cost mixtures that sum them out, and mixtures of imputed tables."""
+    parts = data.three_parts(X, 1)
+    location, scale = parts[0].mean(axis=0), parts[0].std(axis=0)
+    train, valid, test = ((part - location) / scale for part in parts)
+    gaps = np.random.default_rng(0).random(train.shape) < SHARE
+    holes = np.where(gaps, np.nan, train)
+    record = {"data": name, "case": "30 % missing", "rows": len(X), "columns": X.shape[1]}
+    makers = makers_of_numbers(args, X.shape[1])
+    shared = {
+        "component": "gaussian",
+        "column_kinds": dict.fromkeys(range(X.shape[1]), "continuous"),
+    }
+
+    def imputed():
+        return SimpleImputer().fit_transform(holes)
+
+    def drawn():
+        density = MixtureDensity(4, random_state=0, **shared)
+        return DensityImputer(density, random_state=0).fit_transform(holes)
+
+    of_peers = {FULL: (FULL, lambda: holes), IMPUTED: (PEER, imputed), DRAWN: (PEER, drawn)}
+    for peer, (model, fill) in of_peers.items():
+
+        def complete_and_score(model=model, fill=fill):
+            found = {}
+            for case, rows in (("complete", train), ("missing", fill())):
+                chosen, fitted, seconds, _ = best_fit(makers[model], rows, valid)
+                found[case] = mean_of_possible(fitted.score_samples(test))["log_likelihood"]
+            return {
+                "log_likelihood": found["missing"],
+                "complete": found["complete"],
+                "cost": round(found["complete"] - found["missing"], 4),
+                "fit_seconds": round(seconds, 1),
+                "notes": chosen,
+            }
+
+        package = "sklearn-dgm" if model == FULL else "scikit-learn"
+        results.attempt(record | {"peer": peer, "version": version_of(package)}, complete_and_score)

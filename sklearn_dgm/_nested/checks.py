@@ -59,7 +59,7 @@ def check_densities(estimators, who):
     require_normalised([estimator for _, estimator in estimators], who)
 
 
-def check_density_of_parts(estimator, who, is_one=is_density):
+def check_density_of_parts(estimator, who, is_one=is_density, parameter="estimator", part="class"):
     """Refuse an estimator of which no clones can be fitted to the rows of each class, as densities of these rows.
 
     Parameters
@@ -70,6 +70,10 @@ def check_density_of_parts(estimator, who, is_one=is_density):
         Name of the estimator that asks.
     is_one : callable, default=is_density
         Tells what will do; `is_generator` where nothing is scored.
+    parameter : str, default="estimator"
+        The parameter that it was given as.
+    part : str, default="class"
+        What each clone is fitted to.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def check_density_of_parts(estimator, who, is_one=is_density):
     name = type(density).__name__
     if isinstance(estimator, FrozenEstimator):
         raise TypeError(
-            f"estimator is a FrozenEstimator, but one {name} is to be fitted for each class; give it unfrozen."
+            f"{parameter} is a FrozenEstimator, but one {name} is to be fitted for each {part}; give it unfrozen."
         )
     frozen = [
         value
@@ -91,17 +95,17 @@ def check_density_of_parts(estimator, who, is_one=is_density):
     ]
     if frozen:
         raise TypeError(
-            f"{name} has {frozen[0]!r} in it, which would be the same for each class; give it unfrozen."
+            f"{name} has {frozen[0]!r} in it, which would be the same for each {part}; give it unfrozen."
         )
     if isinstance(density, Pipeline):
         raise TypeError(
-            "estimator is a Pipeline, which has the density of transformed rows: the transformers of each class would "
-            "have a scale of their own, so that classes do not compare. Use TransformedDensity(transformer, estimator) "
+            f"{parameter} is a Pipeline, which has the density of transformed rows: the transformers of each {part} would "
+            "have a scale of their own, so that these do not compare. Use TransformedDensity(transformer, estimator) "
             "in its place, which has that of the rows themselves."
         )
     require_joint([density], who)
     if not is_one(density):
         what = is_one.__name__
         raise TypeError(
-            f"estimator should be a {what.removeprefix('is_')}, which {name} is not: see sklearn_dgm.{what}."
+            f"{parameter} should be a {what.removeprefix('is_')}, which {name} is not: see sklearn_dgm.{what}."
         )

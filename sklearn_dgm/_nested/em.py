@@ -17,6 +17,9 @@ from sklearn_dgm.tags import get_density_tags
 EPOCHS_OF_A_STEP = 5
 # A row that belongs less to a component is none of its rows: it would take time and change nothing.
 LEAST_SHARE = 1e-10
+# Below it products become denormal numbers, with which processors are twenty times slower.
+LEAST_RESPONSIBILITY = 1e-100
+LOWEST = np.finfo(np.float64).min
 
 
 def expectation_maximisation(expect, maximise, *, max_iter, tol, verbose=False):
@@ -88,6 +91,33 @@ def log_posterior(log_joint, log_prior):
     return log_joint - logsumexp(log_joint, axis=1, keepdims=True)
 
 
+def responsibilities_of(log_joint, weights):
+    """Return responsibilities, the weights of components in impossible rows, and log-densities, by one exponential.
+
+    Parameters
+    ----------
+    log_joint : ndarray of shape (n, n_components)
+        Log-density of row and component.
+    weights : ndarray of shape (n_components,)
+        Shares of the components.
+
+    Returns
+    -------
+    responsibilities : ndarray of shape (n, n_components)
+        How much each row belongs to each component; least ones are 0.
+    log_density : ndarray of shape (n,)
+        The logarithms of the sums of the exponentials.
+    """
+    highest = log_joint.max(axis=1, keepdims=True).clip(LOWEST)
+    shares = np.exp(log_joint - highest)
+    total = shares.sum(axis=1, keepdims=True)
+    possible = total > 0
+    shares = np.divide(shares, total, out=np.tile(weights, (len(shares), 1)), where=possible)
+    shares[shares < LEAST_RESPONSIBILITY] = 0.0
+    with np.errstate(divide="ignore"):
+        return shares, (np.log(total) + highest)[:, 0]
+
+
 def without_least_shares(responsibilities, sample_weight):
     """Return responsibilities, of shape (n, n_components), with 0 where a row hardly belongs to a component."""
     is_part = responsibilities > LEAST_SHARE * sample_weight[:, None]
@@ -122,7 +152,7 @@ class ComponentDensities:
         self._quietly = False
 
     def fit(self, X, responsibilities, task=UNTOLD):
-        """Fit each density to the rows that have weight in it.
+        """Fit each density to the rows that have weight in it; without any such row it stays as it is.
 
         Parameters
         ----------
@@ -217,6 +247,8 @@ def fit_component(estimator, X, sample_weight, name, schema=None, task=UNTOLD, *
         If it cannot be fitted; the component is named.
     """
     n_rows = np.count_nonzero(sample_weight)
+    if not n_rows:
+        return estimator
     rows, weight = weighted_rows([estimator], sample_weight)
     if weight is not None and (weight == 1).all():
         weight = None

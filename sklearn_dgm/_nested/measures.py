@@ -26,6 +26,11 @@ def measures_of(density):
     schema = getattr(fitted, "schema_", None)
     if not isinstance(schema, ColumnSchema):
         return None if takes_tables(fitted) else ["continuous"] * fitted.n_features_in_
+    return measures_of_schema(schema)
+
+
+def measures_of_schema(schema):
+    """Return the measure of each column of a schema; see :func:`measures_of`."""
     return [_measure(*of) for of in zip(schema.columns_, schema.given_, strict=True)]
 
 

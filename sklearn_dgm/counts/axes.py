@@ -19,6 +19,8 @@ from sklearn_dgm.counts.blocks import best_partitions, cells_between, merged_cel
 MAX_LEVELS = 20
 # Within a bin values count as so many rows more, spread evenly.
 PIECE_ROWS = 2.0
+# What cells without rows have in place of no weight, of which there is no logarithm.
+NO_ROWS = 1e-9
 # Distinct values of a bin among which edges of pieces are looked for, at most.
 MAX_PIECE_VALUES = 500
 
@@ -124,7 +126,8 @@ def _inner_edges(numbers, edges):
     """Find edges within the bins of each column, by Bayesian blocks of all of them at once."""
     samples, bins = [], []
     for n, its_edges in zip(numbers, edges, strict=True):
-        found = _cells_by_bin(its_edges, n.z, n.weight)
+        cells_of = _whole_cells_by_bin if n.whole else _cells_by_bin
+        found = cells_of(its_edges, n.z, n.weight)
         samples.extend(cells for _, cells in found)
         bins.append([i for i, _ in found])
     blocks, inner = iter(best_partitions(samples)), []
@@ -152,6 +155,25 @@ def _cells_by_bin(edges, z, weight):
         (i, merged_cells(*of_bin, MAX_PIECE_VALUES))
         for (i, _, _), of_bin in zip(parts, cells, strict=True)
     ]
+
+
+def _whole_cells_by_bin(edges, z, weight):
+    """Yield the bins of several whole numbers, each with a cell for each value, and for what is between them.
+
+    So a piece may hold one value alone, such as a multiple of ten that many have been rounded to.
+    """
+    values, counts = distinct_numbers(z, weight)
+    bounds = [0, *np.searchsorted(values, edges[1:-1]).tolist(), len(values)]
+    found = []
+    for i, (a, b) in enumerate(pairwise(bounds)):
+        if edges[i + 1] - edges[i] < 2 or a == b:
+            continue
+        own = values[a:b]
+        inner = np.unique(np.concatenate([[edges[i]], own - 0.5, own + 0.5, [edges[i + 1]]]))
+        cells = np.full(len(inner) - 1, NO_ROWS)
+        cells[np.searchsorted(inner, own) - 1] = counts[a:b]
+        found.append((i, merged_cells(inner, cells, MAX_PIECE_VALUES)))
+    return found
 
 
 def _within_bounds(edges, support, whole):
@@ -336,8 +358,9 @@ class NumberAxis(Stateful):
         self._shares = (counts + PIECE_ROWS * (self._widths / of_bin)) / (in_bin + PIECE_ROWS)
         bins = self._bin_of_piece[piece]
         first, last = bins == 0, bins == len(edges) - 2
-        self._lower = _tail(edges[0] - z[first], weight[first], self._widths[0])
-        self._upper = _tail(z[last] - edges[-1], weight[last], self._widths[-1])
+        outer = [_outer_width(of, whole) for of in self._outer_widths()]
+        self._lower = _tail(edges[0] - z[first], weight[first], outer[0])
+        self._upper = _tail(z[last] - edges[-1], weight[last], outer[1])
         if support is not None:
             margin, n_tails = (0.5 if whole else 0.0), (2 if len(edges) == 2 else 1)
             below, above = edges[0] + margin, edges[-1] - margin
@@ -350,6 +373,11 @@ class NumberAxis(Stateful):
         beyond = np.where(self._bin_of_piece == 0, self._lower.share, 0.0)
         beyond[self._bin_of_piece == len(edges) - 2] += self._upper.share
         self._log_density = np.log1p(-beyond) + np.log(self._shares / self._widths)
+
+    def _outer_widths(self):
+        """Return the widths of the pieces of the first and of the last bin, from outside in."""
+        bins = self._bin_of_piece
+        return self._widths[bins == 0], self._widths[bins == bins[-1]][::-1]
 
     @property
     def n_levels(self):
@@ -547,6 +575,17 @@ def _limited(tail, room, free, share, whole):
 def _rate(reach, whole):
     """Return the rate at which a tail falls off, geometrically or exponentially."""
     return math.log1p(1 / reach) if whole else 1 / reach
+
+
+def _outer_width(widths, whole):
+    """Return how far inwards the numbers reach that tell the tail beyond an outer bin: over a piece, by its widths.
+
+    A whole number that has a piece to itself says nothing of it, so that the next piece counts, too.
+    """
+    if not whole:
+        return widths[0]
+    wide = np.flatnonzero(widths > 1)
+    return widths[: wide[0] + 1].sum() if len(wide) else widths.sum()
 
 
 def _tail(beyond, weight, width):

@@ -1,19 +1,35 @@
-"""Covariances of the components of a Gaussian mixture: free, common, diagonal, spherical, or of few factors.
+"""Covariances of the components of a Gaussian mixture: free, common, diagonal, or spherical.
 
 All of them answer for those columns that are observed, and learn from the scatter of all columns. They are in units of
 the standard deviations of the columns.
 """
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm.mixture._numbers import Moments
 
 LOG_2_PI = float(np.log(2 * np.pi))
-# Steps of factor analysis within a step of expectation and maximisation, and the least variance beside the factors.
-FACTOR_STEPS, LEAST_NOISE = 10, 1e-10
+# With larger squares of means over variances, or smaller variances in squares, products would lose digits.
+FARTHEST_MEAN, LEAST_SHARE = 1e6, 1e-6
+# Numbers that what components say of missing numbers may take up.
+REMEMBERED = 2**24
+
+
+class SingularCovarianceError(ValueError):
+    """The covariance of a component is singular."""
+
+    @classmethod
+    def of(cls, k):
+        """Return the error that names a component."""
+        return cls(
+            f"the covariance of component {k} is singular: it has too few rows, or columns determine each other there. "
+            "Raise reg_covar, or set it to 'auto'; or take fewer components, or another covariance_type."
+        )
 
 
 class Prior(Stateful):
@@ -21,8 +37,8 @@ class Prior(Stateful):
 
     Parameters
     ----------
-    covariance : ndarray of shape (d, d)
-        A covariance that counts as some rows of a component.
+    covariance : ndarray of shape (d, d) or (d,)
+        A covariance that counts as some rows of a component, or variances where there are no covariances.
     rows : float
         How many; with 0 nothing is drawn.
     ridge : ndarray of shape (d,)
@@ -34,10 +50,15 @@ class Prior(Stateful):
     def __init__(self, covariance, rows, ridge, least):
         self.covariance, self.rows, self.ridge, self.least = covariance, rows, ridge, least
 
+    @property
+    def variances(self):
+        """Variances of the columns."""
+        return np.diag(self.covariance) if self.covariance.ndim == 2 else self.covariance
+
     def mean_square(self, weight, scatter):
         """Return mean squared deviations, of pairs of columns or of columns alone, as the scatter is."""
         of_pairs = scatter.ndim == 2
-        target = self.covariance if of_pairs else np.diag(self.covariance)
+        target = self.covariance if of_pairs else self.variances
         total = weight + self.rows
         mean = (scatter + self.rows * target) / total if total > 0 else target
         return mean + (np.diag(self.ridge) if of_pairs else self.ridge)
@@ -55,45 +76,68 @@ class Covariances(Stateful):
     prior : Prior
         What they are drawn towards, and the least variances.
 
-    Attributes
-    ----------
-    of_pairs : bool
-        Whether they learn from the scatter of pairs of columns, or from that of columns alone.
     """
-
-    of_pairs = True
 
     def __init__(self, n_components, prior):
         self.n_components, self.prior = n_components, prior
 
     @abstractmethod
-    def log_prob(self, deviation, k):
-        """Return the log-density of deviations from the mean in all columns, of shape (n,).
-
-        Where columns are independent, deviations that are NaN are left out.
-        """
+    def log_prob(self, numbers, means):
+        """Return the log-density of observed numbers in each component, of shape (n, n_components)."""
 
     @abstractmethod
-    def inverses(self, k, observed):
-        """Return the inverses of the covariances of observed columns, and the log-determinants of these.
+    def moments(self, numbers, means, responsibilities):
+        """Return the expected moments of the components, under present means and covariances.
 
         Parameters
         ----------
-        k : int
-            Component.
-        observed : ndarray of bool of shape (n_patterns, d)
-            Which columns are observed.
+        numbers : Numbers
+            Rows.
+        means : ndarray of shape (n_components, d)
+            Means of the components.
+        responsibilities : ndarray of shape (n, n_components)
+            How much each row belongs to each component.
 
         Returns
         -------
-        inverses : ndarray of shape (n_patterns, d, d)
-            With 0 in other columns.
-        log_dets : ndarray of shape (n_patterns,)
-            Log-determinants of the covariances.
+        moments : Moments
+            What :meth:`learn` takes.
         """
 
     @abstractmethod
-    def learn(self, weight, scatter):
+    def expected(self, numbers, mean, k):
+        """Return numbers with expectations where they are missing, of shape (n, d)."""
+
+    @abstractmethod
+    def conditional(self, part, U, mean, k):
+        """Return the distribution of missing numbers given the others.
+
+        Parameters
+        ----------
+        part : Incomplete
+            Rows that lack equally many numbers, m.
+        U : ndarray of shape (n, d)
+            The numbers of all rows.
+        mean : ndarray of shape (d,)
+            The mean of the component.
+        k : int
+            Its number.
+
+        Returns
+        -------
+        expected : ndarray of shape (n_rows, m)
+            Expectations.
+        covariances : ndarray of shape (n_patterns, m, m)
+            Covariances, for each pattern.
+        """
+
+    def learn(self, moments, means):
+        """Learn from moments, and return the means, which stay in components without rows."""
+        self._learn(moments.weight, moments.scatter)
+        return np.where(moments.weight[:, None] > 0, moments.mean, means)
+
+    @abstractmethod
+    def _learn(self, weight, scatter):
         """Learn from the weights of the components, (n_components,), and their scatter."""
 
     @abstractmethod
@@ -117,6 +161,27 @@ class Covariances(Stateful):
         if not self.prior.rows:
             return 0.0
         return -0.5 * self.prior.rows * sum(self._divergence(k) for k in self._distinct())
+
+
+class Completed(NamedTuple):
+    """What a component says of rows in which numbers are missing.
+
+    Attributes
+    ----------
+    deviation : ndarray of shape (n, d)
+        Deviations from its mean, expected ones where a number is missing.
+    log_dets : ndarray of shape (n,) or float
+        Log-determinants of the covariances of observed numbers.
+    whitening : ndarray of shape (d, d)
+        What makes deviations independent.
+    covariances : list of ndarray of shape (n_patterns, m, m)
+        Covariances of missing numbers, for each part of the incomplete rows.
+    """
+
+    deviation: np.ndarray
+    log_dets: np.ndarray | float
+    whitening: np.ndarray
+    covariances: list[np.ndarray]
 
 
 class FullCovariances(Covariances):
@@ -144,24 +209,86 @@ class FullCovariances(Covariances):
         """Return the covariance of a component; see :class:`Covariances`."""
         return self.values[0 if self.tied else k]
 
-    def log_prob(self, deviation, k):
-        """Return the log-density of deviations; see :class:`Covariances`."""
+    def _whitening(self, k):
+        """Return what makes deviations independent, of shape (d, d), and the log-determinant of the covariance."""
         root = cholesky(self.dense(k), k)
         # A product with the inverse of the root takes a fifth of the time of solving for each row.
         inverse = linalg.solve_triangular(root, np.eye(len(root)), lower=True, check_finite=False)
-        squares = np.square(deviation @ inverse.T).sum(axis=1)
-        return -0.5 * (squares + 2 * np.log(np.diag(root)).sum() + len(root) * LOG_2_PI)
+        return inverse, 2 * np.log(np.diag(root)).sum()
 
-    def inverses(self, k, observed):
-        """Return inverses and log-determinants; see :meth:`Covariances.inverses`."""
-        both = observed[:, :, None] & observed[:, None]
-        blocks = np.where(both, self.dense(k), 0.0) + ~observed[:, None] * np.eye(observed.shape[1])
-        roots = roots_of(blocks, k)
-        log_dets = 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        return np.where(both, np.linalg.inv(blocks), 0.0), log_dets
+    def log_prob(self, numbers, means):
+        """Return the log-density of observed numbers; see :class:`Covariances`."""
+        if self.tied and numbers.is_complete:
+            return self._log_prob_tied(numbers.U, means)
+        found = [self._completed(numbers, mean, k) for k, mean in enumerate(means)]
+        if sum(blocks.size for of in found for blocks in of.covariances) < REMEMBERED:
+            numbers.memory = means, found
+        log_p = np.empty((len(numbers.U), len(means)))
+        for k, of in enumerate(found):
+            log_p[:, k] = np.square(of.deviation @ of.whitening.T).sum(axis=1) + of.log_dets
+        n_seen = numbers.U.shape[1] if numbers.is_complete else numbers.seen.sum(axis=1)[:, None]
+        return -0.5 * (log_p + n_seen * LOG_2_PI)
 
-    def learn(self, weight, scatter):
-        """Learn from scatter; see :class:`Covariances`."""
+    def _log_prob_tied(self, U, means):
+        whitening, log_det = self._whitening(0)
+        white, centers = U @ whitening.T, means @ whitening.T
+        squares = [np.square(white - center).sum(axis=1) for center in centers]
+        return -0.5 * (np.column_stack(squares) + log_det + U.shape[1] * LOG_2_PI)
+
+    def _completed(self, numbers, mean, k):
+        whitening, log_det = self._whitening(k)
+        deviation = numbers.U - mean
+        if numbers.is_complete:
+            return Completed(deviation, log_det, whitening, [])
+        deviation = np.where(np.isnan(deviation), 0.0, deviation)
+        precision, covariances = whitening.T @ whitening, []
+        across, log_dets = deviation @ precision, np.full(len(deviation), log_det)
+        for part in numbers.incomplete:
+            covariance, log_det = inverses(part.blocks(precision), k)
+            deviation[part.cells] = -part.times(across[part.cells], covariance)
+            log_dets[part.rows] += log_det[part.place]
+            covariances.append(covariance)
+        return Completed(deviation, log_dets, whitening, covariances)
+
+    def moments(self, numbers, means, responsibilities):
+        """Return expected moments; see :meth:`Covariances.moments`."""
+        d, weight = numbers.U.shape[1], responsibilities.sum(axis=0)
+        mean, scatter = means.copy(), np.zeros((len(means), d, d))
+        remembered = numbers.memory is not None and numbers.memory[0] is means
+        for k in np.flatnonzero(weight > 0):
+            r = responsibilities[:, k]
+            if numbers.is_complete:
+                deviation, covariances = numbers.U - means[k], []
+            else:
+                of = numbers.memory[1][k] if remembered else self._completed(numbers, means[k], k)
+                deviation, covariances = of.deviation, of.covariances
+            step = r @ deviation / weight[k]
+            mean[k] += step
+            deviation = deviation - step
+            scatter[k] = (r[:, None] * deviation).T @ deviation
+            for part, blocks in zip(numbers.incomplete, covariances, strict=True):
+                scatter[k] += part.sum(r[part.rows], blocks, d)
+        return Moments(weight, mean, scatter)
+
+    def expected(self, numbers, mean, k):
+        """Return numbers with expectations; see :meth:`Covariances.expected`."""
+        if numbers.is_complete:
+            return numbers.U
+        return np.where(
+            numbers.seen > 0, numbers.U, self._completed(numbers, mean, k).deviation + mean
+        )
+
+    def conditional(self, part, U, mean, k):
+        """Return expectations and covariances of missing numbers; see :meth:`Covariances.conditional`."""
+        whitening, _ = self._whitening(k)
+        precision, deviation = whitening.T @ whitening, U[part.rows] - mean
+        across = np.where(np.isnan(deviation), 0.0, deviation) @ precision
+        covariances, _ = inverses(part.blocks(precision), k)
+        missing = part.missing[part.place]
+        step = part.times(np.take_along_axis(across, missing, axis=1), covariances)
+        return mean[missing] - step, covariances
+
+    def _learn(self, weight, scatter):
         if self.tied:
             weight, scatter = weight.sum(keepdims=True), scatter.sum(axis=0, keepdims=True)
         self.values = np.stack(
@@ -194,32 +321,58 @@ class DiagonalCovariances(Covariances):
         Whether the variances of a component are all the same.
     """
 
-    of_pairs = False
-
     def __init__(self, n_components, prior, spherical):
         super().__init__(n_components, prior)
         self.spherical = spherical
-        self.values = np.tile(np.diag(prior.covariance), (n_components, 1))
+        self.values = np.tile(prior.variances, (n_components, 1))
 
     def dense(self, k):
         """Return the covariance of a component; see :class:`Covariances`."""
         return np.diag(self.values[k])
 
-    def log_prob(self, deviation, k):
-        """Return the log-density of deviations; see :class:`Covariances`."""
-        variance, is_seen = self.values[k], ~np.isnan(deviation)
-        check_positive(variance, k)
-        squares = np.where(is_seen, np.square(deviation), 0.0) @ (1 / variance)
-        return -0.5 * (squares + is_seen @ (np.log(variance) + LOG_2_PI))
+    def log_prob(self, numbers, means):
+        """Return the log-density of observed numbers; see :class:`Covariances`."""
+        for k, variance in enumerate(self.values):
+            check_positive(variance, k)
+        precision = 1 / self.values
+        distances = np.square(means) * precision
+        log_dets = np.log(self.values) + LOG_2_PI
+        log_p = numbers.squares @ precision.T
+        log_p -= 2 * numbers.filled @ (means * precision).T
+        if numbers.is_complete:
+            log_p += (distances + log_dets).sum(axis=1)
+        else:
+            log_p += numbers.seen @ (distances + log_dets).T
+        for k in np.flatnonzero(distances.max(axis=1) > FARTHEST_MEAN):
+            squares = np.square(numbers.filled - numbers.seen * means[k])
+            log_p[:, k] = squares @ precision[k] + numbers.seen @ log_dets[k]
+        return -0.5 * log_p
 
-    def inverses(self, k, observed):
-        """Return inverses and log-determinants; see :meth:`Covariances.inverses`."""
-        check_positive(self.values[k], k)
-        diagonals = (observed / self.values[k])[:, None] * np.eye(observed.shape[1])
-        return diagonals, observed @ np.log(self.values[k])
+    def moments(self, numbers, means, responsibilities):
+        """Return expected moments; see :meth:`Covariances.moments`."""
+        weight, shares = responsibilities.sum(axis=0), np.ascontiguousarray(responsibilities.T)
+        total = np.where(weight > 0, weight, 1.0)[:, None]
+        observed = weight[:, None] if numbers.is_complete else shares @ numbers.seen
+        missing = np.maximum(weight[:, None] - observed, 0.0)
+        first, second = shares @ numbers.filled, shares @ numbers.squares
+        mean = (first + missing * means) / total
+        scatter = second - 2 * mean * first + observed * np.square(mean)
+        for k in np.flatnonzero((scatter < LEAST_SHARE * second).any(axis=1)):
+            squares = np.square(numbers.filled - numbers.seen * mean[k])
+            scatter[k] = shares[k] @ squares
+        scatter += missing * (np.square(means - mean) + self.values)
+        return Moments(weight, np.where(weight[:, None] > 0, mean, means), scatter)
 
-    def learn(self, weight, scatter):
-        """Learn from scatter; see :class:`Covariances`."""
+    def expected(self, numbers, mean, k):
+        """Return numbers with expectations; see :meth:`Covariances.expected`."""
+        return np.where(np.isnan(numbers.U), mean, numbers.U)
+
+    def conditional(self, part, U, mean, k):
+        """Return expectations and covariances of missing numbers; see :meth:`Covariances.conditional`."""
+        variances = self.values[k][part.missing]
+        return mean[part.missing[part.place]], variances[:, None] * np.eye(variances.shape[1])
+
+    def _learn(self, weight, scatter):
         pairs = zip(weight, scatter, strict=True)
         values = np.stack([self.prior.mean_square(*of) for of in pairs])
         if self.spherical:
@@ -230,115 +383,11 @@ class DiagonalCovariances(Covariances):
 
     def _divergence(self, k):
         check_positive(self.values[k], k)
-        return np.sum(np.log(self.values[k]) + np.diag(self.prior.covariance) / self.values[k])
+        return np.sum(np.log(self.values[k]) + self.prior.variances / self.values[k])
 
     def n_parameters(self, d):
         """Return the number of free parameters; see :class:`Covariances`."""
         return self.n_components * (1 if self.spherical else d)
-
-
-class FactorCovariances(Covariances):
-    """Covariances of few factors and a variance beside these for each column: a mixture of factor analysers.
-
-    Parameters
-    ----------
-    n_components : int
-        Number of components.
-    prior : Prior
-        What they are drawn towards, and the least variances.
-    n_factors : int
-        Number of factors of each component, less than that of columns.
-    """
-
-    def __init__(self, n_components, prior, n_factors):
-        super().__init__(n_components, prior)
-        self.n_factors = n_factors
-        self.least = np.maximum(prior.least, LEAST_NOISE)
-        loadings, noise = self._principal(prior.covariance)
-        self.loadings = np.tile(loadings, (n_components, 1, 1))
-        self.noise = np.tile(noise, (n_components, 1))
-        self.has_learnt = False
-
-    def _principal(self, square):
-        """Return the loadings and variances of the principal components of a covariance."""
-        values, vectors = linalg.eigh(square)
-        rest, values, vectors = (
-            np.split(values, [-self.n_factors])[0],
-            values[-self.n_factors :],
-            vectors[:, -self.n_factors :],
-        )
-        loadings = vectors * np.sqrt((values - rest.mean()).clip(LEAST_NOISE))
-        noise = np.diag(square) - np.square(loadings).sum(axis=1)
-        return loadings, np.maximum(noise, self.least)
-
-    def _precision(self, k):
-        """Return the loadings over the variances beside factors, and the Cholesky root of the factors' precision."""
-        scaled = self.loadings[k] / self.noise[k][:, None]
-        return scaled, cholesky(np.eye(self.n_factors) + self.loadings[k].T @ scaled, k)
-
-    def dense(self, k):
-        """Return the covariance of a component; see :class:`Covariances`."""
-        loadings = self.loadings[k]
-        # Sums, which are the same bits in each call.
-        return (loadings[:, None] * loadings).sum(axis=2) + np.diag(self.noise[k])
-
-    def log_prob(self, deviation, k):
-        """Return the log-density of deviations; see :class:`Covariances`."""
-        scaled, root = self._precision(k)
-        of_factors = linalg.solve_triangular(
-            root, (deviation @ scaled).T, lower=True, check_finite=False
-        )
-        squares = np.square(deviation) @ (1 / self.noise[k])
-        log_det = np.log(self.noise[k]).sum() + 2 * np.log(np.diag(root)).sum()
-        squares = squares - np.square(of_factors).sum(axis=0)
-        return -0.5 * (squares + log_det + len(scaled) * LOG_2_PI)
-
-    def inverses(self, k, observed):
-        """Return inverses, by those of matrices of factors, and log-determinants; see :meth:`Covariances.inverses`."""
-        loadings, noise = self.loadings[k], self.noise[k]
-        scaled = observed[:, :, None] * (loadings / noise[:, None])
-        roots = roots_of(np.eye(self.n_factors) + loadings.T @ scaled, k)
-        of_factors = np.linalg.solve(roots, np.swapaxes(scaled, 1, 2))
-        diagonals = (observed / noise)[:, None] * np.eye(len(noise))
-        log_dets = observed @ np.log(noise) + 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(
-            axis=1
-        )
-        return diagonals - np.swapaxes(of_factors, 1, 2) @ of_factors, log_dets
-
-    def learn(self, weight, scatter):
-        """Learn from scatter, from principal components first, by some steps of factor analysis in each call."""
-        loadings, noise = self.loadings.copy(), self.noise.copy()
-        for k, of in enumerate(zip(weight, scatter, strict=True)):
-            square = self.prior.mean_square(*of)
-            if not self.has_learnt:
-                loadings[k], noise[k] = self._principal(square)
-            for _ in range(FACTOR_STEPS):
-                loadings[k], noise[k] = self._step(square, loadings[k], noise[k], k)
-        self.loadings, self.noise, self.has_learnt = loadings, noise, True
-
-    def _step(self, square, loadings, noise, k):
-        """Return loadings and variances after a step of EM for factor analysis (Rubin and Thayer, 1982)."""
-        scaled = loadings / noise[:, None]
-        root = cholesky(np.eye(self.n_factors) + loadings.T @ scaled, k), True
-        slopes = linalg.cho_solve(root, scaled.T)
-        across = square @ slopes.T
-        second = linalg.cho_solve(root, np.eye(self.n_factors)) + slopes @ across
-        loadings = linalg.solve(second, across.T, assume_a="pos").T
-        noise = np.diag(square) - np.sum(loadings * across, axis=1)
-        return loadings, np.maximum(noise, self.least)
-
-    def _divergence(self, k):
-        scaled, root = self._precision(k)
-        target = self.prior.covariance
-        of_factors = linalg.cho_solve((root, True), scaled.T @ target @ scaled)
-        log_det = np.log(self.noise[k]).sum() + 2 * np.log(np.diag(root)).sum()
-        return log_det + np.sum(np.diag(target) / self.noise[k]) - np.trace(of_factors)
-
-    def n_parameters(self, d):
-        """Return the number of free parameters, less the rotations that change nothing."""
-        q = self.n_factors
-        # Many factors say no more than a free covariance.
-        return self.n_components * min(d * q - q * (q - 1) // 2 + d, d * (d + 1) // 2)
 
 
 def with_least(square, least, k):
@@ -371,31 +420,26 @@ def cholesky(covariance, k):
 
     Raises
     ------
-    ValueError
-        If it is singular; the component is named.
+    SingularCovarianceError
+        If it is singular.
     """
     try:
         return linalg.cholesky(covariance, lower=True, check_finite=False)
     except linalg.LinAlgError as error:
-        raise ValueError(_singular(k)) from error
+        raise SingularCovarianceError.of(k) from error
 
 
-def roots_of(blocks, k):
-    """Return the lower Cholesky roots of several matrices of a component; see :func:`cholesky`."""
+def inverses(blocks, k):
+    """Return the inverses of several matrices of a component, and their log-determinants; see :func:`cholesky`."""
     try:
-        return np.linalg.cholesky(blocks)
+        roots = np.linalg.cholesky(blocks)
     except np.linalg.LinAlgError as error:
-        raise ValueError(_singular(k)) from error
+        raise SingularCovarianceError.of(k) from error
+    log_dets = 2 * np.log(np.diagonal(roots, axis1=-2, axis2=-1)).sum(axis=-1)
+    return np.linalg.inv(blocks), log_dets
 
 
 def check_positive(variance, k):
     """Refuse a variance that is not positive, and name the component."""
     if not (variance > 0).all():
-        raise ValueError(_singular(k))
-
-
-def _singular(k):
-    return (
-        f"the covariance of component {k} is singular: it has too few rows, or columns determine each other there. Raise "
-        "reg_covar, or set it to 'auto'; or take fewer components, or another covariance_type."
-    )
+        raise SingularCovarianceError.of(k)

@@ -11,7 +11,9 @@ from scipy.special import logsumexp
 
 from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.mixture._normals import Moments, Normals
+from sklearn_dgm.mixture._factor_covariances import FactorMoments
+from sklearn_dgm.mixture._normals import Normals
+from sklearn_dgm.mixture._numbers import Moments
 from sklearn_dgm.mixture._tables import ColumnTables
 
 # Numbers that a block of rows takes up.
@@ -27,13 +29,13 @@ class Counts(NamedTuple):
         Weights of the components.
     cells : ndarray of shape (n_components, n_cells) or (n_components, n_cells, n_cells), or None
         Weights of the cells of tables, or of pairs of cells.
-    moments : Moments or None
+    moments : Moments, FactorMoments or None
         Moments of the numbers.
     """
 
     weight: np.ndarray
     cells: np.ndarray | None
-    moments: Moments | None
+    moments: Moments | FactorMoments | None
 
     def plus(self, other):
         """Return the counts of the rows of both."""
@@ -65,6 +67,7 @@ class FiniteMixture(Stateful):
     """
 
     counts: Counts
+    densities = None
 
     def __init__(self, n_components: int, tables: ColumnTables | None, normals: Normals | None):
         self.weights = np.full(n_components, 1 / n_components)
@@ -187,6 +190,14 @@ class FiniteMixture(Stateful):
     def log_prob(self, Z):
         """Return the log-density of encoded rows, of shape (n,)."""
         return logsumexp(self.log_joint_of(Z), axis=1)
+
+    def log_prob_and_std(self, Z):
+        """Return the log-density of encoded rows, and their standard errors, which are zero, both of shape (n,)."""
+        return self.log_prob(Z), np.zeros(len(Z))
+
+    def is_estimated(self, Z):
+        """Flag the rows whose scores are estimates, of shape (n,): none."""
+        return np.zeros(len(Z), dtype=bool)
 
     @property
     def n_parameters(self):

@@ -6,17 +6,15 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_dgm._nested.em import expectation_maximisation
+from sklearn_dgm._nested.em import expectation_maximisation, responsibilities_of
+from sklearn_dgm.mixture._covariances import SingularCovarianceError
 
-# Below it products become denormal numbers, with which processors are twenty times slower.
-LEAST_RESPONSIBILITY = 1e-100
 # A component with so small a share of the weight has no rows.
 LEAST_SHARE = 1e-6
 # Rows that the table of all rows counts as, of which "auto" chooses; the first one where there is nothing to choose by.
 ALPHAS = (10.0, 1.0, 3.0, 30.0)
 # Steps of the fits that choose, and the weight of validation rows from which on they do.
 CHOOSING_STEPS, LEAST_VALIDATION = 30, 20.0
-LOWEST = np.finfo(np.float64).min
 
 
 def fit_mixture(mixture, rows, max_iter, tol):
@@ -53,7 +51,7 @@ def fit_mixture(mixture, rows, max_iter, tol):
     has_prior = mixture.normals is None or mixture.normals.covariances.prior.rows > 0
 
     def expect():
-        shares, log_p = _responsibilities(mixture.log_joint(prepared), mixture.weights)
+        shares, log_p = responsibilities_of(mixture.log_joint(prepared), mixture.weights)
         objective = (rows.weight @ log_p + mixture.log_prior()) / total
         if has_prior and len(rows.Z) >= shares.shape[1]:
             _restart_empty(shares, rows.weight, log_p, restarted)
@@ -67,18 +65,6 @@ def fit_mixture(mixture, rows, max_iter, tol):
     return mixture, np.array(objectives)
 
 
-def _responsibilities(log_joint, weights):
-    """Return responsibilities, the weights of components in impossible rows, and log-densities, by one exponential."""
-    highest = log_joint.max(axis=1, keepdims=True).clip(LOWEST)
-    shares = np.exp(log_joint - highest)
-    total = shares.sum(axis=1, keepdims=True)
-    possible = total > 0
-    shares = np.divide(shares, total, out=np.tile(weights, (len(shares), 1)), where=possible)
-    shares[shares < LEAST_RESPONSIBILITY] = 0.0
-    with np.errstate(divide="ignore"):
-        return shares, (np.log(total) + highest)[:, 0]
-
-
 def fit_all(mixture, starts, max_iter, tol):
     """Fit a mixture from several starts; see :func:`fit_mixture`.
 
@@ -89,14 +75,14 @@ def fit_all(mixture, starts, max_iter, tol):
 
     Raises
     ------
-    ValueError
+    SingularCovarianceError
         If none does, that of the last one.
     """
     fits = []
     for rows in starts:
         try:
             fits.append(fit_mixture(mixture, rows, max_iter, tol))
-        except ValueError as error:
+        except SingularCovarianceError as error:
             failure = error
     if not fits:
         raise failure
@@ -142,9 +128,7 @@ def choose_alpha(mixture, rows, max_iter, tol):
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
-            except (
-                ValueError
-            ):  # a covariance is singular; whether it is so of all rows, the fit will say
+            except SingularCovarianceError:  # whether it is so of all rows, the fit will say
                 scores.append(-np.inf)
                 continue
         scores.append(valid.weight @ fitted.log_prob(valid.Z))

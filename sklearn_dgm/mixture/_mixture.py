@@ -1,41 +1,53 @@
 """The finite mixture as an estimator."""
 
 import copy
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_array
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
 
-from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
+from sklearn_dgm._nested.fitting import seeded
+from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
-from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.base import COLUMN_PARAMS, BaseDensity, BaseEstimatedDensity
+from sklearn_dgm.mixture._component_queries import ComponentQueriesMixin, has_closed_forms
+from sklearn_dgm.mixture._densities import (
+    DensityMixture,
+    check_component,
+    fit_densities,
+    rows_to_start_from,
+    schema_for,
+)
 from sklearn_dgm.mixture._finite import FiniteMixture
 from sklearn_dgm.mixture._fitting import choose_alpha, fit_all
-from sklearn_dgm.mixture._normals import Normals
+from sklearn_dgm.mixture._normals import Normals, normal_columns
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
-from sklearn_dgm.mixture._queries import MixtureQueriesMixin
-from sklearn_dgm.mixture._rows import WeightedRows
+from sklearn_dgm.mixture._rows import WeightedRows, given_start
 from sklearn_dgm.mixture._tables import ColumnTables
 from sklearn_dgm.mixture._trees import ColumnTrees
-from sklearn_dgm.tags import DensityTags
+from sklearn_dgm.tags import DensityTags, common_density_tags, worst_score_kind
+
+# What components take that are named.
+CLOSED_FORMS = DensityTags(missing=True, ties=True)
 
 
-class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
+class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimatedDensity):
     """Density from a finite mixture, fitted by expectation and maximisation.
 
     ``p(x) = sum_k w_k p(x | k)``. Given its component, or latent class, the columns of a row are independent of each
     other, each with a table of its cells (latent class analysis [1]_), or follow a tree, or its numbers are jointly
     normal, and categories and counts independent of these (a Gaussian mixture, extended to mixed columns). Scores,
-    marginals, conditionals and rows with missing cells are exact.
+    marginals, conditionals and rows with missing cells are exact. A component may also be any other density.
 
     Parameters
     ----------
     n_components : int, default=8
         Number of components.
-    component : {"independent", "gaussian", "tree"}, default="independent"
+    component : {"independent", "gaussian", "tree"} or density, default="independent"
         What a component is. "independent": a product of the columns; numbers are binned, as tables of
         :class:`~sklearn_dgm.BayesianNetworkDensity` bin them by default. "gaussian": numbers of continuous, rounded and
         mixed columns are jointly normal; categories, counts and the atoms of mixed columns have tables. "tree": cells
@@ -62,7 +74,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     n_init : int, default=1
         Number of starts, of which the best fit is kept; with given responsibilities, or a `warm_start`, there is one.
     max_iter : int, default=200
-        Steps of expectation and maximisation at most.
+        Steps of expectation and maximisation at most. Of densities that take long to fit, fewer will do.
     tol : float, default=0.0001
         Change of the objective, in nats a row, below which to stop.
     warm_start : bool, default=False
@@ -86,6 +98,8 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     tables_ : list of ndarray of shape (n_components, n_levels) or None
         For each column the probabilities of its cells (categories in the order of the schema, bins of numbers, atoms
         first) in each component; None where it has no table.
+    estimators_ : list of estimators
+        The fitted densities, None of a component without rows, if `component` is a density.
     parents_ : ndarray of int of shape (n_components, n_features_in_)
         Parent of each column in the tree of each component, -1 for roots, if components are trees.
     gaussian_features_ : ndarray of int of shape (n_numbers,)
@@ -95,24 +109,26 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     covariances_ : ndarray
         Their covariances, in these units, of shape (n_components, n_numbers, n_numbers) if "full" or "factor",
         (n_numbers, n_numbers) if "tied"; if "diag" or "spherical" variances of shape (n_components, n_numbers).
+    precisions_ : ndarray
+        Inverses of the covariances, in the same form.
     alpha_ : float or None
         How many rows the tables of all rows count as; None without tables.
     n_parameters_ : int
-        Number of free parameters.
+        Number of free parameters, where components count theirs.
     lower_bound_ : float
         The objective of the best fit, in nats a row, and in units of the schema: the log-likelihood, and the
         log-density of the prior up to a constant.
     lower_bounds_ : list of ndarray of shape (n_steps + 1,)
-        The objective after each step, of each start that led to a mixture. It does not fall, but with a `reg_covar`, or
-        where a component that has lost all rows starts again.
+        The objective after each step, of each start that led to a mixture. It does not fall, but with a `reg_covar`,
+        where a component that has lost all rows starts again, or where components are densities that smooth.
     n_iter_ : int
         Number of steps of the best fit.
     converged_ : bool
         Whether the best fit stopped before `max_iter`.
     schema_ : ColumnSchema
         Kinds and scales of the columns.
-    score_kind_ : {"exact"}
-        `score_samples` returns exact log-densities.
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns: exact log-densities, but where a density as component has none.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -128,6 +144,18 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     Cells may be missing, in `fit`, too: they are summed out [4]_; but the tables of trees are learnt from the rows that
     have both cells, so that the objective may fall then. A rounded number has the normal density at its value,
     and a standard deviation of at least a step of its grid, so that the densities of all values sum to one.
+
+    A script with :class:`~sklearn.mixture.GaussianMixture` needs one other line: ``GaussianMixture(3)`` is about
+    ``MixtureDensity(3, "gaussian", reg_covar=1e-6, column_kinds=...)``, with each column "continuous" where values
+    repeat in the table; `score` is a sum here, `sample` returns rows alone, and `init` takes responsibilities in place
+    of `weights_init`, `means_init` and `precisions_init`.
+
+    **Densities as components** are fitted by generalised expectation and maximisation: every step fits them anew, or
+    lets those with a parameter `warm_start` go on by five epochs. They say themselves what the columns are, by their
+    own parameters, and share what all rows say of these. Cells may be missing, there are marginals and conditionals,
+    where there are in the density; not for what is built on densities, such as an
+    :class:`~sklearn_dgm.EnsembleDensity`. `covariance_type`, `n_factors`, `alpha` and `reg_covar` are for the
+    components that have names. Of kernel densities with one bandwidth any mixture is that of all rows.
 
     Equal rows are taken together before the fit, so that it depends neither on the order of the rows nor on whether one
     is repeated or has a weight.
@@ -162,7 +190,10 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     _parameter_constraints: dict = {
         **BaseDensity._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "component": [StrOptions({"independent", "gaussian", "tree"})],
+        "component": [
+            StrOptions({"independent", "gaussian", "tree"}),
+            HasMethods(["fit", "score_samples"]),
+        ],
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", "factor"})],
         "n_factors": [Interval(Integral, 1, None, closed="left")],
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -175,12 +206,11 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
-    _density_tags = DensityTags(missing=True, ties=True)
 
     def __init__(
         self,
         n_components: int = 8,
-        component: Literal["independent", "gaussian", "tree"] = "independent",
+        component: Any = "independent",
         *,
         covariance_type: Literal["full", "tied", "diag", "spherical", "factor"] = "full",
         n_factors: int = 2,
@@ -216,13 +246,41 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         self.random_state = random_state
         self.handle_unknown = handle_unknown
 
+    @property
+    def _density_tags(self):
+        if isinstance(self.component, str):
+            return CLOSED_FORMS
+        try:
+            return common_density_tags([self.component])
+        except (AttributeError, TypeError, ValueError):  # no density, which fit will say
+            return DensityTags(column_kinds=())
+
+    def _make_schema(self):
+        if isinstance(self.component, str):
+            return super()._make_schema()
+        check_component(self.component)
+        for name in COLUMN_PARAMS:
+            default = getattr(signature(MixtureDensity).parameters.get(name), "default", None)
+            value = getattr(self, name, None)
+            if value is not default and not (isinstance(value, str) and value == default):
+                raise ValueError(
+                    f"{name} should stay {default!r}, since component={self.component!r} says what the columns are; "
+                    "set its own parameters."
+                )
+        return schema_for(self.component)
+
     def _fit_or_restore(self, X, sample_weight, schema):
         with restored_on_failure(self):
             start = self._given_start(X)
-            if start is not None and sample_weight is not None:
-                start = start[check_weights(X, sample_weight) > 0]
-            Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
-            self._fit(Z, sample_weight, start)
+            Z, weight = self._start_fit(X, sample_weight, schema=schema)
+            kept = slice(None) if weight is None else check_weights(X, sample_weight) > 0
+            start = None if start is None else start[kept]
+            if isinstance(self.component, str):
+                self._fit(Z, weight, start)
+            else:
+                X = self._validate(X, reset=False)
+                X = X if weight is None else safe_indexing(X, np.flatnonzero(kept))
+                self._fit_densities(X, Z, weight, start)
         return self
 
     def _check_n_components(self, n_fitted, what):
@@ -234,31 +292,27 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
     def _given_start(self, X):
         """Return responsibilities to start from, of shape (n_samples, n_components), or None."""
         if self.warm_start and hasattr(self, "_mixture"):
-            start = self.predict_proba(X)
-            self._check_n_components(start.shape[1], "warm_start")
-            return start
-        if isinstance(self.init, str):
-            return None
-        start = check_array(
-            self.init, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="init"
-        )
-        expected = (*np.shape(X)[:1], self.n_components)
-        if start.shape != expected or (start < 0).any() or not np.allclose(start.sum(axis=1), 1):
-            raise ValueError(
-                f"init should hold responsibilities, of shape (n_samples, n_components)={expected}, that are not negative "
-                f"and sum to one in each row; got shape {start.shape}."
-            )
-        return start
+            self._check_n_components(len(self.weights_), "warm_start")
+            try:
+                return self.predict_proba(X)
+            except ValueError as error:
+                raise ValueError(
+                    f"warm_start goes on from the previous fit, which does not take these rows: {error}"
+                ) from error
+        return None if isinstance(self.init, str) else given_start(self.init, X, self.n_components)
+
+    def _starts(self, columns, rows, rng):
+        """Return the rows with responsibilities to start from, of each start."""
+        if rows.start is not None:
+            return [rows]
+        return [
+            rows.started(columns, self.init, self.n_components, rng) for _ in range(self.n_init)
+        ]
 
     def _fit(self, Z, sample_weight, start=None):
         rows = WeightedRows.of(Z, sample_weight, start)
-        rng, columns = check_generator(self.random_state), self.schema_.columns_
-        mixture = self._layout(rows)
-        starts = [rows]
-        if start is None:
-            starts = [
-                rows.started(columns, self.init, self.n_components, rng) for _ in range(self.n_init)
-            ]
+        mixture, rng = self._layout(rows), check_generator(self.random_state)
+        starts = self._starts(self.schema_.columns_, rows, rng)
         if mixture.tables is not None:
             is_auto = self.alpha == "auto"
             mixture.tables.alpha = (
@@ -266,7 +320,21 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
                 if is_auto
                 else float(self.alpha)
             )
-        fits = fit_all(mixture, starts, self.max_iter, self.tol)
+        self._keep_best(fit_all(mixture, starts, self.max_iter, self.tol))
+
+    def _fit_densities(self, X, Z, sample_weight, start):
+        columns, Z = rows_to_start_from(self.schema_, X, Z)
+        rows = WeightedRows.of(Z, sample_weight, start)
+        X, rng = safe_indexing(X, rows.first), check_generator(self.random_state)
+        fits = []
+        for started in self._starts(columns, rows, rng):
+            densities = [seeded(self.component, rng) for _ in range(self.n_components)]
+            fits.append(fit_densities(densities, self.schema_, X, started, self.max_iter, self.tol))
+        self._keep_best(fits)
+        self.score_kind_ = worst_score_kind([d for _, d in self._mixture.fitted])
+
+    def _keep_best(self, fits):
+        """Keep the fit of the highest objective, and what became of the others."""
         self.lower_bounds_ = [objectives for _, objectives in fits]
         best = int(np.argmax([objectives[-1] for objectives in self.lower_bounds_]))
         self._mixture, objectives = fits[best]
@@ -278,7 +346,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
         """Return a mixture that says which columns have tables, and which are normal."""
         columns = self.schema_.columns_
         of_gaussian = self.component == "gaussian"
-        numbers = [j for j, c in enumerate(columns) if of_gaussian and not c.is_counted]
+        numbers = normal_columns(columns, rows.Z, rows.weight) if of_gaussian else []
         tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
         tables = normals = None
         if self.component == "tree":
@@ -300,6 +368,7 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
             )
         return FiniteMixture(self.n_components, tables, normals)
 
+    @available_if(has_closed_forms)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -341,8 +410,31 @@ class MixtureDensity(MixtureParametersMixin, MixtureQueriesMixin):
             self._mixture = mixture
         return self
 
-    def _log_density(self, Z):
-        return self._mixture.log_prob(Z)
+    def fit_predict(
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> NDArray[np.intp]:
+        """Fit the mixture, and return the most probable component of each row.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        component : ndarray of int of shape (n_samples,)
+            Numbers of components, from 0 on.
+        """
+        return self.fit(X, sample_weight=sample_weight).predict(X)
+
+    def _log_density_and_std(self, Z):
+        return self._mixture.log_prob_and_std(Z)
 
     def _draw(self, n_samples, rng):
+        if isinstance(self._mixture, DensityMixture):
+            return self._mixture.draw(n_samples, rng)
         return self._mixture.draw(n_samples, len(self.schema_.columns_), rng)

@@ -1,129 +1,57 @@
 """Numbers that are jointly normal given the component."""
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.special import ndtri
 
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.mixture._covariances import (
-    LOG_2_PI,
-    DiagonalCovariances,
-    FactorCovariances,
-    FullCovariances,
-    Prior,
-)
+from sklearn_dgm.mixture._covariances import DiagonalCovariances, FullCovariances, Prior
+from sklearn_dgm.mixture._factor_covariances import FactorCovariances
+from sklearn_dgm.mixture._numbers import Numbers
 
-# Numbers that a block of matrices takes up; patterns with fewer rows are multiplied all at once.
-NUMBERS_AT_ONCE, FEW_ROWS = 2**22, 8
 # Beyond, squares would overflow.
 FARTHEST = 1e100
 # The covariance of the prior counts as so many rows of a component, and where columns have covariances as one more for
 # each of them.
 PRIOR_ROWS = 2.0
+# A count of more values, of which none has so large a share, is a number; others have tables.
+MAX_LEVELS, FREQUENT = 20, 0.25
 # Uniforms keep so far from 0 and 1, where normals are infinite.
 MARGIN = 2.0**-54
 # Cells on both sides of a number that it may be rounded to.
 WINDOW = 9
 
 
-class Incomplete(NamedTuple):
-    """Some rows in which numbers are missing.
+def normal_columns(columns, Z, weight):
+    """Return the columns whose numbers are normal: those that are no counts, and counts of many values, none frequent.
 
-    Attributes
+    Parameters
     ----------
-    rows : ndarray of int of shape (n,)
-        Which rows.
-    place : ndarray of int of shape (n,)
-        The pattern of each, increasing.
-    observed : ndarray of bool of shape (n_patterns, d)
-        Which numbers are observed in each pattern.
+    columns : list of Column
+        What the schema knows of the columns.
+    Z : ndarray of shape (n, n_features)
+        Encoded rows, NaN where a cell is missing.
+    weight : ndarray of shape (n,)
+        Their weights.
     """
-
-    rows: np.ndarray
-    place: np.ndarray
-    observed: np.ndarray
-
-    def times(self, deviation, matrices):
-        """Return the products of the rows' deviations with the matrix of their pattern, of shape (n, d)."""
-        if len(matrices) * FEW_ROWS > len(deviation):
-            return np.matmul(deviation[:, None], matrices[self.place])[:, 0]
-        ends = np.cumsum(np.bincount(self.place))[:-1]
-        parts = zip(np.split(deviation, ends), matrices, strict=True)
-        return np.concatenate([part @ matrix for part, matrix in parts])
-
-
-class Numbers(NamedTuple):
-    """The numbers of rows, in standard deviations.
-
-    Attributes
-    ----------
-    U : ndarray of shape (n, d)
-        Numbers, NaN where a cell is missing, or an atom.
-    complete : ndarray of int or slice
-        Rows without missing numbers.
-    incomplete : list of Incomplete
-        The others, with equal patterns beside each other, in blocks.
-    """
-
-    U: np.ndarray
-    complete: np.ndarray | slice
-    incomplete: list[Incomplete]
-
-    @classmethod
-    def of(cls, U):
-        """Sort rows by the pattern of what is missing."""
-        observed = ~np.isnan(U)
-        is_complete = observed.all(axis=1)
-        if is_complete.all():
-            return cls(U, slice(None), [])
-        (rows,) = np.nonzero(~is_complete)
-        packed = np.packbits(observed[rows], axis=1)
-        keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
-        _, place = np.unique(keys, return_inverse=True)
-        order = np.argsort(place, kind="stable")
-        step = max(NUMBERS_AT_ONCE // U.shape[1] ** 2, 1)
-        blocks = []
-        for start in range(0, len(rows), step):
-            part = order[start : start + step]
-            _, first, own = np.unique(place[part], return_index=True, return_inverse=True)
-            blocks.append(Incomplete(rows[part], own, observed[rows[part][first]]))
-        return cls(U, np.flatnonzero(is_complete), blocks)
-
-
-class Moments(NamedTuple):
-    """Weights, means and scatter of the components; those of parts of the rows add up.
-
-    Attributes
-    ----------
-    weight : ndarray of shape (n_components,)
-        Sums of the weights.
-    mean : ndarray of shape (n_components, d)
-        Means of the numbers.
-    scatter : ndarray of shape (n_components, d, d) or (n_components, d)
-        Sums of products of deviations from the means, or of squares.
-    """
-
-    weight: np.ndarray
-    mean: np.ndarray
-    scatter: np.ndarray
-
-    def plus(self, other):
-        """Return the moments of the rows of both (Chan, Golub and LeVeque, 1979)."""
-        total = self.weight + other.weight
-        share = np.divide(other.weight, total, out=np.zeros_like(total), where=total > 0)
-        step = other.mean - self.mean
-        squares = step[:, :, None] * step[:, None] if self.scatter.ndim == 3 else step**2
-        factor = (self.weight * share).reshape((-1,) + (1,) * (squares.ndim - 1))
-        mean = self.mean + share[:, None] * step
-        return Moments(total, mean, self.scatter + other.scatter + factor * squares)
+    found = []
+    for j, column in enumerate(columns):
+        if column.is_categorical:
+            continue
+        seen = ~np.isnan(Z[:, j])
+        _, place = np.unique(Z[seen, j], return_inverse=True)
+        shares = np.bincount(place, weight[seen])
+        if not column.is_counted or (
+            len(shares) > MAX_LEVELS and shares.max() < FREQUENT * shares.sum()
+        ):
+            found.append(j)
+    return found
 
 
 class Normals(Stateful):
     """Columns of numbers that are jointly normal given the component.
 
-    A rounded number has the density at the middle of its cell; as its variance given all others is that of one cell at
-    least, these densities sum to one, but for 5e-9. An atom of a mixed column is none of the numbers.
+    A rounded number, or a count, has the density at the middle of its cell; as its variance given all others is that of
+    one cell at least, these densities sum to one, but for 5e-9. An atom of a mixed column is none of the numbers.
 
     Parameters
     ----------
@@ -164,14 +92,19 @@ class Normals(Stateful):
         self.center, self.scale = _locations_and_scales(U, weight)
         is_rounded = np.array([columns[j].is_whole for j in features])
         self.cell = np.where(is_rounded, 1 / self.scale, 0.0)
+        self.counts = np.array([j for j in features if columns[j].is_counted], dtype=np.intp)
         units = np.array([columns[j].scale for j in features]) * self.scale
-        correlations = _correlations(self.standardized(Z), weight, n_components)
+        of_pairs = covariance_type not in ("diag", "spherical")
+        if of_pairs:
+            square = _correlations(self.standardized(Z), weight, n_components)
+        else:
+            square = _size(n_components, len(features)) * np.ones(len(features))
         rows, ridge = 0.0, np.zeros(len(features))
         if reg_covar == "auto":
-            rows = PRIOR_ROWS + (0 if covariance_type in ("diag", "spherical") else len(features))
+            rows = PRIOR_ROWS + of_pairs * len(features)
         else:
             ridge = reg_covar / units**2
-        prior = Prior(correlations, rows, ridge, self.cell**2)
+        prior = Prior(square, rows, ridge, self.cell**2)
         self.means = np.zeros((n_components, len(features)))
         self.covariances = _covariances(covariance_type, n_components, prior, n_factors)
 
@@ -186,81 +119,28 @@ class Normals(Stateful):
         return U.clip(-FARTHEST, FARTHEST)
 
     def prepare(self, Z):
-        """Return the numbers of rows, sorted by what is missing."""
-        return Numbers.of(self.standardized(Z))
+        """Return the numbers of rows."""
+        numbers, counts = Numbers(self.standardized(Z)), Z[:, self.counts]
+        numbers.is_impossible = (counts != np.floor(counts)).any(axis=1, where=~np.isnan(counts))
+        return numbers
 
     def log_prob(self, numbers):
         """Return the log-density of rows in each component, of shape (n, n_components)."""
-        log_p, log_scales = np.zeros((len(numbers.U), len(self.means))), np.log(self.scale)
-        if not self.covariances.of_pairs:
-            of_units = ~np.isnan(numbers.U) @ log_scales
-            with np.errstate(over="ignore"):
-                for k, mean in enumerate(self.means):
-                    log_p[:, k] = self.covariances.log_prob(numbers.U - mean, k) - of_units
-            return log_p
-        complete = numbers.U[numbers.complete]
         with np.errstate(over="ignore"):  # of rows far away
-            for k, mean in enumerate(self.means):
-                if len(complete):
-                    log_p[numbers.complete, k] = self.covariances.log_prob(complete - mean, k)
-                    log_p[numbers.complete, k] -= log_scales.sum()
-                for part in numbers.incomplete:
-                    inverses, log_dets = self.covariances.inverses(k, part.observed)
-                    deviation = np.nan_to_num(numbers.U[part.rows] - mean)
-                    squares = np.sum(part.times(deviation, inverses) * deviation, axis=1)
-                    units = log_dets + part.observed @ (2 * log_scales + LOG_2_PI)
-                    log_p[part.rows, k] = -0.5 * (squares + units[part.place])
+            log_p = self.covariances.log_prob(numbers, self.means)
+        log_scales = np.log(self.scale)
+        of_units = log_scales.sum() if numbers.is_complete else numbers.seen @ log_scales
+        log_p = log_p - np.reshape(of_units, (-1, 1))
+        log_p[numbers.is_impossible] = -np.inf
         return log_p
 
     def count(self, numbers, responsibilities):
         """Return the expected moments of the components."""
-        d, weight = numbers.U.shape[1], responsibilities.sum(axis=0)
-        shape = (d, d) if self.covariances.of_pairs else (d,)
-        mean, scatter = np.zeros((len(weight), d)), np.zeros((len(weight), *shape))
-        for k, r in enumerate(responsibilities.T):
-            filled, left = self._expected(numbers, r, k)
-            if weight[k] > 0:
-                mean[k] = r @ filled / weight[k]
-            deviation = filled - mean[k]
-            if self.covariances.of_pairs:
-                scatter[k] = (r[:, None] * deviation).T @ deviation + left
-            else:
-                scatter[k] = r @ np.square(deviation) + np.diag(left)
-        return Moments(weight, mean, scatter)
-
-    def _expected(self, numbers, r, k):
-        """Return numbers with expectations where they are missing, and the weighted sum of the covariances of these."""
-        d = numbers.U.shape[1]
-        left = np.zeros((d, d))
-        if not numbers.incomplete:
-            return numbers.U, left
-        if not self.covariances.of_pairs:
-            missing = np.isnan(numbers.U)
-            left = np.diag(r @ missing * np.diag(self.covariances.dense(k)))
-            return np.where(missing, self.means[k], numbers.U), left
-        filled = numbers.U.copy()
-        for part in numbers.incomplete:
-            given, observed = filled[part.rows], part.observed[part.place]
-            expected, covariances = self._conditional(given, part, k)
-            filled[part.rows] = np.where(observed, given, expected)
-            weight = np.bincount(part.place, r[part.rows])
-            left += np.tensordot(weight, covariances, axes=1)
-        return filled, left
-
-    def _conditional(self, U, part, k):
-        """Return expectations of the numbers of rows, (n, d), and covariances of missing ones, (n_patterns, d, d)."""
-        dense, missing = self.covariances.dense(k), ~part.observed
-        inverses, _ = self.covariances.inverses(k, part.observed)
-        deviation = np.nan_to_num(U - self.means[k])
-        expected = self.means[k] + part.times(deviation, inverses) @ dense
-        both = missing[:, :, None] & missing[:, None]
-        return expected, np.where(both, dense - dense @ inverses @ dense, 0.0)
+        return self.covariances.moments(numbers, self.means, responsibilities)
 
     def learn(self, moments):
         """Learn means and covariances from moments."""
-        # A component without any row stays where it is.
-        self.means = np.where(moments.weight[:, None] > 0, moments.mean, self.means)
-        self.covariances.learn(moments.weight, moments.scatter)
+        self.means = self.covariances.learn(moments, self.means)
 
     def log_prior(self):
         """Return the log-density of the prior of the covariances, up to a constant."""
@@ -283,15 +163,15 @@ class Normals(Stateful):
         normals, drawn = ndtri(uniforms[:, 0]), np.empty_like(numbers.U)
         for part in numbers.incomplete:
             for k in np.unique(component[part.rows]):
-                chosen = component[part.rows] == k
-                patterns, place = np.unique(part.place[chosen], return_inverse=True)
-                own = Incomplete(part.rows[chosen], place, part.observed[patterns])
-                expected, covariances = self._conditional(numbers.U[own.rows], own, k)
+                own = part.of(component[part.rows] == k)
+                expected, covariances = self.covariances.conditional(
+                    own, numbers.U, self.means[k], k
+                )
                 # The last unit of the variance of rounded numbers is that of rounding.
-                rounding = ~own.observed[:, :, None] * np.diag(self.cell**2)
+                rounding = own.blocks(np.diag(self.cell**2))
                 values, vectors = np.linalg.eigh(covariances - rounding)
                 roots = np.sqrt(values.clip(0))[:, :, None] * np.swapaxes(vectors, 1, 2)
-                drawn[own.rows] = expected + own.times(normals[own.rows], roots)
+                drawn[own.cells] = expected + own.times(normals[own.cells], roots)
         for i, j in enumerate(self.features):
             (rows,) = np.nonzero(np.isnan(Z[:, j]))
             z = drawn[rows, i] * self.scale[i] + self.center[i]
@@ -299,8 +179,7 @@ class Normals(Stateful):
 
     def expected(self, numbers):
         """Return the expectations of all numbers in each component, of shape (n, n_components, d), encoded."""
-        nothing = np.zeros(len(numbers.U))
-        filled = [self._expected(numbers, nothing, k)[0] for k in range(len(self.means))]
+        filled = [self.covariances.expected(numbers, mean, k) for k, mean in enumerate(self.means)]
         return np.stack(filled, axis=1) * self.scale + self.center
 
     @property
@@ -327,11 +206,15 @@ def _locations_and_scales(U, weight):
     return mean, np.where(std > 0, std, 1.0)
 
 
+def _size(n_components, d):
+    """Return variances such that all ellipsoids together have the volume of one of all rows (Fraley, Raftery, 2007)."""
+    return n_components ** (-2 / d)
+
+
 def _correlations(U, weight, n_components):
     """Return the correlations of numbers, shrunk towards none, in the size of one of so many components.
 
-    They are of the rows that have both columns, as near as a covariance can come to that. The volume of the ellipsoids
-    of all components together is that of all rows (Fraley and Raftery, 2007).
+    They are of the rows that have both columns, as near as a covariance can come to that.
     """
     d, filled, seen = U.shape[1], np.nan_to_num(U), ~np.isnan(U)
     pairs = (weight[:, None] * seen).T @ seen
@@ -346,7 +229,7 @@ def _correlations(U, weight, n_components):
     n_pairs, n_numbers = pairs.mean(), np.diag(pairs).mean()
     ratio = max(n_numbers / max(n_pairs, np.finfo(np.float64).tiny), 1.0)
     kept = n_pairs / (n_pairs + d * ratio**2)
-    return n_components ** (-2 / d) * (kept * square + (1 - kept) * np.eye(d))
+    return _size(n_components, d) * (kept * square + (1 - kept) * np.eye(d))
 
 
 def _rounded(z, uniforms):

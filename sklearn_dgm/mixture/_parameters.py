@@ -1,12 +1,19 @@
 """The parameters of a fitted mixture, in the units of the table, and criteria that count them."""
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.mixture._covariances import DiagonalCovariances, FullCovariances
 from sklearn_dgm.mixture._finite import FiniteMixture
+
+
+def _counts_parameters(density):
+    """Tell whether the components of a mixture say how many parameters they have."""
+    component = getattr(density, "component", "")
+    return isinstance(component, str) or hasattr(component, "bic")
 
 
 class MixtureParametersMixin(BaseDensity):
@@ -18,6 +25,10 @@ class MixtureParametersMixin(BaseDensity):
     def n_parameters_(self):
         """Number of free parameters."""
         check_is_fitted(self)
+        if not _counts_parameters(self):
+            raise AttributeError(
+                f"There is no n_parameters_: {type(self.component).__name__} does not count its parameters."
+            )
         return self._mixture.n_parameters
 
     @property
@@ -25,6 +36,15 @@ class MixtureParametersMixin(BaseDensity):
         """Shares of the components, of shape (n_components,)."""
         check_is_fitted(self)
         return self._mixture.weights
+
+    @property
+    def estimators_(self):
+        """Fitted densities of the components, of which those of weight 0 are None, if `component` is a density."""
+        check_is_fitted(self)
+        if self._mixture.densities is None:
+            raise AttributeError("There is no estimators_: component is no density, but a name.")
+        pairs = zip(self.weights_, self._mixture.densities, strict=True)
+        return [density if weight > 0 else None for weight, density in pairs]
 
     @property
     def alpha_(self):
@@ -85,6 +105,16 @@ class MixtureParametersMixin(BaseDensity):
         is_tied = isinstance(covariances, FullCovariances) and covariances.tied
         return dense[0] if is_tied else dense
 
+    @property
+    def precisions_(self):
+        """Inverses of the covariances, in the same form."""
+        self._normals("precisions_")
+        covariances = self.covariances_
+        if self.covariance_type in ("diag", "spherical"):
+            return 1 / covariances
+        return np.linalg.inv(covariances)
+
+    @available_if(_counts_parameters)
     def bic(self, X: MatrixLike) -> float:
         """Return the Bayesian information criterion of the model on rows; less is better.
 
@@ -101,6 +131,7 @@ class MixtureParametersMixin(BaseDensity):
         log_density = self.score_samples(X)
         return float(self.n_parameters_ * np.log(len(log_density)) - 2 * log_density.sum())
 
+    @available_if(_counts_parameters)
     def aic(self, X: MatrixLike) -> float:
         """Return Akaike's information criterion of the model on rows; less is better.
 

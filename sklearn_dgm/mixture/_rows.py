@@ -6,11 +6,12 @@ import numpy as np
 from scipy import sparse
 from sklearn.cluster import kmeans_plusplus
 from sklearn.metrics import pairwise_distances_argmin
+from sklearn.utils.validation import check_array
 
 # Numbers that lie farther out, in standard deviations, are no start of a component.
 FARTHEST = 4.0
-# Of the weight of all rows every fifth unit validates.
-VALIDATION_PERIOD = 5.0
+# How much of the weight of all rows validates; of rows with more units of it, exactly so much.
+VALIDATION_SHARE, MANY = 0.2, 1e6
 LOWEST = np.finfo(np.float64).min
 
 
@@ -25,11 +26,14 @@ class WeightedRows(NamedTuple):
         Their weights.
     start : ndarray of shape (n, n_components) or None
         Responsibilities to start from, where there are some.
+    first : ndarray of int of shape (n,) or None
+        Which rows of all these are, each the first of those that are equal.
     """
 
     Z: np.ndarray
     weight: np.ndarray
     start: np.ndarray | None = None
+    first: np.ndarray | None = None
 
     @classmethod
     def of(cls, Z, sample_weight, start=None) -> Self:
@@ -41,28 +45,25 @@ class WeightedRows(NamedTuple):
         if start is not None:
             shares = sparse.csr_array((weight / total[place], (place, np.arange(len(Z)))))
             start = shares @ start
-        return cls(Z[first], total, start)
+        return cls(Z[first], total, start, first)
 
     def split(self):
-        """Split the weight of the rows, as they stand in order, into that of training and of validation.
+        """Split the weight of the rows into that of training and of validation, each unit of weight at random.
+
+        Were it every fifth unit in order, equal rows would be as frequent in both parts, and would call fits good that
+        are too close to the rows.
 
         Returns
         -------
         train, valid : WeightedRows
-            Rows with weights; a row may be in both.
+            Rows with weights; a row may be in both. They are the same in every call.
         """
-        after = np.cumsum(self.weight)
-        before = np.append(0.0, after[:-1])
-        valid = np.minimum(self._validating(after) - self._validating(before), self.weight)
-        valid = np.where(valid < 1e-9 * self.weight, 0.0, valid)
-        train = np.where(self.weight - valid < 1e-9 * self.weight, 0.0, self.weight - valid)
-        return self._weighted(train), self._weighted(valid)
-
-    @staticmethod
-    def _validating(position):
-        """Return how much of the weight up to a position validates."""
-        periods, rest = np.divmod(position, VALIDATION_PERIOD)
-        return periods + (rest - (VALIDATION_PERIOD - 1)).clip(0)
+        rng = np.random.default_rng(0)
+        units = np.floor(self.weight)
+        of_units = rng.binomial(units.clip(max=MANY).astype(np.int64), VALIDATION_SHARE)
+        valid = np.where(units < MANY, of_units, VALIDATION_SHARE * units)
+        valid = valid + (self.weight - units) * (rng.random(len(units)) < VALIDATION_SHARE)
+        return self._weighted(self.weight - valid), self._weighted(valid)
 
     def _weighted(self, weight):
         rows = weight > 0
@@ -92,6 +93,18 @@ class WeightedRows(NamedTuple):
         seeds, _ = kmeans_plusplus(points, n_seeds, sample_weight=self.weight, random_state=seed)
         nearest = pairwise_distances_argmin(points, seeds)
         return self._replace(start=(nearest[:, None] == np.arange(n_components)).astype(np.float64))
+
+
+def given_start(init, X, n_components):
+    """Return given responsibilities to start from, of shape (n_samples, n_components); refuse what is none."""
+    start = check_array(init, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="init")
+    expected = (*np.shape(X)[:1], n_components)
+    if start.shape != expected or (start < 0).any() or not np.allclose(start.sum(axis=1), 1):
+        raise ValueError(
+            f"init should hold responsibilities, of shape (n_samples, n_components)={expected}, that are not negative "
+            f"and sum to one in each row; got shape {start.shape}."
+        )
+    return start
 
 
 def _points(columns, Z, weight):

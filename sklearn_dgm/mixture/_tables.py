@@ -11,8 +11,9 @@ from sklearn_dgm.columns._column import codes as codes_of
 from sklearn_dgm.counts.axes import CategoryAxis, axes_of
 from sklearn_dgm.counts.tables import choose, smoothed
 
-# Pseudo-count of the table of all rows, spread evenly over its cells.
+# Pseudo-count of the table of all rows, spread evenly over its cells: the least one, and what else it may be.
 POOLED_ALPHA = 0.5
+POOLED_ALPHAS = POOLED_ALPHA * 2.0 ** np.arange(14)
 
 
 class Cells(NamedTuple):
@@ -31,6 +32,25 @@ class Cells(NamedTuple):
     codes: np.ndarray
     one_hot: sparse.csr_array
     log_within: np.ndarray
+
+
+def pooled_alpha(cells):
+    """Return the pseudo-count under which rows that are left out, one at a time, are most probable.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n_cells,)
+        Weights of the cells of a column.
+
+    Returns
+    -------
+    alpha : float
+        One of a few, in rows. A column of many categories that have a row each needs a large one.
+    """
+    seen, alphas = cells[cells > 0], POOLED_ALPHAS[:, None]
+    others = (seen - 1).clip(0)
+    log_p = np.log((others + alphas / len(cells)) / ((seen.sum() - 1).clip(0) + alphas))
+    return float(POOLED_ALPHAS[np.argmax(log_p @ seen)]) if len(seen) else POOLED_ALPHA
 
 
 class AtomAxis(Stateful):
@@ -149,7 +169,7 @@ class ColumnTables(Stateful):
     def learn(self, counts):
         """Learn the tables from the weights of cells."""
         self._pooled = self._by_column(
-            lambda cells: np.exp(smoothed(cells, POOLED_ALPHA)), counts.sum(axis=0)
+            lambda cells: np.exp(smoothed(cells, pooled_alpha(cells))), counts.sum(axis=0)
         )
         rows = self._by_column(
             lambda cells: np.broadcast_to(cells.sum(-1, keepdims=True), cells.shape), counts

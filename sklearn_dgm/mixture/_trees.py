@@ -6,8 +6,8 @@ from scipy.special import logsumexp
 from sklearn_dgm.counts.axes import CategoryAxis
 from sklearn_dgm.counts.forests import maximum_spanning_forest, roots_first
 from sklearn_dgm.counts.pairs import blocks_of, check_number_of_pairs, mutual_information
-from sklearn_dgm.counts.tables import choose
-from sklearn_dgm.mixture._tables import POOLED_ALPHA, ColumnTables
+from sklearn_dgm.counts.tables import choose, smoothed
+from sklearn_dgm.mixture._tables import ColumnTables, pooled_alpha
 
 # Rows of independent columns that the pairs of cells of all rows are mixed with, for each cell of a column.
 PRIOR_ROWS = 5.0
@@ -84,14 +84,17 @@ class ColumnTrees(ColumnTables):
 
     def _smoothed_pairs(self, counts):
         """Return the probabilities of pairs of cells in all rows, of shape (n_cells, n_cells), with equal margins."""
-        uniform = 1 / np.repeat(self.n_levels, self.n_levels)
-        singles = np.diag(counts) + POOLED_ALPHA * uniform
-        singles = self._by_column(lambda cells: cells / cells.sum(), singles)
-        independent = np.outer(singles, singles)
+        cells = np.diag(counts)
+        singles = self._by_column(lambda of: np.exp(smoothed(of, pooled_alpha(of))), cells)
+        # Smoothing keeps a row's cell with this probability, and draws it evenly else: dependences are left of both.
+        kept = self._by_column(
+            lambda of: np.full(of.shape, of.sum() / (of.sum() + pooled_alpha(of))), cells
+        )
+        shares = self._by_column(lambda of: of / max(of.sum(), np.finfo(np.float64).tiny), cells)
+        rows = self._per_pair(self._sums(counts))
         extra = self._per_pair(PRIOR_ROWS * np.sqrt(np.outer(self.n_levels, self.n_levels)))
-        total = self._per_pair(self._sums(counts)) + POOLED_ALPHA + extra
-        pairs = counts + POOLED_ALPHA * np.outer(uniform, uniform) + extra * independent
-        pairs /= total
+        excess = (counts - rows * np.outer(shares, shares)) / (rows + extra)
+        pairs = np.outer(singles, singles) + np.outer(kept, kept) * excess
         for j in range(len(self.axes)):
             own = self._of(j)
             pairs[own, own] = np.diag(singles[own])

@@ -32,6 +32,7 @@ from benchmarks import (
 from benchmarks.__main__ import main
 from benchmarks.latent import continuous_mixtures, energies, mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
+from benchmarks.peers import PEERS
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
 from tests.short_training import shorten_training
@@ -298,8 +299,9 @@ def test_codec(folder, monkeypatch):
 def test_latent_mixtures(folder, monkeypatch):
     monkeypatch.setitem(mixtures.TARGETS, "toy", (-2.5, None))
     monkeypatch.setitem(mixtures.OF_FACTORS, "toy", -3.0)
+    monkeypatch.setattr(mixtures, "MISSING", ("toy",))
     few = ["--components", "1", "2", "--trees", "1", "--gaussians", "1", "2", "--folds", "3"]
-    run(folder, "latent", "--families", "mixture", *few)
+    run(folder, "latent", "--families", "mixture", *few, "--forms", "1", "2")
     measured = {(record["columns"], record["peer"]): record for record in lines(folder, "latent")}
     peers = {peer for _, peer in measured}
     assert peers == {
@@ -308,11 +310,20 @@ def test_latent_mixtures(folder, monkeypatch):
         mixtures.FULL,
         mixtures.FACTORS,
         mixtures.PEER,
+        mixtures.IMPUTED,
+        mixtures.DRAWN,
+        mixtures.MIXED,
+        *(peer.name for peer in PEERS["mixed"][1:]),
     }
     for record in measured.values():
         assert "gap" not in record, record
         assert -20 < record["log_likelihood"] < 20
-        assert record["all_seconds"] >= record["fit_seconds"] - 0.1
+        assert record.get("all_seconds", 1e9) >= record["fit_seconds"] - 0.1
+    missing = [record for record in measured.values() if record.get("case") == "30 % missing"]
+    assert all(
+        record["cost"] == pytest.approx(record["complete"] - record["log_likelihood"], abs=1e-3)
+        for record in missing
+    )
     assert "| and of all that were tried |" in report_of(folder)
 
 

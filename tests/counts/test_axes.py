@@ -401,3 +401,24 @@ def test_means_within_cells_are_those_of_their_draws(x, bins, bounds):
     for code, mean in enumerate(axis.mean_within()):
         drawn = axis.icdf_within(np.full(len(uniforms), code), uniforms)
         assert mean == pytest.approx(drawn.mean(), abs=2e-3 * max(drawn.std(), 1))
+
+
+def test_whole_numbers_that_many_share_have_a_piece_each():
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(2000) < 0.9, 100 * rng.poisson(30, 2000), rng.integers(0, 6000, 2000))
+    _, axis, z = fitted(x, kind="integer")
+    every = np.arange(-20_000.0, 30_000.0)
+    codes, log_within = axis.encode(every)
+    share = np.bincount(axis.encode(z)[0], minlength=axis.n_levels) / len(z)
+    p = share[codes] * np.exp(log_within)
+    assert p.sum() == pytest.approx(1.0, abs=1e-3)
+    values, counts = np.unique(z, return_counts=True)
+    frequent = counts > 20
+    assert frequent.sum() > 10
+    found = p[(values[frequent] - every[0]).astype(int)]
+    np.testing.assert_allclose(found, counts[frequent] / len(z), rtol=0.25)
+    # The numbers beside have what is left.
+    beside = p[(values[frequent] + 1 - every[0]).astype(int)]
+    assert beside.max() < 0.05 * found.min()
+    # Nor does a piece of one number say how far others reach.
+    assert np.log(p[np.searchsorted(every, z.max() * 1.2)]) > -40

@@ -11,7 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from sklearn_dgm import MixtureDensity
-from sklearn_dgm.mixture import _fitting
+from sklearn_dgm.mixture import _factor_covariances, _fitting
+from sklearn_dgm.mixture._covariances import SingularCovarianceError
+from sklearn_dgm.mixture._factor_covariances import FactorMoments
+from sklearn_dgm.mixture._numbers import Moments
 
 TYPES = ("full", "tied", "diag", "spherical", "factor")
 
@@ -128,6 +131,47 @@ def test_one_factor_component_is_factor_analysis():
     assert abs(ours.score(X) / len(X) - theirs.score(X)) < 1e-6
     np.testing.assert_allclose(ours.covariances_[0], theirs.get_covariance(), atol=1e-3)
     assert ours.n_parameters_ == 6 + 6 * 2 - 1 + 6
+
+
+def wide_table(n=300, d=45, share=0.0, seed=0):
+    """Rows of two clusters with two factors each in more columns than the scatter is made of."""
+    rng = np.random.default_rng(seed)
+    kind = rng.random(n) < 0.4
+    loadings = rng.normal(size=(2, 2, d))
+    X = np.einsum("nq,nqd->nd", rng.normal(size=(n, 2)), loadings[kind.astype(int)])
+    X += 2.0 * kind[:, None] + rng.normal(size=(n, d)) * 0.5
+    return np.where(rng.random(X.shape) < share, np.nan, X)
+
+
+@pytest.mark.parametrize(("reg_covar", "share"), [("auto", 0.0), ("auto", 0.3), (0.3, 0.0)])
+def test_factors_of_wide_tables_are_learnt_as_those_of_narrow_ones(monkeypatch, share, reg_covar):
+    X = wide_table(share=share)
+    parameters = {"covariance_type": "factor", "n_factors": 2, "reg_covar": reg_covar}
+    density = MixtureDensity(2, "gaussian", **parameters, max_iter=800, tol=1e-9, random_state=0)
+    wide = density.fit(X)
+    assert isinstance(wide._mixture.counts.moments, FactorMoments)
+    scores, bounds = wide.score_samples(X), wide.lower_bounds_[0]
+    assert np.diff(bounds).min() > -1e-9 or reg_covar != "auto"
+    monkeypatch.setattr(_factor_covariances, "WIDE", 1000)
+    narrow = density.fit(X)
+    assert isinstance(narrow._mixture.counts.moments, Moments)
+    np.testing.assert_allclose(scores, narrow.score_samples(X), atol=0.05)
+    assert bounds[-1] == pytest.approx(narrow.lower_bound_, abs=2e-4)
+
+
+def test_moments_with_factors_add_up():
+    X = wide_table(share=0.2)
+    density = MixtureDensity(
+        2, "gaussian", covariance_type="factor", reg_covar=1e-3, max_iter=3, random_state=0
+    ).fit(X)
+    normals = density._mixture.normals
+    numbers, shares = normals.prepare(density.schema_.encode(X)[0]), density.predict_proba(X)
+    whole = normals.count(numbers, shares)
+    first, second = (
+        normals.count(numbers.of(rows), shares[rows]) for rows in (slice(100), slice(100, None))
+    )
+    for of_parts, of_all in zip(first.plus(second), whole, strict=True):
+        np.testing.assert_allclose(of_parts, of_all, rtol=1e-9, atol=1e-9)
 
 
 def test_as_many_factors_as_can_be_are_a_full_covariance():
@@ -300,12 +344,78 @@ def test_a_start_that_fails_leaves_the_others(monkeypatch):
     def fit_mixture(*args):
         calls.append(args)
         if len(calls) in failing:
-            raise ValueError("singular")
+            raise SingularCovarianceError("singular")
         return original(*args)
 
     monkeypatch.setattr(_fitting, "fit_mixture", fit_mixture)
     density, failing = MixtureDensity(2, component="gaussian", n_init=3, random_state=0), [1]
     assert len(density.fit(X).lower_bounds_) == 2
     failing = range(1, 100)
-    with pytest.raises(ValueError, match="singular"):
+    with pytest.raises(SingularCovarianceError, match="singular"):
         density.fit(X)
+
+
+def test_only_singular_covariances_are_starts_that_fail(monkeypatch):
+    def fit_mixture(*args):
+        raise ValueError("something else")
+
+    monkeypatch.setattr(_fitting, "fit_mixture", fit_mixture)
+    with pytest.raises(ValueError, match="something else"):
+        MixtureDensity(2, component="gaussian", n_init=3, random_state=0).fit(clusters())
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_counts_of_many_values_are_numbers_that_sum_to_one(covariance_type):
+    rng = np.random.default_rng(0)
+    X = np.rint(rng.normal([40, 60], [9, 14], (500, 2))).astype(int)
+    X[:, 1] += X[:, 0]
+    density = MixtureDensity(2, "gaussian", covariance_type=covariance_type, random_state=0).fit(X)
+    assert density.gaussian_features_.tolist() == [0, 1]
+    grid = np.stack(np.meshgrid(np.arange(-60, 160), np.arange(-80, 320)), axis=-1).reshape(-1, 2)
+    assert logsumexp(density.score_samples(grid)) == pytest.approx(0.0, abs=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.isneginf(density.score_samples(X[:3] + 0.5)).all()
+    drawn = density.sample(400, random_state=0)
+    assert drawn.dtype == X.dtype
+    assert drawn.mean(axis=0) == pytest.approx(X.mean(axis=0), abs=4)
+
+
+def test_counts_with_a_frequent_value_have_tables():
+    rng = np.random.default_rng(0)
+    X = rng.poisson(40, (500, 2))
+    X[:200, 1] = 0
+    density = MixtureDensity(2, "gaussian", random_state=0).fit(X)
+    assert density.gaussian_features_.tolist() == [0]
+    assert density.tables_[1] is not None
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("far", [1.0, 1e7])
+def test_scores_of_rows_with_gaps_are_those_of_marginal_normals(covariance_type, far):
+    """Also of components that are narrow beside their distance."""
+    X = clusters()
+    X = X + np.where(np.arange(len(X)) % 2, far, 0.0)[:, None]
+    density = MixtureDensity(
+        2, "gaussian", covariance_type=covariance_type, n_factors=1, reg_covar=1e-3, random_state=0
+    ).fit(X)
+    gaps = holes(X[:60], 0.5)
+    expected = []
+    for row in gaps:
+        seen = ~np.isnan(row)
+        terms = []
+        for k, weight in enumerate(density.weights_):
+            covariance = density.covariances_
+            if covariance.shape != (3, 3):
+                covariance = covariance[k]
+            covariance = np.diag(covariance) if covariance.ndim == 1 else covariance
+            normal = (
+                stats.multivariate_normal(
+                    density.means_[k][seen], covariance[np.ix_(seen, seen)], allow_singular=True
+                )
+                if seen.any()
+                else None
+            )
+            terms.append(np.log(weight) + (normal.logpdf(row[seen]) if seen.any() else 0.0))
+        expected.append(logsumexp(terms))
+    np.testing.assert_allclose(density.score_samples(gaps), expected, rtol=1e-5, atol=1e-4)

@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from sklearn_dgm import MixtureDensity
+from sklearn_dgm.mixture._tables import pooled_alpha
 
 LEVELS = ["ab", "xyz", "kl", "pq"]
 
@@ -96,11 +97,33 @@ def test_tables_are_drawn_towards_that_of_all_rows():
         np.testing.assert_allclose(density.tables_[j], second[name], rtol=1e-8)
 
 
+def left_out(codes, size, alpha):
+    """Log-probability of each code under the smoothed shares of the others."""
+    total = 0.0
+    for i in range(len(codes)):
+        others = np.delete(codes, i)
+        total += np.log((np.sum(others == codes[i]) + alpha / size) / (len(others) + alpha))
+    return total
+
+
+def test_categories_that_have_a_row_each_leave_room_for_others():
+    codes = np.append(np.arange(80), np.zeros(20, dtype=int))
+    cells = np.bincount(codes, minlength=300).astype(float)
+    candidates = 0.5 * 2.0 ** np.arange(14)
+    best = max(candidates, key=lambda alpha: left_out(codes, 300, alpha))
+    assert pooled_alpha(cells) == best > 100
+    assert pooled_alpha(np.array([500.0, 500.0])) == 4096.0  # evenly spread, as the pseudo-count is
+    assert pooled_alpha(np.array([900.0, 0.0])) == 0.5
+    assert pooled_alpha(np.zeros(3)) == 0.5
+
+
 def _tables_after(table, responsibilities, alpha):
     tables = {}
     for name in "ABCD":
         one_hot = pd.get_dummies(table[name]).to_numpy().astype(float)
-        pooled = one_hot.sum(axis=0) + 0.5 / one_hot.shape[1]
+        codes, size = one_hot.argmax(axis=1), one_hot.shape[1]
+        extra = max(0.5 * 2.0 ** np.arange(14), key=lambda a: left_out(codes, size, a))
+        pooled = one_hot.sum(axis=0) + extra / size
         pooled /= pooled.sum()
         counts = responsibilities.T @ one_hot + alpha * pooled
         tables[name] = counts / counts.sum(axis=1, keepdims=True)
