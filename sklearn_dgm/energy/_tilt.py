@@ -24,7 +24,7 @@ from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import ColumnSchema, stacked
 from sklearn_dgm.columns._bulk import REACH
 from sklearn_dgm.energy._gradients import gradients_of
-from sklearn_dgm.energy._partition import Partition, all_outcomes
+from sklearn_dgm.energy._tilted_partition import Partition, all_outcomes
 from sklearn_dgm.nn.energy import Tilt
 from sklearn_dgm.tags import (
     SCORE_KINDS,

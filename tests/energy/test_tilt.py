@@ -33,7 +33,7 @@ from sklearn_dgm import (
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.energy import _tilt
 from sklearn_dgm.energy._gradients import gradients_of
-from sklearn_dgm.energy._partition import all_outcomes
+from sklearn_dgm.energy._tilted_partition import all_outcomes
 from sklearn_dgm.utils.estimator_checks import check_density_estimator
 
 QUICK = {"hidden_layer_sizes": 16, "max_epochs": 5, "random_state": 0}
