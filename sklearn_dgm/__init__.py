@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.codec import DensityCodec
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
+    from sklearn_dgm.energy import DeepBeliefDensity, RestrictedBoltzmannDensity
     from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
@@ -57,6 +58,7 @@ _HOMES = {
     "BayesianNetworkDisplay": "inspection",
     "CalibrationDisplay": "inspection",
     "ColumnSchema": "columns",
+    "DeepBeliefDensity": "energy",
     "DensityCodec": "codec",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
@@ -71,6 +73,7 @@ _HOMES = {
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
+    "RestrictedBoltzmannDensity": "energy",
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",

@@ -23,6 +23,7 @@ from sklearn_dgm import (
     HistogramDensity,
     MixtureDensity,
     NaiveBayesClassifier,
+    RestrictedBoltzmannDensity,
     TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
 )
@@ -191,6 +192,14 @@ INSTANCES = {
     ),
     "mixture, factors": Instance(
         lambda: MixtureDensity(3, "gaussian", covariance_type="factor", n_factors=1)
+    ),
+    "boltzmann machine": Instance(
+        lambda: RestrictedBoltzmannDensity(8, batch_size=1000, max_iter=400)
+    ),
+    "boltzmann machine, annealed": Instance(
+        lambda: RestrictedBoltzmannDensity(
+            6, log_partition="ais", n_temperatures=300, batch_size=1000, max_iter=300
+        ),
     ),
     "naive bayes": Instance(
         lambda: NaiveBayesClassifier(),

@@ -44,6 +44,7 @@ ALLOWED = {
         "_training",
         "bayes_net",
     },
+    "energy": {*FLOOR, "counts", "nn", "_queries", "_nested", "_training", "energy"},
     "ensemble": {*FLOOR, "_nested"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
