@@ -1,5 +1,6 @@
 """What the estimators of Boltzmann machines share: parameters, training, and the partition function."""
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -8,7 +9,6 @@ import numpy as np
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.energy._contrastive import (
-    ContrastiveDivergence,
     Rows,
     Settings,
     automatic_rate,
@@ -84,7 +84,9 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         F, missing, _ = units.encode(Z)
         # A fit depends neither on the order of rows nor on whether one is repeated or has a weight.
-        order = np.argsort(F @ np.random.default_rng(0).normal(size=units.n_features), kind="stable")
+        order = np.argsort(
+            F @ np.random.default_rng(0).normal(size=units.n_features), kind="stable"
+        )
         F, missing, weight = F[order], missing[order], weight[order]
         if not missing.any():
             return Rows(F, None, weight)
@@ -92,14 +94,14 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
         drawn = units.draw(np.tile(base, (len(F), 1)), np.ones(units.n_numbers), rng)
         return Rows(np.where(missing, drawn, F), missing, weight)
 
-    def _train(self, machine, rows, rng, which=""):
-        """Train a machine from its start, and return its training, and the gaps of free energies after the passes."""
-        training = ContrastiveDivergence(machine, rows.means(rng), self.n_chains, rng)
+    def _train(self, training, rows, rng, which=""):
+        """Train a machine, and return the gaps of free energies after the passes."""
         n_passes = passes(self.max_iter, len(rows), self.batch_size)
+        settings = self._settings(rows, training.machine, rng)
         tell = self._teller(which) if self.verbose else None
-        return training, train(training, rows, self._settings(rows, machine, rng), n_passes, rng, tell=tell)
+        return train(training, rows, settings, n_passes, rng, tell=tell)
 
-    def _teller(self, which=""):
+    def _teller(self, which):
         def tell(i, gap, seconds):
             print(
                 f"[{type(self).__name__}] {which}Iteration {i}, free energy gap = {gap:.2f}, time = {seconds:.2f}s"
@@ -127,4 +129,5 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
         self.log_partition_ = partition.log_z
         self.log_partition_std_error_ = partition.std_error
         self.log_partition_bracket_ = partition.bracket
-        self.effective_sample_size_ = partition.effective_sample_size
+        is_annealed = partition.of == "particles"
+        self.effective_sample_size_ = partition.effective_sample_size if is_annealed else math.inf

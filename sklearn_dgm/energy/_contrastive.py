@@ -175,9 +175,7 @@ def gradient(machine, F, weight, chains, chain_weight, centres):
     width = np.zeros(0)
     if machine.units.n_numbers:
         u = both[:, machine.units.numbers]
-        eta = (
-            p @ machine.weights[machine.units.numbers].T + machine.visible[machine.units.numbers]
-        )
+        eta = p @ machine.weights[machine.units.numbers].T + machine.visible[machine.units.numbers]
         width = signed @ (machine.precision * u**2 - 2 * u * eta)
     return weights, visible, hidden, width, weight.astype(both.dtype) @ p[: len(F)]
 
@@ -255,6 +253,12 @@ class ContrastiveDivergence(Stateful):
                 average[:] = now
             else:
                 average += share * (now - average)
+
+    def from_average(self):
+        """Return a training that goes on from the average, with the same chains."""
+        training = copy.deepcopy(self)
+        training.machine, training.n_steps = self.averaged.astype(self.centre.dtype), 0
+        return training
 
     def free_energy_gap(self, F):
         """Return by how many standard deviations of rows the free energy of rows lies above that of the chains."""

@@ -30,6 +30,11 @@ def blocks(n, n_columns):
         yield slice(start, min(start + step, n))
 
 
+def binary_states(index, n_units):
+    """Return states of binary units by their numbers, of shape (len(index), n_units), float64."""
+    return (index[:, None] >> np.arange(n_units) & 1).astype(np.float64)
+
+
 class BinaryUnits(Stateful):
     """Visible units that are the hidden ones of the machine below; each feature is one of them.
 
@@ -39,7 +44,7 @@ class BinaryUnits(Stateful):
         Number of units.
     """
 
-    n_numbers = 0
+    n_numbers, is_binary = 0, True
 
     def __init__(self, n_features):
         self.n_features = n_features
@@ -48,6 +53,10 @@ class BinaryUnits(Stateful):
     def n_outcomes(self):
         """Number of states."""
         return 2**self.n_features
+
+    def outcomes(self, index):
+        """Return states by their numbers."""
+        return binary_states(index, self.n_features)
 
     def draw(self, eta, precision, rng, *, to_decode=False):
         """Draw features; see :meth:`~sklearn_dgm.energy._visible.VisibleUnits.draw`."""

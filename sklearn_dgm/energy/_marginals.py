@@ -5,8 +5,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from sklearn_dgm.energy._machine import blocks, sigmoid
-from sklearn_dgm.energy._partition import hidden_states
+from sklearn_dgm.energy._machine import binary_states, blocks, sigmoid
 
 # So many states of the hidden units are enumerated for each row, else so many joint outcomes of its missing cells.
 MOST_HIDDEN_STATES, MOST_OUTCOMES = 2**12, 256
@@ -45,22 +44,22 @@ def hidden_means(machine, F, missing):
     """Return the probabilities of the hidden units given the observed cells of rows; see :func:`log_marginals`."""
     means = sigmoid(machine.hidden_input(F))
     for rows, log_joint, hidden in _joints(machine, F, missing):
-        means[rows] = np.einsum("ns,nsh->nh", softmax(log_joint, axis=1), hidden())
+        p = softmax(log_joint, axis=1)
+        means[rows] = p @ hidden if hidden.ndim == 2 else np.einsum("ns,nsh->nh", p, hidden)
     return means
 
 
 def _joints(machine, F, missing):
-    """Yield rows with missing cells, log-densities of them and states, (n, n_states), and the hidden units there."""
+    """Yield rows with missing cells, and their joint log-densities with states that are summed over, (n, n_states).
+
+    With them come the means of the hidden units in these states, of shape (n_states, n_hidden) if they are the same for
+    all rows, else (n, n_states, n_hidden).
+    """
     incomplete = np.flatnonzero(missing.any(axis=1))
     if not len(incomplete):
         return
     if machine.n_hidden <= math.log2(MOST_HIDDEN_STATES):
-        H = hidden_states(machine.n_hidden, np.arange(2**machine.n_hidden))
-        log_prior = machine.log_unnormalised_hidden(H)
-        for part in blocks(len(incomplete), len(H) + machine.units.n_features):
-            rows = incomplete[part]
-            log_joint = log_prior + machine.log_given_hidden(F[rows], H, ~missing[rows])
-            yield rows, log_joint, lambda n=len(rows): np.broadcast_to(H, (n, *H.shape))
+        yield from _with_hidden_states(machine, F, missing, incomplete)
         return
     patterns, place = np.unique(missing[incomplete], axis=0, return_inverse=True)
     for k, pattern in enumerate(patterns):
@@ -68,15 +67,18 @@ def _joints(machine, F, missing):
         of_pattern = incomplete[place == k]
         for part in blocks(len(of_pattern), len(outcomes) * max(machine.weights.shape)):
             rows = of_pattern[part]
-            both = (F[rows, None] + outcomes).reshape(-1, F.shape[1])
-            log_joint = machine.log_unnormalised(both).reshape(len(rows), -1)
-            yield (
-                rows,
-                log_joint,
-                lambda both=both, n=len(rows): sigmoid(machine.hidden_input(both)).reshape(
-                    n, -1, machine.n_hidden
-                ),
-            )
+            filled = (F[rows, None] + outcomes).reshape(-1, F.shape[1])
+            log_joint = machine.log_unnormalised(filled).reshape(len(rows), -1)
+            hidden = sigmoid(machine.hidden_input(filled))
+            yield rows, log_joint, hidden.reshape(*log_joint.shape, -1)
+
+
+def _with_hidden_states(machine, F, missing, incomplete):
+    H = binary_states(np.arange(2**machine.n_hidden), machine.n_hidden)
+    log_prior = machine.log_unnormalised_hidden(H)
+    for part in blocks(len(incomplete), len(H) + machine.units.n_features):
+        rows = incomplete[part]
+        yield rows, log_prior + machine.log_given_hidden(F[rows], H, ~missing[rows]), H
 
 
 def _outcomes(units, columns):
@@ -84,8 +86,8 @@ def _outcomes(units, columns):
     numbers = [j for j in columns if units.places[j].number >= 0]
     if numbers:
         raise ValueError(
-            f"A missing number in {units.labels[numbers[0]]} cannot be integrated out of a machine of so many hidden units; "
-            f"with at most {math.log2(MOST_HIDDEN_STATES):.0f} of them it can."
+            f"A missing number in {units.labels[numbers[0]]} cannot be integrated out with so many hidden units; with at "
+            f"most {math.log2(MOST_HIDDEN_STATES):.0f} of them it can."
         )
     n = math.prod(units.places[j].axis.n_levels for j in columns)
     if n > MOST_OUTCOMES:
@@ -94,4 +96,4 @@ def _outcomes(units, columns):
             f"Missing cells in {where} have {n} joint outcomes, more than {MOST_OUTCOMES}; with at most "
             f"{math.log2(MOST_HIDDEN_STATES):.0f} hidden units any number can be summed over."
         )
-    return units.outcomes(columns, np.arange(n))
+    return units.outcomes(np.arange(n), columns)

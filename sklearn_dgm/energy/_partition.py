@@ -1,17 +1,20 @@
 """The logarithm of the normaliser, log Z: by enumeration, or by annealed importance sampling (Neal, 2001)."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
-from sklearn_dgm.energy._machine import blocks, softplus
+from sklearn_dgm.energy._machine import binary_states, blocks, softplus
 
 # So many states of hidden or visible units are enumerated.
 MOST_STATES = 2**20
 # Steps of Gibbs sampling that draws are away from the particles that they start from.
 SETTLING_STEPS = 100
+# Parts of all temperatures that are tried one after the other, until both errors are below this.
+PARTS, GOOD_ERROR = (16, 4, 1), 0.05
 
 
 class Partition(NamedTuple):
@@ -46,11 +49,6 @@ class Partition(NamedTuple):
         return float(np.exp(-logsumexp(2 * self.log_p)))
 
 
-def hidden_states(n_hidden, index):
-    """Return states of hidden units by their numbers, of shape (len(index), n_hidden), float64."""
-    return (index[:, None] >> np.arange(n_hidden) & 1).astype(np.float64)
-
-
 def enumerable(machine):
     """Return whether "hidden" or "visible" states are few enough to be enumerated, or None."""
     sizes = {"hidden": 2**machine.n_hidden, "visible": machine.units.n_outcomes}
@@ -61,8 +59,8 @@ def enumerable(machine):
 def states(machine, of, index):
     """Return the states, of the hidden or of the visible units, that have some numbers."""
     if of == "hidden":
-        return hidden_states(machine.n_hidden, index)
-    return machine.units.outcomes(range(len(machine.units.places)), index)
+        return binary_states(index, machine.n_hidden)
+    return machine.units.outcomes(index)
 
 
 def exact_partition(machine, of):
@@ -126,7 +124,7 @@ class _Path:
         units, machine = self.machine.units, self.machine
         log_weights = np.zeros(len(F))
         difference = machine.visible - self.base
-        for before, beta in zip(betas[:-1], betas[1:], strict=True):
+        for before, beta in pairwise(betas):
             x = F @ machine.weights + machine.hidden
             change = softplus(np.float32(beta) * x) - softplus(np.float32(before) * x)
             log_weights += change.sum(axis=1) + (beta - before) * (F @ difference)
@@ -153,30 +151,39 @@ def annealed_partition(machine, base, n_chains, n_temperatures, rng):
     n_chains : int
         Number of particles.
     n_temperatures : int
-        Number of temperatures.
+        Number of temperatures at most; a part of them is tried first.
     rng : numpy.random.Generator
         Source of randomness.
 
     Returns
     -------
     partition : Partition
-        The estimate forwards, of which the other end of the bracket is that backwards, from where particles that are
-        resampled have come to after `SETTLING_STEPS` steps.
+        The estimate.
     """
-    path, betas = _Path(machine, base), temperatures(n_temperatures)
+    path = _Path(machine, base)
+    for part in PARTS:
+        partition = _annealed(path, n_chains, max(n_temperatures // part, 2), rng)
+        lower, upper = partition.bracket
+        if max(partition.std_error, abs(upper - lower)) < GOOD_ERROR:
+            break
+    return partition
+
+
+def _annealed(path, n_chains, n_temperatures, rng):
+    """Estimate forwards, and for the other end of the bracket backwards, from resampled particles, some steps later."""
+    machine, betas = path.machine, temperatures(n_temperatures)
     eta = np.tile(path.base, (n_chains, 1))
     start = machine.units.draw(eta, np.ones(machine.units.n_numbers, np.float32), rng)
     log_weights, particles = path.anneal(start, betas, rng)
     log_total = logsumexp(log_weights)
     log_p = log_weights - log_total
-    log_z = path.log_base() + log_total - math.log(n_chains)
-    relative = np.exp(log_p) * n_chains
-    std_error = float(relative.std(ddof=1) / math.sqrt(n_chains)) if n_chains > 1 else math.inf
-    partition = Partition(float(log_z), std_error, (0.0, 0.0), "particles", log_p, particles)
-    settled = draw_features(path.machine, partition, n_chains, rng)
+    log_z = float(path.log_base() + log_total - math.log(n_chains))
+    std_error = float(np.std(np.exp(log_p), ddof=1) * math.sqrt(n_chains))
+    partition = Partition(log_z, std_error, (log_z, log_z), "particles", log_p, particles)
+    settled = draw_features(machine, partition, n_chains, rng)
     backwards, _ = path.anneal(settled, betas[::-1], rng)
-    upper = path.log_base() - logsumexp(backwards) + math.log(n_chains)
-    return partition._replace(bracket=(float(log_z), float(upper)))
+    upper = float(path.log_base() - logsumexp(backwards) + math.log(n_chains))
+    return partition._replace(bracket=(log_z, upper))
 
 
 def draw_features(machine, partition, n, rng, *, to_decode=False):

@@ -57,10 +57,7 @@ def _of_rows(machine, F):
             weights = np.concatenate([np.zeros_like(weights), weights])
             visible, code = np.append(0.0, visible), F[:, first].astype(np.intp)
         log_p = np.stack(
-            [
-                a + softplus(without + w).sum(axis=1)
-                for a, w in zip(visible, weights, strict=True)
-            ],
+            [a + softplus(without + w).sum(axis=1) for a, w in zip(visible, weights, strict=True)],
             axis=1,
         )
         total += log_p[rows, code] - logsumexp(log_p, axis=1)

@@ -2,9 +2,9 @@
 
 Together they are an exponential family. A row is a vector of features F; given natural parameters eta, of the same
 length, its density is ``exp(F @ eta - precision @ F**2 / 2 - A(eta))``, where only numbers have a precision. Two values
-are a flag, a unit of Bernoulli; more categories, or whole numbers of few values, are a choice, with one feature for each
-of them (softmax); a number is a normal variable. A mixed column is a choice among its atoms and a last cell, the gate,
-which opens a number.
+are a flag, a unit of Bernoulli; more categories, or whole numbers of few values, are a choice, with one feature for
+each of them (softmax); a number is a normal variable. A mixed column is a choice among its atoms and a last cell, the
+gate, which opens a number.
 """
 
 import math
@@ -181,6 +181,11 @@ class VisibleUnits(Stateful):
         return len(self.gates)
 
     @property
+    def is_binary(self):
+        """Whether all units are flags."""
+        return len(self._features[0]) == self.n_features
+
+    @property
     def n_outcomes(self):
         """Number of rows that there are; infinite with numbers."""
         return math.inf if self.n_numbers else math.prod(of.axis.n_levels for of in self.places)
@@ -252,6 +257,11 @@ class VisibleUnits(Stateful):
                 z = _rounded(z, rng.random(len(F))) if self.cell[number] else z
                 Z[:, j] = np.where(np.isnan(Z[:, j]), z, Z[:, j])
         return Z
+
+    def std_of(self, precision, columns):
+        """Return the standard deviations of numbers of these precisions, in the units of the table."""
+        of_columns = [columns[j].scale for j in self.column_of[self._features[2]]]
+        return precision**-0.5 * self.scale * np.array(of_columns)
 
     def base_rates(self, F, missing, weight):
         """Return the natural parameters of independent columns, with a precision of 1, of shape (n_features,)."""
@@ -351,15 +361,15 @@ class VisibleUnits(Stateful):
             F[:, self.numbers] = u
         return F
 
-    def outcomes(self, columns, index):
+    def outcomes(self, index, columns=None):
         """Return the features of joint outcomes of columns.
 
         Parameters
         ----------
-        columns : sequence of int
-            Columns without numbers.
         index : ndarray of int of shape (n,)
             Numbers of the outcomes.
+        columns : sequence of int, default=None
+            Columns without numbers; all by default.
 
         Returns
         -------
@@ -367,7 +377,7 @@ class VisibleUnits(Stateful):
             Features, zeros for other columns.
         """
         F = np.zeros((len(index), self.n_features))
-        for j in columns:
+        for j in range(len(self.places)) if columns is None else columns:
             axis, first, n_cells, _ = self.places[j]
             code, index = index % axis.n_levels, index // axis.n_levels
             if n_cells == 1:
