@@ -1,5 +1,6 @@
 """The restricted Boltzmann machine as an estimator."""
 
+import copy
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -260,12 +261,14 @@ class RestrictedBoltzmannDensity(
         with restored_on_failure(self):
             is_first = not hasattr(self, "_training")
             Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first)
-            rng = check_generator(self.random_state)
+            n_before = 0 if is_first else self.n_iter_
+            seeds = check_generator(self.random_state).integers(2**63, size=n_before + 1)
+            rng = np.random.default_rng(seeds[-1])  # another one in each call
             if is_first:
                 rows, training = self._start(Z, sample_weight, rng)
             else:
                 rows = self._rows(self._machine.units, self._base, Z, sample_weight, rng)
-                training = self._training.from_average()
+                training = copy.deepcopy(self._training)
             settings = self._settings(rows, training.machine, rng)
             gaps = train(training, rows, settings, 1, rng, falls=False)
             before = [] if is_first else self.free_energy_gaps_

@@ -134,6 +134,7 @@ class HiddenRows:
 def initial_machine(units, n_hidden, visible, rng):
     """Return a machine that is nearly the product of independent columns."""
     weights = rng.normal(0, INITIAL_SPREAD, (units.n_features, n_hidden))
+    visible = visible - 0.5 * weights.sum(axis=1)  # half of the hidden units are on
     return BoltzmannMachine(units, weights, visible, np.zeros(n_hidden), np.ones(units.n_numbers))
 
 
@@ -254,12 +255,6 @@ class ContrastiveDivergence(Stateful):
             else:
                 average += share * (now - average)
 
-    def from_average(self):
-        """Return a training that goes on from the average, with the same chains."""
-        training = copy.deepcopy(self)
-        training.machine, training.n_steps = self.averaged.astype(self.centre.dtype), 0
-        return training
-
     def free_energy_gap(self, F):
         """Return by how many standard deviations of rows the free energy of rows lies above that of the chains."""
         of_rows, of_chains = map(self.machine.log_unnormalised, (F, self.chains))
@@ -323,7 +318,8 @@ def train(training, rows, settings, n_passes, rng, *, falls=True, tell=None):
         for b, places in enumerate(batches):
             F = rows.features(places, training.machine, rng)
             done = (i + b / len(batches)) / n_passes if falls else 0.0
-            training.step(F, settings.learning_rate * (1 - done), settings, rng)
+            with np.errstate(over="ignore", invalid="ignore"):  # the gap says so
+                training.step(F, settings.learning_rate * (1 - done), settings, rng)
         gap = training.free_energy_gap(F)
         if not np.isfinite(gap):
             if kept is not None:

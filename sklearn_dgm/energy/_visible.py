@@ -117,6 +117,8 @@ class VisibleUnits(Stateful):
 
     Attributes
     ----------
+    labels : list of str
+        The columns as error messages name them.
     places : list of Place
         The features of each column.
     column_of : ndarray of int of shape (n_features,)
@@ -132,6 +134,7 @@ class VisibleUnits(Stateful):
     """
 
     def __init__(self, columns, Z, weight):
+        self.labels = [column.where for column in columns]
         self.places: list[Place] = []
         column_of, flags, choices, starts, numbers, gates = [], [], [], [], [], []
         for j, column in enumerate(columns):
@@ -241,6 +244,9 @@ class VisibleUnits(Stateful):
                 u = (Z[is_number, j] - self.centre[number]) / self.scale[number]
                 F[is_number, first + n_cells] = u.clip(-FARTHEST, FARTHEST)
                 log_within[is_number] -= math.log(self.scale[number])
+        missing[np.isneginf(log_within)] = (
+            False  # of an impossible row nothing has to be summed over
+        )
         return F, missing, log_within
 
     def decode(self, F, rng):
