@@ -49,7 +49,7 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         How log Z of the machine on top is found; see :class:`RestrictedBoltzmannDensity`.
     n_ais_chains : int, default=200
         Particles that are annealed.
-    n_temperatures : int, default=10000
+    n_temperatures : int, default=5000
         Temperatures at most.
     n_importance_samples : int, default=100
         Proposals of hidden units for each row that is scored.
@@ -144,7 +144,7 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         weight_decay: float = 1e-4,
         log_partition: Literal["auto", "exact", "ais"] = "auto",
         n_ais_chains: int = 200,
-        n_temperatures: int = 10_000,
+        n_temperatures: int = 5000,
         n_importance_samples: int = 100,
         verbose: int = 0,
         random_state: RandomState = None,

@@ -51,9 +51,9 @@ class RestrictedBoltzmannDensity(
         be had.
     n_ais_chains : int, default=200
         Particles that are annealed.
-    n_temperatures : int, default=10000
+    n_temperatures : int, default=5000
         Temperatures at most that they pass. A sixteenth of them are tried first, and a quarter; they are enough if the
-        standard error and the width of the bracket are below 0.05.
+        standard error and the width of the bracket are below 0.1.
     verbose : int, default=0
         Whether to print a line for each pass.
     random_state : int, RandomState, Generator or None, default=None
@@ -175,7 +175,7 @@ class RestrictedBoltzmannDensity(
         weight_decay: float = 1e-4,
         log_partition: Literal["auto", "exact", "ais"] = "auto",
         n_ais_chains: int = 200,
-        n_temperatures: int = 10_000,
+        n_temperatures: int = 5000,
         verbose: int = 0,
         random_state: RandomState = None,
         categorical_features: Any = "from_dtype",

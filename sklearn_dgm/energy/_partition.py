@@ -14,7 +14,7 @@ MOST_STATES = 2**20
 # Steps of Gibbs sampling that draws are away from the particles that they start from.
 SETTLING_STEPS = 100
 # Parts of all temperatures that are tried one after the other, until both errors are below this.
-PARTS, GOOD_ERROR = (16, 4, 1), 0.05
+PARTS, GOOD_ERROR = (16, 4, 1), 0.1
 
 
 class Partition(NamedTuple):
