@@ -73,26 +73,18 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
             self.weight_decay,
         )
 
-    def _visible_units(self, Z, sample_weight):
+    def _first_rows(self, Z, sample_weight, rng):
+        """Return visible units, natural parameters of independent columns, and rows of features to learn from."""
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         units = VisibleUnits(self.schema_.columns_, Z, weight)
         F, missing, _ = units.encode(Z)
-        return units, units.base_rates(F, missing, weight)
+        base = units.base_rates(F, missing, weight)
+        return units, base, _rows(units, base, F, missing, weight, rng)
 
-    def _rows(self, units, base, Z, sample_weight, rng):
-        """Return the rows of features to learn from, with missing cells drawn from independent columns."""
+    def _further_rows(self, units, base, Z, sample_weight, rng):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         F, missing, _ = units.encode(Z)
-        # A fit depends neither on the order of rows nor on whether one is repeated or has a weight.
-        order = np.argsort(
-            F @ np.random.default_rng(0).normal(size=units.n_features), kind="stable"
-        )
-        F, missing, weight = F[order], missing[order], weight[order]
-        if not missing.any():
-            return Rows(F, None, weight)
-        missing = missing[:, units.column_of]
-        drawn = units.draw(np.tile(base, (len(F), 1)), np.ones(units.n_numbers), rng)
-        return Rows(np.where(missing, drawn, F), missing, weight)
+        return _rows(units, base, F, missing, weight, rng)
 
     def _train(self, training, rows, rng, which=""):
         """Train a machine, and return the gaps of free energies after the passes."""
@@ -131,3 +123,15 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
         self.log_partition_bracket_ = partition.bracket
         is_annealed = partition.of == "particles"
         self.effective_sample_size_ = partition.effective_sample_size if is_annealed else math.inf
+
+
+def _rows(units, base, F, missing, weight, rng):
+    """Return rows to learn from, with missing cells drawn from independent columns."""
+    # A fit depends neither on the order of rows nor on whether one is repeated or has a weight.
+    order = np.argsort(F @ np.random.default_rng(0).normal(size=units.n_features), kind="stable")
+    F, missing, weight = F[order], missing[order], weight[order]
+    if not missing.any():
+        return Rows(F, None, weight)
+    missing = missing[:, units.column_of]
+    drawn = units.draw(np.tile(base, (len(F), 1)), np.ones(units.n_numbers), rng)
+    return Rows(np.where(missing, drawn, F), missing, weight)

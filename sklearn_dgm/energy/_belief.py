@@ -180,8 +180,9 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
                 f"hidden_layer_sizes should hold positive integers, got {self.hidden_layer_sizes!r}."
             )
         rng = check_generator(self.random_state)
-        units, base = self._visible_units(Z, sample_weight)
-        rows: Any = self._rows(units, base, Z, sample_weight, rng)
+        units: Any
+        rows: Any
+        units, base, rows = self._first_rows(Z, sample_weight, rng)
         self._machines: list[BoltzmannMachine] = []
         self.free_energy_gaps_ = []
         for i, n_hidden in enumerate(sizes.tolist()):

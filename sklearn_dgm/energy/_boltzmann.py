@@ -210,8 +210,7 @@ class RestrictedBoltzmannDensity(
 
     def _start(self, Z, sample_weight, rng):
         """Return the rows to learn from, and the training of a machine of nearly independent columns."""
-        units, self._base = self._visible_units(Z, sample_weight)
-        rows = self._rows(units, self._base, Z, sample_weight, rng)
+        units, self._base, rows = self._first_rows(Z, sample_weight, rng)
         machine = initial_machine(units, self.n_components, self._base, rng)
         return rows, ContrastiveDivergence(machine, rows.means(rng), self.n_chains, rng)
 
@@ -267,7 +266,8 @@ class RestrictedBoltzmannDensity(
             if is_first:
                 rows, training = self._start(Z, sample_weight, rng)
             else:
-                rows = self._rows(self._machine.units, self._base, Z, sample_weight, rng)
+                units, base = self._machine.units, self._base
+                rows = self._further_rows(units, base, Z, sample_weight, rng)
                 training = copy.deepcopy(self._training)
             settings = self._settings(rows, training.machine, rng)
             gaps = train(training, rows, settings, 1, rng, falls=False)
