@@ -23,7 +23,7 @@ def test_base_rates_are_the_shares_of_rows():
 @pytest.mark.parametrize("center", [50.0, 50.3, 50.5])
 def test_whole_numbers_are_drawn_as_they_are_scored(center):
     X = np.random.default_rng(0).poisson(40, (500, 1))
-    units, Z = units_of(X)
+    units, _ = units_of(X)
     precision = units.cell**-2  # as narrow as they come: a step
     z = center - X.min()
     eta = np.full((50_000, 1), (z - units.centre[0]) / units.scale[0] * precision[0])
