@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.codec import DensityCodec
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
-    from sklearn_dgm.energy import EnergyDensity
+    from sklearn_dgm.energy import DeepBeliefDensity, EnergyDensity, RestrictedBoltzmannDensity
     from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
@@ -59,6 +59,7 @@ _HOMES = {
     "CalibrationDisplay": "inspection",
     "ColumnSchema": "columns",
     "ContinuousMixtureDensity": "mixture",
+    "DeepBeliefDensity": "energy",
     "DensityCodec": "codec",
     "DensityDisplay": "inspection",
     "DensityImputer": "impute",
@@ -74,6 +75,7 @@ _HOMES = {
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
+    "RestrictedBoltzmannDensity": "energy",
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",

@@ -16,6 +16,10 @@ TRAINED_TO_THE_END = {"plot_outliers_explained"}
 # What is done many times for the finding's sake: here fewer rows, draws or candidates must do.
 FEWER = {
     "plot_bayes_net": {"N_DRAWS = 4000": "N_DRAWS = 500"},
+    "plot_boltzmann": {
+        "[1, 2, 4, 8, 16, 32, 64, 128, 256]": "[1, 4]",
+        "N_UNITS = 16": "N_UNITS = 10",
+    },
     "plot_compression": {"held_out.reset_index(": "held_out[:60].reset_index("},
     "plot_conditional_sampling": {
         "N_DRAWS = 2000": "N_DRAWS = 500",

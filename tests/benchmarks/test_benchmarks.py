@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mutual_info_score
+from sklearn.neural_network import BernoulliRBM
 
 from benchmarks import (
     any_order,
@@ -30,7 +31,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
-from benchmarks.latent import continuous_mixtures, energies, mixtures
+from benchmarks.latent import boltzmann, continuous_mixtures, energies, mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.peers import PEERS
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
@@ -359,6 +360,44 @@ def test_latent_continuous_mixtures(folder, monkeypatch):
         assert record["score_seconds"] > 0
         assert "points, alpha=" in record["notes"]
     assert "| seconds to score 10,000 rows |" in report_of(folder)
+
+
+def test_latent_boltzmann_machines(folder, monkeypatch):
+    monkeypatch.setattr(boltzmann, "N_DIGITS", 40)
+    (folder / "images").mkdir()
+    grey = np.random.default_rng(0).integers(0, 256, (60, 3, 3))
+    np.savez(folder / "images" / "mnist_train.npz", X=grey, y=np.zeros(60))
+    few = ["--hidden-units", "2", "4", "--weight-decays", "1e-3", "--digit-units", "3"]
+    few += ["--digit-passes", "2", "--temperatures", "20", "--families", "boltzmann"]
+    run(folder, "latent", *few)
+    where = ["--data", str(folder), "--results", str(folder / "results")]
+    main(["latent", *few, "--only", boltzmann.DIGITS, *where])
+    measured = {(record["data"], record["peer"]): record for record in lines(folder, "latent")}
+    ours, peer = boltzmann.MACHINE, boltzmann.PEER
+    assert set(measured) == {
+        *(("toy", name) for name in (ours, peer)),
+        *((boltzmann.DIGITS, name) for name in (ours, boltzmann.NET, peer)),
+    }
+    for record in measured.values():
+        assert "gap" not in record, record
+        assert -10 < record["log_likelihood"] < 0
+    # Ours and that of scikit-learn learn nothing in so short a time.
+    assert measured[boltzmann.DIGITS, ours]["log_likelihood"] == pytest.approx(
+        measured[boltzmann.DIGITS, peer]["log_likelihood"], abs=0.5
+    )
+
+
+def test_log_likelihood_of_the_peer_is_that_of_its_parameters():
+    rng = np.random.default_rng(0)
+    X = rng.random((80, 4)) < 0.4
+    peer = BernoulliRBM(3, n_iter=20, learning_rate=0.5, random_state=0).fit(X)
+    every = np.array(list(np.ndindex(2, 2, 2, 2)), dtype=bool)
+    log_p, partition = boltzmann.log_likelihoods(peer, X, every, 500)
+    assert np.exp(log_p).sum() == pytest.approx(1, abs=4 * partition.std_error + 1e-3)
+    energies = every @ peer.intercept_visible_ + np.logaddexp(
+        0, every @ peer.components_.T + peer.intercept_hidden_
+    ).sum(axis=1)
+    np.testing.assert_allclose(log_p - log_p[0], energies - energies[0], atol=1e-10)
 
 
 def test_chow_liu(folder):

@@ -1,0 +1,137 @@
+"""What the estimators of Boltzmann machines share: parameters, training, and the partition function."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.energy._contrastive import (
+    Rows,
+    Settings,
+    automatic_rate,
+    passes,
+    train,
+)
+from sklearn_dgm.energy._machine import BoltzmannMachine
+from sklearn_dgm.energy._partition import (
+    MOST_STATES,
+    annealed_partition,
+    enumerable,
+    exact_partition,
+)
+from sklearn_dgm.energy._visible import VisibleUnits
+
+
+class BaseBoltzmannDensity(BaseEstimatedDensity):
+    """Base class of densities that are made of Boltzmann machines; `parameters` are those that they share."""
+
+    _parameter_constraints: dict = {
+        **BaseEstimatedDensity._parameter_constraints,
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
+        "n_chains": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "log_partition": [StrOptions({"auto", "exact", "ais"})],
+        "n_ais_chains": [Interval(Integral, 2, None, closed="left")],
+        "n_temperatures": [Interval(Integral, 2, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state", np.random.Generator],
+        "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
+    }
+    learning_rate: Any
+    n_gibbs_steps: int
+    n_chains: int
+    batch_size: int
+    max_iter: Any
+    weight_decay: float
+    log_partition: str
+    n_ais_chains: int
+    n_temperatures: int
+    verbose: Any
+    random_state: Any
+
+    def __init__(self, categorical_features, integer_features, column_kinds, **parameters):
+        super().__init__(
+            categorical_features=categorical_features,
+            integer_features=integer_features,
+            column_kinds=column_kinds,
+        )
+        vars(self).update(parameters)
+
+    def _settings(self, rows, machine, rng):
+        is_auto = self.learning_rate == "auto"
+        return Settings(
+            automatic_rate(rows, machine, rng) if is_auto else self.learning_rate,
+            self.n_gibbs_steps,
+            self.n_chains,
+            self.batch_size,
+            self.weight_decay,
+        )
+
+    def _first_rows(self, Z, sample_weight, rng):
+        """Return visible units, natural parameters of independent columns, and rows of features to learn from."""
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        units = VisibleUnits(self.schema_.columns_, Z, weight)
+        F, missing, _ = units.encode(Z)
+        base = units.base_rates(F, missing, weight)
+        return units, base, _rows(units, base, F, missing, weight, rng)
+
+    def _further_rows(self, units, base, Z, sample_weight, rng):
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        F, missing, _ = units.encode(Z)
+        return _rows(units, base, F, missing, weight, rng)
+
+    def _train(self, training, rows, rng, which=""):
+        """Train a machine, and return the gaps of free energies after the passes."""
+        n_passes = passes(self.max_iter, len(rows), self.batch_size)
+        settings = self._settings(rows, training.machine, rng)
+        tell = self._teller(which) if self.verbose else None
+        return train(training, rows, settings, n_passes, rng, tell=tell)
+
+    def _teller(self, which):
+        def tell(i, gap, seconds):
+            print(
+                f"[{type(self).__name__}] {which}Iteration {i}, free energy gap = {gap:.2f}, time = {seconds:.2f}s"
+            )
+
+        return tell
+
+    def _settle_partition(self, machine: BoltzmannMachine, base, rng):
+        """Compute the partition function of the machine on top."""
+        of = enumerable(machine)
+        if self.log_partition == "exact" and of is None:
+            raise ValueError(
+                f"log_partition='exact' needs at most {MOST_STATES} states of the hidden or of the visible units, but there "
+                f"are 2**{machine.n_hidden} of the hidden ones; use 'auto' or 'ais'."
+            )
+        if of is not None and self.log_partition != "ais":
+            partition = exact_partition(machine, of)
+        else:
+            if self.verbose:
+                print(f"[{type(self).__name__}] Annealed importance sampling")
+            partition = annealed_partition(
+                machine, base, self.n_ais_chains, self.n_temperatures, rng
+            )
+        self._partition = partition
+        self.log_partition_ = partition.log_z
+        self.log_partition_std_error_ = partition.std_error
+        self.log_partition_bracket_ = partition.bracket
+        is_annealed = partition.of == "particles"
+        self.effective_sample_size_ = partition.effective_sample_size if is_annealed else math.inf
+
+
+def _rows(units, base, F, missing, weight, rng):
+    """Return rows to learn from, with missing cells drawn from independent columns."""
+    # A fit depends neither on the order of rows nor on whether one is repeated or has a weight.
+    order = np.argsort(F @ np.random.default_rng(0).normal(size=units.n_features), kind="stable")
+    F, missing, weight = F[order], missing[order], weight[order]
+    if not missing.any():
+        return Rows(F, None, weight)
+    missing = missing[:, units.column_of]
+    drawn = units.draw(np.tile(base, (len(F), 1)), np.ones(units.n_numbers), rng)
+    return Rows(np.where(missing, drawn, F), missing, weight)
