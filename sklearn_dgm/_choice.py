@@ -10,6 +10,8 @@ from sklearn_dgm._nested.rows import TableView, fit_quietly
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ColumnSchema
 
 N_FOLDS = 5
+# With so many discrete columns a continuous mixture is worth its training.
+WIDE = 16
 # Rows that tell densities apart. With fewer rows, all of them are held out in turns.
 ENOUGH_HELD_OUT = 1000
 
@@ -39,13 +41,15 @@ def suitable_densities(X, sample_weight=None):
     from sklearn_dgm.autoregressive import AutoregressiveDensity
     from sklearn_dgm.bayes_net import BayesianNetworkDensity
     from sklearn_dgm.flow import FlowDensity
-    from sklearn_dgm.mixture import MixtureDensity
+    from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
 
     schema = fit_quietly(ColumnSchema(missing=True, detect_ties=True), X, sample_weight)
     is_missing = np.isnan(schema.encode(X)[0]).any()
     is_discrete = [column.kind in (CATEGORICAL, INTEGER) for column in schema.columns_]
     n_discrete, n_numbers = sum(is_discrete), len(is_discrete) - sum(is_discrete)
     found = [("network", AutoregressiveDensity())]
+    if n_discrete >= WIDE:
+        found.append(("continuous_mixture", ContinuousMixtureDensity()))
     if n_numbers > 1:
         if find_spec("zuko") and not is_missing:
             found.append(("flow", FlowDensity()))

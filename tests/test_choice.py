@@ -82,6 +82,7 @@ def test_the_choice_is_by_kinds_and_missing_cells(frame):
     assert not {"flow", "gaussians"} & names_for(numbers.iloc[:, :1])
     codes = np.random.default_rng(0).integers(2, size=(50, 6))
     assert {"network", "trees", "classes", "tables"} == names_for(codes)
+    assert "continuous_mixture" in names_for(np.tile(codes, 3))
     assert not {"flow", "gaussians"} & names_for(frame[["target"]])
 
 
