@@ -13,7 +13,7 @@ N_FOLDS = 5
 # With so many discrete columns a continuous mixture is worth its training.
 WIDE = 16
 # Rows that tell densities apart. With fewer rows, all of them are held out in turns.
-ENOUGH_HELD_OUT = 1000
+ENOUGH_HELD_OUT = 500
 
 
 def folds_to_choose_by(X, rng):

@@ -70,7 +70,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         do not count.
     cv : "auto", int, cross-validation generator or iterable, default="auto"
         How rows are held out for stacking, each of them once. With an int, they are shuffled into so many folds. "auto"
-        takes of five folds as many as hold out 1,000 rows: one, beyond 5,000 rows.
+        takes of five folds as many as hold out 500 rows: one, beyond 2,500 rows.
     max_members : int, default=4
         How many densities are tried at most, if `estimators` is None; the ones that are most likely to matter come
         first. Each is fitted once for each fold, and once more if it has a weight.
