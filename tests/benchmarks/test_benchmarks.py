@@ -31,7 +31,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
-from benchmarks.latent import boltzmann, continuous_mixtures, energies, mixtures
+from benchmarks.latent import boltzmann, choice, continuous_mixtures, energies, mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.peers import PEERS
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
@@ -398,6 +398,15 @@ def test_log_likelihood_of_the_peer_is_that_of_its_parameters():
         0, every @ peer.components_.T + peer.intercept_hidden_
     ).sum(axis=1)
     np.testing.assert_allclose(log_p - log_p[0], energies - energies[0], atol=1e-10)
+
+
+def test_latent_choice(folder):
+    run(folder, "latent", "--families", "choice", "--suites", "continuous", "--max-rows", "80")
+    ensemble, *members = lines(folder, "latent")
+    assert (ensemble["peer"], ensemble["rows"]) == (choice.ENSEMBLE, 80)
+    assert ensemble["notes"].count("0.") + ensemble["notes"].count("1.") == len(members) > 0
+    assert all(record["peer"].startswith("its ") for record in members)
+    assert all(-20 < record["log_likelihood"] < 20 for record in [ensemble, *members])
 
 
 def test_chow_liu(folder):
