@@ -195,10 +195,18 @@ def grouped(records):
     return groups
 
 
+def by_case(suite, records):
+    """Group records by their table and, unless that is a column, by their case."""
+    if any(field == "case" for _, field, _ in FLAT[suite]):
+        return grouped(records)
+    cases = [(r, ", ".join(filter(None, (r["data"], r.get("case"))))) for r in records]
+    return grouped([{**record, "data": name} for record, name in cases])
+
+
 def flat_tables(suite, records):
     """Render a table for each table of data, a line for each measurement."""
     tables = []
-    for name, group in grouped(records).items():
+    for name, group in by_case(suite, records).items():
         columns = [c for c in FLAT[suite] if any(r.get(c[1]) not in (None, "") for r in group)]
         title = name
         if "columns" in group[0]:

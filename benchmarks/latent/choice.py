@@ -38,7 +38,11 @@ def measure(results, args):
 
 def measure_choice(results, split, n_jobs):
     """Fit an ensemble to a table, and score the test rows by it and by its members."""
-    record = {"data": split.name, "rows": sum(map(len, (split.train, split.valid, split.test)))}
+    record = {
+        "data": split.name,
+        "case": "choice",
+        "rows": sum(map(len, (split.train, split.valid, split.test))),
+    }
     record |= {"columns": split.columns, "version": version_of("sklearn-dgm")}
     ensemble = EnsembleDensity(n_jobs=n_jobs, random_state=0)
 
