@@ -226,7 +226,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
             )
         self._view, schemas = TableView(schema.numbers, template_of(X)), schema.members
         if given is None:
-            log_density, _ = held_out_log_densities(
+            log_density, *_ = held_out_log_densities(
                 named, X, self._view, folds, schemas, sample_weight, self.n_jobs, task
             )
             given = _stacking_weights(log_density, sample_weight)
