@@ -84,5 +84,5 @@ def best_density(densities, X, rng, task):
     schemas = {name: learn_schema(density, X) for name, density in seeds}
     view = TableView.of([density for _, density in seeds], X)
     folds = folds_to_choose_by(X, rng)
-    log_density, _ = held_out_log_densities(seeds, X, view, folds, schemas, task=task)
+    log_density, *_ = held_out_log_densities(seeds, X, view, folds, schemas, task=task)
     return seeds[np.argmax(log_density.mean(axis=0))][1]

@@ -10,7 +10,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, weights_for
 from sklearn_dgm._nested.measures import check_same_measure, measures_of
-from sklearn_dgm._nested.scores import scored_rows
+from sklearn_dgm._nested.scores import scored_rows, shared_std
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.tags import SCORE_KINDS
 
@@ -114,6 +114,9 @@ def held_out_log_densities(
         Log-densities, each by a fit without the fold of the row, in the order of the table.
     score_kinds : list of str
         What these are, for each estimator.
+    stds : list of float
+        For each estimator the standard error that all its scores share, on average over the rows: as if the fits to all
+        folds erred on the same side.
     """
     schemas = schemas or {}
     fits = [(fold, name, density) for fold in folds for name, density in estimators]
@@ -126,21 +129,23 @@ def held_out_log_densities(
         )
     names = [name for name, _ in estimators]
     held_out = np.sort(np.concatenate([test for _, test in folds]))
-    log_density = np.empty((len(held_out), len(names)))
-    kinds = [[kind for _, kind, _ in found[k :: len(names)]] for k in range(len(names))]
+    log_density, stds = np.empty((len(held_out), len(names))), np.zeros(len(names))
+    kinds = [[kind for _, kind, *_ in found[k :: len(names)]] for k in range(len(names))]
     for i, (_, test) in enumerate(folds):
         of_fold = found[i * len(names) : (i + 1) * len(names)]
         check_same_measure(names, [measures for *_, measures in of_fold], X)
         of_rows = np.searchsorted(held_out, test)
         log_density[of_rows] = np.column_stack([scores for scores, *_ in of_fold])
+        stds += np.multiply([std for _, _, std, _ in of_fold], len(test) / len(held_out))
     for name, scores in zip(names, log_density.T, strict=True):
         if not (scores < np.inf).all():
             raise ValueError(f"{name!r} gives a held-out row a log-density of NaN or infinity.")
-    return log_density, [max(of, key=SCORE_KINDS.index) for of in kinds]
+    return log_density, [max(of, key=SCORE_KINDS.index) for of in kinds], stds.tolist()
 
 
 def _fit_and_score(density, X, fold, sample_weight, schema, task):
     train, test = fold
     weight = None if sample_weight is None else weights_for(density, sample_weight[train])
     fitted = fit_density(clone(density), safe_indexing(X, train), weight, schema, task)
-    return *scored_rows(fitted, safe_indexing(X, test)), measures_of(fitted)
+    scored = scored_rows(fitted, safe_indexing(X, test))
+    return *scored, shared_std(fitted), measures_of(fitted)

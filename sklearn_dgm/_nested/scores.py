@@ -33,6 +33,28 @@ def scores_and_std(density, X):
     return log_density, np.full(len(log_density), std)
 
 
+def shared_std(density):
+    """Return the standard error that all scores of a density share, which no number of rows makes smaller.
+
+    It is that of the estimate of a partition function: `log_partition_std_error_` of the fitted density, and of those
+    that it is built on, of several the largest one.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A fitted density of this package or of scikit-learn, or a pipeline or search that ends in one.
+
+    Returns
+    -------
+    std : float
+        In nats; 0 if nothing of the kind is estimated.
+    """
+    density = last_step(density)
+    own = getattr(density, "log_partition_std_error_", 0.0)
+    inside = density._fitted_members() if hasattr(density, "_fitted_members") else []
+    return float(np.hypot(own, max(map(shared_std, inside), default=0.0)))
+
+
 def scored_rows(density, X):
     """Score rows, and say what kind of scores these are.
 

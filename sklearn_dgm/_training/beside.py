@@ -1,5 +1,6 @@
 """Rows with something beside each of them, such as noise to tell it apart from."""
 
+import numpy as np
 import torch
 
 from sklearn_dgm._training.batches import WeightedRows
@@ -91,7 +92,14 @@ class SplitsBeside(TableSplits):
         See :class:`~sklearn_dgm._training.missing.TableSplits`.
     n_beside, draw, fixed
         See :class:`RowsBeside`; `fixed` is that of all rows. What stands beside rows that validate is drawn once.
+
+    Attributes
+    ----------
+    groups : ndarray of int of shape (n,) or None
+        The group of each row, if those of one group are kept together.
     """
+
+    groups = None
 
     def __init__(
         self, columns, Z, weight, validation_fraction, seed, device, n_beside, draw, fixed=None
@@ -109,6 +117,24 @@ class SplitsBeside(TableSplits):
             return train, None
         least = min(SETTLED_DRAWS, SETTLED_NUMBERS // self.Z.shape[1])
         return train, valid.settled(self.seed % 2**31, least)
+
+    def keep_together(self, groups):
+        """Let rows of one group train or validate together, in the split of the first member.
+
+        Parameters
+        ----------
+        groups : ndarray of int of shape (n,)
+            Numbers of groups, from 0. If there is but one, the split stays as it is.
+        """
+        self.groups = groups
+        place = np.empty(len(groups), dtype=np.intp)
+        place[self.order] = np.arange(len(groups))
+        first = np.full(groups.max() + 1, len(groups))
+        np.minimum.at(first, groups, place)
+        self.order = np.argsort(first[groups], kind="stable")
+        (ends,) = np.nonzero(np.diff(groups[self.order]))
+        if len(ends):
+            self.n_valid = int(ends[np.argmin(np.abs(ends + 1 - self.n_valid))]) + 1
 
     def _beside(self, rows, index):
         fixed = None if self.fixed is None else self.fixed[index]

@@ -7,39 +7,27 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sklearn_dgm._nested.fitting import fit_density, seeded
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, fit_quietly
-from sklearn_dgm._nested.scores import scores_and_std
-from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, safe_indexing
-from sklearn_dgm._training.base import NUMBERS_AT_ONCE, NeuralMixin
+from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions
+from sklearn_dgm._training.base import NeuralMixin
 from sklearn_dgm._training.beside import SplitsBeside
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import variables_of
-from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
-from sklearn_dgm.columns import ColumnSchema, stacked
+from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.columns._bulk import REACH
-from sklearn_dgm.energy._gradients import gradients_of
-from sklearn_dgm.energy._tilted_partition import Partition, all_outcomes
+from sklearn_dgm.energy._gain import is_clear
+from sklearn_dgm.energy._gradients import check_rounding, decode_unrounded, gradients_of
+from sklearn_dgm.energy._tilted import BaseTiltedDensity
 from sklearn_dgm.nn.energy import Tilt
-from sklearn_dgm.tags import (
-    SCORE_KINDS,
-    last_step,
-    require_joint,
-    score_kind,
-    unwrapped,
-    with_density_tags,
-)
+from sklearn_dgm.tags import last_step, require_joint, unwrapped, with_density_tags
 
-# By so many standard errors a gain has to be above zero.
-CLEAR = 2.0
 SCORE_MATCHING = "score-matching"
-# Rows that are drawn at once, at most, and a standard error of log Z for which no more are drawn.
-ROWS_AT_ONCE, CLOSE = 2**16, 3e-3
 
 
 def default_base():
@@ -50,7 +38,7 @@ def default_base():
 
 
 @describe_training
-class EnergyDensity(NeuralMixin, BaseMetaDensity):
+class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     """Density that tilts another one by a network: an energy-based model whose constant is known.
 
     ``p(x) = q(x) exp(f(x)) / Z``, with a fitted density `q`, a network `f`, and ``Z = E_q[exp f(x)]``, estimated by
@@ -84,6 +72,8 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         log Z. Not with score matching.
     log_partition_std_error_ : float
         Its standard error, which all scores share; 0 where outcomes are enumerated. Not with score matching.
+    is_tilted_ : bool
+        Whether the network stayed; if not, the density is `q`.
     effective_sample_share_ : float
         Share of the draws of `q` that as many independent ones from the tilted density would be worth; near 0, there
         is much that `q` hardly reaches, and neither scores nor draws are to be trusted.
@@ -115,11 +105,17 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
 
     Notes
     -----
-    `sample` draws proposals from `q` and takes each as often, 0 or 1 times, as its weight says (and hardly ever twice,
-    so that about 1 % of the rows are copies): expected numbers are exact, with any number of rows.
+    `sample` draws proposals from `q`, takes each as often, 0 or 1 times, as its weight says (and hardly ever twice, so
+    that about 1 % of the rows are copies), and returns some of those it has taken, at random. Of many rows expected
+    numbers are exact; of a few, rows with the largest weights come a little too seldom, by hundredths of that 1 %.
 
-    `q` is fitted to all rows, those that validate among them. It fits them too closely, if anything, which hides a gain
-    of the network from them and feigns none.
+    **Validation.** Where columns are continuous, rows that are equal are taken for copies: they validate together or
+    not at all, and count as one row where the gain is judged. Where all columns are counted, equal rows are what is to
+    be expected, and count each. With ``early_stopping=False`` no row validates, and the network stays, gain or not:
+    on a few dozen rows it loses. After score matching nothing is judged either, since there is no Z.
+
+    `q` is fitted to all rows, those that validate among them, and so is surer of them than of new ones. That hides a
+    gain where `q` overfits, rather than to feign one, and then the model stays `q`.
 
     **Weights** go to `q` and to the training; if `q` takes none, they must be whole numbers, and rows are repeated.
 
@@ -222,11 +218,15 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
             self._check_continuous()
 
     def _schema_of_base(self, X, sample_weight):
-        """Return the schema of the density, if it has one of these columns, or one of its own."""
+        """Return the schema of the density, if it has one of these columns, or one of its own that standardises."""
         of_base = getattr(unwrapped(self.estimator_), "schema_", None) or self._view.numbers
-        if isinstance(of_base, ColumnSchema):
+        if not isinstance(of_base, ColumnSchema):
+            return fit_quietly(ColumnSchema(), X, sample_weight)
+        if of_base.standardize:
             return of_base
-        return fit_quietly(ColumnSchema(), X, sample_weight)
+        standardising = copy(of_base)
+        standardising.standardize = True
+        return fit_quietly(standardising, X, sample_weight)
 
     def _check_continuous(self):
         for column, measure in zip(self.schema_.columns_, self._measures() or [], strict=False):
@@ -240,22 +240,30 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
     def _train(self, splits, rng, n_threads, continues):
         try:
             super()._train(splits, rng, n_threads, continues)
-        finally:
-            if hasattr(self, "net_"):  # of a warm start that is interrupted, too
-                self._learn_partition(self._split_seed)
-        _, valid = splits.indices(0)
-        if valid is not None and self.objective != SCORE_MATCHING:
-            self._keep_if_better(splits.Z[valid], splits.weight[valid])
+        except KeyboardInterrupt as interrupt:
+            if getattr(interrupt, "keeps_progress", False):
+                self._settle(splits)
+            raise
+        self._settle(splits)
 
-    def _keep_if_better(self, Z, weight):
-        """Go back to the density inside, unless the rows that validated say clearly that the tilt is a gain."""
-        tilts = self._tilts(Z)
-        mean, n = np.average(tilts, weights=weight), weight.sum() ** 2 / np.sum(weight**2)
-        variance = np.average((tilts - mean) ** 2, weights=weight) / max(n - 1, 1)
-        error = np.hypot(np.sqrt(variance), self.log_partition_std_error_)
-        if n <= 1 or mean - self.log_partition_ < CLEAR * error:
+    def _settle(self, splits):
+        """Learn Z, and go back to the density inside, unless rows that validated say clearly that the tilt gains."""
+        self._learn_partition(self._split_seed)
+        self.is_tilted_ = True
+        _, valid = splits.indices(0)
+        if valid is None or not self._is_normalised():
+            return
+        gains = self._tilts(splits.Z[valid]) - self.log_partition_
+        groups = None if splits.groups is None else splits.groups[valid]
+        self.is_tilted_ = is_clear(
+            gains, splits.counts[valid], groups, self.log_partition_std_error_
+        )
+        if not self.is_tilted_:
             self._module.vanish()
             self._learn_partition(self._split_seed)
+
+    def _is_normalised(self):
+        return self.objective != SCORE_MATCHING
 
     def _objective(self):
         if self.objective == "self-normalised":
@@ -267,9 +275,16 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
         fixed = None
         if self.objective == SCORE_MATCHING:
             fixed = torch.tensor(self._gradients(Z), dtype=torch.float32, device=device)
-        return SplitsBeside(
+        split = SplitsBeside(
             columns, Z, weight, validation_fraction, seed, device, self.noise_ratio, draw, fixed
         )
+        if validation_fraction is not None and not self._counts_rows():
+            split.keep_together(np.unique(Z, axis=0, return_inverse=True)[1])
+        return split
+
+    def _counts_rows(self):
+        """Tell whether rows have probabilities: elsewhere those that are equal are copies, and no other evidence."""
+        return all(measure == "counted" for measure in self._measures() or [None])
 
     def _drawing(self, Z, device):
         """Return a function of a number and a seed that draws what stands beside rows: noise, or directions."""
@@ -287,7 +302,10 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
 
     def _gradients(self, Z):
         """Return the gradients of the log-density inside at encoded rows, of shape (n, 1, d)."""
-        gradients = gradients_of(lambda z: self._score_base(self.schema_.decode(z))[0], Z)
+        check_rounding(self.schema_, Z)
+        gradients = gradients_of(
+            lambda z: self._score_base(decode_unrounded(self.schema_, z))[0], Z
+        )
         if not np.isfinite(gradients).all():
             name = type(last_step(self.estimator_)).__name__
             raise ValueError(
@@ -312,102 +330,12 @@ class EnergyDensity(NeuralMixin, BaseMetaDensity):
 
         return build
 
-    def _propose(self, n_rows, rng):
-        """Draw rows from the density inside, in random order; return them, and encoded."""
-        X = self._view.draw(self.estimator_, n_rows, rng)
-        X = safe_indexing(X, rng.permutation(n_rows))  # GaussianMixture's are sorted by component
-        return X, self.schema_.encode(X)[0].clip(-REACH, REACH)
-
-    def _proposed_at_once(self):
-        return int(np.clip(NUMBERS_AT_ONCE // self.n_features_in_, 64, ROWS_AT_ONCE))
-
     def _tilts(self, Z):
         return self._in_chunks(self._module.tilt, Z.clip(-REACH, REACH))
-
-    def _score_base(self, X):
-        return scores_and_std(self.estimator_, self._view.rows_for(self.estimator_, X))
-
-    def _learn_partition(self, seed):
-        """Estimate the partition function, or compute it where outcomes can be enumerated."""
-        self._partition = self._enumerated() or self._estimated(np.random.default_rng(seed))
-        self.effective_sample_share_ = self._partition.effective_sample_share
-        self.largest_weight_ = self._partition.largest_weight
-        self.acceptance_rate_ = self._partition.acceptance_rate
-        if self.objective != SCORE_MATCHING:
-            self.log_partition_ = self._partition.log_partition
-            self.log_partition_std_error_ = self._partition.log_partition_std_error
-
-    def _enumerated(self):
-        """Compute the partition function over all outcomes, if these are few and have all of the mass."""
-        Z = all_outcomes(self.schema_.columns_, self.n_partition_samples)
-        if Z is None:
-            return None
-        log_density, std = self._score_base(self.schema_.decode(Z))
-        probabilities = np.exp(log_density)
-        if (
-            std.any() or abs(probabilities.sum() - 1) > 1e-6
-        ):  # where unknown categories have a share
-            return None
-        return Partition.of(self._tilts(Z), probabilities)
-
-    def _estimated(self, rng):
-        """Estimate the partition function by as many draws as are needed, in the end all that there may be."""
-        tilts, n_draws = [], 0
-        while n_draws < self.n_partition_samples:
-            n = min(self._proposed_at_once(), self.n_partition_samples - n_draws)
-            tilts.append(self._tilts(self._propose(n, rng)[1]))
-            n_draws += n
-            partition = Partition.of(np.concatenate(tilts))
-            if partition.log_partition_std_error < CLOSE:
-                break
-        return partition
-
-    def _score_rows(self, X):
-        tilts = self._tilts(self.schema_.encode(X)[0])
-        log_density, std = self._score_base(X)
-        if self.objective == SCORE_MATCHING:
-            return log_density + tilts, std
-        scores = log_density + tilts - self.log_partition_
-        return scores, np.hypot(std, self.log_partition_std_error_)
-
-    def energy(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Compute the energy of each row: minus the log-density, up to a constant.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        energy : ndarray of shape (n_samples,)
-            ``-f(x) - log q(x)``, in nats; `inf` for an impossible row.
-        """
-        X = self._check(X)
-        return -self._tilts(self.schema_.encode(X)[0]) - self._score_base(X)[0]
-
-    def _sample_rows(self, n_samples, rng):
-        drawn, n_drawn = [], 0
-        while n_drawn < n_samples:
-            wanted = (n_samples - n_drawn) / self.acceptance_rate_
-            n_proposed = int(np.clip(1.1 * wanted + 16, 64, self._proposed_at_once()))
-            X, Z = self._propose(n_proposed, rng)
-            copies = self._partition.copies(self._tilts(Z), rng)
-            rows = np.repeat(np.arange(n_proposed), copies)
-            if len(rows):
-                drawn.append(safe_indexing(X, rows))
-                n_drawn += len(rows)
-        return stacked(drawn, np.arange(n_samples))
-
-    def _score_kind(self, kind_of=score_kind):
-        own = "unnormalised"
-        if self.objective != SCORE_MATCHING:
-            own = "estimate" if self.log_partition_std_error_ else "exact"
-        return max(own, super()._score_kind(kind_of), key=SCORE_KINDS.index)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         of_density = replace(tags.density_tags, missing=False)
-        if self.objective == SCORE_MATCHING:
+        if not self._is_normalised():
             of_density.score_kind = "unnormalised"
         return with_density_tags(tags, of_density)

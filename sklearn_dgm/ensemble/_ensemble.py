@@ -288,7 +288,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
 
     def _stack(self, named, X, folds, schemas, sample_weight, task):
         """Return the members that are worth it, and their weights."""
-        log_density, _ = held_out_log_densities(
+        log_density, *_ = held_out_log_densities(
             named, X, self._view, folds, schemas, sample_weight, self.n_jobs, task
         )
         if sample_weight is not None:

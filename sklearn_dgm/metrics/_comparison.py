@@ -60,7 +60,7 @@ def compare_densities(
         The densities by name, the best first. Its columns are
 
         - `log_likelihood`: mean log-density of held-out rows, in nats per row; `-inf` if a row is impossible;
-        - `std_error`: its standard error over the rows;
+        - `std_error`: its standard error over the rows, and with it that of constants that are estimated (see Notes);
         - `difference`: the mean of the log-density less that of the baseline;
         - `difference_std_error`: the standard error of this mean of paired differences. A difference of less than two
           of them is not to be relied on;
@@ -80,7 +80,10 @@ def compare_densities(
     Notes
     -----
     Standard errors are over rows, as if the fits were given. That other training rows would have given other fits, and
-    that the fits of two folds share most of theirs, is not in them; there is no unbiased estimate of that [1]_.
+    that the fits of two folds share most of theirs, is not in them; there is no unbiased estimate of that [1]_. Where a
+    density estimates the logarithm of its partition function, such as :class:`~sklearn_dgm.EnergyDensity`, the error of
+    that, which all rows of a fold share, is added in quadrature (`log_partition_std_error_`; of folds its mean, as if
+    they all erred on the same side).
 
     References
     ----------
@@ -124,22 +127,24 @@ def compare_densities(
     named = [(name, seeded(density, rng)) for name, density in named]
     view, folds = TableView.of([d for _, d in named], X), folds_of(cv, X, rng)
     with warning_once():
-        log_density, kinds = held_out_log_densities(named, X, view, folds, n_jobs=n_jobs)
-    frame = _frame(pandas, names, log_density, baseline)
+        log_density, kinds, stds = held_out_log_densities(named, X, view, folds, n_jobs=n_jobs)
+    frame = _frame(pandas, names, log_density, stds, baseline)
     return frame.assign(score_kind=dict(zip(names, kinds, strict=True)))
 
 
-def _frame(pandas, names, log_density, baseline):
+def _frame(pandas, names, log_density, stds, baseline):
     means = log_density.mean(axis=0)
-    base = log_density[:, means.argmax() if baseline is None else names.index(baseline)]
+    at_base = means.argmax() if baseline is None else names.index(baseline)
+    base = log_density[:, at_base]
     rows = {}
-    for name, scores in zip(names, log_density.T, strict=True):
+    for k, (name, scores) in enumerate(zip(names, log_density.T, strict=True)):
+        of_both = 0.0 if k == at_base else np.hypot(stds[k], stds[at_base])
         # What is impossible under both makes no difference.
         with np.errstate(invalid="ignore"):
             difference = np.where(scores == base, 0.0, scores - base)
         rows[name] = [
-            *mean_and_std_error(scores),
-            *mean_and_std_error(difference),
+            *mean_and_std_error(scores, shared=stds[k]),
+            *mean_and_std_error(difference, shared=of_both),
             int((scores == -np.inf).sum()),
         ]
     columns = [

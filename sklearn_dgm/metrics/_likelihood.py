@@ -8,6 +8,7 @@ from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._nested.measures import given_columns
+from sklearn_dgm._nested.scores import shared_std
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_flag, check_weights
 from sklearn_dgm.tags import is_density, last_step, require_normalised
@@ -48,8 +49,9 @@ def mean_log_likelihood(
         candidate last.
     std_error : float
         Only with ``return_std_error=True``: the standard error of the mean over rows, as if these were independent and
-        the density were given. Weights are what rows are worth, not numbers of independent copies. NaN if there are
-        fewer than two rows, or one is impossible.
+        the density were given. Weights are what rows are worth, not numbers of independent copies. The error of an
+        estimated partition function (`log_partition_std_error_`), which all rows share, is added in quadrature. NaN if
+        there are fewer than two rows, or one is impossible.
 
     See Also
     --------
@@ -92,7 +94,7 @@ def mean_log_likelihood(
     """
     check_flag(return_std_error, "return_std_error")
     log_density = _log_density(estimator, X, "mean_log_likelihood")
-    mean, std_error = mean_and_std_error(log_density, sample_weight)
+    mean, std_error = mean_and_std_error(log_density, sample_weight, shared_std(estimator))
     return (mean, std_error) if return_std_error else mean
 
 
@@ -198,8 +200,8 @@ def neg_bits_per_dim(
     return -_bits_per_dim(estimator, X, sample_weight)[0]
 
 
-def mean_and_std_error(values, sample_weight=None):
-    """Return the mean of a number for each row, and its standard error over the rows."""
+def mean_and_std_error(values, sample_weight=None, shared=0.0):
+    """Return the mean of a number for each row, and its standard error over the rows, beside one that all share."""
     if sample_weight is None:
         weight = np.ones(len(values))
     else:
@@ -211,14 +213,14 @@ def mean_and_std_error(values, sample_weight=None):
         return float(mean), np.nan
     # Of a ratio of sums, to first order; for equal weights it is the usual one.
     error = np.sqrt(np.sum((weight * (values - mean)) ** 2) * n / (n - 1)) / weight.sum()
-    return float(mean), float(error)
+    return float(mean), float(np.hypot(error, shared))
 
 
 def _bits_per_dim(estimator, X, sample_weight):
     """Return the bits per row and column, and their standard error."""
     log_density = _log_density(estimator, X, "bits_per_dim")
-    n_columns = np.sum(~given_columns(estimator))
-    return mean_and_std_error(-log_density / (n_columns * np.log(2)), sample_weight)
+    unit = np.sum(~given_columns(estimator)) * np.log(2)
+    return mean_and_std_error(-log_density / unit, sample_weight, shared_std(estimator) / unit)
 
 
 def _log_density(estimator, X, metric):

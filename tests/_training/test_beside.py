@@ -72,3 +72,32 @@ def test_what_stands_beside_validation_rows_is_drawn_once(monkeypatch, with_fixe
         assert not with_fixed or torch.equal(batch[:, 0], batch[:, 1])
     everything = torch.cat([valid[:][0][:, 0], *[batch[:, 0] for batch, _ in batches]])
     assert torch.equal(everything.sort(dim=0).values, torch.tensor(Z).float().sort(dim=0).values)
+
+
+def test_rows_of_a_group_validate_together():
+    rng = np.random.default_rng(0)
+    Z, groups = rng.normal(size=(60, 2)), rng.integers(15, size=60)
+    splits = SplitsBeside(
+        ColumnSchema().fit(Z).columns_, Z, np.ones(60), 0.2, 0, torch.device("cpu"), 2, draw
+    )
+    splits.keep_together(groups)
+    train, valid = splits.indices(0)
+    assert sorted([*train, *valid]) == list(range(60))
+    assert not set(groups[train]) & set(groups[valid])
+    assert 8 <= len(valid) <= 16
+    assert [len(part) for part in splits(0)] == [len(train), len(valid)]
+    assert splits.n_train == len(train)
+
+
+def test_rows_of_groups_of_one_validate_as_without_groups():
+    Z = np.random.default_rng(0).normal(size=(50, 2))
+    columns = ColumnSchema().fit(Z).columns_
+    alone, grouped, one = (
+        SplitsBeside(columns, Z, np.ones(50), 0.2, 0, torch.device("cpu"), 2, draw)
+        for _ in range(3)
+    )
+    grouped.keep_together(np.arange(50)[::-1])
+    one.keep_together(np.zeros(50, dtype=int))
+    for splits in (grouped, one):
+        assert len(splits.indices(0)[1]) == 10
+    assert np.array_equal(grouped.indices(0)[1], alone.indices(0)[1])

@@ -1,6 +1,10 @@
 """The energy that tilts a density: closed forms, enumeration, quadrature, and what it refuses."""
 
+import os
+import signal
 import warnings
+from dataclasses import replace
+from datetime import date, timedelta
 from itertools import product
 
 import numpy as np
@@ -15,6 +19,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_dgm import (
@@ -31,7 +36,7 @@ from sklearn_dgm import (
     mean_log_likelihood,
 )
 from sklearn_dgm.columns import ColumnSchema
-from sklearn_dgm.energy import _tilt
+from sklearn_dgm.energy import _tilted
 from sklearn_dgm.energy._gradients import gradients_of
 from sklearn_dgm.energy._tilted_partition import all_outcomes
 from sklearn_dgm.utils.estimator_checks import check_density_estimator
@@ -85,7 +90,7 @@ def with_tilt(density, module):
 @pytest.fixture
 def normal(monkeypatch):
     """A standard normal density, tilted to another normal one, which is known: its mean and standard deviation."""
-    monkeypatch.setattr(_tilt, "CLOSE", 0.0)
+    monkeypatch.setattr(_tilted, "CLOSE", 0.0)
     density = fit(standard(300), standard_normal())
     a, b = 0.6, -0.3
     return with_tilt(density, Quadratic(a, b)), a / (1 - 2 * b), (1 - 2 * b) ** -0.5
@@ -138,9 +143,21 @@ def test_draws_follow_the_tilted_density(normal):
     assert len(np.unique(drawn)) > 0.98 * len(drawn)
 
 
+def test_a_single_draw_follows_the_tilted_density_too(normal, monkeypatch):
+    density, mean, std = normal
+    monkeypatch.setattr(density, "_proposed_at_once", lambda: 1)
+    # So low a bound, that every second proposal is taken twice or more.
+    bound = density.log_partition_ - np.log(2)
+    density._partition = replace(density._partition, log_bound=bound)
+    density.acceptance_rate_ = 2.0
+    drawn = [density.sample(random_state=seed)[0, 0] for seed in range(600)]
+    assert abs(np.mean(drawn) - mean) < 4 * std / np.sqrt(600)
+    assert stats.kstest(drawn, stats.norm(mean, std).cdf).pvalue > 1e-3
+
+
 def test_no_more_draws_than_needed_estimate_the_partition_function(monkeypatch):
     density = fit(standard(300), standard_normal(), n_partition_samples=10_000)
-    monkeypatch.setattr(_tilt, "ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr(_tilted, "ROWS_AT_ONCE", 1000)
     n_drawn = []
     propose = density._propose
     monkeypatch.setattr(density, "_propose", lambda n, rng: n_drawn.append(n) or propose(n, rng))
@@ -195,7 +212,7 @@ def test_a_table_of_categories_is_enumerated(categories, monkeypatch):
     assert (
         stats.chisquare(drawn.reindex(counts.index), expected / expected.sum() * 5000).pvalue > 1e-3
     )
-    monkeypatch.setattr(_tilt, "all_outcomes", lambda *_: None)
+    monkeypatch.setattr(_tilted, "all_outcomes", lambda *_: None)
     exact = density.log_partition_
     density._learn_partition(0)
     assert 0 < density.log_partition_std_error_ < 4e-3
@@ -243,11 +260,41 @@ def test_it_does_not_lose_where_there_is_nothing_to_gain(name, n_rows):
     assert loss.mean() < 0.01
 
 
+def test_copies_of_rows_feign_no_gain():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 4))
+    held_out = rng.normal(size=(4000, 4))
+    weights = [(np.repeat(rows, 5, axis=0), None), (rows, np.full(60, 5))]
+    for X, weight in weights:
+        density = fit(X, GaussianMixture(1), sample_weight=weight, max_epochs=100, lr=0.01)
+        loss = density.estimator_.score_samples(held_out) - density.score_samples(held_out)
+        assert loss.mean() < 0.01
+
+
+def test_categories_repeat_without_being_copies(categories):
+    """Were all rows of an outcome kept together, the network would be tried on outcomes that it has not seen."""
+    independent = BayesianNetworkDensity("empty", conditional="table")
+    density = fit(categories, independent, max_epochs=40, lr=0.01)
+    assert density.is_tilted_
+
+
+def test_numbers_far_from_zero_are_as_good_as_others():
+    X = np.random.default_rng(0).normal(size=(600, 1)) ** 3 / 20
+    gains = []
+    for offset in (0.0, 1.7e9):
+        rows = X + offset
+        density = fit(rows, GaussianMixture(1), max_epochs=30, lr=0.01)
+        gains.append(density.score_samples(rows) - density.estimator_.score_samples(rows))
+    assert gains[0].mean() > 0.1
+    assert gains[1].mean() == pytest.approx(gains[0].mean(), rel=0.2)
+
+
 def test_without_a_gain_it_is_the_density_that_it_started_from():
     X = standard(200, 2)
     density = fit(X, GaussianMixture(1), lr=1e-12)
     np.testing.assert_array_equal(density.score_samples(X), density.estimator_.score_samples(X))
     assert density.score_kind_ == "exact"
+    assert not density.is_tilted_
     assert density.log_partition_ == 0
     assert (density.effective_sample_share_, density.acceptance_rate_) == (1, 1)
 
@@ -269,6 +316,36 @@ def test_objectives_agree_on_the_truth():
         )
         drawn = density.sample(2000, random_state=0)[:, 0]
         assert abs(drawn.mean() - 0.8) < 0.08
+
+
+@pytest.mark.parametrize("container", [np.asarray, lambda X: pd.DataFrame(X, columns=["a", "b"])])
+def test_gradients_do_not_depend_on_dtypes(container, monkeypatch):
+    found = []
+    gradients = EnergyDensity._gradients
+    monkeypatch.setattr(
+        EnergyDensity, "_gradients", lambda *args: found.append(gradients(*args)) or found[-1]
+    )
+    whole = np.rint(20 * standard(200, 2)).astype(np.int64)
+    bases = (
+        GaussianMixture(2, random_state=0),
+        MixtureDensity(2, "gaussian", column_kinds={0: "continuous", 1: "continuous"}),
+    )
+    for base in bases:
+        for dtype in (np.float64, np.int64, np.float32):
+            X = container((whole + 10_000).astype(dtype))
+            fit(X, base, objective="score-matching", max_epochs=1)
+        exact, *others = found[-3:]
+        assert np.abs(exact).mean() > 0.3
+        for other in others:
+            np.testing.assert_allclose(other, exact, atol=1e-3)
+
+
+def test_dates_are_too_coarse_for_gradients():
+    days = np.random.default_rng(0).integers(40, size=60)
+    frame = pd.DataFrame({"day": [date(2020, 1, 1) + timedelta(int(n)) for n in days]})
+    kinds = {"day": "continuous"}
+    with pytest.raises(ValueError, match="column 'day' is too coarse .* float64"):
+        fit(frame, MixtureDensity(2, "gaussian", column_kinds=kinds), objective="score-matching")
 
 
 def test_gradients_are_those_of_normals():
@@ -364,6 +441,49 @@ def test_what_cannot_be_tilted_is_refused():
         fit(X, hidden_layer_sizes=(16, 0))
     with pytest.raises(ValueError, match="'objective' parameter of EnergyDensity"):
         fit(X, objective="likelihood")
+
+
+def test_an_impossible_row_has_no_standard_error():
+    X = np.random.default_rng(0).normal(size=(400, 1)) ** 3
+    density = fit(X, HistogramDensity(bins=20, alpha=0.1), max_epochs=30, early_stopping=False)
+    scores, std = density.score_samples([[0.0], [1e6]], return_std=True)
+    assert scores[1] == -np.inf
+    assert std.tolist() == [density.log_partition_std_error_, 0.0]
+    assert std[0] > 0
+
+
+def test_a_refit_that_fails_says_why():
+    X = standard(100, 2)
+    density = fit(np.c_[X, X], GaussianMixture(1))
+    scores = density.score_samples(np.c_[X, X])
+    with pytest.raises(ValueError, match="hidden_layer_sizes should be positive"):
+        density.set_params(hidden_layer_sizes=(16, 0)).fit(X)
+    np.testing.assert_array_equal(density.score_samples(np.c_[X, X]), scores)
+
+
+class CtrlC(Callback):
+    """What it is as if the user pressed after two epochs."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_ctrl_c_keeps_what_is_a_gain_with_a_warm_start_alone(warm_start, monkeypatch):
+    X = standard(200, 2)
+    density = EnergyDensity(
+        GaussianMixture(1), **QUICK, lr=1e-12, warm_start=warm_start, callbacks=[CtrlC()]
+    )
+    n_learnt = []
+    learn = EnergyDensity._learn_partition
+    monkeypatch.setattr(
+        EnergyDensity, "_learn_partition", lambda *args: n_learnt.append(1) or learn(*args)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert bool(n_learnt) == hasattr(density, "net_") == warm_start
+    assert not getattr(density, "is_tilted_", False)
 
 
 def test_frames_come_back_from_densities_of_numbers():

@@ -19,7 +19,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_dgm import HistogramDensity
+from sklearn_dgm import EnsembleDensity, HistogramDensity, TransformedDensity
 from sklearn_dgm.metrics import (
     bits_per_dim,
     classifier_two_sample_test,
@@ -149,6 +149,37 @@ def test_no_standard_error_of_one_row_or_of_impossible_ones(X):
     density = HistogramDensity(bins=2).fit([[0.0], [1.0]])
     for rows in ([[0.5]], [[0.5], [5.0]]):
         assert np.isnan(mean_log_likelihood(density, rows, return_std_error=True)[1])
+
+
+class Estimated(KernelDensity):
+    """A density whose partition function might be an estimate."""
+
+    log_partition_std_error_ = 0.25
+
+
+def test_the_error_of_a_constant_is_in_the_standard_error(X):
+    density = Estimated().fit(X)
+    over_rows = stats.sem(density.score_samples(X))
+    for wrapped in (
+        density,
+        GridSearchCV(Estimated(), {"bandwidth": [1.0]}).fit(X),
+        TransformedDensity(StandardScaler(with_std=False), Estimated()).fit(X),
+        EnsembleDensity([("a", Estimated())]).fit(X),
+    ):
+        _, error = mean_log_likelihood(wrapped, X, return_std_error=True)
+        assert error == pytest.approx(np.hypot(over_rows, 0.25))
+    _, bits = bits_per_dim(density, X, return_std_error=True)
+    assert bits == pytest.approx(np.hypot(over_rows, 0.25) / (2 * np.log(2)))
+
+
+def test_the_error_of_a_constant_is_in_comparisons(X):
+    members = {"plain": KernelDensity(), "a": Estimated(), "b": Estimated()}
+    frame = compare_densities(members, X, random_state=0, baseline="a")
+    expected = np.hypot(frame.loc["plain", "std_error"], 0.25)
+    assert frame.loc[["a", "b"], "std_error"].tolist() == pytest.approx([expected] * 2)
+    errors = frame.loc[["plain", "a", "b"], "difference_std_error"]
+    # The scores of all three are the same, but those of the baseline alone surely are.
+    assert errors.tolist() == pytest.approx([0.25, 0, np.hypot(0.25, 0.25)])
 
 
 def test_bits_per_dim(X):
