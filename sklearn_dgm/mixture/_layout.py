@@ -7,10 +7,10 @@ from sklearn_dgm.counts.tables import smoothed
 from sklearn_dgm.mixture._decoded import (
     DecodedNormals,
     DecodedTables,
-    DecodedTrees,
     PointMixture,
     TreeCells,
 )
+from sklearn_dgm.mixture._decoded_trees import DecodedTrees
 from sklearn_dgm.mixture._normals import Normals
 from sklearn_dgm.mixture._tables import POOLED_ALPHA, AtomAxis, ColumnTables
 from sklearn_dgm.mixture._trees import ColumnTrees
