@@ -290,7 +290,7 @@ class ContinuousMixture(nn.Module):
         shift = torch.rand(
             self.n_latents, dtype=torch.float64, device=like.device, generator=current_generator()
         )
-        margin = 0.5 / self.n_points**2
+        margin = torch.finfo(torch.float64).eps
         shifted = ((uniforms + shift) % 1).clamp(margin, 1 - margin)
         return torch.special.ndtri(shifted).to(like)
 
