@@ -10,9 +10,6 @@ from sklearn_dgm.counts.tables import choose
 from sklearn_dgm.mixture._decoded import NUMBERS_AT_ONCE, DecodedTables
 from sklearn_dgm.mixture._trees import ColumnTrees
 
-# A component with a smaller share of a row says nothing of its missing cells.
-LEAST_SHARE = 1e-12
-
 
 class Edges(Stateful):
     """The conditional tables of the columns in each component, as a sequence of lists."""
@@ -75,53 +72,66 @@ class DecodedTrees(DecodedTables, ColumnTrees):
         log_p = self._log_products(prepared, self.log_cells, of_reference)
         # So far without the edges of missing cells.
         n_missing = (prepared.codes < 0).sum(axis=1)
-        (rows,) = np.nonzero(n_missing)
-        size = len(self.log_cells) * int(self.n_levels.max()) * n_missing.max(initial=1)
-        step = max(NUMBERS_AT_ONCE // int(size), 1)
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
+        for block in self._blocks_of_gaps(np.flatnonzero(n_missing), n_missing):
             log_p[block] += self._log_sum_missing(prepared.codes[block]).T
         return log_p
 
-    def _log_sum_missing(self, codes):
-        """Return what missing cells between observed ones add to log-densities, summed out from leaves to roots.
+    def _blocks_of_gaps(self, rows, n_missing):
+        """Return rows in blocks whose missing cells take up so much in all components."""
+        size = len(self.log_cells) * int(self.n_levels.max()) * n_missing[rows].max(initial=1)
+        step = max(NUMBERS_AT_ONCE // int(size), 1)
+        return [rows[start : start + step] for start in range(0, len(rows), step)]
 
-        A missing cell without an observed one below sums to one. Messages are passed along missing cells alone.
+    def _log_sum_missing(self, codes):
+        """Return what missing cells between observed ones add to log-densities, of shape (n_components, n)."""
+        seen = codes >= 0
+        above_seen = np.zeros_like(seen)
+        for j in reversed(roots_first(self.cells.parents)):
+            if (i := self.cells.parents[j]) >= 0:
+                above_seen[:, i] |= seen[:, j] | above_seen[:, j]
+        # The others sum to one.
+        return self._upward(codes, ~seen & above_seen)[0]
+
+    def _upward(self, codes, wanted):
+        """Sum missing cells out from leaves to roots; messages are passed along missing cells alone.
 
         Parameters
         ----------
         codes : ndarray of int of shape (n, n_columns)
             Cells of rows, -1 where missing.
+        wanted : ndarray of bool of shape (n, n_columns)
+            The missing cells, but for some without an observed one below.
 
         Returns
         -------
         log_p : ndarray of shape (n_components, n)
-            In nats.
+            What missing cells add to log-densities.
+        beliefs : dict of ndarray of shape (n_components, n_missing, n_levels)
+            For each column the log-probability of what is observed below, in the rows that lack its cell.
         """
-        log_cells, cells, seen = self.log_cells, self.cells, codes >= 0
-        order = roots_first(cells.parents)
-        above_seen = np.zeros_like(seen)
-        for j in reversed(order):
-            if (i := cells.parents[j]) >= 0:
-                above_seen[:, i] |= seen[:, j] | above_seen[:, j]
+        log_cells, cells = self.log_cells, self.cells
         log_p = np.zeros((len(log_cells), len(codes)), dtype=log_cells.dtype)
-        messages = {}
-        for j in reversed(order):
-            (rows,) = np.nonzero(~seen[:, j] & above_seen[:, j])
+        beliefs, messages = {}, {}
+        for j in reversed(roots_first(cells.parents)):
+            (rows,) = np.nonzero(wanted[:, j])
             if not len(rows):
                 continue
-            belief = self._beliefs(j, rows, codes, messages)
-            i, levels = cells.parents[j], np.arange(self.n_levels[j])
-            parent = codes[rows, i] if i >= 0 else np.zeros(len(rows), dtype=int)
-            given = parent >= 0
-            place = cells.starts[j] + parent[given, None] * len(levels) + levels
+            belief = beliefs[j] = self._belief(j, rows, codes, messages)
+            given, place = self._edges_given(j, rows, codes)
             log_p[:, rows[given]] += logsumexp(belief[:, given] + log_cells[:, place], axis=2)
             if not given.all():
                 edge = np.exp(cells.of(j, log_cells))
                 messages[j] = rows[~given], _log_products(belief[:, ~given], edge)
-        return log_p
+        return log_p, beliefs
 
-    def _beliefs(self, j, rows, codes, messages):
+    def _edges_given(self, j, rows, codes):
+        """Return in which rows a column's parent is observed, or it has none, and where its cells stand there."""
+        i, levels = self.cells.parents[j], np.arange(self.n_levels[j])
+        parent = codes[rows, i] if i >= 0 else np.zeros(len(rows), dtype=int)
+        given = parent >= 0
+        return given, self.cells.starts[j] + parent[given, None] * len(levels) + levels
+
+    def _belief(self, j, rows, codes, messages):
         """Return the log-probability of what is observed below a missing cell, of shape (n_components, n, n_levels)."""
         levels, log_cells = np.arange(self.n_levels[j]), self.log_cells
         belief = np.zeros((len(log_cells), len(rows), len(levels)), dtype=log_cells.dtype)
@@ -191,20 +201,42 @@ class DecodedTrees(DecodedTables, ColumnTrees):
 
     def fill_means(self, Z, posterior, beside):
         """Fill in expectations in place, or the most probable category; see :meth:`ColumnTables.fill_means`."""
-        codes, gaps = self.prepare(Z).codes, np.isnan(Z)
-        p = [np.zeros((len(Z), size)) for size in self.n_levels]
-        row, component = np.nonzero((posterior > LEAST_SHARE) & gaps.any(axis=1)[:, None])
-        step = max(NUMBERS_AT_ONCE // int(self.cells.starts[-1]), 1)
-        for start in range(0, len(row), step):
-            rows, k = row[start : start + step], component[start : start + step]
-            shares = posterior[rows, k, None]
-            marginals = self._marginals(codes[rows], self.log_cells[k])
-            for total, of_pairs in zip(p, marginals, strict=True):
-                np.add.at(total, rows, shares * of_pairs)
-        for j, axis in enumerate(self.axes):
-            own = p[j][gaps[:, j]]
-            is_category = isinstance(axis, CategoryAxis)
-            Z[gaps[:, j], j] = own.argmax(axis=1) if is_category else own @ axis.mean_within()
+        gaps = np.isnan(Z)
+        of_nothing = gaps.all(axis=1)
+        if of_nothing.any():  # which have all one table in each component
+            alone = np.split(np.exp(self.log_tables), self.starts[1:-1], axis=1)
+            for j, p in enumerate(alone):
+                Z[of_nothing, j] = self._expected(j, posterior[of_nothing] @ p)
+        (rows,) = np.nonzero(gaps.any(axis=1) & ~of_nothing)
+        for block in self._blocks_of_gaps(rows, gaps.sum(axis=1)):
+            codes = self.prepare(Z[block]).codes
+            for j, p in self._marginals_of_gaps(codes, gaps[block]).items():
+                own = block[gaps[block, j]]
+                Z[own, j] = self._expected(j, np.einsum("nk,knc->nc", posterior[own], p))
+
+    def _expected(self, j, p):
+        """Return the means of a column's values, or the likeliest categories, given probabilities of its cells."""
+        axis = self.axes[j]
+        return p.argmax(axis=1) if isinstance(axis, CategoryAxis) else p @ axis.mean_within()
+
+    def _marginals_of_gaps(self, codes, gaps):
+        """Return for each column the probabilities of its cells in rows that lack it, (n_components, n, n_levels)."""
+        beliefs, result = self._upward(codes, gaps)[1], {}
+        for j in roots_first(self.cells.parents):
+            (rows,), i = np.nonzero(gaps[:, j]), self.cells.parents[j]
+            if not len(rows):
+                continue
+            belief = beliefs[j] - beliefs[j].max(axis=2, keepdims=True)
+            given, place = self._edges_given(j, rows, codes)
+            p = np.exp(belief)
+            p[:, given] *= np.exp(self.log_cells[:, place])
+            if not given.all():
+                edge = np.exp(self.cells.of(j, self.log_cells))
+                above = result[i][:, np.searchsorted(np.flatnonzero(gaps[:, i]), rows[~given])]
+                total = p[:, ~given] @ np.swapaxes(edge, 1, 2)
+                p[:, ~given] *= (above / total) @ edge
+            result[j] = p / p.sum(axis=2, keepdims=True)
+        return result
 
     def _marginals(self, codes, log_cells):
         """Return the probabilities of the cells of each column given the observed cells, each of (..., n_levels)."""

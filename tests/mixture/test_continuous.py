@@ -311,6 +311,13 @@ def test_cells_missing_from_a_wide_tree_are_summed_out_as_by_messages_of_all_cel
         _, expected = trees._messages(prepared.codes[:, None], trees.log_cells)
         actual = trees.log_prob(prepared) - prepared.log_within[:, None]
         np.testing.assert_allclose(actual, expected, atol=1e-10)
+        codes, missing = prepared.codes[:20], np.isnan(gaps[:20])
+        marginals = trees._marginals_of_gaps(codes, missing)
+        for row, (own, of_row) in enumerate(zip(codes, missing, strict=True)):
+            of_all = trees._marginals(own, trees.log_cells)
+            for j in np.flatnonzero(of_row):
+                actual = marginals[j][:, missing[:row, j].sum()]
+                np.testing.assert_allclose(actual, of_all[j], atol=1e-12)
 
 
 @pytest.mark.parametrize("when", ["choose", "refined"])
