@@ -15,12 +15,11 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.objective import log_likelihood
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.splits import Splits
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import is_constant
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.mixture._decoded import PointMixture
-from sklearn_dgm.mixture._layout import DecoderLayout
+from sklearn_dgm.mixture._layout import DecoderLayout, PreparedSplits
 from sklearn_dgm.mixture._parameters import MixtureParametersMixin
 from sklearn_dgm.mixture._queries import MixtureQueriesMixin
 from sklearn_dgm.mixture._refining import (
@@ -40,31 +39,6 @@ from sklearn_dgm.tags import DensityTags
 POINTS_AT_ONCE = 256
 # Rows whose latent vectors are looked at, and the least variance that an active one has among them.
 ROWS_TO_CHECK, LEAST_VARIANCE = 1000, 0.05
-
-
-class PreparedSplits(Splits):
-    """Splits of rows as a decoder takes them.
-
-    Parameters
-    ----------
-    layout : DecoderLayout
-        What prepares them.
-    Z, weight, validation_fraction, seed, device
-        See :class:`~sklearn_dgm._training.splits.Splits`.
-
-    Attributes
-    ----------
-    encoded : ndarray of shape (n, n_features)
-        The rows before.
-    """
-
-    def __init__(self, layout, Z, weight, validation_fraction, seed, device):
-        super().__init__(layout.rows(Z), weight, validation_fraction, seed, device)
-        self.encoded = Z
-
-    def encoded_rows(self, index):
-        """Return some of the encoded rows, and how many rows each stands for."""
-        return self.encoded[index], self.counts[index]
 
 
 @describe_training
@@ -123,7 +97,7 @@ class ContinuousMixtureDensity(
     weights_, tables_, parents_, gaussian_features_, means_, covariances_
         Parameters of the components; see :class:`~sklearn_dgm.MixtureDensity`. Covariances are variances.
     alpha_ : float or None
-        How many rows of a component the decoded one counts as.
+        How many rows of a component the decoded one counts as; None if these are as decoded.
     n_parameters_ : int
         Number of free parameters of the finite mixture.
     net_ : skorch.NeuralNet
@@ -154,8 +128,9 @@ class ContinuousMixtureDensity(
     Cells may be missing, in `fit`, too: they are left out of the product, so that the marginal likelihood itself is
     trained. Only where components of a tree are fitted once more, pairs of which a cell is missing are left out.
 
-    `fit` warns where the last doubling of the points still raised the density of the validation rows by more than 0.05
-    nats a row, and where the latent vector says nothing of the rows, as of independent columns.
+    `fit` warns where twice the points raise the density of the validation rows by more than 0.05 nats a row, and where
+    the latent vector says nothing of the rows, as of independent columns. Of numbers more than 50 standard deviations
+    from the mean, the decoder is trained as if they stood there.
 
     References
     ----------
@@ -261,11 +236,17 @@ class ContinuousMixtureDensity(
 
     def _train(self, splits, rng, n_threads, continues):
         super()._train(splits, rng, n_threads, continues)
-        self._refine(splits)
+        try:
+            self._refine(splits)
+        except KeyboardInterrupt as interrupt:
+            interrupt.keeps_progress = self.warm_start  # of the decoder
+            raise
 
     def _fitted_attributes(self, net, modules, history):
         fitted = super()._fitted_attributes(net, modules, history)
-        return {**fitted, "_mixture": self._decoded(net.module_, self.n_points_fit), "_alpha": None}
+        n_points = DEFAULT_POINTS if self.n_points == "auto" else self.n_points
+        mixture = self._mixture_at(net.module_, common_normals(n_points, self.n_latents).numpy())
+        return {**fitted, "_mixture": mixture, "_alpha": None}
 
     def _refine(self, splits):
         """Choose the points, and fit the components there to all rows."""
@@ -283,17 +264,20 @@ class ContinuousMixtureDensity(
         n_points = DEFAULT_POINTS if n_points == "auto" else n_points
         alpha = FIRST_ALPHA if alpha == "auto" else alpha
         decoded = decode(n_points)
-        self._check_latents(decoded, splits.encoded[:ROWS_TO_CHECK])
+        step = max(len(splits.encoded) // ROWS_TO_CHECK, 1)
+        self._check_latents(decoded, *splits.encoded_rows(slice(None, None, step)))
         rows = Blocks.of(decoded, splits.encoded, splits.counts)
-        self._mixture = refined(decoded, rows, None, alpha, n_steps).mixture.astype(np.float64)
-        self._alpha = alpha
+        after = refined(decoded, rows, None, alpha, n_steps)
+        self._mixture = after.mixture.astype(np.float64)
+        self._alpha = alpha if after.n_steps else None
 
-    def _check_latents(self, decoded, Z):
+    def _check_latents(self, decoded, Z, weight):
         """Warn if the rows say nothing of latent vectors."""
-        if all(map(is_constant, self.schema_.columns_)):
+        if all(map(is_constant, self.schema_.columns_)) or not weight.any():
             return
-        means = np.exp(decoded.log_posterior_of(Z)) @ decoded.points
-        if means.var(axis=0).max() < LEAST_VARIANCE:
+        means = decoded.posterior_means(Z)
+        squares = np.square(means - np.average(means, axis=0, weights=weight))
+        if np.average(squares, axis=0, weights=weight).max() < LEAST_VARIANCE:
             warnings.warn(
                 "The latent vector says nothing of the rows: all components are alike. Either columns are independent, or "
                 "training has not got off the ground; raise lr, or max_epochs.",
@@ -302,9 +286,12 @@ class ContinuousMixtureDensity(
             )
 
     def _decoded(self, module, n_points):
-        """Return the mixture of the components at fixed points, of equal weights, in half the digits."""
-        points = common_normals(n_points, self.n_latents).numpy()
-        return self._mixture_at(module, points).astype(np.float32)
+        """Return the mixture of the components at fixed points, of equal weights, for many scores.
+
+        Tables alone are in single precision; beside numbers, responsibilities would follow the rounding of large sums.
+        """
+        mixture = self._mixture_at(module, common_normals(n_points, self.n_latents).numpy())
+        return mixture if mixture.normals is not None else mixture.astype(np.float32)
 
     def _mixture_at(self, module, points):
         with torch.no_grad():
@@ -350,7 +337,7 @@ class ContinuousMixtureDensity(
         """
         check_is_fitted(self)
         Z, _ = self._encode(X)
-        return np.exp(self._mixture.log_posterior_of(Z)) @ self._mixture.points
+        return self._mixture.posterior_means(Z)
 
     def inverse_transform(self, H: Any) -> MatrixLike:
         """Return the row that is to be expected at each latent vector.

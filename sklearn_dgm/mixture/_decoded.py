@@ -8,19 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.special import logsumexp
+from scipy.special import ndtri
 
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.counts.axes import CategoryAxis
-from sklearn_dgm.counts.forests import roots_first
-from sklearn_dgm.counts.tables import choose
 from sklearn_dgm.mixture._covariances import LOG_2_PI
 from sklearn_dgm.mixture._finite import FiniteMixture
-from sklearn_dgm.mixture._normals import Normals
+from sklearn_dgm.mixture._normals import MARGIN, Normals, _rounded
 from sklearn_dgm.mixture._tables import Cells, ColumnTables
-from sklearn_dgm.mixture._trees import ColumnTrees
 
-# A component has as many rows of all components beside its own ones.
+# Pseudo-count of each component's weight, in rows.
 PRIOR_WEIGHT = 1.0
 # Of a number, in squared standard deviations of its column.
 LEAST_VARIANCE = 1e-6
@@ -184,147 +180,6 @@ class DecodedTables(ColumnTables):
         return type(self)(self, self.cells, log_cells, self.reference)
 
 
-class Edges(Stateful):
-    """The conditional tables of the columns in each component, as a sequence of lists."""
-
-    def __init__(self, cells, log_cells):
-        self.cells, self.log_cells = cells, log_cells
-
-    def __len__(self):
-        return len(self.log_cells)
-
-    def __getitem__(self, k):
-        return [self.cells.of(j, self.log_cells[k]) for j in range(len(self.cells.n_levels))]
-
-
-class DecodedTrees(DecodedTables, ColumnTrees):
-    """Distributions of columns along a tree that all components share, each with tables of its own.
-
-    Parameters
-    ----------
-    tables, cells, log_cells, reference
-        See :class:`DecodedTables`.
-    """
-
-    @property
-    def log_tables(self):
-        """Log-probabilities of the cells of each column by itself in each component, side by side."""
-        nothing = np.full((len(self.log_cells), len(self.n_levels)), -1)
-        with np.errstate(divide="ignore"):
-            return np.log(np.concatenate(self._marginals(nothing, self.log_cells), axis=1))
-
-    def _beside_reference(self, codes):
-        """Return 1 for each pair of cells that a row has beside frequent ones, -1 for those of them that it lacks."""
-        places, expected = self.cells.places(codes), self._at_reference
-        row, column = np.nonzero(places != expected)
-        place = places[row, column]
-        seen = place >= 0
-        rows, columns = np.append(row[seen], row), np.append(place[seen], expected[column])
-        values = np.append(np.ones(seen.sum()), -np.ones(len(row)))
-        return self._compact(rows, columns, values, (len(codes), int(self.cells.starts[-1])))
-
-    def count(self, prepared, responsibilities):
-        """Return the weights of pairs of cells in each component, of shape (n_components, n_cells)."""
-        counts = (prepared.one_hot.T @ responsibilities).T
-        counts[:, self._at_reference] += responsibilities.sum(axis=0)[:, None]
-        return counts
-
-    @property
-    def parents(self):
-        """Parent of each column in the tree of each component, -1 for roots."""
-        return np.broadcast_to(
-            self.cells.parents, (len(self.log_cells), len(self.cells.parents))
-        ).copy()
-
-    @property
-    def log_edges(self):
-        """For each component and column the log-probabilities of the cells given that of the parent."""
-        return Edges(self.cells, self.log_cells)
-
-    def log_prob(self, prepared):
-        """Return the log-density of rows in each component, of shape (n, n_components)."""
-        of_reference = self.log_cells[:, self._at_reference]
-        log_p = self._log_products(prepared, self.log_cells, of_reference)
-        (rows,) = np.nonzero((prepared.codes < 0).any(axis=1))
-        step = max(NUMBERS_AT_ONCE // (len(self.log_cells) * int(self.n_levels.max())), 1)
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            of_block = self._messages(prepared.codes[block][:, None], self.log_cells)[1]
-            log_p[block] = of_block + prepared.log_within[block, None]
-        return log_p
-
-    def _messages(self, codes, log_cells):
-        """Pass messages from leaves to roots.
-
-        Parameters
-        ----------
-        codes : ndarray of int of shape (..., n_columns)
-            Cells of rows, -1 where missing.
-        log_cells : ndarray of shape (..., n_cells)
-            Log-probabilities of cells, of axes that go together with those of the rows.
-
-        Returns
-        -------
-        beliefs : list of ndarray of shape (..., n_levels)
-            For each column the log-probability of what is observed below, given each of its cells, and of its own cell.
-        log_p : ndarray of shape (...)
-            Log-probability of the observed cells.
-        """
-        beliefs, log_p, parents = [], 0.0, self.cells.parents
-        for j, size in enumerate(self.n_levels):
-            agrees = (codes[..., j, None] == np.arange(size)) | (codes[..., j, None] < 0)
-            beliefs.append(np.where(agrees, 0.0, -np.inf))
-        for j in reversed(roots_first(parents)):
-            message = logsumexp(self.cells.of(j, log_cells) + beliefs[j][..., None, :], axis=-1)
-            if parents[j] < 0:
-                log_p = log_p + message[..., 0]
-            else:
-                beliefs[parents[j]] = beliefs[parents[j]] + message
-        return beliefs, log_p
-
-    def fill(self, Z, component, uniforms):
-        """Fill in missing cells in place given the observed ones; see :meth:`ColumnTables.fill`."""
-        codes, gaps = self.prepare(Z).codes, np.isnan(Z)
-        (rows,) = np.nonzero(gaps.any(axis=1))
-        step = max(NUMBERS_AT_ONCE // int(self.cells.starts[-1]), 1)
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            own, log_cells = codes[block], self.log_cells[component[block]]
-            beliefs, every = self._messages(own, log_cells)[0], np.arange(len(block))
-            for j in roots_first(self.cells.parents):
-                i, edge = self.cells.parents[j], self.cells.of(j, log_cells)
-                log_p = edge[every, own[:, i] if i >= 0 else 0] + beliefs[j]
-                own[:, j], rest = choose(log_p, uniforms[block, j])
-                drawn = self.axes[j].icdf_within(own[:, j], rest)
-                Z[block, j] = np.where(gaps[block, j], drawn, Z[block, j])
-
-    def fill_means(self, Z, posterior, beside):
-        """Fill in expectations in place, or the most probable category; see :meth:`ColumnTables.fill_means`."""
-        codes, gaps = self.prepare(Z).codes, np.isnan(Z)
-        for row in np.flatnonzero(gaps.any(axis=1)):
-            marginals = self._marginals(codes[row], self.log_cells)
-            for j in np.flatnonzero(gaps[row]):
-                p, axis = posterior[row] @ marginals[j], self.axes[j]
-                is_category = isinstance(axis, CategoryAxis)
-                Z[row, j] = p.argmax() if is_category else p @ axis.mean_within()
-
-    def _marginals(self, codes, log_cells):
-        """Return the probabilities of the cells of each column given the observed cells, each of (..., n_levels)."""
-        beliefs, result = self._messages(codes, log_cells)[0], [np.empty(0)] * len(self.axes)
-        for j in roots_first(self.cells.parents):
-            i = self.cells.parents[j]
-            log_p = self.cells.of(j, log_cells) + beliefs[j][..., None, :]
-            p = np.exp(log_p - logsumexp(log_p, axis=-1, keepdims=True))
-            above = result[i][..., None, :] if i >= 0 else np.ones((1, 1))
-            result[j] = (above @ p)[..., 0, :]
-        return result
-
-    @property
-    def n_parameters(self):
-        """Number of free probabilities."""
-        return len(self.log_cells) * (int(self.cells.starts[-1]) - len(self.cells.groups) + 1)
-
-
 class Sums(NamedTuple):
     """Weights, sums and sums of squares of numbers in each component, each of shape (n_components, d)."""
 
@@ -362,6 +217,18 @@ class DecodedNormals(Normals):
         log_p += seen @ constant.T
         log_p *= -0.5
         return log_p - (seen @ np.log(self.scale))[:, None]
+
+    def fill(self, Z, component, uniforms):
+        """Fill in missing numbers in place; see :meth:`Normals.fill`."""
+        # The last unit of the variance of rounded numbers is that of rounding.
+        scales = np.sqrt((self.covariances.values - self.cell**2).clip(0)) * self.scale
+        means = self.means * self.scale + self.center
+        uniforms = uniforms[:, :, self.features].clip(MARGIN, 1 - MARGIN)
+        for i, j in enumerate(self.features):
+            (rows,) = np.nonzero(np.isnan(Z[:, j]))
+            k, (u, of_rounding) = component[rows], uniforms[rows, :, i].T
+            z = means[k, i] + scales[k, i] * ndtri(u)
+            Z[rows, j] = _rounded(z, of_rounding) if self.cell[i] else z
 
     def count(self, numbers, responsibilities):
         """Return the sums of the numbers in each component."""
@@ -424,11 +291,21 @@ class PointMixture(FiniteMixture):
 
     def log_prob(self, Z):
         """Return the log-density of encoded rows, of shape (n,)."""
-        log_p, step = np.empty(len(Z)), max(NUMBERS_AT_ONCE // len(self.weights), 1)
-        for start in range(0, len(Z), step):
-            block = slice(start, start + step)
+        log_p = np.empty(len(Z))
+        for block in self._blocks(len(Z)):
             log_p[block] = log_sums(self.log_joint(self.prepare(Z[block])))[0]
         return log_p
+
+    def posterior_means(self, Z):
+        """Return the expected points of encoded rows, of shape (n, n_latents)."""
+        means = np.empty((len(Z), self.points.shape[1]))
+        for block in self._blocks(len(Z)):
+            means[block] = np.exp(self.log_posterior_of(Z[block])) @ self.points
+        return means
+
+    def _blocks(self, n):
+        step = max(NUMBERS_AT_ONCE // len(self.weights), 1)
+        return [slice(start, start + step) for start in range(0, n, step)]
 
     def astype(self, dtype):
         """Return the mixture with tables in another precision."""

@@ -128,32 +128,52 @@ class FiniteMixture(Stateful):
         """Return the log-density of the prior of all parameters, up to a constant."""
         return sum(group.log_prior() for group in self._groups)
 
-    def fill(self, Z, uniforms):
+    def fill(self, Z, uniforms, n_times=1):
         """Return encoded rows with their missing cells drawn given the others.
 
         Parameters
         ----------
         Z : ndarray of shape (n, n_features)
             Encoded rows, NaN where a cell is missing.
-        uniforms : ndarray of shape (n, 2 * n_features + 1)
+        uniforms : ndarray of shape (n * n_times, 2 * n_features + 1)
             Numbers between 0 and 1.
+        n_times : int, default=1
+            How often each row is completed.
 
         Returns
         -------
-        Z : ndarray of shape (n, n_features)
-            Rows without missing cells.
+        Z : ndarray of shape (n * n_times, n_features)
+            Rows without missing cells; those of one row stand beside each other.
         """
-        upper = np.cumsum(np.exp(self.log_posterior_of(Z)), axis=1)
-        component = (upper <= uniforms[:, :1] * upper[:, -1:]).sum(axis=1)
-        component = component.clip(max=len(self.weights) - 1)
-        of_cells = uniforms[:, 1:].reshape(len(Z), 2, -1)
-        Z = Z.copy()
+        component = self._components(Z, uniforms[:, 0].reshape(len(Z), n_times)).ravel()
+        filled, step = np.repeat(Z, n_times, axis=0), max(NUMBERS_AT_ONCE // uniforms.shape[1], 1)
+        for start in range(0, len(filled), step):
+            block = slice(start, start + step)
+            self._fill_given(component[block], filled[block], uniforms[block, 1:])
+        return filled
+
+    def _components(self, Z, uniforms):
+        """Draw the components of rows; all of one row, of shape (n, n_times), with one posterior."""
+        component = np.empty(uniforms.shape, dtype=np.intp)
+        of_nothing = np.isnan(Z).all(axis=1)
+        component[of_nothing] = _chosen(self.weights, uniforms[of_nothing])
+        (rows,) = np.nonzero(~of_nothing)
+        step = max(NUMBERS_AT_ONCE // len(self.weights), 1)
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            posterior = np.exp(self.log_posterior_of(Z[block]))
+            for row, p in zip(block, posterior, strict=True):
+                component[row] = _chosen(p, uniforms[row])
+        return component
+
+    def _fill_given(self, component, Z, uniforms):
+        """Draw the missing cells of rows in place, given their components."""
+        of_cells = uniforms.reshape(len(Z), 2, -1)
         if self.tables is not None:
             # A column with a table is not rounded by the second ones; of mixed columns the first ones draw numbers.
             self.tables.fill(Z, component, of_cells[:, 1])
         if self.normals is not None:
             self.normals.fill(Z, component, of_cells)
-        return Z
 
     def draw(self, n_samples, n_features, rng):
         """Draw encoded rows, of shape (n_samples, n_features), by a NumPy generator."""
@@ -203,3 +223,9 @@ class FiniteMixture(Stateful):
     def n_parameters(self):
         """Number of free parameters."""
         return len(self.weights) - 1 + sum(group.n_parameters for group in self._groups)
+
+
+def _chosen(p, uniforms):
+    """Return the places in a table of probabilities at which numbers between 0 and 1 stand."""
+    upper = np.cumsum(p)
+    return np.searchsorted(upper, uniforms * upper[-1], side="right").clip(max=len(p) - 1)

@@ -3,20 +3,24 @@
 import numpy as np
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm._training.splits import Splits
+from sklearn_dgm.columns._bulk import location_and_scale
 from sklearn_dgm.counts.tables import smoothed
 from sklearn_dgm.mixture._decoded import (
     DecodedNormals,
     DecodedTables,
-    DecodedTrees,
     PointMixture,
     TreeCells,
 )
+from sklearn_dgm.mixture._decoded_trees import DecodedTrees
 from sklearn_dgm.mixture._normals import Normals
 from sklearn_dgm.mixture._tables import POOLED_ALPHA, AtomAxis, ColumnTables
 from sklearn_dgm.mixture._trees import ColumnTrees
 
 # Rows of the smoothed table of all rows that are added to those of a tree.
 ROWS_OF_START = 1.0
+# A decoder is trained on numbers within so many standard deviations: squares of those far out would drown all others.
+FARTHEST = 50.0
 
 
 class DecoderLayout(Stateful):
@@ -58,7 +62,8 @@ class DecoderLayout(Stateful):
         elif tabled:
             self.tables = ColumnTables(columns, tabled, True, Z, weight, 1)
         if numbers:
-            self.normals = Normals(columns, numbers, Z, weight, 1, "diag", 1, "auto")
+            near = _without_far_out(Z, numbers, weight)
+            self.normals = Normals(columns, numbers, near, weight, 1, "diag", 1, "auto")
 
     @property
     def is_tree(self):
@@ -101,7 +106,7 @@ class DecoderLayout(Stateful):
             codes, _, within = self.tables.prepare(Z)
             parts.append(np.where(codes < 0, np.nan, codes))
         if self.normals is not None:
-            parts.append(self.normals.standardized(Z))
+            parts.append(self.normals.standardized(Z).clip(-FARTHEST, FARTHEST))
         return np.column_stack([*parts, within])
 
     def n_further_cells(self, rows):
@@ -137,3 +142,40 @@ class DecoderLayout(Stateful):
         if self.normals is not None:
             normals = DecodedNormals(self.normals, means, np.square(scales))
         return PointMixture(points, tables, normals)
+
+
+class PreparedSplits(Splits):
+    """Splits of rows as a decoder takes them.
+
+    Parameters
+    ----------
+    layout : DecoderLayout
+        What prepares them.
+    Z, weight, validation_fraction, seed, device
+        See :class:`~sklearn_dgm._training.splits.Splits`.
+
+    Attributes
+    ----------
+    encoded : ndarray of shape (n, n_features)
+        The rows before.
+    """
+
+    def __init__(self, layout, Z, weight, validation_fraction, seed, device):
+        super().__init__(layout.rows(Z), weight, validation_fraction, seed, device)
+        self.encoded = Z
+
+    def encoded_rows(self, index):
+        """Return some of the encoded rows, and how many rows each stands for."""
+        return self.encoded[index], self.counts[index]
+
+
+def _without_far_out(Z, numbers, weight):
+    """Return encoded rows whose numbers lie near the bulk, whose standard deviations far ones do not set."""
+    near = Z.copy()
+    for j in numbers:
+        seen = ~np.isnan(Z[:, j])
+        if weight[seen].sum() > 0:
+            location, scale = location_and_scale(Z[seen, j], weight[seen])
+            reach = FARTHEST * scale
+            near[:, j] = Z[:, j].clip(location - reach, location + reach)
+    return near

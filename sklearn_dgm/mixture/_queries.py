@@ -121,5 +121,5 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
     def _filled(self, Z, uniforms):
         """Return rows completed by uniforms of shape (n, m, n_uniforms), of shape (n, m, n_features)."""
         n, m, _ = uniforms.shape
-        filled = self._mixture.fill(np.repeat(Z, m, axis=0), uniforms.reshape(n * m, -1))
+        filled = self._mixture.fill(Z, uniforms.reshape(n * m, -1), m)
         return filled.reshape(n, m, -1)

@@ -148,10 +148,10 @@ def choose(decode, blocks_of, n_points, alpha, most):
     Warns
     -----
     ConvergenceWarning
-        If the last doubling of the points still raised the score much.
+        If twice the points raise the score much.
     """
-    numbers = [max(n_points // 2, 1), n_points] if n_points != "auto" else NUMBERS_OF_POINTS
-    numbers = [n for n in numbers if n in (numbers[0], n_points) or n <= most]
+    first, *others = NUMBERS_OF_POINTS if n_points == "auto" else [n_points]
+    numbers = [first, *(n for n in others if n <= most)]
 
     def at(n, alpha):
         decoded = decode(n)
@@ -160,21 +160,31 @@ def choose(decode, blocks_of, n_points, alpha, most):
     best = at(numbers[0], FIRST_ALPHA if alpha == "auto" else alpha)
     if alpha == "auto":
         best = _climb(partial(at, numbers[0]), best)
-    n, gain = numbers[0], 0.0
-    for n in numbers[1:]:
-        after = at(n, best.alpha)
-        gain, before = after.score - best.score, n // 2
-        if n_points == "auto" and gain < LEAST_GAIN:
-            return before, best
-        best = after
+    n = numbers[0]
+    for more in numbers[1:]:
+        after = at(more, best.alpha)
+        if after.score - best.score < LEAST_GAIN:
+            return n, best
+        n, best = more, after
+    _warn_of_few(n, best, decode, blocks_of)
+    return n, best
+
+
+def _warn_of_few(n, best, decode, blocks_of):
+    """Warn if twice the points raise the score much, of decoded components and of refined ones."""
+    before, after = decode(n), decode(2 * n)
+    rows, valid = blocks_of(after)
+    part = Blocks(valid.prepared[:1], valid.weights[:1])
+    if part.score(after) - part.score(before) <= LARGE_GAIN:
+        return
+    gain = refined(after, rows, valid, best.alpha).score - best.score
     if gain > LARGE_GAIN:
         warnings.warn(
-            f"{n} points in place of {before} still raised the mean log-density of the validation rows by {gain:.2f} nats; "
+            f"{2 * n} points in place of {n} raise the mean log-density of the validation rows by {gain:.2f} nats; "
             "raise n_points, or take fewer latents.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return n, best
 
 
 def _climb(fit, first):

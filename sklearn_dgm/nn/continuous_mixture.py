@@ -6,7 +6,6 @@ the natural parameters of normals.
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
@@ -200,8 +199,10 @@ class ContinuousMixture(nn.Module):
         sizes = [n_latents, *hidden_layer_sizes]
         self.hidden = nn.ModuleList(map(nn.Linear, sizes[:-1], sizes[1:]))
         n_outputs = self.tables.n_outputs + 2 * n_numbers
-        make = nn.Linear if n_outputs else partial(nn.utils.skip_init, nn.Linear)
-        self.last = make(sizes[-1], n_outputs)  # torch warns of an empty layer otherwise
+        self.last = nn.Linear(sizes[-1], max(n_outputs, 1))
+        if not n_outputs:  # a layer that is empty from the start torch warns of
+            self.last.weight = nn.Parameter(self.last.weight[:0].detach())
+            self.last.bias = nn.Parameter(self.last.bias[:0].detach())
         least = np.maximum(least_scales, LEAST_SCALE) if n_numbers else ()
         self.register_buffer("least", torch.tensor(least, dtype=torch.float32), persistent=False)
 
@@ -290,7 +291,7 @@ class ContinuousMixture(nn.Module):
         shift = torch.rand(
             self.n_latents, dtype=torch.float64, device=like.device, generator=current_generator()
         )
-        margin = 0.5 / self.n_points**2
+        margin = torch.finfo(torch.float64).eps
         shifted = ((uniforms + shift) % 1).clamp(margin, 1 - margin)
         return torch.special.ndtri(shifted).to(like)
 

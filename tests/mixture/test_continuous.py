@@ -11,7 +11,8 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm import ContinuousMixtureDensity
-from sklearn_dgm.mixture._decoded import DecodedTables
+from sklearn_dgm.mixture import _continuous, _decoded, _decoded_trees, _finite, _refining
+from sklearn_dgm.mixture._decoded import DecodedTables, PointMixture
 from sklearn_dgm.mixture._refining import Blocks, refined
 from tests.mixture.test_tables import all_cells, mixed_table, small_table
 
@@ -173,7 +174,7 @@ def test_a_decoder_that_has_not_learnt_is_told_of():
 def test_few_points_are_told_of():
     X = correlated(1500, d=30)
     params = QUICK | {"max_epochs": 20, "n_points": 4}
-    with pytest.warns(ConvergenceWarning, match="4 points in place of 2 still raised"):
+    with pytest.warns(ConvergenceWarning, match="8 points in place of 4 raise"):
         ContinuousMixtureDensity(1, **params, alpha=None).fit(X)
 
 
@@ -259,3 +260,156 @@ def test_many_columns_and_few_rows():
     density = ContinuousMixtureDensity(2, **QUICK | {"max_epochs": 2}).fit(X)
     assert np.isfinite(density.score_samples(X)).all()
     assert density.sample(5, random_state=0).shape == (5, 700)
+
+
+def test_draws_ask_for_one_posterior_a_row_and_for_none_where_nothing_is_observed(
+    monkeypatch, density
+):
+    asked, plain = [], PointMixture.log_posterior_of
+
+    def counting(self, Z):
+        asked.append(len(Z))
+        return plain(self, Z)
+
+    monkeypatch.setattr(PointMixture, "log_posterior_of", counting)
+    density.sample(500, random_state=0)
+    assert not asked
+    row = pd.DataFrame({"A": ["a", "a"], "B": [None, None], "C": ["l", "l"], "D": [None, None]})
+    density.conditional_sample(row, 300, random_state=0)
+    assert sum(asked) == 2
+
+
+def test_answers_in_blocks_are_those_at_once(monkeypatch, density):
+    X = with_gaps(small_table(40))
+
+    def answers():
+        return [
+            density.sample(100, random_state=0),
+            density.conditional_sample(X, 3, random_state=0),
+            density.conditional_mean(X),
+            density.transform(X),
+            density.score_samples(X),
+        ]
+
+    expected = answers()
+    for module in (_finite, _decoded, _decoded_trees):
+        monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 200)
+    for one, other in zip(expected, answers(), strict=True):
+        if isinstance(one, pd.DataFrame):
+            pd.testing.assert_frame_equal(one, other)
+        else:
+            np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_cells_missing_from_a_wide_tree_are_summed_out_as_by_messages_of_all_cells():
+    X = correlated(300, d=25).astype(int) + correlated(300, d=25, seed=1)
+    density = ContinuousMixtureDensity(2, "tree", **QUICK | {"max_epochs": 2}).fit(X)
+    trees, rng = density._mixture.tables, np.random.default_rng(0)
+    for share in (0.1, 0.5, 0.9):
+        gaps = np.where(rng.random(X.shape) < share, np.nan, X)
+        prepared = trees.prepare(density.schema_.encode(gaps)[0])
+        _, expected = trees._messages(prepared.codes[:, None], trees.log_cells)
+        actual = trees.log_prob(prepared) - prepared.log_within[:, None]
+        np.testing.assert_allclose(actual, expected, atol=1e-10)
+        codes, missing = prepared.codes[:20], np.isnan(gaps[:20])
+        marginals = trees._marginals_of_gaps(codes, missing)
+        for row, (own, of_row) in enumerate(zip(codes, missing, strict=True)):
+            of_all = trees._marginals(own, trees.log_cells)
+            for j in np.flatnonzero(of_row):
+                actual = marginals[j][:, missing[:row, j].sum()]
+                np.testing.assert_allclose(actual, of_all[j], atol=1e-12)
+
+
+@pytest.mark.parametrize("when", ["choose", "refined"])
+def test_ctrl_c_in_refinement_keeps_what_a_warm_start_has_trained(monkeypatch, when):
+    X = correlated(200)
+    params = QUICK | {"warm_start": True, "n_points": 32, "max_epochs": 3}
+    density = ContinuousMixtureDensity(2, **params).fit(X)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_continuous, when, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        density.fit(X)
+    assert density.n_iter_ == 6
+    assert density.alpha_ is None
+    assert density.points_.shape == (32, 2)
+    tables = density._mixture.tables
+    # In double precision, whatever refinement computes in.
+    np.testing.assert_allclose(tables.cells.sums(np.exp(tables.log_cells)), 1, rtol=1e-12)
+    anew = ContinuousMixtureDensity(2, **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        anew.fit(X)
+    assert not hasattr(anew, "net_")
+
+
+def test_points_double_as_long_as_that_serves(monkeypatch):
+    X = correlated(1500, d=30)
+    params = QUICK | {"max_epochs": 20, "n_points": "auto"}
+    monkeypatch.setattr(_refining, "NUMBERS_OF_POINTS", (2, 4, 8, 16, 32, 64, 128))
+    density = ContinuousMixtureDensity(1, **params, alpha=None).fit(X)
+    assert len(density.points_) in (16, 32, 64)
+    # Where rows are too long for more, too few are told of all the same.
+    monkeypatch.setattr(_refining, "SCORING_TIME", 0.0)
+    with pytest.warns(ConvergenceWarning, match="4 points in place of 2 raise"):
+        assert len(ContinuousMixtureDensity(1, **params, alpha=None).fit(X).points_) == 2
+
+
+def test_a_value_far_out_leaves_the_others_alone():
+    X = np.random.default_rng(0).normal(size=(600, 2))
+    spoilt = X.copy()
+    spoilt[0, 0] = 1e9
+    params = QUICK | {"max_epochs": 60}
+    scores = [
+        ContinuousMixtureDensity(1, **params).fit(table).score_samples(X[1:]).mean()
+        for table in (X, spoilt)
+    ]
+    truth = stats.norm.logpdf(X[1:]).sum(axis=1).mean()
+    assert scores[0] > truth - 0.1
+    assert scores[1] > truth - 0.5
+
+
+def test_tables_beside_numbers_are_refined_in_double_precision():
+    density = ContinuousMixtureDensity(2, **QUICK).fit(mixed_table())
+    decoded = density._decoded(density.net_.module_, 16)
+    Z = density.schema_.encode(mixed_table(50))[0]
+    assert decoded.log_joint(decoded.prepare(Z)).dtype == np.float64
+
+
+@pytest.mark.parametrize("component", ["independent", "tree"])
+@pytest.mark.parametrize("X", [np.ones((30, 3)), np.array([[0.5, 2.0]])], ids=["constant", "a row"])
+def test_what_leaves_nothing_to_decode_is_fitted_without_a_warning(component, X):
+    density = ContinuousMixtureDensity(2, component, **QUICK).fit(X)
+    assert np.isfinite(density.score_samples(X)).all()
+
+
+def test_whether_latents_say_something_is_asked_of_rows_from_the_whole_table():
+    X = np.vstack([np.zeros((1000, 8), dtype=bool), correlated(1000)])
+    params = QUICK | {"max_epochs": 20, "n_points": 256}
+    density = ContinuousMixtureDensity(1, **params).fit(X)
+    assert np.var(density.transform(X[:1000])) < _continuous.LEAST_VARIANCE
+    # Those of no weight say nothing.
+    with pytest.warns(ConvergenceWarning, match="all components are alike"):
+        density._check_latents(
+            density._mixture, density.schema_.encode(X)[0], np.repeat([1.0, 0.0], 1000)
+        )
+
+
+def test_without_a_step_of_refinement_there_is_no_alpha(monkeypatch):
+    monkeypatch.setattr(_refining, "LEAST_STEP", np.inf)
+    assert ContinuousMixtureDensity(2, **QUICK).fit(small_table()).alpha_ is None
+
+
+@pytest.mark.parametrize("component", ["independent", "tree"])
+def test_weights_in_refinement_are_repeats(component):
+    X = with_gaps(mixed_table(120))
+    density = ContinuousMixtureDensity(2, component, **QUICK, alpha=None).fit(X)
+    decoded, Z = density._mixture, density.schema_.encode(X)[0]
+    weight = np.random.default_rng(0).integers(0, 4, len(Z))
+    repeated = np.repeat(Z, weight, axis=0)
+    after = [
+        refined(decoded, Blocks.of(decoded, rows, w), None, 5.0, n_steps=2).mixture
+        for rows, w in ((Z, weight.astype(float)), (repeated, np.ones(len(repeated))))
+    ]
+    np.testing.assert_allclose(*(m.log_prob(Z) for m in after), rtol=1e-8)

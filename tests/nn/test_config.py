@@ -11,6 +11,7 @@ from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.completion import log_marginal
 from sklearn_dgm.nn.config import config_of, module_of
+from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
 from sklearn_dgm.nn.heads import CategoricalHead, MixtureHead
 from sklearn_dgm.nn.inputs import TableInputs, Variable
 from sklearn_dgm.nn.made import MADE
@@ -125,6 +126,21 @@ def test_config_and_state_build_a_module_anew(name):
     assert config_of(other) == config_of(module)
     assert other.variables == module.variables
     assert [type(v) for v in other.variables] == [Variable] * 6
+
+
+def test_config_and_state_build_a_continuous_mixture_anew():
+    torch.manual_seed(0)
+    # As NumPy brings them.
+    levels, parents, reference = np.array([3, 2, 4]), np.array([-1, 0, 1]), np.array([1, 0, 3])
+    least = np.array([0.0, 1 / 3])
+    module = trained(ContinuousMixture(levels, parents, reference, least, 2, (7, 5), 32, 0.1))
+    other = anew(module)
+    assert config_of(other) == config_of(module)
+    rng = np.random.default_rng(0)
+    z = np.column_stack([rng.integers([3, 2, 4], size=(20, 3)), rng.normal(size=(20, 3))])
+    z = torch.from_numpy(z)
+    z[::3, 1], z[::4, 3] = torch.nan, torch.nan
+    assert torch.equal(other.log_prob(z), module.log_prob(z))
 
 
 @pytest.mark.parametrize("kind", [TableInputs, HeadBank])

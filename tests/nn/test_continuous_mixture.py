@@ -149,3 +149,9 @@ def test_wide_logits_of_the_rarest_cells_stay_finite():
     codes = torch.ones(1, 500)
     assert tables.log_prob(codes, logits).item() == pytest.approx(-90.0 * 500, rel=1e-5)
     assert logsumexp(tables.log_cells(logits)[0, :2].numpy()) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_single_point_is_shifted_over_the_whole_space():
+    module = decoder(TREES["independent"], n_points=1).train()
+    points = torch.cat([module.points(torch.zeros(1).double()) for _ in range(500)])
+    assert stats.kstest(points[:, 0].numpy(), stats.norm.cdf).pvalue > 1e-3
