@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_dgm import RestrictedBoltzmannDensity
 from sklearn_dgm.energy._contrastive import ContrastiveDivergence
-from sklearn_dgm.energy._machine import binary_states
+from sklearn_dgm.energy._machine import BoltzmannMachine, binary_states
 from sklearn_dgm.energy._marginals import hidden_means, log_marginals
 from tests.energy.machines import mixed_table, random_machine, units_of
 
@@ -346,8 +346,28 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     monkeypatch.setattr("sklearn_dgm.energy._machine.NUMBERS_AT_ONCE", 40)
     for got, of in zip((density.score_samples(X), density.transform(X)), expected, strict=True):
         np.testing.assert_allclose(got, of, atol=1e-12)
-    drawn = density.sample(7, random_state=0)
+    sizes, draw = [], BoltzmannMachine.draw_visible
+    monkeypatch.setattr(
+        BoltzmannMachine,
+        "draw_visible",
+        lambda self, H, *args, **kwargs: sizes.append(len(H)) or draw(self, H, *args, **kwargs),
+    )
+    drawn = density.sample(17, random_state=0)
+    assert sum(sizes) == 17
+    assert max(sizes) * max(density._machine.weights.shape) <= 40
     assert np.isfinite(density.score_samples(drawn)).all()
+
+
+def test_annealed_machines_of_many_units_sum_over_missing_cells():
+    X = mixed_table()[:, :2]
+    density = RestrictedBoltzmannDensity(
+        13, max_iter=20, log_partition="ais", n_temperatures=50, random_state=0
+    ).fit(X)
+    for value in (True, False):
+        every = np.array([[value, color] for color in ("red", "green", "blue")], dtype=object)
+        total = logsumexp(density.score_samples(every))
+        missing = np.array([[value, np.nan]], dtype=object)
+        assert density.score_samples(missing)[0] == pytest.approx(total, abs=1e-9)
 
 
 def test_estimates_tell_their_error(density):
