@@ -127,8 +127,8 @@ class RestrictedBoltzmannDensity(
     **Missing cells** couple the hidden units. With at most 12 of these, any cells may be missing of rows that are
     scored; with more, categories of up to 256 joint outcomes, and all else is an error that names the columns.
 
-    **Estimates of log Z.** Where the annealed particles are worth fewer than 20, or the bracket is wider than 0.5, there
-    is a :class:`~sklearn.exceptions.ConvergenceWarning`; more temperatures are what helps most.
+    **Estimates of log Z.** Where the annealed particles are worth fewer than 20, or the bracket is wider than 0.5,
+    there is a :class:`~sklearn.exceptions.ConvergenceWarning`; more temperatures are what helps most.
 
     Where log Z is exact, `sample` draws independent rows. Else it goes on for 100 steps of Gibbs sampling from
     resampled particles, so that rows are not quite independent, nor quite from the model.
