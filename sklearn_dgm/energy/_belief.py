@@ -85,6 +85,8 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         How many annealed particles the weighted ones are worth.
     free_energy_gaps_ : list of ndarray of shape (n_passes,)
         For each machine what :class:`RestrictedBoltzmannDensity` has.
+    n_iter_ : int
+        Number of passes, of all machines.
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
@@ -196,6 +198,7 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
             gaps = self._train(training, rows, rng, f"Machine {i + 1}, ")
             self._machines.append(training.averaged.astype(np.float64))
             self.free_energy_gaps_.append(gaps)
+        self.n_iter_ = sum(map(len, self.free_energy_gaps_))
         self.components_ = [machine.weights.T for machine in self._machines]
         self.intercepts_ = [machine.visible for machine in self._machines]
         self.intercepts_.append(self._machines[-1].hidden)
