@@ -101,14 +101,19 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
 
         return tell
 
-    def _settle_partition(self, machine: BoltzmannMachine, base, rng):
-        """Compute the partition function of the machine on top."""
-        of = enumerable(machine)
-        if self.log_partition == "exact" and of is None:
+    def _check_partition(self, units, n_hidden):
+        """Raise an error if log Z of the machine on top is to be exact, but has too many terms."""
+        if self.log_partition == "exact" and enumerable(units, n_hidden) is None:
+            n = units.n_outcomes
+            n_visible = "infinitely many" if math.isinf(n) else f"2**{math.log2(n):.4g}"
             raise ValueError(
                 f"log_partition='exact' needs at most {MOST_STATES} states of the hidden or of the visible units, but there "
-                f"are 2**{machine.n_hidden} of the hidden ones; use 'auto' or 'ais'."
+                f"are 2**{n_hidden} of the hidden ones and {n_visible} of the visible ones; use 'auto' or 'ais'."
             )
+
+    def _settle_partition(self, machine: BoltzmannMachine, base, rng):
+        """Compute the partition function of the machine on top."""
+        of = enumerable(machine.units, machine.n_hidden)
         if of is not None and self.log_partition != "ais":
             partition = exact_partition(machine, of)
         else:
@@ -125,9 +130,17 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
         self.effective_sample_size_ = partition.effective_sample_size if is_annealed else math.inf
 
 
+def encoded_to_score(units, Z):
+    """Encode rows to be scored; nothing has to be summed over for impossible ones."""
+    F, missing, log_within = units.encode(Z)
+    missing[np.isneginf(log_within)] = False
+    return F, missing, log_within
+
+
 def _rows(units, base, F, missing, weight, rng):
     """Return rows to learn from, with missing cells drawn from independent columns."""
-    # A fit depends neither on the order of rows nor on whether one is repeated or has a weight.
+    # A fit does not depend on the order of rows. Nor does a step on whether a row is repeated or has a weight; but how
+    # many steps a pass has goes by the number of rows, since weights may have any scale.
     order = np.argsort(F @ np.random.default_rng(0).normal(size=units.n_features), kind="stable")
     F, missing, weight = F[order], missing[order], weight[order]
     if not missing.any():

@@ -11,10 +11,11 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
-from sklearn_dgm.energy._base import BaseBoltzmannDensity
+from sklearn_dgm.energy._base import BaseBoltzmannDensity, encoded_to_score
 from sklearn_dgm.energy._contrastive import ContrastiveDivergence, HiddenRows, initial_machine
 from sklearn_dgm.energy._importance import log_importance
 from sklearn_dgm.energy._machine import BinaryUnits, BoltzmannMachine, sigmoid
+from sklearn_dgm.energy._marginals import hidden_means
 from sklearn_dgm.energy._partition import draw_features
 from sklearn_dgm.tags import DensityTags
 
@@ -65,8 +66,8 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         Kinds of columns, by name or index, that overrule what dtypes and values say: "continuous", "rounded", "mixed",
         "integer" or "categorical"; see :class:`~sklearn_dgm.columns.ColumnSchema`.
     handle_unknown : {"impossible", "error", "rare"}, default="impossible"
-        What a category that `fit` has not seen is; see :class:`~sklearn_dgm.columns.ColumnSchema`. Here "rare" is
-        for columns of one category alone.
+        What a category that `fit` has not seen is; see :class:`~sklearn_dgm.columns.ColumnSchema`. With "rare" it has a
+        small probability, whatever the other cells are, which are scored as if it were missing.
 
     Attributes
     ----------
@@ -77,13 +78,15 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
     log_partition_ : float
         The logarithm of the normaliser of the machine on top.
     log_partition_std_error_ : float
-        Its standard error, 0 where it is exact.
+        Its standard error, 0 where it is exact. It is an error of all scores, which no average over rows makes smaller.
     log_partition_bracket_ : tuple of float
         Estimates of it that tend to be too low and too high.
     effective_sample_size_ : float
         How many annealed particles the weighted ones are worth.
     free_energy_gaps_ : list of ndarray of shape (n_passes,)
         For each machine what :class:`RestrictedBoltzmannDensity` has.
+    n_iter_ : int
+        Number of passes, of all machines.
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
@@ -174,34 +177,43 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         self.n_importance_samples = n_importance_samples
 
     def _fit(self, Z, sample_weight):
-        sizes = np.asarray(self.hidden_layer_sizes)
-        if sizes.ndim != 1 or not len(sizes) or sizes.dtype.kind not in "iu" or (sizes < 1).any():
-            raise ValueError(
-                f"hidden_layer_sizes should hold positive integers, got {self.hidden_layer_sizes!r}."
-            )
+        sizes = self._sizes()
         rng = check_generator(self.random_state)
         units: Any
         rows: Any
         units, base, rows = self._first_rows(Z, sample_weight, rng)
+        self._check_partition(BinaryUnits(sizes[-2]) if len(sizes) > 1 else units, sizes[-1])
         self._machines: list[BoltzmannMachine] = []
         self.free_energy_gaps_ = []
-        for i, n_hidden in enumerate(sizes.tolist()):
+        for i, n_hidden in enumerate(sizes):
             if i:
                 below = self._machines[-1]
                 rows = HiddenRows(rows, below)
                 units = BinaryUnits(below.n_hidden)
-                base = logit(rows.means(rng).clip(LEAST_SHARE, 1 - LEAST_SHARE))
+            means = rows.means(rng)
+            if i:
+                base = logit(means.clip(LEAST_SHARE, 1 - LEAST_SHARE))
             machine = self._start(units, n_hidden, base, rng)
-            training = ContrastiveDivergence(machine, rows.means(rng), self.n_chains, rng)
+            training = ContrastiveDivergence(machine, means, self.n_chains, rng)
             gaps = self._train(training, rows, rng, f"Machine {i + 1}, ")
             self._machines.append(training.averaged.astype(np.float64))
             self.free_energy_gaps_.append(gaps)
+        self.n_iter_ = sum(map(len, self.free_energy_gaps_))
         self.components_ = [machine.weights.T for machine in self._machines]
         self.intercepts_ = [machine.visible for machine in self._machines]
         self.intercepts_.append(self._machines[-1].hidden)
         self._settle_partition(self._machines[-1], base, rng)
         is_exact = len(sizes) == 1 and self._partition.of != "particles"
         self.score_kind_ = "exact" if is_exact else "estimate"
+
+    def _sizes(self):
+        """Return `hidden_layer_sizes` as a list, checked."""
+        sizes = np.asarray(self.hidden_layer_sizes)
+        if sizes.ndim != 1 or not len(sizes) or sizes.dtype.kind not in "iu" or (sizes < 1).any():
+            raise ValueError(
+                f"hidden_layer_sizes should hold positive integers, got {self.hidden_layer_sizes!r}."
+            )
+        return sizes.tolist()
 
     def _start(self, units, n_hidden, base, rng):
         """Return a machine to start from: the one below upside down, where it fits."""
@@ -215,10 +227,12 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         return len(self.intercepts_[-1])
 
     def _log_density_and_std(self, Z):
-        F, _, log_within = self._machines[0].units.encode(Z)
-        log_p, std = log_importance(self._machines, F, self.n_importance_samples)
-        std = np.hypot(std, self.log_partition_std_error_)
-        return log_p - self.log_partition_ + log_within, std
+        F, missing, log_within = encoded_to_score(self._machines[0].units, Z)
+        log_p, std = log_importance(self._machines, F, missing, self.n_importance_samples)
+        log_p += log_within - self.log_partition_
+        return log_p, np.where(
+            np.isneginf(log_p), 0.0, np.hypot(std, self.log_partition_std_error_)
+        )
 
     def _draw(self, n_samples, rng):
         *lower, top = self._machines
@@ -241,8 +255,9 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
             Probabilities given those of the layer below.
         """
         Z, _ = self._encode(X)
-        H = self._machines[0].units.encode(Z)[0]
-        for machine in self._machines:
+        F, missing, _ = self._machines[0].units.encode(Z)
+        H = hidden_means(self._machines[0], F, missing)
+        for machine in self._machines[1:]:
             H = sigmoid(machine.hidden_input(H))
         return H
 

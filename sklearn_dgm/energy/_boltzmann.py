@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn_dgm._sklearn import Interval, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, restored_on_failure
-from sklearn_dgm.energy._base import BaseBoltzmannDensity
+from sklearn_dgm.energy._base import BaseBoltzmannDensity, encoded_to_score
 from sklearn_dgm.energy._contrastive import ContrastiveDivergence, initial_machine, train
 from sklearn_dgm.energy._marginals import hidden_means, log_marginals
 from sklearn_dgm.energy._partition import draw_features
@@ -48,12 +48,12 @@ class RestrictedBoltzmannDensity(
     log_partition : {"auto", "exact", "ais"}, default="auto"
         How log Z is found. "exact" sums over all states of the hidden units, or of the columns, if there are at most
         2**20, which is an error else; "ais" takes annealed importance sampling [4]_; "auto" is the first one that can
-        be had.
+        be had. A fitted model keeps the probabilities of the states, of up to 8 MB.
     n_ais_chains : int, default=200
         Particles that are annealed.
     n_temperatures : int, default=5000
         Temperatures at most that they pass. A sixteenth of them are tried first, and a quarter; they are enough if the
-        standard error and the width of the bracket are below 0.1.
+        standard error and the width of the bracket are below 0.1, and the particles are worth 20 at least.
     verbose : int, default=0
         Whether to print a line for each pass.
     random_state : int, RandomState, Generator or None, default=None
@@ -85,11 +85,11 @@ class RestrictedBoltzmannDensity(
     log_partition_ : float
         log Z.
     log_partition_std_error_ : float
-        Its standard error, 0 where it is exact. It is the error of all scores, which are off by the same amount.
+        Its standard error, at least half the width of the bracket; 0 where it is exact. It is the error of all scores,
+        which are off by the same amount, so that no average over rows makes it smaller.
     log_partition_bracket_ : tuple of float
         Estimates of log Z by annealing forwards, which tends to be too low, and backwards from draws of the model,
-        which tends to be too high [5]_. Where they differ by more than a few tenths, the error is more than it seems to
-        be.
+        which tends to be too high [5]_. A mode that no particle has found is outside of both.
     effective_sample_size_ : float
         How many annealed particles the weighted ones are worth; with few of them the standard error means nothing.
     free_energy_gaps_ : ndarray of shape (n_iter_,)
@@ -112,8 +112,9 @@ class RestrictedBoltzmannDensity(
 
     Notes
     -----
-    **Columns.** Two values, whatever their kind, are a Bernoulli unit; other categories, and integer or rounded numbers
-    of at most 20 values, a softmax unit, where numbers beyond the fitted range keep a little probability. Other numbers
+    **Columns.** Two categories, or two neighbouring integer or rounded numbers, are a Bernoulli unit; other categories,
+    and integer or rounded numbers of a range of at most 20 steps, a softmax unit. Integers beyond the fitted range keep
+    a little probability, and so do rounded numbers but of columns with two values. Other numbers
     are normal given the hidden units, with a standard deviation for each column that is learnt; that of integer and
     rounded ones is at least a step, so that the probabilities of all values sum to one. Mixed columns are a softmax
     unit of their atoms and of a number, which is normal. With few hidden units, say 8, and columns of numbers it is a
@@ -125,6 +126,9 @@ class RestrictedBoltzmannDensity(
 
     **Missing cells** couple the hidden units. With at most 12 of these, any cells may be missing of rows that are
     scored; with more, categories of up to 256 joint outcomes, and all else is an error that names the columns.
+
+    **Estimates of log Z.** Where the annealed particles are worth fewer than 20, or the bracket is wider than 0.5,
+    there is a :class:`~sklearn.exceptions.ConvergenceWarning`; more temperatures are what helps most.
 
     Where log Z is exact, `sample` draws independent rows. Else it goes on for 100 steps of Gibbs sampling from
     resampled particles, so that rows are not quite independent, nor quite from the model.
@@ -211,6 +215,7 @@ class RestrictedBoltzmannDensity(
     def _start(self, Z, sample_weight, rng):
         """Return the rows to learn from, and the training of a machine of nearly independent columns."""
         units, self._base, rows = self._first_rows(Z, sample_weight, rng)
+        self._check_partition(units, self.n_components)
         machine = initial_machine(units, self.n_components, self._base, rng)
         return rows, ContrastiveDivergence(machine, rows.means(rng), self.n_chains, rng)
 
@@ -235,7 +240,8 @@ class RestrictedBoltzmannDensity(
     ) -> Self:
         """Take one pass through further rows, at a constant rate, and find log Z anew.
 
-        The first call settles what the columns are. Where log Z is no exact one, most of the time goes into it; with
+        The first call settles what the columns are; a category or value that they cannot hold later on is not learnt
+        from, as if its cell were missing. Where log Z is no exact one, most of the time goes into it; with
         fewer `n_temperatures` it takes less.
 
         Parameters
@@ -277,16 +283,20 @@ class RestrictedBoltzmannDensity(
         return self
 
     def _log_density_and_std(self, Z):
-        F, missing, log_within = self._machine.units.encode(Z)
-        log_p = log_marginals(self._machine, F, missing) - self.log_partition_ + log_within
-        return log_p, np.full(len(Z), self.log_partition_std_error_)
+        log_p = self._log_unnormalised(Z) - self.log_partition_
+        return log_p, np.where(np.isneginf(log_p), 0.0, self.log_partition_std_error_)
+
+    def _log_unnormalised(self, Z):
+        """Return the log-densities of encoded rows up to log Z."""
+        F, missing, log_within = encoded_to_score(self._machine.units, Z)
+        return log_marginals(self._machine, F, missing) + log_within
 
     def _draw(self, n_samples, rng):
         F = draw_features(self._machine, self._partition, n_samples, rng, to_decode=True)
         return self._machine.units.decode(F, rng)
 
     def free_energy(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Compute the free energy of each row, which needs no log Z.
+        """Compute the free energy of each row, into which log Z does not enter.
 
         Parameters
         ----------
@@ -297,8 +307,14 @@ class RestrictedBoltzmannDensity(
         -------
         free_energy : ndarray of shape (n_samples,)
             ``-score_samples(X) - log_partition_``, in nats.
+
+        Raises
+        ------
+        ValueError
+            If the missing cells of a row cannot be summed over, or the columns are not those of `fit`.
         """
-        return -self.score_samples(X) - self.log_partition_
+        Z, log_det = self._encode(X)
+        return -self._log_unnormalised(Z) - log_det
 
     def pseudo_log_likelihood(self, X: MatrixLike) -> NDArray[np.float64]:
         """Compute the pseudo-log-likelihood of each row: the sum over columns of log p(cell | all other cells).
@@ -322,7 +338,7 @@ class RestrictedBoltzmannDensity(
             If a column has numbers of more than a few values, or a cell is missing.
         """
         Z, _ = self._encode(X)
-        return pseudo_log_likelihoods(self._machine, *self._machine.units.encode(Z))
+        return pseudo_log_likelihoods(self._machine, *encoded_to_score(self._machine.units, Z))
 
     def transform(self, X: MatrixLike) -> NDArray[np.float64]:
         """Compute the probabilities of the hidden units given the observed cells of rows.
@@ -336,6 +352,11 @@ class RestrictedBoltzmannDensity(
         -------
         H : ndarray of shape (n_samples, n_components)
             Probabilities.
+
+        Raises
+        ------
+        ValueError
+            If the missing cells of a row cannot be summed over, or the columns are not those of `fit`.
         """
         Z, _ = self._encode(X)
         F, missing, _ = self._machine.units.encode(Z)
@@ -347,7 +368,7 @@ class RestrictedBoltzmannDensity(
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows without missing cells.
+            Rows without missing cells and values that `fit` did not know.
         random_state : int, RandomState, Generator or None, default=None
             Seed for reproducible rows.
 
@@ -359,14 +380,16 @@ class RestrictedBoltzmannDensity(
         Raises
         ------
         ValueError
-            If a cell is missing.
+            If a cell is missing or unknown.
         """
         Z, _ = self._encode(X)
         units, rng = self._machine.units, check_generator(random_state)
         F, missing, _ = units.encode(Z)
         if missing.any():
             where = units.labels[int(missing.any(axis=0).argmax())]
-            raise ValueError(f"gibbs needs complete rows, but a cell of {where} is missing.")
+            raise ValueError(
+                f"gibbs needs complete rows, but a cell of {where} is missing or unknown."
+            )
         H = self._machine.draw_hidden(F, rng)
         F = self._machine.draw_visible(H, rng, to_decode=True)
         return self.schema_.decode(units.decode(F, rng))

@@ -26,6 +26,8 @@ LARGEST_RATE, MEASURED_ROWS, POWER_STEPS = 1.0, 2000, 30
 LEAST_PASSES, LEAST_STEPS = 30, 10_000
 # A gap of free energies beyond it, over the last tenth of the passes, is one of chains that have lost the rows.
 LARGEST_GAP = 3.0
+# One beyond this is that of weights that have diverged.
+DIVERGED_GAP = 100.0
 
 
 class Settings(NamedTuple):
@@ -208,7 +210,7 @@ class ContrastiveDivergence(Stateful):
         self.centre = means.astype(dtype)
         hidden = (rng.random((n_chains, machine.n_hidden)) < 0.5).astype(dtype)
         self.chains = self.machine.draw_visible(hidden, rng)
-        self.n_steps = 0
+        self.n_steps = self.n_averaged = 0
 
     def step(self, F, rate, settings, rng):
         """Take a step of the chains, and then one of the parameters, for a batch of features."""
@@ -231,7 +233,12 @@ class ContrastiveDivergence(Stateful):
         if machine.units.n_numbers:
             self._widen(WIDTH_RATE * rate * width)
         self.n_steps += 1
-        if self.n_steps % AVERAGED_EVERY == 1:
+        if self.n_steps % AVERAGED_EVERY == 0:
+            self._average()
+
+    def finish(self):
+        """Take the last steps into the average."""
+        if self.n_steps % AVERAGED_EVERY:
             self._average()
 
     def _widen(self, change):
@@ -246,8 +253,8 @@ class ContrastiveDivergence(Stateful):
         machine.precision = precision.astype(machine.weights.dtype)
 
     def _average(self):
-        t = self.n_steps // AVERAGED_EVERY + 1
-        share = (AVERAGED_POWER + 1) / (AVERAGED_POWER + t)
+        self.n_averaged += 1
+        share = (AVERAGED_POWER + 1) / (AVERAGED_POWER + self.n_averaged)
         for name in ("weights", "visible", "hidden", "precision"):
             average, now = getattr(self.averaged, name), getattr(self.machine, name)
             if share >= 1:
@@ -309,27 +316,32 @@ def train(training, rows, settings, n_passes, rng, *, falls=True, tell=None):
     Warns
     -----
     ConvergenceWarning
-        If the weights have diverged, where they were before is kept, or the chains have lost the rows.
+        If the weights have diverged, where those are kept that the chains had not lost the rows with, or the chains
+        have lost the rows.
     """
-    gaps, kept = [], None
+    gaps, n_kept, kept = [], 0, copy.deepcopy(vars(training))
     for i in range(n_passes):
         start = time.perf_counter()
         batches = list(rows.batches(settings.batch_size, rng))
-        for b, places in enumerate(batches):
-            F = rows.features(places, training.machine, rng)
-            done = (i + b / len(batches)) / n_passes if falls else 0.0
-            with np.errstate(over="ignore", invalid="ignore"):  # the gap says so
+        with np.errstate(all="ignore"):  # the gap says so
+            for b, places in enumerate(batches):
+                F = rows.features(places, training.machine, rng)
+                done = (i + b / len(batches)) / n_passes if falls else 0.0
                 training.step(F, settings.learning_rate * (1 - done), settings, rng)
-        gap = training.free_energy_gap(F)
-        if not np.isfinite(gap):
-            if kept is not None:
-                vars(training).update(kept)
-            _warn(f"the weights have diverged in pass {i + 1}, and those before it are kept")
+            gap = training.free_energy_gap(F)
+        if not abs(gap) < DIVERGED_GAP:
+            vars(training).update(kept)
+            gaps = gaps[:n_kept]
+            _warn(
+                f"the weights have diverged in pass {i + 1}, and those after pass {n_kept} are kept"
+            )
             break
-        kept = copy.deepcopy(vars(training))
         gaps.append(gap)
+        if abs(gap) < LARGEST_GAP:
+            n_kept, kept = i + 1, copy.deepcopy(vars(training))
         if tell is not None:
             tell(i + 1, gap, time.perf_counter() - start)
+    training.finish()
     last = np.mean(gaps[-max(len(gaps) // 10, 1) :]) if gaps else 0.0
     if abs(last) > LARGEST_GAP:
         _warn(

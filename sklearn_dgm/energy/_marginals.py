@@ -42,7 +42,9 @@ def log_marginals(machine, F, missing):
 
 def hidden_means(machine, F, missing):
     """Return the probabilities of the hidden units given the observed cells of rows; see :func:`log_marginals`."""
-    means = sigmoid(machine.hidden_input(F))
+    means = np.empty((len(F), machine.n_hidden))
+    for part in blocks(len(F), max(machine.weights.shape)):
+        means[part] = sigmoid(machine.hidden_input(F[part]))
     for rows, log_joint, hidden in _joints(machine, F, missing):
         p = softmax(log_joint, axis=1)
         means[rows] = p @ hidden if hidden.ndim == 2 else np.einsum("ns,nsh->nh", p, hidden)
@@ -63,8 +65,8 @@ def _joints(machine, F, missing):
         return
     patterns, place = np.unique(missing[incomplete], axis=0, return_inverse=True)
     for k, pattern in enumerate(patterns):
-        outcomes = _outcomes(machine.units, np.flatnonzero(pattern))
         of_pattern = incomplete[place == k]
+        outcomes = _outcomes(machine.units, np.flatnonzero(pattern), of_pattern[0])
         for part in blocks(len(of_pattern), len(outcomes) * max(machine.weights.shape)):
             rows = of_pattern[part]
             filled = (F[rows, None] + outcomes).reshape(-1, F.shape[1])
@@ -81,19 +83,19 @@ def _with_hidden_states(machine, F, missing, incomplete):
         yield rows, log_prior + machine.log_given_hidden(F[rows], H, ~missing[rows]), H
 
 
-def _outcomes(units, columns):
-    """Return the features of all joint outcomes of columns."""
+def _outcomes(units, columns, row):
+    """Return the features of all joint outcomes of columns; `row` is one where they are missing."""
     numbers = [j for j in columns if units.places[j].number >= 0]
     if numbers:
         raise ValueError(
-            f"A missing number in {units.labels[numbers[0]]} cannot be integrated out with so many hidden units; with at "
+            f"Row {row}: a missing number in {units.labels[numbers[0]]} cannot be integrated out with so many hidden units; with at "
             f"most {math.log2(MOST_HIDDEN_STATES):.0f} of them it can."
         )
     n = math.prod(units.places[j].axis.n_levels for j in columns)
     if n > MOST_OUTCOMES:
         where = ", ".join(units.labels[j] for j in columns)
         raise ValueError(
-            f"Missing cells in {where} have {n} joint outcomes, more than {MOST_OUTCOMES}; with at most "
+            f"Row {row}: missing or unknown cells in {where} have {n} joint outcomes, more than {MOST_OUTCOMES}; with at most "
             f"{math.log2(MOST_HIDDEN_STATES):.0f} hidden units any number can be summed over."
         )
     return units.outcomes(np.arange(n), columns)

@@ -1,11 +1,13 @@
 """The logarithm of the normaliser, log Z: by enumeration, or by annealed importance sampling (Neal, 2001)."""
 
 import math
+import warnings
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm.energy._machine import binary_states, blocks, softplus
 
@@ -15,6 +17,8 @@ MOST_STATES = 2**20
 SETTLING_STEPS = 100
 # Parts of all temperatures that are tried one after the other, until both errors are below this.
 PARTS, GOOD_ERROR = (16, 4, 1), 0.1
+# Fewer particles, or a wider bracket, say little about log Z.
+LEAST_PARTICLES, WIDEST_BRACKET = 20, 0.5
 
 
 class Partition(NamedTuple):
@@ -25,7 +29,7 @@ class Partition(NamedTuple):
     log_z : float
         The logarithm.
     std_error : float
-        Standard error, 0 where it is exact.
+        Standard error, 0 where it is exact, and at least half the width of the bracket.
     bracket : tuple of float
         Estimates by annealing forwards and backwards, of which the one tends to be too low and the other too high.
     of : {"hidden", "visible", "particles"}
@@ -48,10 +52,16 @@ class Partition(NamedTuple):
         """How many particles the weighted ones are worth."""
         return float(np.exp(-logsumexp(2 * self.log_p)))
 
+    @property
+    def width(self):
+        """Width of the bracket."""
+        lower, upper = self.bracket
+        return abs(upper - lower)
 
-def enumerable(machine):
+
+def enumerable(units, n_hidden):
     """Return whether "hidden" or "visible" states are few enough to be enumerated, or None."""
-    sizes = {"hidden": 2**machine.n_hidden, "visible": machine.units.n_outcomes}
+    sizes = {"hidden": 2**n_hidden, "visible": units.n_outcomes}
     of = min(sizes, key=sizes.__getitem__)
     return of if sizes[of] <= MOST_STATES else None
 
@@ -77,11 +87,6 @@ def exact_partition(machine, of):
     )
     log_z = float(logsumexp(log_p))
     return Partition(log_z, 0.0, (log_z, log_z), of, log_p - log_z)
-
-
-def temperatures(n):
-    """Return inverse temperatures from 0 to 1, in smaller steps towards 1."""
-    return np.linspace(0, 1, n)
 
 
 class _Path:
@@ -159,19 +164,31 @@ def annealed_partition(machine, base, n_chains, n_temperatures, rng):
     -------
     partition : Partition
         The estimate.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the particles are worth less than 20, or the bracket is wider than 0.5.
     """
     path = _Path(machine, base)
     for part in PARTS:
         partition = _annealed(path, n_chains, max(n_temperatures // part, 2), rng)
-        lower, upper = partition.bracket
-        if max(partition.std_error, abs(upper - lower)) < GOOD_ERROR:
+        n_worth = partition.effective_sample_size
+        if max(partition.std_error, partition.width) < GOOD_ERROR and n_worth >= LEAST_PARTICLES:
             break
+    if n_worth < LEAST_PARTICLES or partition.width > WIDEST_BRACKET:
+        warnings.warn(
+            f"log Z is uncertain: the {n_chains} annealed particles are worth {n_worth:.0f}, and its bracket is "
+            f"{partition.width:.2f} wide; raise n_temperatures or n_ais_chains.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     return partition
 
 
 def _annealed(path, n_chains, n_temperatures, rng):
     """Estimate forwards, and for the other end of the bracket backwards, from resampled particles, some steps later."""
-    machine, betas = path.machine, temperatures(n_temperatures)
+    machine, betas = path.machine, np.linspace(0, 1, n_temperatures)
     eta = np.tile(path.base, (n_chains, 1))
     start = machine.units.draw(eta, np.ones(machine.units.n_numbers, np.float32), rng)
     log_weights, particles = path.anneal(start, betas, rng)
@@ -183,7 +200,9 @@ def _annealed(path, n_chains, n_temperatures, rng):
     settled = draw_features(machine, partition, n_chains, rng)
     backwards, _ = path.anneal(settled, betas[::-1], rng)
     upper = float(path.log_base() - logsumexp(backwards) + math.log(n_chains))
-    return partition._replace(bracket=(log_z, upper))
+    # The spread of the weights knows nothing of a mode that no particle has found.
+    std_error = max(std_error, abs(upper - log_z) / 2)
+    return partition._replace(std_error=std_error, bracket=(log_z, upper))
 
 
 def draw_features(machine, partition, n, rng, *, to_decode=False):
@@ -210,9 +229,12 @@ def draw_features(machine, partition, n, rng, *, to_decode=False):
     index = rng.choice(len(partition.log_p), n, p=np.exp(partition.log_p))
     if partition.of == "visible":
         return states(machine, "visible", index)
-    if partition.of == "hidden":
-        H = states(machine, "hidden", index)
-    else:
-        F = partition.particles[index].astype(machine.weights.dtype)
-        H = machine.draw_hidden(machine.run(F, SETTLING_STEPS, rng), rng)
-    return machine.draw_visible(H, rng, to_decode=to_decode)
+    drawn = np.empty((n, machine.units.n_features), machine.weights.dtype)
+    for rows in blocks(n, max(machine.weights.shape)):
+        if partition.of == "hidden":
+            H = states(machine, "hidden", index[rows])
+        else:
+            F = partition.particles[index[rows]].astype(machine.weights.dtype)
+            H = machine.draw_hidden(machine.run(F, SETTLING_STEPS, rng), rng)
+        drawn[rows] = machine.draw_visible(H, rng, to_decode=to_decode)
+    return drawn

@@ -2,7 +2,7 @@
 
 Together they are an exponential family. A row is a vector of features F; given natural parameters eta, of the same
 length, its density is ``exp(F @ eta - precision @ F**2 / 2 - A(eta))``, where only numbers have a precision. Two values
-are a flag, a unit of Bernoulli; more categories, or whole numbers of few values, are a choice, with one feature for
+are a flag, a unit of Bernoulli; more categories, or whole numbers of a short range, are a choice, with one feature for
 each of them (softmax); a number is a normal variable. A mixed column is a choice among its atoms and a last cell, the
 gate, which opens a number.
 """
@@ -73,10 +73,9 @@ def _axis_of(column, Z, j, weight):
         return axes_of([column], Z[:, [j]], weight, "quantiles")[0]
     if not column.is_whole:
         return None
-    values = np.unique(Z[~np.isnan(Z[:, j]), j])
-    if len(values) == 2:
-        return ValueAxis(values, has_others=False)
     low, high = column.encoded(np.array([column.low, column.high]))
+    if column.kind == "rounded" and high - low == 1:  # whatever values these rows have
+        return ValueAxis(np.array([low, high]), has_others=False)
     if high - low < MAX_LEVELS:
         return axes_of([column], Z[:, [j]], weight, "quantiles")[0]
     return None
@@ -204,10 +203,11 @@ class VisibleUnits(Stateful):
             if not seen.any():
                 continue
             z, w = Z[seen, j], weight[seen]
-            self.centre[i] = np.average(z, weights=w)
-            std = math.sqrt(np.average((z - self.centre[i]) ** 2, weights=w))
+            largest = np.abs(z).max() or 1.0  # no sum nor square overflows
+            self.centre[i] = np.average(z / largest, weights=w) * largest
+            std = math.sqrt(np.average((z / largest - self.centre[i] / largest) ** 2, weights=w))
             step = 1.0 if columns[j].is_whole else 0.0
-            self.scale[i] = max(std, step) or 1.0
+            self.scale[i] = max(std * largest, step) or 1.0
             self.cell[i] = step / self.scale[i]
 
     def encode(self, Z):
@@ -223,30 +223,27 @@ class VisibleUnits(Stateful):
         F : ndarray of shape (n, n_features)
             Features, zeros where a cell is missing.
         missing : ndarray of bool of shape (n, n_columns)
-            Which cells are missing, or hold a category that no unit knows.
+            Which cells are missing, or hold what no unit knows, be it rare or impossible.
         log_within : ndarray of shape (n,)
-            What is to be added to log-densities of features: the log-density of values given their cells, and of
-            numbers the Jacobian.
+            What is to be added to log-densities of features: the log-density of values given their cells, `-inf` of
+            rows with an impossible one, and of numbers the Jacobian.
         """
         F, log_within, missing = np.zeros((len(Z), self.n_features)), np.zeros(len(Z)), np.isnan(Z)
         for j, (axis, first, n_cells, number) in enumerate(self.places):
             is_number = ~missing[:, j]
             if axis is not None:
                 code, within = axis.encode(Z[:, j])
-                missing[:, j], log_within = code < 0, log_within + within
-                is_number = code == axis.n_levels - 1
+                missing[:, j], log_within = (code < 0) | np.isneginf(within), log_within + within
+                is_number = (code == axis.n_levels - 1) & ~missing[:, j]
                 if n_cells == 1:
-                    F[:, first] = code == 1
+                    F[:, first] = (code == 1) & ~missing[:, j]
                 elif n_cells:
-                    (rows,) = np.nonzero(code >= 0)
+                    (rows,) = np.nonzero(~missing[:, j])
                     F[rows, first + code[rows]] = 1.0
             if number >= 0:
                 u = (Z[is_number, j] - self.centre[number]) / self.scale[number]
                 F[is_number, first + n_cells] = u.clip(-FARTHEST, FARTHEST)
                 log_within[is_number] -= math.log(self.scale[number])
-        missing[np.isneginf(log_within)] = (
-            False  # of an impossible row nothing has to be summed over
-        )
         return F, missing, log_within
 
     def decode(self, F, rng):

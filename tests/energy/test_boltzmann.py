@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_dgm import RestrictedBoltzmannDensity
 from sklearn_dgm.energy._contrastive import ContrastiveDivergence
-from sklearn_dgm.energy._machine import binary_states
+from sklearn_dgm.energy._machine import BoltzmannMachine, binary_states
 from sklearn_dgm.energy._marginals import hidden_means, log_marginals
 from tests.energy.machines import mixed_table, random_machine, units_of
 
@@ -213,7 +213,7 @@ def test_missing_numbers_are_integrated_out():
 def test_missing_cells_that_cannot_be_summed_over_are_named():
     frame = pd.DataFrame(mixed_table()[:, [0, 2]], columns=["flag", "number"]).infer_objects()
     density = RestrictedBoltzmannDensity(13, max_iter=1, random_state=0).fit(frame)
-    with pytest.raises(ValueError, match="missing number in column 'number'.* 12 of them"):
+    with pytest.raises(ValueError, match="Row 0: a missing number in column 'number'.* 12 of"):
         density.score_samples(frame.assign(number=np.nan))
     binary = RestrictedBoltzmannDensity(13, max_iter=1, random_state=0).fit(
         np.random.default_rng(0).integers(0, 2, (60, 9)).astype(float)
@@ -225,6 +225,13 @@ def test_missing_cells_that_cannot_be_summed_over_are_named():
         binary.score_samples(np.full((1, 9), np.nan))
     with pytest.raises(ValueError, match="gibbs needs complete rows, but a cell of column 0"):
         binary.gibbs(rows)
+    with pytest.raises(ValueError, match="a cell of column 0 is missing or unknown"):
+        binary.gibbs(np.full((1, 9), 2.0))
+    shared = pd.DataFrame(np.random.default_rng(0).integers(0, 2, (60, 9)).astype(str))
+    rare = RestrictedBoltzmannDensity(13, max_iter=1, handle_unknown="rare").fit(shared)
+    unknown = pd.concat([shared.iloc[:3], shared.iloc[:1].replace({"0": "x", "1": "x"})])
+    with pytest.raises(ValueError, match="Row 3: missing or unknown cells in .* 512 joint"):
+        rare.score_samples(unknown)
 
 
 def test_learning_from_rows_with_holes():
@@ -263,12 +270,114 @@ def test_partial_fit_goes_on():
     assert density.score(X) / len(X) == scores[-1]
 
 
+def test_every_step_changes_the_score():
+    X = binary_rows(100)
+    density = RestrictedBoltzmannDensity(4, learning_rate=1.0, random_state=0)
+    scores = [density.partial_fit(X).score(X) for _ in range(12)]
+    assert len(set(scores)) == 12
+    fits = [clone(density).set_params(max_iter=n).fit(X).score(X) for n in (1, 5, 9, 10)]
+    assert len(set(fits)) == 4
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0, 2.0], [False, True, 2], ["x", "y", "z"]])
+def test_nothing_is_learnt_later_from_values_without_a_unit(values):
+    known = pd.DataFrame(itertools.product(values[:2], repeat=2), columns=["a", "b"])
+    density = RestrictedBoltzmannDensity(2, learning_rate=1.0, random_state=0)
+    density.partial_fit(pd.concat([known] * 100))
+    later = pd.DataFrame({"a": values[2:] * 400, "b": values[1:2] * 400})
+    assert np.isneginf(density.score_samples(later)).all()
+    for _ in range(10):
+        density.partial_fit(later)
+    p = np.exp(density.score_samples(known)).reshape(2, 2)
+    assert p.sum() == pytest.approx(1)
+    np.testing.assert_allclose(p.sum(axis=1), 0.5, atol=0.15)  # as far as the first rows
+    assert p[:, 1].sum() > 0.8  # the other cells of these rows are learnt from
+
+
+def test_counts_beyond_two_values_are_possible():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"count": rng.poisson(0.2, 300), "number": rng.normal(size=300)})
+    two = frame[frame["count"] < 2]
+    density = RestrictedBoltzmannDensity(4, max_iter=5, random_state=0)
+    for schema in (None, density.learn_schema(frame)):
+        density.fit(two, schema=schema)
+        assert np.isfinite(density.score_samples(frame)).all()
+        assert density.score(two) / len(two) > density.score(frame) / len(frame)
+    # Rounded numbers, too, where the schema knows of more than two.
+    X = frame.to_numpy()[:, [0, 0]] + [0.0, 0.0]
+    density.fit(X[(X < 2).all(axis=1)], schema=density.learn_schema(X))
+    assert np.isfinite(density.score_samples(X)).all()
+
+
+def test_one_huge_number_leaves_the_others_possible():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    X[0, 0] = 1e300
+    density = RestrictedBoltzmannDensity(2, max_iter=3, random_state=0).fit(X)
+    assert np.isfinite(density.score_samples(X)).all()
+
+
+def test_free_energy_knows_no_log_z(density):
+    free = density.free_energy(EVERY)
+    h = binary_states(np.arange(16), 4)
+    log_joint = (
+        (EVERY @ density.intercept_visible_)[:, None]
+        + h @ density.intercept_hidden_
+        + EVERY @ density.components_.T @ h.T
+    )
+    np.testing.assert_allclose(free, -logsumexp(log_joint, axis=1), atol=1e-10)
+    other = clone(density).fit(binary_rows())
+    other.log_partition_ = np.nan
+    np.testing.assert_array_equal(other.free_energy(EVERY), free)
+
+
+def test_too_many_states_are_refused_before_training(monkeypatch):
+    monkeypatch.setattr(ContrastiveDivergence, "step", None)
+    X = np.random.default_rng(0).integers(0, 2, (60, 30)).astype(bool)
+    density = RestrictedBoltzmannDensity(40, log_partition="exact")
+    with pytest.raises(ValueError, match=r"2\*\*40 of the hidden ones and 2\*\*30 of the visible"):
+        density.fit(X)
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch):
+    X = mixed_table(60)
+    density = RestrictedBoltzmannDensity(5, max_iter=3, random_state=0).fit(X)
+    expected = density.score_samples(X), density.transform(X)
+    assert density.sample(7, random_state=0).shape == (7, 5)
+    monkeypatch.setattr("sklearn_dgm.energy._machine.NUMBERS_AT_ONCE", 40)
+    for got, of in zip((density.score_samples(X), density.transform(X)), expected, strict=True):
+        np.testing.assert_allclose(got, of, atol=1e-12)
+    sizes, draw = [], BoltzmannMachine.draw_visible
+    monkeypatch.setattr(
+        BoltzmannMachine,
+        "draw_visible",
+        lambda self, H, *args, **kwargs: sizes.append(len(H)) or draw(self, H, *args, **kwargs),
+    )
+    drawn = density.sample(17, random_state=0)
+    assert sum(sizes) == 17
+    assert max(sizes) * max(density._machine.weights.shape) <= 40
+    assert np.isfinite(density.score_samples(drawn)).all()
+
+
+def test_annealed_machines_of_many_units_sum_over_missing_cells():
+    X = mixed_table()[:, :2]
+    density = RestrictedBoltzmannDensity(
+        13, max_iter=20, log_partition="ais", n_temperatures=50, random_state=0
+    ).fit(X)
+    for value in (True, False):
+        every = np.array([[value, color] for color in ("red", "green", "blue")], dtype=object)
+        total = logsumexp(density.score_samples(every))
+        missing = np.array([[value, np.nan]], dtype=object)
+        assert density.score_samples(missing)[0] == pytest.approx(total, abs=1e-9)
+
+
 def test_estimates_tell_their_error(density):
     X = binary_rows()
     annealed = clone(density).set_params(log_partition="ais", n_temperatures=200).fit(X)
     assert annealed.score_kind_ == "estimate"
     log_density, std = annealed.score_samples(X, return_std=True)
     np.testing.assert_array_equal(std, annealed.log_partition_std_error_)
+    impossible = annealed.score_samples([[0.0, 1.0, 2.0, 0.0, 0.0]], return_std=True)
+    assert [of[0] for of in impossible] == [-np.inf, 0.0]
     assert 0 < std[0] < 0.2
     assert 20 < annealed.effective_sample_size_ <= 200
     np.testing.assert_allclose(log_density, density.score_samples(X), atol=4 * std[0])
@@ -294,13 +403,32 @@ def test_interrupts_undo_the_fit(density, monkeypatch):
     np.testing.assert_array_equal(interrupted.score_samples(EVERY), before)
 
 
-def test_divergence_is_a_warning_and_leaves_a_density():
+@pytest.mark.parametrize("learning_rate", [3, 5, 100, 1e200])
+def test_numbers_that_diverge_are_a_warning_and_leave_what_was_before(learning_rate):
+    X = np.random.default_rng(0).normal(size=(400, 2))
+    density = RestrictedBoltzmannDensity(
+        4, learning_rate=learning_rate, max_iter=20, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="diverged in pass .*lower learning_rate"):
+        density.fit(X)
+    x = np.linspace(-40, 40, 401)
+    points = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
+    mass = np.exp(density.score_samples(points)).sum() * (x[1] - x[0]) ** 2
+    assert mass == pytest.approx(1, abs=1e-6)
+    independent = stats.norm(X.mean(0), X.std(0)).logpdf(X).sum()
+    assert density.score(X) == pytest.approx(independent, rel=0.02)
+    assert density.n_iter_ == len(density.free_energy_gaps_) < 20
+
+
+def test_divergence_in_the_first_pass_leaves_independent_columns():
     X = binary_rows()
-    with pytest.warns(ConvergenceWarning, match="lower learning_rate"):
+    with pytest.warns(ConvergenceWarning, match="diverged in pass 1, and those after pass 0"):
         density = RestrictedBoltzmannDensity(
             4, learning_rate=1e200, max_iter=20, random_state=0
         ).fit(X)
-    assert np.exp(density.score_samples(EVERY)).sum() == pytest.approx(1)
+    assert density.n_iter_ == 0
+    expected = stats.bernoulli(X.mean(axis=0)).logpmf(EVERY).sum(axis=1)
+    np.testing.assert_allclose(density.score_samples(EVERY), expected, atol=0.05)
 
 
 def test_verbose_tells_of_each_pass(capsys):

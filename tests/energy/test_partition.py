@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_dgm.energy._machine import binary_states
+from sklearn_dgm.energy._machine import BinaryUnits, BoltzmannMachine, binary_states
 from sklearn_dgm.energy._partition import (
     annealed_partition,
     draw_features,
@@ -28,7 +29,7 @@ def test_enumerations_agree_with_categories():
     units, _ = units_of(X)
     machine = random_machine(units, 5)
     assert units.n_outcomes == 6
-    assert enumerable(machine) == "visible"
+    assert enumerable(machine.units, machine.n_hidden) == "visible"
     by_hidden, by_visible = (exact_partition(machine, of) for of in ("hidden", "visible"))
     assert by_hidden.log_z == pytest.approx(by_visible.log_z, abs=1e-10)
 
@@ -87,6 +88,29 @@ def test_bracket_opens_where_annealing_is_too_fast():
         ]
     )
     assert ends[:, 0].mean() < truth < ends[:, 1].mean()
+
+
+def two_modes():
+    """A machine whose units are nearly all off, or on; from units that are off few particles find the other mode."""
+    n, H = 60, 4
+    return BoltzmannMachine(
+        BinaryUnits(n), np.ones((n, H)), np.full(n, -2.4), np.full(H, -0.05 * n), np.ones(0)
+    )
+
+
+def test_stated_errors_know_of_the_bracket_and_wide_ones_are_a_warning():
+    machine = two_modes()
+    truth = exact_partition(machine, "hidden").log_z
+    with pytest.warns(ConvergenceWarning, match="raise n_temperatures or n_ais_chains"):
+        partition = annealed_partition(
+            machine, np.full(60, -2.4), 200, 30, np.random.default_rng(1)
+        )
+    lower, upper = partition.bracket
+    assert upper - lower > 0.5
+    assert partition.std_error >= (upper - lower) / 2
+    assert abs(partition.log_z - truth) < 3 * partition.std_error
+    with pytest.warns(ConvergenceWarning, match="10 annealed particles are worth"):
+        annealed_partition(binary_machine(6, 4), np.zeros(6), 10, 200, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("of", ["hidden", "visible", "particles"])
