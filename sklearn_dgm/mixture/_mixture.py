@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
+from sklearn_dgm._callbacks import task_of_fit
 from sklearn_dgm._nested.fitting import seeded
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -255,6 +256,10 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
         except (AttributeError, TypeError, ValueError):  # no density, which fit will say
             return DensityTags(column_kinds=())
 
+    @property
+    def _n_subtasks(self):
+        return 0 if has_closed_forms(self) else None
+
     def _make_schema(self):
         if isinstance(self.component, str):
             return super()._make_schema()
@@ -329,7 +334,11 @@ class MixtureDensity(MixtureParametersMixin, ComponentQueriesMixin, BaseEstimate
         fits = []
         for started in self._starts(columns, rows, rng):
             densities = [seeded(self.component, rng) for _ in range(self.n_components)]
-            fits.append(fit_densities(densities, self.schema_, X, started, self.max_iter, self.tol))
+            fits.append(
+                fit_densities(
+                    densities, self.schema_, X, started, self.max_iter, self.tol, task_of_fit(self)
+                )
+            )
         self._keep_best(fits)
         self.score_kind_ = worst_score_kind([d for _, d in self._mixture.fitted])
 
