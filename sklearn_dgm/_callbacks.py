@@ -31,8 +31,8 @@ def init_context(estimator, n_subtasks=0):
 
 
 def context_of_fit(estimator):
-    """Return the context of the fit that an estimator is in."""
-    return estimator._callback_fit_ctx
+    """Return the context of the fit that an estimator is in, or None before scikit-learn 1.9."""
+    return getattr(estimator, "_callback_fit_ctx", None)
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,12 @@ class FitTask:
 UNTOLD = FitTask()
 
 
+def task_of_fit(estimator):
+    """Return the fit that an estimator is in, as a whole; see :func:`fit_task`."""
+    # Whom nobody listens to does not have to travel to other processes with each of its tasks.
+    return FitTask(estimator if has_callbacks(estimator) else None, context_of_fit(estimator))
+
+
 @contextmanager
 def fit_task(estimator, X, y=None, sample_weight=None, *, n_subtasks=0):
     """Tell an estimator's callbacks when its fit begins and, if nothing fails, when it ends.
@@ -161,9 +167,8 @@ def fit_task(estimator, X, y=None, sample_weight=None, *, n_subtasks=0):
     task : FitTask
         The fit as a whole.
     """
-    context = init_context(estimator, n_subtasks)
-    # Whom nobody listens to does not have to travel to other processes with each of its tasks.
-    task = FitTask(estimator if has_callbacks(estimator) else None, context)
+    init_context(estimator, n_subtasks)
+    task = task_of_fit(estimator)
     metadata = None if sample_weight is None else {"sample_weight": sample_weight}
     with task.running(X, y=y, metadata=metadata, is_whole=True):
         yield task

@@ -90,6 +90,8 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         "column_kinds": [dict, None],
     }
     _density_tags = DensityTags(score_kind="none")
+    # Parts of the fit that callbacks are told of, None if their number is not known beforehand.
+    _n_subtasks: int | None = 0
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
             If a parameter is invalid, a value is infinite (or missing where the model takes no missing cells), a
             column is of a kind that the model does not take, or the weights are negative or all zero.
         """
-        with fit_task(self, X, y, sample_weight):
+        with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
             return self._fit_or_restore(X, sample_weight, schema)
 
     def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:

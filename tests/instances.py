@@ -80,9 +80,9 @@ QUADRATURE = (
     "replaced by counts/test_axes.py, in which every cell integrates to one"
 )
 PIECES_OF_COMPONENTS = (
-    "each component has pieces of its own, too narrow for the quadrature of the check (of one column of 600 rows, 500 "
-    "points give a mass of 1.09, 20,000 of 0.9995, 400,000 of 1.0001); replaced by mixture/test_densities.py: scores are "
-    "those of a loop over components"
+    "each component has pieces of its own, too narrow for the grid of the check (its mass is 0.9976 in one column, 1.0066 "
+    "in two; over the grid of all edges of pieces it is 1 to 2e-6); replaced by mixture/test_densities.py: "
+    "test_a_mixture_of_tables_integrates_to_one_over_the_pieces_of_its_components"
 )
 HEAVY_TAILS = (
     "the quadrature of the check does not reach far enough for such tails; replaced by nn/test_flows.py: "

@@ -158,9 +158,10 @@ def _cells_by_bin(edges, z, weight):
 
 
 def _whole_cells_by_bin(edges, z, weight):
-    """Yield the bins of several whole numbers, each with a cell for each value, and for what is between them.
+    """Yield the bins of several whole numbers, each with the cells among which edges of pieces are looked for.
 
-    So a piece may hold one value alone, such as a multiple of ten that many have been rounded to.
+    A value that several rows share has a cell of one number, so that a piece may hold it alone, such as a multiple of
+    ten that many have been rounded to; others reach halfway to the next ones, since a single row tells of no peak.
     """
     values, counts = distinct_numbers(z, weight)
     bounds = [0, *np.searchsorted(values, edges[1:-1]).tolist(), len(values)]
@@ -168,11 +169,15 @@ def _whole_cells_by_bin(edges, z, weight):
     for i, (a, b) in enumerate(pairwise(bounds)):
         if edges[i + 1] - edges[i] < 2 or a == b:
             continue
-        own = values[a:b]
-        inner = np.unique(np.concatenate([[edges[i]], own - 0.5, own + 0.5, [edges[i + 1]]]))
-        cells = np.full(len(inner) - 1, NO_ROWS)
-        cells[np.searchsorted(inner, own) - 1] = counts[a:b]
-        found.append((i, merged_cells(inner, cells, MAX_PIECE_VALUES)))
+        own, shared = values[a:b], counts[a:b] > 1
+        halfway = np.ceil(own[:-1] / 2 + own[1:] / 2) - 0.5
+        halfway = halfway[~shared[:-1] & ~shared[1:]]
+        around = [own[shared] - 0.5, own[shared] + 0.5]
+        # Given edges may leave values outside.
+        ends = [min(edges[i], own[0] - 0.5), max(edges[i + 1], own[-1] + 0.5)]
+        inner = np.unique(np.concatenate([ends, halfway, *around]))
+        cells = np.bincount(np.searchsorted(inner, own) - 1, counts[a:b], len(inner) - 1)
+        found.append((i, merged_cells(inner, cells.clip(NO_ROWS), MAX_PIECE_VALUES)))
     return found
 
 

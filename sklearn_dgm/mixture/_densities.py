@@ -250,7 +250,7 @@ def _fill_up(parts, rows):
     parts[:, lacks] += (rows.weight / rows.weight.sum())[:, None]
 
 
-def fit_densities(densities, schema, X, rows, max_iter, tol):
+def fit_densities(densities, schema, X, rows, max_iter, tol, task):
     """Fit a mixture of densities to rows, from the responsibilities that these start with.
 
     A component that loses all rows is left out.
@@ -269,6 +269,8 @@ def fit_densities(densities, schema, X, rows, max_iter, tol):
         Steps at most.
     tol : float
         Change of the log-likelihood in nats a row below which to stop.
+    task : FitTask
+        The fit that these are parts of.
 
     Returns
     -------
@@ -301,7 +303,7 @@ def fit_densities(densities, schema, X, rows, max_iter, tol):
         parts = without_least_shares(responsibilities, rows.weight)
         mixture.weights = parts.sum(axis=0) / parts.sum()
         _fill_up(parts, rows)
-        mixture.densities = components.fit(table, parts)
+        mixture.densities = components.fit(table, parts, task)
 
     maximise(rows.start * rows.weight[:, None])
     with components.small_steps():

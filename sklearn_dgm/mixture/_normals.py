@@ -4,8 +4,10 @@ import numpy as np
 from scipy.special import ndtri
 
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.mixture._covariances import DiagonalCovariances, FullCovariances, Prior
+from sklearn_dgm.mixture._covariances import Prior
+from sklearn_dgm.mixture._diagonal_covariances import DiagonalCovariances
 from sklearn_dgm.mixture._factor_covariances import FactorCovariances
+from sklearn_dgm.mixture._full_covariances import FullCovariances
 from sklearn_dgm.mixture._numbers import Numbers
 
 # Beyond, squares would overflow.

@@ -6,8 +6,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.mixture._covariances import DiagonalCovariances, FullCovariances
+from sklearn_dgm.mixture._diagonal_covariances import DiagonalCovariances
 from sklearn_dgm.mixture._finite import FiniteMixture
+from sklearn_dgm.mixture._full_covariances import FullCovariances
 
 
 def _counts_parameters(density):

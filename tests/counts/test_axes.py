@@ -422,3 +422,16 @@ def test_whole_numbers_that_many_share_have_a_piece_each():
     assert beside.max() < 0.05 * found.min()
     # Nor does a piece of one number say how far others reach.
     assert np.log(p[np.searchsorted(every, z.max() * 1.2)]) > -40
+
+
+@pytest.mark.parametrize("n", [200, 1500])
+def test_whole_numbers_seen_once_have_no_piece_each(n):
+    x = np.floor(1e8 * np.random.default_rng(n).gamma(4.0, size=n + 1000))
+    log_p = {}
+    for kind in ("integer", "continuous"):
+        column, axis, z = fitted(x[:n], kind=kind)
+        codes, log_within = axis.encode((x[n:] - column.location) / column.scale)
+        share = np.bincount(axis.encode(z)[0], minlength=axis.n_levels) / n
+        log_p[kind] = np.mean(np.log(share[codes]) + log_within) - np.log(column.scale)
+    # A whole number more or less tells nothing where they are this many.
+    assert log_p["integer"] == pytest.approx(log_p["continuous"], abs=0.1)

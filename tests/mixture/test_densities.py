@@ -111,6 +111,29 @@ def test_scores_and_draws_are_those_of_a_loop_over_components(component):
     assert len(density.score_samples(table, return_std=True)[1]) == len(table)
 
 
+@pytest.mark.parametrize("n_columns", [1, 2])
+def test_a_mixture_of_tables_integrates_to_one_over_the_pieces_of_its_components(n_columns):
+    rng = np.random.default_rng(0)
+    X = np.exp(rng.normal(size=(400, n_columns)) + 0.5 * rng.normal(size=(400, 1)))
+    component = BayesianNetworkDensity("chow-liu", conditional="table", bins=5)
+    density = MixtureDensity(3, component, max_iter=5, random_state=0).fit(X)
+    middles, widths = [], []
+    for j, column in enumerate(density.schema_.columns_):
+        axes = [of._axes[j] for of in density.estimators_]
+        inner = np.unique(np.concatenate([axis._piece_edges for axis in axes]))
+        # Beyond the last edges are exponential tails, of other rates in each component.
+        reaches = [of.reach for axis in axes for of in (axis._lower, axis._upper)]
+        tail = np.geomspace(min(reaches) / 20, 40 * max(reaches), 150)
+        edges = np.unique(np.concatenate([inner[0] - tail, inner, inner[-1] + tail]))
+        edges = edges * column.scale + column.location
+        middles.append(edges[:-1] / 2 + edges[1:] / 2)
+        widths.append(np.diff(edges))
+    grid = np.meshgrid(*middles, indexing="ij")
+    area = np.prod(np.meshgrid(*widths, indexing="ij"), axis=0).ravel()
+    p = np.exp(density.score_samples(np.stack(grid, axis=-1).reshape(-1, n_columns)))
+    assert p @ area == pytest.approx(1.0, abs=1e-3)
+
+
 def test_missing_cells_and_conditionals_are_those_of_the_components():
     table = mixed_table(400)
     density = MixtureDensity(2, TABLES, random_state=0, max_iter=5).fit(table)

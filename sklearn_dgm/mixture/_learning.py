@@ -1,0 +1,175 @@
+"""How a mixture learns: from where it starts, and what is kept of the fits."""
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.metaestimators import available_if
+
+from sklearn_dgm._callbacks import task_of_fit
+from sklearn_dgm._nested.fitting import seeded
+from sklearn_dgm._sklearn import fit_context, safe_indexing
+from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
+from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.mixture._component_queries import has_closed_forms
+from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
+from sklearn_dgm.mixture._finite import FiniteMixture
+from sklearn_dgm.mixture._fitting import choose_alpha, fit_all
+from sklearn_dgm.mixture._normals import Normals, normal_columns
+from sklearn_dgm.mixture._rows import WeightedRows, given_start
+from sklearn_dgm.mixture._tables import ColumnTables
+from sklearn_dgm.mixture._trees import ColumnTrees
+from sklearn_dgm.tags import worst_score_kind
+
+
+class MixtureLearningMixin(BaseDensity):
+    """Mixin of a mixture that fits it: its `component` is the name of a closed form, or a density."""
+
+    _mixture: FiniteMixture
+
+    def _fit_or_restore(self, X, sample_weight, schema):
+        with restored_on_failure(self):
+            start = self._given_start(X)
+            Z, weight = self._start_fit(X, sample_weight, schema=schema)
+            kept = slice(None) if weight is None else check_weights(X, sample_weight) > 0
+            start = None if start is None else start[kept]
+            if isinstance(self.component, str):
+                self._fit(Z, weight, start)
+            else:
+                X = self._validate(X, reset=False)
+                X = X if weight is None else safe_indexing(X, np.flatnonzero(kept))
+                self._fit_densities(X, Z, weight, start)
+        return self
+
+    def _check_n_components(self, n_fitted, what):
+        if n_fitted != self.n_components:
+            raise ValueError(
+                f"{what} continues a fit of {n_fitted} components, but n_components={self.n_components}."
+            )
+
+    def _given_start(self, X):
+        """Return responsibilities to start from, of shape (n_samples, n_components), or None."""
+        if self.warm_start and hasattr(self, "_mixture"):
+            self._check_n_components(len(self.weights_), "warm_start")
+            try:
+                return self.predict_proba(X)
+            except ValueError as error:
+                raise ValueError(
+                    f"warm_start goes on from the previous fit, which does not take these rows: {error}"
+                ) from error
+        return None if isinstance(self.init, str) else given_start(self.init, X, self.n_components)
+
+    def _starts(self, columns, rows, rng):
+        """Return the rows with responsibilities to start from, of each start."""
+        if rows.start is not None:
+            return [rows]
+        return [
+            rows.started(columns, self.init, self.n_components, rng) for _ in range(self.n_init)
+        ]
+
+    def _fit(self, Z, sample_weight, start=None):
+        rows = WeightedRows.of(Z, sample_weight, start)
+        mixture, rng = self._layout(rows), check_generator(self.random_state)
+        starts = self._starts(self.schema_.columns_, rows, rng)
+        if mixture.tables is not None:
+            is_auto = self.alpha == "auto"
+            mixture.tables.alpha = (
+                choose_alpha(mixture, starts[0], self.max_iter, self.tol)
+                if is_auto
+                else float(self.alpha)
+            )
+        self._keep_best(fit_all(mixture, starts, self.max_iter, self.tol))
+
+    def _fit_densities(self, X, Z, sample_weight, start):
+        columns, Z = rows_to_start_from(self.schema_, X, Z)
+        rows = WeightedRows.of(Z, sample_weight, start)
+        X, rng = safe_indexing(X, rows.first), check_generator(self.random_state)
+        fits = []
+        for started in self._starts(columns, rows, rng):
+            densities = [seeded(self.component, rng) for _ in range(self.n_components)]
+            fits.append(
+                fit_densities(
+                    densities, self.schema_, X, started, self.max_iter, self.tol, task_of_fit(self)
+                )
+            )
+        self._keep_best(fits)
+        self.score_kind_ = worst_score_kind([d for _, d in self._mixture.fitted])
+
+    def _keep_best(self, fits):
+        """Keep the fit of the highest objective, and what became of the others."""
+        self.lower_bounds_ = [objectives for _, objectives in fits]
+        best = int(np.argmax([objectives[-1] for objectives in self.lower_bounds_]))
+        self._mixture, objectives = fits[best]
+        self.lower_bound_ = float(objectives[-1])
+        self.n_iter_ = len(objectives) - 1
+        self.converged_ = bool(abs(objectives[-1] - objectives[-2]) < self.tol)
+
+    def _layout(self, rows):
+        """Return a mixture that says which columns have tables, and which are normal."""
+        columns = self.schema_.columns_
+        of_gaussian = self.component == "gaussian"
+        numbers = normal_columns(columns, rows.Z, rows.weight) if of_gaussian else []
+        tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
+        tables = normals = None
+        if self.component == "tree":
+            tables = ColumnTrees(columns, rows.Z, rows.weight, self.n_components)
+        elif tabled:
+            tables = ColumnTables(
+                columns, tabled, of_gaussian, rows.Z, rows.weight, self.n_components
+            )
+        if numbers:
+            normals = Normals(
+                columns,
+                numbers,
+                rows.Z,
+                rows.weight,
+                self.n_components,
+                self.covariance_type,
+                self.n_factors,
+                self.reg_covar,
+            )
+        return FiniteMixture(self.n_components, tables, normals)
+
+    @available_if(has_closed_forms)
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Add further rows, each by how probable the components are for it under the model so far.
+
+        The first call is a :meth:`fit`, of which `lower_bound_`, `n_iter_` and `converged_` remain, and settles the
+        cells of tables; later ones add expected counts, in one step.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to add.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : estimator
+            The model of all rows so far.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the first call, `n_components` has changed, or a value is infinite; nothing
+            is added then.
+        """
+        if not hasattr(self, "_mixture"):
+            return self._fit_or_restore(X, sample_weight, None)
+        self._check_n_components(len(self._mixture.weights), "partial_fit")
+        with restored_on_failure(self):
+            Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
+            weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight)
+            shares = np.exp(self._mixture.log_posterior_of(Z)) * weight[:, None]
+            mixture = copy.deepcopy(self._mixture)
+            mixture.learn(mixture.counts.plus(mixture.count(mixture.prepare(Z), shares)))
+            self._mixture = mixture
+        return self
