@@ -171,7 +171,8 @@ were chosen while figures of test rows of these tables were printed, too, so tha
 on magic.gamma and phoneme, and nowhere more than 0.01 below the base: met on the tables that were measured (kin8nm,
 breast_cancer and texture were not); an area under the curve not below that of the base: missed on cardio, by 0.008.
 
-**choice**: `EnsembleDensity()`, 1,500 rows at most. Target: never more than 0.01 nats below its best member, ahead on most.
+**choice**: `EnsembleDensity()`, 1,500 rows at most. Target: never more than 0.01 nats below its best member, ahead on most:
+met on the five tables that were measured, on all of which it is ahead of its best member. CPU seconds are of all fits.
 """,
     ),
     "classifiers": (
