@@ -174,6 +174,25 @@ def test_conditionals_of_gaussians_as_components_are_the_closed_form():
     np.testing.assert_allclose(drawn[:, :, 1].mean(axis=1), expected, atol=0.25)
 
 
+@pytest.mark.parametrize("component", [MixtureDensity(1, "gaussian"), KernelDensity(bandwidth=0.3)])
+def test_draws_come_from_the_components_as_often_as_these_weigh_in_any_order(component):
+    rng = np.random.default_rng(0)
+    of_second = np.arange(500) >= 400
+    X = np.column_stack([rng.normal(size=500), 20.0 * of_second + rng.normal(size=500)])
+    start = np.column_stack([~of_second, of_second]).astype(float)
+    density = MixtureDensity(2, component, init=start, random_state=0).fit(X)
+    np.testing.assert_allclose(density.weights_, [0.8, 0.2], atol=1e-3)
+    drawn = density.sample(2000, random_state=0)
+    assert len(np.unique(drawn[:, 0])) == 2000
+    for half in np.split(drawn[:, 1] > 10, 2):
+        assert half.mean() == pytest.approx(0.2, abs=0.05)
+    if hasattr(density, "conditional_sample"):  # the first column tells nothing of the component
+        gaps = np.column_stack([np.zeros(20), np.full(20, np.nan)])
+        filled = density.conditional_sample(gaps, 100, random_state=0)[:, 1] > 10
+        assert filled.mean() == pytest.approx(0.2, abs=0.06)
+        np.testing.assert_allclose(density.conditional_mean(gaps)[:, 1], 4.0, atol=1.2)
+
+
 def test_parameters_reach_the_components():
     density = MixtureDensity(2, KernelDensity(), random_state=0)
     density.set_params(component__bandwidth=3.0)
