@@ -52,7 +52,8 @@ train, test = train_test_split(table, test_size=0.5, random_state=0)
 # %%
 # The families
 # ------------
-# The components of a mixture are the one thing that is said, since it has eight where nothing is.
+# The components of a mixture are said, since it has eight where nothing is, and that two folds are enough to weigh the
+# members of an ensemble.
 families = {
     "HistogramDensity": HistogramDensity(alpha=0.01),
     "BayesianNetworkDensity": BayesianNetworkDensity(conditional="table"),
@@ -64,7 +65,7 @@ families = {
     "EnergyDensity": EnergyDensity(random_state=0),
     "RestrictedBoltzmannDensity": RestrictedBoltzmannDensity(random_state=0),
     "DeepBeliefDensity": DeepBeliefDensity((64, 64), random_state=0),
-    "EnsembleDensity": EnsembleDensity(random_state=0),
+    "EnsembleDensity": EnsembleDensity(cv=2, random_state=0),
 }
 results, drawn = [], {"held out": test}
 for name, density in families.items():

@@ -5,6 +5,15 @@ from skorch.callbacks import Callback
 from sklearn_dgm import (
     AutoregressiveDensity,
     BayesianNetworkDensity,
+    ContinuousMixtureDensity,
+    EnergyDensity,
+    FlowDensity,
+)
+
+NETWORKS = (
+    AutoregressiveDensity,
+    BayesianNetworkDensity,
+    ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
 )
@@ -21,7 +30,7 @@ class StopsEarly(Callback):
 def shorten_training(monkeypatch):
     """Let networks be small and train for two epochs, unless they are given other parameters."""
     defaults = {"callbacks": [StopsEarly()], "hidden_layer_sizes": (16,), "n_orders": 2}
-    for density in (AutoregressiveDensity, BayesianNetworkDensity, EnergyDensity, FlowDensity):
+    for density in NETWORKS:
         init = density.__init__
         for name in defaults.keys() & init.__kwdefaults__.keys():
             monkeypatch.setitem(init.__kwdefaults__, name, defaults[name])

@@ -26,6 +26,7 @@ FEWER = {
         "test_size=142": "test_size=40",
     },
     "plot_counting_versus_generalising": {"np.logspace(-24, 0, 25)": "np.logspace(-24, 0, 5)"},
+    "plot_families": {"N_ROWS = 2000": "N_ROWS = 200"},
     "plot_missing_cells": {
         "is_missing = pd.DataFrame(": "truth = truth[:150]\nis_missing = pd.DataFrame(",
         "N_DRAWS = 1000": "N_DRAWS = 100",
