@@ -25,6 +25,7 @@ from sklearn_dgm import (
     NaiveBayesClassifier,
     TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
+    VariationalAutoencoderDensity,
 )
 
 
@@ -205,6 +206,22 @@ INSTANCES = {
     "averaged one-dependence, frequent parents": Instance(
         lambda: AveragedOneDependenceClassifier(min_frequency=30, bins=5),
         fails={LEARNS("two columns"): "five equal bins are too few for the tolerance"},
+    ),
+    "autoencoder": Instance(
+        lambda: VariationalAutoencoderDensity(encoder_layer_sizes=(16,), max_epochs=10),
+        fails=TRAINED,
+    ),
+    "autoencoder, three latents and several samples": Instance(
+        lambda: VariationalAutoencoderDensity(
+            3, (16,), n_importance_samples=64, n_importance_samples_fit=4, max_epochs=10
+        ),
+        fails=TRAINED,
+    ),
+    "autoencoder, linear": Instance(
+        lambda: VariationalAutoencoderDensity(
+            1, (), (), beta_warmup=0.0, early_stopping=False, max_epochs=5
+        ),
+        fails=TRAINED,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

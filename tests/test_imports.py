@@ -44,6 +44,7 @@ ALLOWED = {
         "_training",
         "bayes_net",
     },
+    "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
     "ensemble": {*FLOOR, "_nested"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
@@ -61,6 +62,8 @@ NEEDS_TORCH = {
     "autoregressive",
     "flow",
     "bayes_net/_bayes_net",
+    "latent/_vae",
+    "latent/_queries",
 }
 
 
