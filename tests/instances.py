@@ -208,12 +208,14 @@ INSTANCES = {
         fails={LEARNS("two columns"): "five equal bins are too few for the tolerance"},
     ),
     "autoencoder": Instance(
-        lambda: VariationalAutoencoderDensity(encoder_layer_sizes=(16,), max_epochs=10),
+        lambda: VariationalAutoencoderDensity(
+            encoder_layer_sizes=(16,), n_importance_samples=64, max_epochs=5
+        ),
         fails=TRAINED,
     ),
     "autoencoder, three latents and several samples": Instance(
         lambda: VariationalAutoencoderDensity(
-            3, (16,), n_importance_samples=64, n_importance_samples_fit=4, max_epochs=10
+            3, (16,), n_importance_samples=64, n_importance_samples_fit=4, max_epochs=5
         ),
         fails=TRAINED,
     ),

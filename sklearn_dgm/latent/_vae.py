@@ -98,8 +98,8 @@ class VariationalAutoencoderDensity(
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
-        What `score_samples` returns: "exact" with one or two latents, if sums over lattices of latents agree for all
-        of (at most 1000 of) the rows; else estimates, low in expectation by half of their squared standard error.
+        What `score_samples` returns: "exact" with a single latent, if sums over lattices agree for all rows (1000 of
+        them at most); else estimates, low in expectation by half of their squared standard error.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -113,9 +113,9 @@ class VariationalAutoencoderDensity(
 
     Notes
     -----
-    For a row whose cells are all observed, `n_importance_samples` latents come from the encoder; where cells are
-    missing, every second one from the prior, so that weights stay bounded. With one or two latents, a row is scored by
-    two lattices that cover the prior, and if these agree to 1e-5, their mean is its log-density to less than 1e-6.
+    Of the proposed latents, every fourth comes from the prior, so that weights are bounded also where the encoder is
+    too sure of itself, or knows little of a row with missing cells. With a single latent, a row is scored by sums
+    over three lattices that cover the prior, and where these agree to 1e-4, their mean is its log-density to 1e-6.
 
     References
     ----------

@@ -21,10 +21,11 @@ from sklearn_dgm.nn.randomness import current_generator
 N_VALIDATION_SAMPLES = 4
 # Samples of a score, unless the estimator says otherwise.
 N_SAMPLES = 256
-# By the number of latents, points of each of two lattices along an axis, and how far these reach.
-LATTICE_POINTS, LATTICE_REACH = {1: 256, 2: 64}, {1: 8.0, 2: 6.5}
-# Difference of the two lattices, in nats, below which their mean is exact: its error is the square, or less.
-LATTICE_TOLERANCE = 1e-5
+# Of so many proposed latents one is from the prior.
+PRIOR_EVERY = 4
+# Lattices of a single latent, the points of each, how far they reach, and the difference between them, in nats, below
+# which their mean is exact.
+N_LATTICES, LATTICE_POINTS, LATTICE_REACH, LATTICE_TOLERANCE = 3, 256, 8.0, 1e-4
 # Soft bound on the logarithms of the encoder's scales.
 MAX_LOG_SCALE = 7.0
 # Numbers that decoded latents of a chunk take up.
@@ -156,9 +157,8 @@ class VariationalAutoencoder(RowDensity):
 
     @property
     def n_lattice_points(self):
-        """Points of both lattices together; 0 if there are too many latents for them."""
-        n_latents = self.n_latents
-        return 2 * LATTICE_POINTS[n_latents] ** n_latents if n_latents in LATTICE_POINTS else 0
+        """Points of all lattices together; 0 if there are too many latents for them."""
+        return N_LATTICES * LATTICE_POINTS if self.n_latents == 1 else 0
 
     def encode(self, z):
         """Return the means and scales of the proposals for the latents, of shape (n, n_latents), of encoded rows."""
@@ -247,8 +247,7 @@ class VariationalAutoencoder(RowDensity):
         Returns
         -------
         log_prob, std : Tensor of shape (n,)
-            In nats. Of one or two latents it is the integral over a lattice, with an error of 0, where that is fine
-            enough for a row.
+            In nats. Of one latent it is the integral, with an error of 0, where lattices are fine enough for a row.
         """
         possible = ~(z.abs() >= FARTHEST).any(dim=1)
         z = torch.where(z.abs() >= FARTHEST, 0.0, z)
@@ -263,21 +262,24 @@ class VariationalAutoencoder(RowDensity):
         return torch.where(possible, log_p, -torch.inf), std
 
     def log_prob_by_lattice(self, z):
-        """Return log-densities by sums over two lattices of latents, and where these agree; see the caller."""
-        nodes, log_mass = lattices(self.n_latents)
-        log_p = []
-        for node, mass in zip(nodes.to(z), log_mass.to(z), strict=True):
-            log_p.append(torch.logsumexp(self.log_prob_given(node, z[:, None]) + mass, dim=1))
-        first, second = log_p
-        log_p = torch.logaddexp(first, second) - math.log(2)
-        # Equal infinities have no difference.
-        return log_p, (first == second) | ((first - second).abs() < LATTICE_TOLERANCE)
+        """Return log-densities by sums over lattices of the only latent, and where these agree.
+
+        Such sums converge faster than any power of the spacing (Trefethen and Weideman, "The Exponentially Convergent
+        Trapezoidal Rule", 2014), so that where lattices agree that are shifted by a third of it, their mean is far
+        closer than they are. Two might agree by symmetry.
+        """
+        nodes, log_mass = (part.to(z) for part in lattices())
+        log_p = self.log_prob_given(nodes.reshape(-1, 1), z[:, None]).reshape(len(z), *nodes.shape)
+        log_p = torch.logsumexp(log_p + log_mass, dim=2)
+        mean = log_p.logsumexp(dim=1) - math.log(N_LATTICES)
+        spread = log_p.amax(dim=1) - log_p.amin(dim=1)
+        return mean, spread < LATTICE_TOLERANCE
 
     def propose(self, z, normals, defensive=True):
         """Propose latents for rows.
 
-        Of a row with missing cells, which the encoder may know little of, every second one comes from the prior, so
-        that weights are bounded (Hesterberg, "Weighted Average Importance Sampling and Defensive Mixture
+        Of what an encoder that is too sure of itself leaves out, no number of samples would tell. So every fourth comes
+        from the prior, and weights are bounded (Hesterberg, "Weighted Average Importance Sampling and Defensive Mixture
         Distributions", 1995).
 
         Parameters
@@ -287,7 +289,7 @@ class VariationalAutoencoder(RowDensity):
         normals : Tensor of shape (m, n_latents) or (n, m, n_latents)
             Standard normals.
         defensive : bool
-            Whether to take every second one from the prior where cells are missing.
+            Whether to take every fourth one from the prior.
 
         Returns
         -------
@@ -299,16 +301,16 @@ class VariationalAutoencoder(RowDensity):
         mean, scale = (part[:, None] for part in self.encode(z))
         h = mean + scale * normals
         log_q = _log_normal(h, mean, scale)
-        n, m = log_q.shape
-        if not defensive or m == 1 or not z.isnan().any():
+        m = log_q.shape[1]
+        n_prior = m // PRIOR_EVERY if defensive else 0
+        if n_prior == 0:
             return h, _log_normal(h) - log_q
-        has_gaps = z.isnan().any(dim=1)[:, None]
-        of_prior = torch.arange(m, device=z.device) % 2 == 1
-        h = torch.where((has_gaps & of_prior)[..., None], normals.expand(n, -1, -1), h)
+        of_prior = torch.arange(m, device=z.device) % PRIOR_EVERY == PRIOR_EVERY - 1
+        h = torch.where(of_prior[:, None], normals, h)
         log_q, log_prior = _log_normal(h, mean, scale), _log_normal(h)
-        share = (m // 2) / m
+        share = n_prior / m
         mixed = torch.logaddexp(log_q + math.log1p(-share), log_prior + math.log(share))
-        return h, log_prior - torch.where(has_gaps, mixed, log_q)
+        return h, log_prior - mixed
 
     def log_weights(self, z, n_samples, defensive=True):
         """Return proposed latents, of shape (n, m, n_latents), and their log-weights, (n, m).
@@ -437,31 +439,21 @@ def mean_of_weights(log_w):
     return log_mean, relative.std(dim=1, correction=min(m - 1, 1)) / math.sqrt(m)
 
 
-@lru_cache(maxsize=2)
-def lattices(n_latents):
-    """Return two lattices of which one lies in the gaps of the other, and the logarithms of their masses.
-
-    Sums over lattices converge faster than any power of their spacing (Trefethen and Weideman, "The exponentially
-    convergent trapezoidal rule", 2014), so that where both agree, their mean is far closer than they are.
-
-    Parameters
-    ----------
-    n_latents : int
-        One or two.
+@lru_cache(maxsize=1)
+def lattices():
+    """Return lattices of a single latent, each shifted against the others, and logarithms of their masses.
 
     Returns
     -------
-    nodes : Tensor of shape (2, m, n_latents)
+    nodes : Tensor of shape (N_LATTICES, LATTICE_POINTS)
         Latents.
-    log_mass : Tensor of shape (2, m)
+    log_mass : Tensor of shape (N_LATTICES, LATTICE_POINTS)
         Logarithms of their shares of the prior, which sum to one in each lattice.
     """
-    n, reach = LATTICE_POINTS[n_latents], LATTICE_REACH[n_latents]
-    spacing = 2 * reach / n
-    axis = (torch.arange(n, dtype=torch.float64) + 0.25) * spacing - reach
-    both = [torch.cartesian_prod(*[axis + shift] * n_latents) for shift in (0.0, spacing / 2)]
-    nodes = torch.stack([of.reshape(-1, n_latents) for of in both])
-    return nodes, _log_normal(nodes).log_softmax(dim=1)
+    spacing = 2 * LATTICE_REACH / LATTICE_POINTS
+    shifts = torch.arange(N_LATTICES, dtype=torch.float64) / N_LATTICES
+    nodes = (torch.arange(LATTICE_POINTS) + shifts[:, None]) * spacing - LATTICE_REACH
+    return nodes, _log_normal(nodes[..., None]).log_softmax(dim=1)
 
 
 def _log_normal(h, mean=0.0, scale=None):

@@ -16,7 +16,7 @@ from sklearn_dgm.nn.vae import VariationalAutoencoder, mean_of_weights
 NUMBER = Variable(None, whole=False)
 
 
-def network(variables, n_latents, sizes=(8,), seed=0, stretch=2.0, **params):
+def network(variables, n_latents, sizes=(8,), seed=0, stretch=1.0, **params):
     """An untrained network in double precision, whose decoder says something of the latents."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -25,6 +25,10 @@ def network(variables, n_latents, sizes=(8,), seed=0, stretch=2.0, **params):
     with torch.no_grad():
         for parameter in module.decoder.parameters():
             parameter.mul_(stretch)
+        for (
+            parameter
+        ) in module.encoder.parameters():  # close to the prior, so that weights are bounded
+            parameter.mul_(0.3)
     return module.double().eval()
 
 
@@ -80,14 +84,15 @@ def test_a_linear_decoder_is_a_factor_analysis(rows, model):
     module = linear_gaussian(loadings, noise, rows.mean(axis=0))
     z = torch.from_numpy(rows)
     with torch.no_grad():
-        log_w = module.log_weights(z, 50)[1]
-        log_p, std = module.log_prob_and_std(z, 50)
+        log_w = module.log_weights(z, 50, defensive=False)[1]
+        log_p = mean_of_weights(log_w)[0]
         # With the exact posterior all weights are equal, and the bound is no bound but the density.
         assert (log_w - log_w[:, :1]).abs().max() < 1e-8
         torch.testing.assert_close(-module.loss(z), log_p)
-        ess = module.importance_diagnostics(z, 50)[:, 1]
-    torch.testing.assert_close(ess, torch.full_like(ess, 50.0))
-    assert std.max() < 1e-8
+        torch.testing.assert_close(module.importance_diagnostics(z, 50)[:, 0], log_p)
+        estimate, std = module.log_prob_and_std(z, 2000)
+    assert ((estimate - log_p).abs() < 5 * std).all()
+    assert abs((estimate - log_p).mean()) < 0.01
     np.testing.assert_allclose(log_p, peer.score_samples(rows), rtol=0, atol=1e-7)
 
 
@@ -144,27 +149,20 @@ def test_one_latent_beside_quadrature(missing, monkeypatch):
         assert (std == 0).all()
         torch.testing.assert_close(log_p, expected, rtol=0, atol=1e-6)
         # And without the lattice.
-        monkeypatch.setattr("sklearn_dgm.nn.vae.LATTICE_POINTS", {})
+        monkeypatch.setattr(VariationalAutoencoder, "n_lattice_points", 0)
         log_p, std = module.log_prob_and_std(z, 4000)
     assert (std > 0).all()
     assert ((log_p - expected).abs() < 4 * std + 1e-4).all()
     assert (std < 0.2).all()
 
 
-def test_two_latents_beside_many_samples(monkeypatch):
-    module = network(MIXED, 2, stretch=1.0)
-    with torch.no_grad():
-        exact, std = module.log_prob_and_std(TABLE)
-        assert (std == 0).all()
-        monkeypatch.setattr("sklearn_dgm.nn.vae.LATTICE_POINTS", {})
-        estimate, std = module.log_prob_and_std(TABLE, 20_000)
-    assert ((exact - estimate).abs() < 4 * std + 1e-4).all()
-
-
 def test_a_lattice_that_is_too_coarse_is_not_taken():
     loadings, noise = np.array([[1.0], [1.0]]), np.array([0.01, 0.01])
     module = linear_gaussian(loadings, noise, np.zeros(2))
+    spacing = 1 / 16
     z = torch.tensor([[0.3, 0.31], [9.0, 9.0], [0.0, 0.0]], dtype=torch.float64)
+    # A posterior in the middle between points, at points, and everywhere between.
+    z = torch.cat([z, torch.linspace(0, spacing, 61, dtype=torch.float64)[:, None].expand(-1, 2)])
     with torch.no_grad():
         assert not module.log_prob_by_lattice(z)[1].any()
         log_p, std = module.log_prob_and_std(z)
@@ -182,7 +180,7 @@ def test_the_cells_of_a_table_sum_to_one(n_latents):
     with torch.no_grad():
         log_p, std = module.log_prob_and_std(cells, 8000)
     p = log_p.exp()
-    assert abs(p.sum() - 1) < (1e-6 if n_latents < 3 else 4 * (p * std).square().sum().sqrt())
+    assert abs(p.sum() - 1) < (1e-9 if n_latents == 1 else 4 * (p * std).norm() + 1e-3)
 
 
 def test_a_row_without_any_cell_has_the_density_one():
@@ -202,13 +200,16 @@ def test_values_of_a_column_share_the_latents():
     with torch.no_grad():
         at = module.log_prob_at(TABLE, 0, x, 512)
         marginal = module.log_prob_and_std(gap, 512)[0]
-        each = [module.log_prob_and_std(torch.cat([x[:, k, None], TABLE[:, 1:]], 1), 8000)[0] for k in range(3)]
+        each = [
+            module.log_prob_and_std(torch.cat([x[:, k, None], TABLE[:, 1:]], 1), 8000)[0]
+            for k in range(3)
+        ]
     torch.testing.assert_close(at.logsumexp(dim=1), marginal)
     assert (at - torch.stack(each, dim=1)).abs().max() < 0.15
 
 
 def test_completions_have_the_weights_of_their_latents():
-    module = network(MIXED, 2)
+    module = network(MIXED, 1)
     z = TABLE.clone()
     z[:, [0, 2]] = torch.nan
     with torch.no_grad():
@@ -217,7 +218,8 @@ def test_completions_have_the_weights_of_their_latents():
             filled, log_w = module.complete(z, 4000, generator)
             assert (filled[..., [1, 3]] == z[:, None, [1, 3]]).all()
             assert not filled.isnan().any()
-            assert (log_w.logsumexp(dim=1) - math.log(4000) - exact).abs().max() < 0.1
+            estimate, std = mean_of_weights(log_w)
+            assert ((estimate - exact).abs() < 4 * std).all()
         # The share of a category, given the other cells.
         share = (log_w.softmax(dim=1) * (filled[..., 0] == 1)).sum(dim=1)
         with_category = z.clone()
@@ -256,7 +258,9 @@ def test_gradients_are_those_of_the_bound(n_samples):
     with drawing_from(torch.Generator().manual_seed(1)):
         loss = module.loss(z)
         loss.mean().backward()
-    noise = common_normals(2**15, 2 * n_samples).reshape(-1, n_samples, 2).transpose(0, 1)[:, :, None]
+    noise = (
+        common_normals(2**15, 2 * n_samples).reshape(-1, n_samples, 2).transpose(0, 1)[:, :, None]
+    )
     for parameter in (
         module.encoder.skip.bias,
         module.encoder.hidden[0].weight,
