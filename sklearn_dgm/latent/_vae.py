@@ -113,7 +113,7 @@ class VariationalAutoencoderDensity(
 
     Notes
     -----
-    Of the proposed latents, every fourth comes from the prior, so that weights are bounded also where the encoder is
+    Of the proposed latents, a quarter comes from the prior, so that weights are bounded also where the encoder is
     too sure of itself, or knows little of a row with missing cells. With a single latent, a row is scored by sums
     over three lattices that cover the prior, and where these agree to 1e-4, their mean is its log-density to 1e-6.
 

