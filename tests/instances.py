@@ -209,13 +209,13 @@ INSTANCES = {
     ),
     "autoencoder": Instance(
         lambda: VariationalAutoencoderDensity(
-            encoder_layer_sizes=(16,), n_importance_samples=1000, max_epochs=20
+            encoder_layer_sizes=(16,), n_importance_samples=256, max_epochs=20
         ),
         fails=TRAINED,
     ),
     "autoencoder, three latents and several samples": Instance(
         lambda: VariationalAutoencoderDensity(
-            3, (16,), n_importance_samples=1000, n_importance_samples_fit=4, max_epochs=20
+            3, (16,), n_importance_samples=256, n_importance_samples_fit=4, max_epochs=20
         ),
         fails=TRAINED,
     ),
