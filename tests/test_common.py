@@ -11,18 +11,22 @@ from tests.instances import INSTANCES, TESTED_ELSEWHERE
 
 ESTIMATORS = [instance.make() for instance in INSTANCES.values()]
 # Estimators are told apart by identity: several of them may have equal parameters.
-FAILS = {
-    id(estimator): instance.fails
+INSTANCE_OF = {
+    id(estimator): instance
     for estimator, instance in zip(ESTIMATORS, INSTANCES.values(), strict=True)
 }
 
 
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(
+    ESTIMATORS, expected_failed_checks=lambda e: INSTANCE_OF[id(e)].fails_scikit_learn
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@parametrize_with_density_checks(ESTIMATORS, expected_failed_checks=lambda e: FAILS[id(e)])
+@parametrize_with_density_checks(
+    ESTIMATORS, expected_failed_checks=lambda e: INSTANCE_OF[id(e)].fails
+)
 def test_density_checks(estimator, check):
     check(estimator)
 
