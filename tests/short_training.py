@@ -2,7 +2,12 @@
 
 from skorch.callbacks import Callback
 
-from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, FlowDensity
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    BayesianNetworkDensity,
+    FlowDensity,
+    VariationalAutoencoderDensity,
+)
 
 
 class StopsEarly(Callback):
@@ -16,10 +21,19 @@ class StopsEarly(Callback):
 def shorten_training(monkeypatch):
     """Let networks be small and train for two epochs, unless they are given other parameters."""
     defaults = {"callbacks": [StopsEarly()], "hidden_layer_sizes": (16,), "n_orders": 2}
-    for density in (AutoregressiveDensity, BayesianNetworkDensity, FlowDensity):
+    densities = (
+        AutoregressiveDensity,
+        BayesianNetworkDensity,
+        FlowDensity,
+        VariationalAutoencoderDensity,
+    )
+    for density in densities:
         init = density.__init__
         for name in defaults.keys() & init.__kwdefaults__.keys():
             monkeypatch.setitem(init.__kwdefaults__, name, defaults[name])
     _, *others = AutoregressiveDensity.__init__.__defaults__
     by_position = (defaults["hidden_layer_sizes"], *others)
     monkeypatch.setattr(AutoregressiveDensity.__init__, "__defaults__", by_position)
+    monkeypatch.setattr(
+        VariationalAutoencoderDensity.__init__, "__defaults__", ("auto", (16,), None)
+    )

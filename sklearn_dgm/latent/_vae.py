@@ -20,6 +20,7 @@ from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import is_constant, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.latent._queries import AutoencoderQueriesMixin
 from sklearn_dgm.nn.inputs import TableInputs
 from sklearn_dgm.nn.moments import moments
@@ -33,6 +34,8 @@ HEADS = {"n_components": 1, "family": "logistic"}
 MAX_BATCH = 128
 # Variance of the posterior means above which a latent is active.
 LEAST_VARIANCE = 0.01
+# Draws that the proposals for most rows should be worth.
+MIN_WORTH = 2.0
 # Rows that tell which latents are active, and which kind the scores are of.
 MAX_TOLD, MAX_SCORED = 10_000, 1000
 
@@ -99,7 +102,8 @@ class VariationalAutoencoderDensity(
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
         What `score_samples` returns: "exact" with a single latent, if sums over lattices agree for all rows (1000 of
-        them at most); else estimates, low in expectation by half of their squared standard error.
+        them at most); else estimates. Where the effective sample size is not small (see
+        :meth:`importance_diagnostics`), they are low in expectation by half of their squared standard error.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -248,10 +252,8 @@ class VariationalAutoencoderDensity(
         def build(member, _):
             Z, weight = splits.to_start_from(member)
             variables = variables_of(self.schema_.columns_, Z, weight, splits.outlines)
-            gaps = np.flatnonzero(np.isnan(splits.Z).any(axis=0)).tolist()
             module = VariationalAutoencoder(
                 variables,
-                gaps,
                 n_latents,
                 *sizes,
                 **HEADS,
@@ -266,20 +268,39 @@ class VariationalAutoencoderDensity(
     def _fit(self, Z, sample_weight):
         try:
             super()._fit(Z, sample_weight)
-        finally:
-            if hasattr(self, "net_"):  # a warm start that is interrupted keeps one
-                self._describe_latents(Z)
+        except KeyboardInterrupt as interrupt:
+            if getattr(interrupt, "keeps_progress", False):
+                self._describe_latents(Z, sample_weight)
+            raise
+        self._describe_latents(Z, sample_weight)
 
-    def _describe_latents(self, Z):
-        """Find out which latents are active, and of which kind the scores are."""
-        means = self._posterior_means(Z[:: 1 + len(Z) // MAX_TOLD])
-        self.active_latents_ = np.flatnonzero(means.var(axis=0) > LEAST_VARIANCE)
-        _, std = self._log_density_and_std(Z[:: 1 + len(Z) // MAX_SCORED])
+    def _describe_latents(self, Z, sample_weight):
+        """Find out which latents are active, and of which kind the scores are; warn of what is amiss."""
+        some = slice(None, None, 1 + len(Z) // MAX_TOLD)
+        weight = None if sample_weight is None else sample_weight[some]
+        means = self._posterior_means(Z[some])
+        variance = np.average((means - np.average(means, 0, weight)) ** 2, 0, weight)
+        self.active_latents_ = np.flatnonzero(variance > LEAST_VARIANCE)
+        scored = Z[:: 1 + len(Z) // MAX_SCORED]
+        _, std = self._log_density_and_std(scored)
         self.score_kind_ = "estimate" if std.any() else "exact"
         if not len(self.active_latents_) and not all(map(is_constant, self.schema_.columns_)):
             warnings.warn(
                 "No latent is active: the posterior is the prior, and columns are independent. Raise beta_warmup or "
                 "max_epochs, if they are not.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if self.score_kind_ == "estimate":
+            self._warn_of_few_samples(scored[std > 0])
+
+    def _warn_of_few_samples(self, Z):
+        """Warn where scores are mostly sums of one term."""
+        worth = np.median(self._of_samples(Z)[:, 1])
+        if worth < MIN_WORTH:
+            warnings.warn(
+                "Scores are unreliable, and rather too low: for the median row, the latents that are proposed are "
+                f"worth {worth:.1f} draws from the posterior. Raise n_importance_samples, or have fewer latents.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -298,8 +319,9 @@ class VariationalAutoencoderDensity(
         def of_rows(z):
             return torch.stack(module.log_prob_and_std(z, n_samples), dim=1)
 
-        n_points = max(n_samples, module.n_lattice_points)
-        scores = self._in_chunks(of_rows, Z, self._latent_rows_at_once(n_points))
+        # Sums over lattices are in chunks of their own.
+        n_rows = SCORED_AT_ONCE if module.n_latents == 1 else self._latent_rows_at_once(n_samples)
+        scores = self._in_chunks(of_rows, Z, n_rows)
         log_p, std = np.ascontiguousarray(scores.T)
         return log_p, std
 
@@ -326,6 +348,8 @@ class VariationalAutoencoderDensity(
               weighted proposals are worth. Of a few, the estimate is a sum of a few terms, and rather too low.
             - `kl`: divergence of the encoder's proposal from the prior, in nats
 
+            Of an impossible row, the first two are `-inf`, and the last two NaN.
+
         Raises
         ------
         ValueError
@@ -334,21 +358,26 @@ class VariationalAutoencoderDensity(
         import pandas
 
         Z, log_det = self._encode(X)
-        module, n_samples = self._module, self.n_importance_samples
-        rows_at_once = self._latent_rows_at_once(n_samples)
-        of_samples = self._in_chunks(
-            lambda z: module.importance_diagnostics(z, n_samples), Z, rows_at_once
-        )
         log_density, std = self._log_density_and_std(Z)
-        elbo, ess, kl = of_samples.T
+        elbo, ess, kl = self._of_samples(Z).T
+        impossible = np.isneginf(log_density)
         frame = {
-            "elbo": elbo + log_det,
+            "elbo": np.where(impossible, -np.inf, elbo) + log_det,
             "log_density": log_density + log_det,
             "std_error": std,
-            "effective_sample_size": ess,
-            "kl": kl,
+            "effective_sample_size": np.where(impossible, np.nan, ess),
+            "kl": np.where(impossible, np.nan, kl),
         }
-        return pandas.DataFrame(frame, index=getattr(X, "index", None))
+        return pandas.DataFrame(frame, index=getattr(X, "index", None) if is_frame(X) else None)
+
+    def _of_samples(self, Z):
+        """Return of encoded rows the bound, the effective sample size and the divergence, of shape (n_samples, 3)."""
+        module, n_samples = self._module, self.n_importance_samples
+        return self._in_chunks(
+            lambda z: module.importance_diagnostics(z, n_samples),
+            Z,
+            self._latent_rows_at_once(n_samples),
+        )
 
     def _posterior_means(self, Z):
         return self._in_chunks(lambda z: self._module.encode(z)[0], Z)

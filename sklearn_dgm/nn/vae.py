@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.ancestral import FARTHEST
@@ -21,6 +22,8 @@ from sklearn_dgm.nn.randomness import current_generator
 N_VALIDATION_SAMPLES = 4
 # Samples of a score, unless the estimator says otherwise.
 N_SAMPLES = 256
+# Of one of so many training rows the encoder sees a second version, with cells hidden.
+HIDDEN_EVERY = 4
 # One of so many proposed latents comes from the prior.
 PRIOR_EVERY = 4
 # Lattices of a single latent, the points of each, how far they reach, and the difference between them, in nats, below
@@ -88,8 +91,6 @@ class VariationalAutoencoder(RowDensity):
     ----------
     variables : list of Variable, or of tuples
         The columns.
-    gaps : list of int
-        Columns with missing cells in training, of which the encoder sees whether they are.
     n_latents : int
         Number of latents.
     encoder_sizes, decoder_sizes : tuple of int
@@ -110,7 +111,6 @@ class VariationalAutoencoder(RowDensity):
     def __init__(
         self,
         variables,
-        gaps,
         n_latents,
         encoder_sizes,
         decoder_sizes,
@@ -121,13 +121,13 @@ class VariationalAutoencoder(RowDensity):
         super().__init__()
         self.inputs = TableInputs(variables)
         self.variables = self.inputs.variables
-        self.gaps = list(gaps)
+        self._varying = [j for j, of in enumerate(self.variables) if of.n_levels != 1]
         self.n_latents = n_latents
         self.n_samples_fit = n_samples_fit
         self._sizes = tuple(encoder_sizes), tuple(decoder_sizes)
         self.bank = HeadBank(self.variables, n_components=n_components, family=family)
-        n_gaps = len(self.gaps)
-        n_features, n_inputs = self.inputs.n_features + n_gaps, self.inputs.n_inputs + n_gaps
+        d = len(self.variables)
+        n_features, n_inputs = self.inputs.n_features + d, self.inputs.n_inputs + d
         self.encoder = SkipPerceptron(n_features, n_inputs, encoder_sizes, 2 * n_latents)
         self.decoder = SkipPerceptron(n_latents, n_latents, decoder_sizes, self.bank.n_params)
         self.n_warmup_steps = self._n_steps = 0
@@ -139,7 +139,6 @@ class VariationalAutoencoder(RowDensity):
         return plain(
             {
                 "variables": tuple(map(tuple, self.variables)),
-                "gaps": self.gaps,
                 "n_latents": self.n_latents,
                 "encoder_sizes": encoder_sizes,
                 "decoder_sizes": decoder_sizes,
@@ -155,11 +154,6 @@ class VariationalAutoencoder(RowDensity):
         sizes = (size for part in self._sizes for size in part)
         return max(self.bank.width, self.inputs.n_inputs, self.n_latents, *sizes)
 
-    @property
-    def n_lattice_points(self):
-        """Points of all lattices together; 0 if there are too many latents for them."""
-        return N_LATTICES * LATTICE_POINTS if self.n_latents == 1 else 0
-
     def encode(self, z):
         """Return the means and scales of the proposals for the latents, of shape (n, n_latents), of encoded rows."""
         features = self.inputs.features(z.nan_to_num(0.0))
@@ -168,9 +162,8 @@ class VariationalAutoencoder(RowDensity):
         if missing.any():
             linear = linear.masked_fill(missing[:, self.inputs.feature_label], 0.0)
             x = x.masked_fill(missing[:, self.inputs.label], 0.0)
-        if self.gaps:
-            of_gaps = missing[:, self.gaps].to(x)
-            linear, x = torch.cat([linear, of_gaps], dim=1), torch.cat([x, of_gaps], dim=1)
+        flags = missing.to(x)
+        linear, x = torch.cat([linear, flags], dim=1), torch.cat([x, flags], dim=1)
         mean, log_scale = self.encoder(linear, x).chunk(2, dim=1)
         return mean, torch.exp(MAX_LOG_SCALE * torch.tanh(log_scale / MAX_LOG_SCALE))
 
@@ -200,7 +193,25 @@ class VariationalAutoencoder(RowDensity):
 
         In training, the divergence grows to its weight of one, and gradients are doubly reparametrised (Tucker et al.,
         2019), so that the encoder's do not vanish with many samples; else samples are the same for all rows.
+
+        So that the encoder knows what to make of missing cells, of which a table may have none before it is scored, it
+        also learns from some rows with cells hidden. The decoder does not, nor do these count in the bound.
         """
+        weight = self._divergence_weight()
+        bound = self._bound(z, self.decoder, weight)
+        n_hidden = len(z) // HIDDEN_EVERY if self.training else 0
+        if n_hidden == 0:
+            return -bound
+        of_hidden = self._bound(hide_cells(z[:n_hidden]), self._fixed_decoder, weight)
+        return -bound - F.pad(of_hidden - of_hidden.detach(), (0, len(z) - n_hidden))
+
+    def _fixed_decoder(self, *inputs):
+        """Decode by weights that are not learnt."""
+        weights = {name: weight.detach() for name, weight in self.decoder.named_parameters()}
+        return functional_call(self.decoder, weights, inputs)
+
+    def _bound(self, z, decoder, divergence_weight):
+        """Return the evidence lower bound of each row, (n,)."""
         mean, scale = self.encode(z)
         k = self.n_samples_fit if self.training else max(self.n_samples_fit, N_VALIDATION_SAMPLES)
         if self.training:
@@ -211,19 +222,19 @@ class VariationalAutoencoder(RowDensity):
         else:
             noise = common_normals(k, self.n_latents).to(mean)[:, None]
         h = mean + scale * noise
-        log_p = self.log_prob_given(h, z)
+        log_p = self.bank.log_prob_of_observed(decoder(h, h), z)
         # The encoder is reached through the latents alone.
         ratio = _log_normal(h) - _log_normal(h, mean.detach(), scale.detach())
-        log_w = log_p + self._divergence_weight() * ratio
+        log_w = log_p + divergence_weight * ratio
         if self.n_samples_fit == 1:
-            return -log_w.mean(dim=0)
+            return log_w.mean(dim=0)
         bound = log_w.logsumexp(dim=0) - math.log(k)
         if not self.training:
-            return -bound
+            return bound
         share = log_w.softmax(dim=0).detach()
         h.register_hook(lambda gradient: gradient * share[..., None])
         surrogate = (share * log_w).sum(dim=0)
-        return -(surrogate + (bound - surrogate).detach())
+        return surrogate + (bound - surrogate).detach()
 
     def _divergence_weight(self):
         """Return the weight of the divergence, and count the steps of training."""
@@ -251,17 +262,19 @@ class VariationalAutoencoder(RowDensity):
         log_prob, std : Tensor of shape (n,)
             In nats. Of one latent it is the integral, with an error of 0, where lattices are fine enough for a row.
         """
-        possible = ~(z.abs() >= FARTHEST).any(dim=1)
-        z = torch.where(z.abs() >= FARTHEST, 0.0, z)
-        log_p, std = z.new_zeros(len(z)), z.new_zeros(len(z))
-        rest = ~z.isnan().all(dim=1)
-        if self.n_lattice_points:
-            log_p, is_exact = self.log_prob_by_lattice(z)
+        is_far = z.abs() >= FARTHEST
+        z = z.masked_fill(is_far, 0.0)
+        # Of constant columns any latents say the same.
+        log_p, std = self.log_prob_given(z.new_zeros(self.n_latents), z), z.new_zeros(len(z))
+        rest = ~z[:, self._varying].isnan().all(dim=1) & ~is_far.any(dim=1)
+        if self.n_latents == 1:
+            by_lattice, is_exact = self.log_prob_by_lattice(z)
+            log_p = torch.where(rest, by_lattice, log_p)
             rest = rest & ~is_exact
         if rest.any():
             log_w = self.log_weights(z[rest], n_samples)[1]
             log_p[rest], std[rest] = mean_of_weights(log_w)
-        return torch.where(possible, log_p, -torch.inf), std
+        return log_p.masked_fill(is_far.any(dim=1), -torch.inf), std
 
     def log_prob_by_lattice(self, z):
         """Return log-densities by sums over lattices of the only latent, and where these agree.
@@ -271,8 +284,12 @@ class VariationalAutoencoder(RowDensity):
         closer than they are. Two might agree by symmetry.
         """
         nodes, log_mass = (part.to(z) for part in lattices())
-        log_p = self.log_prob_given(nodes.reshape(-1, 1), z[:, None]).reshape(len(z), *nodes.shape)
-        log_p = torch.logsumexp(log_p + log_mass, dim=2)
+        params = self.decode(nodes.reshape(-1, 1))
+        step = max(NUMBERS_AT_ONCE // params.numel(), 1)
+        log_p = torch.cat(
+            [self.bank.log_prob_of_observed(params, rows[:, None]) for rows in z.split(step)]
+        )
+        log_p = torch.logsumexp(log_p.reshape(len(z), *nodes.shape) + log_mass, dim=2)
         mean = log_p.logsumexp(dim=1) - math.log(N_LATTICES)
         spread = log_p.amax(dim=1) - log_p.amin(dim=1)
         return mean, spread < LATTICE_TOLERANCE
@@ -435,12 +452,24 @@ class VariationalAutoencoder(RowDensity):
         return z
 
 
+def hide_cells(z):
+    """Return rows in which cells are missing at random, of each a share that is as likely small as large."""
+    generator = current_generator()
+    numbers = torch.rand(len(z), 1 + z.shape[1], generator=generator, device=z.device)
+    return z.masked_fill(numbers[:, 1:] < numbers[:, :1], torch.nan)
+
+
 def mean_of_weights(log_w):
-    """Return the logarithms of the mean weights of rows, (n, m), and their standard errors by the delta method."""
+    """Return the logarithms of the mean weights of rows, (n, m), and their standard errors by the delta method.
+
+    That of a single weight is infinite.
+    """
     m = log_w.shape[1]
     log_mean = log_w.logsumexp(dim=1) - math.log(m)
+    if m == 1:
+        return log_mean, torch.where(log_mean.isneginf(), 0.0, torch.inf).to(log_mean)
     relative = (log_w - log_mean[:, None]).exp().nan_to_num()
-    return log_mean, relative.std(dim=1, correction=min(m - 1, 1)) / math.sqrt(m)
+    return log_mean, relative.std(dim=1) / math.sqrt(m)
 
 
 @lru_cache(maxsize=1)

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import stats
 from sklearn.decomposition import PCA, FactorAnalysis
 
+from sklearn_dgm.nn import vae
 from sklearn_dgm.nn.common_numbers import common_normals
 from sklearn_dgm.nn.inputs import Variable
 from sklearn_dgm.nn.randomness import drawing_from
@@ -20,8 +21,7 @@ def network(variables, n_latents, sizes=(8,), seed=0, stretch=1.0, **params):
     """An untrained network in double precision, whose decoder says something of the latents."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        gaps = params.pop("gaps", [])
-        module = VariationalAutoencoder(variables, gaps, n_latents, sizes, sizes, **params)
+        module = VariationalAutoencoder(variables, n_latents, sizes, sizes, **params)
     with torch.no_grad():
         for parameter in module.decoder.parameters():
             parameter.mul_(stretch)
@@ -35,7 +35,7 @@ def network(variables, n_latents, sizes=(8,), seed=0, stretch=1.0, **params):
 def linear_gaussian(loadings, noise, mean):
     """The linear model of these loadings and noise deviations, with the exact posterior for an encoder."""
     d, q = loadings.shape
-    module = VariationalAutoencoder([NUMBER] * d, [], q, (), (), family="gaussian").double().eval()
+    module = VariationalAutoencoder([NUMBER] * d, q, (), (), family="gaussian").double().eval()
     loadings, noise, mean = (torch.from_numpy(of) for of in (loadings, noise, mean))
     precision = torch.eye(q, dtype=torch.float64) + (loadings.T / noise**2) @ loadings
     assert (precision - torch.diag(precision.diagonal())).abs().max() < 1e-8
@@ -49,7 +49,7 @@ def linear_gaussian(loadings, noise, mean):
             module.decoder.skip.bias[rows.start] = mean[j]
             # Scales have soft bounds.
             module.decoder.skip.bias[rows.stop - 1] = 5 * torch.atanh(torch.log(noise[j]) / 5)
-        module.encoder.skip.weight[:q] = gain
+        module.encoder.skip.weight[:q, :d] = gain
         module.encoder.skip.bias[:q] = -gain @ mean
         log_scale = -torch.log(precision.diagonal()) / 2
         module.encoder.skip.bias[q:] = 7 * torch.atanh(log_scale / 7)
@@ -117,6 +117,24 @@ def test_many_samples_make_up_for_a_poor_encoder(rows):
     assert (more - log_p).mean().abs() < 3 * std.mean()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_estimates_converge_to_the_marginal(seed):
+    """Of an encoder that knows little, in three latents, whose proposals are spread evenly on both sides of it."""
+    rng = np.random.default_rng(seed)
+    loadings = np.linalg.qr(rng.normal(size=(4, 3)))[0] * [1.5, 1.0, 0.7]
+    noise, mean = np.full(4, 0.5), rng.normal(size=4)
+    covariance = loadings @ loadings.T + np.diag(noise**2)
+    x = rng.multivariate_normal(mean, covariance, size=20)
+    module = linear_gaussian(loadings, noise, mean)
+    with torch.no_grad():
+        module.encoder.skip.bias[:3] += torch.tensor([0.4, -0.4, 0.4])
+        module.encoder.skip.bias[3:] += 0.5
+        log_p, std = module.log_prob_and_std(torch.from_numpy(x), 2**14)
+    error = log_p.numpy() - stats.multivariate_normal(mean, covariance).logpdf(x)
+    assert (std < 0.03).all()
+    assert (abs(error) < 4 * std.numpy()).all()
+
+
 MIXED = [
     Variable(3, whole=False),
     Variable(2, whole=False),
@@ -127,37 +145,36 @@ TABLE = torch.tensor([[0.0, 1, 1.5, 4], [2, 0, -3, 9], [1, 1, 2, 0], [2, 1, 0.3,
 
 
 def by_quadrature(module, z):
-    """Log-densities of rows by adaptive quadrature over the only latent."""
-
-    def integrand(h, row):
-        with torch.no_grad():
-            log_p = module.log_prob_given(torch.tensor([[h]], dtype=torch.float64), row[None])
-        return math.exp(log_p.item()) * stats.norm.pdf(h)
-
-    settings = {"epsabs": 0, "epsrel": 1e-9, "limit": 500, "points": np.linspace(-6, 6, 25)}
-    return [math.log(integrate.quad(integrand, -9, 9, args=(row,), **settings)[0]) for row in z]
+    """Log-densities of rows by Gauss and Legendre's rule over the only latent, in pieces."""
+    nodes, weights = np.polynomial.legendre.leggauss(50)
+    h = (np.arange(-9, 9, 0.25)[:, None] + (nodes + 1) / 8).ravel()
+    log_weight = np.log(np.tile(weights / 8, 72)) + stats.norm.logpdf(h)
+    with torch.no_grad():
+        log_p = module.log_prob_given(torch.from_numpy(h)[:, None], z[:, None])
+    return np.logaddexp.reduce(log_p.numpy() + log_weight, axis=1)
 
 
 @pytest.mark.parametrize("missing", [[], [2], [0, 3], [0, 1, 3]])
 def test_one_latent_beside_quadrature(missing, monkeypatch):
-    module = network(MIXED, 1, gaps=[2])
+    module = network(MIXED, 1)
     z = TABLE.clone()
     z[:, missing] = torch.nan
-    expected = torch.tensor(by_quadrature(module, z), dtype=torch.float64)
+    expected = torch.from_numpy(by_quadrature(module, z))
     with torch.no_grad():
         log_p, std = module.log_prob_and_std(z)
         assert (std == 0).all()
         torch.testing.assert_close(log_p, expected, rtol=0, atol=1e-6)
         # And without the lattice.
-        monkeypatch.setattr(VariationalAutoencoder, "n_lattice_points", 0)
+        monkeypatch.setattr(vae, "LATTICE_TOLERANCE", 0.0)
         log_p, std = module.log_prob_and_std(z, 4000)
     assert (std > 0).all()
     assert ((log_p - expected).abs() < 4 * std + 1e-4).all()
     assert (std < 0.2).all()
 
 
-def test_a_lattice_that_is_too_coarse_is_not_taken():
-    loadings, noise = np.array([[1.0], [1.0]]), np.array([0.01, 0.01])
+@pytest.mark.parametrize("sigma", [0.01, 0.007])
+def test_a_lattice_that_is_too_coarse_is_not_taken(sigma):
+    loadings, noise = np.array([[1.0], [1.0]]), np.array([sigma, sigma])
     module = linear_gaussian(loadings, noise, np.zeros(2))
     spacing = 1 / 16
     z = torch.tensor([[0.3, 0.31], [9.0, 9.0], [0.0, 0.0]], dtype=torch.float64)
@@ -251,15 +268,16 @@ def bound_by_hand(module, z, noise):
 
 
 @pytest.mark.parametrize("n_samples", [1, 5])
-def test_gradients_are_those_of_the_bound(n_samples):
+def test_gradients_are_those_of_the_bound(n_samples, monkeypatch):
     """Over many draws, they are the derivatives by finite differences of the mean bound."""
+    monkeypatch.setattr(vae, "HIDDEN_EVERY", 10**9)
     module = network(MIXED, 2, sizes=(4,), n_samples_fit=n_samples).train()
     z = TABLE[:2].repeat(20_000, 1)
     with drawing_from(torch.Generator().manual_seed(1)):
         loss = module.loss(z)
         loss.mean().backward()
     noise = (
-        common_normals(2**15, 2 * n_samples).reshape(-1, n_samples, 2).transpose(0, 1)[:, :, None]
+        common_normals(2**13, 2 * n_samples).reshape(-1, n_samples, 2).transpose(0, 1)[:, :, None]
     )
     for parameter in (
         module.encoder.skip.bias,
@@ -291,3 +309,60 @@ def test_the_divergence_comes_to_count_in_full():
     assert module.eval()._divergence_weight() == 1.0
     first, second = module.loss(TABLE), module.loss(TABLE)
     assert (first == second).all()
+
+
+def gradients(module, z):
+    """The loss of rows, and its gradients in the encoder and in the decoder, with the same numbers each time."""
+    module.zero_grad()
+    with drawing_from(torch.Generator().manual_seed(0)):
+        loss = module.loss(z).mean()
+    loss.backward()
+    parts = module.encoder, module.decoder
+    return loss.detach(), *(
+        torch.cat([p.grad.flatten() for p in part.parameters()]) for part in parts
+    )
+
+
+@pytest.mark.parametrize("n_samples", [1, 5])
+def test_hidden_cells_are_a_matter_of_the_encoder_alone(n_samples, monkeypatch):
+    module = network(MIXED, 2, n_samples_fit=n_samples).train()
+    z = TABLE.repeat(100, 1)
+    loss, encoder, decoder = gradients(module, z)
+    monkeypatch.setattr(vae, "HIDDEN_EVERY", 10**9)
+    without, encoder_without, decoder_without = gradients(module, z)
+    assert loss == without
+    assert torch.equal(decoder, decoder_without)
+    d = len(MIXED)
+    of_flags = module.encoder.skip.weight.grad[:, -d:]
+    assert not of_flags.any()  # as there was nothing missing
+    assert not torch.equal(encoder, encoder_without)
+
+
+def test_cells_are_hidden_in_all_shares():
+    with drawing_from(torch.Generator().manual_seed(0)):
+        hidden = vae.hide_cells(torch.zeros(20_000, 4)).isnan()
+    n_hidden = torch.bincount(hidden.sum(dim=1), minlength=5)
+    # With a share that is uniform, each number of cells is as likely.
+    assert stats.chisquare(n_hidden).pvalue > 1e-3
+    assert stats.chisquare(hidden.sum(dim=0)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("n_latents", [1, 3])
+def test_constant_columns_say_nothing(n_latents):
+    constant = Variable(1, whole=False)
+    module = network([constant, Variable(3, whole=False), constant], n_latents)
+    z = torch.tensor([[0, torch.nan, 0], [0, torch.nan, torch.nan], [1, torch.nan, 0]]).double()
+    with torch.no_grad():
+        log_p, std = module.log_prob_and_std(z)
+    assert log_p.tolist() == [0, 0, -math.inf]
+    assert (std == 0).all()
+
+
+@pytest.mark.parametrize("n_latents", [1, 3])
+def test_a_row_that_is_impossible_has_no_error(n_latents):
+    z = TABLE.clone()
+    z[0, 2], z[1, 0], z[2, 2] = 1e300, 7.0, -1e300
+    with torch.no_grad():
+        log_p, std = network(MIXED, n_latents).log_prob_and_std(z)
+    assert torch.isneginf(log_p).tolist() == [True, True, True, False]
+    assert (std[:3] == 0).all()
