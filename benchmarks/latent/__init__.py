@@ -5,10 +5,10 @@ Each family has a module, which says what it is measured on, and beside what.
 
 from pathlib import Path
 
-from benchmarks.latent import mixtures
+from benchmarks.latent import autoencoders, mixtures
 from benchmarks.results import Results
 
-FAMILIES = {"mixture": mixtures}
+FAMILIES = {"autoencoder": autoencoders, "mixture": mixtures}
 
 
 def add_arguments(parser):

@@ -37,7 +37,7 @@ LEAST_VARIANCE = 0.01
 # Draws that the proposals for most rows should be worth.
 MIN_WORTH = 2.0
 # Rows that tell which latents are active, and which kind the scores are of.
-MAX_TOLD, MAX_SCORED = 10_000, 1000
+MAX_TOLD, MAX_SCORED = 10_000, 256
 
 
 @describe_training
@@ -101,7 +101,7 @@ class VariationalAutoencoderDensity(
     schema_ : ColumnSchema
         Kinds and scales of the columns.
     score_kind_ : {"exact", "estimate"}
-        What `score_samples` returns: "exact" with a single latent, if sums over lattices agree for all rows (1000 of
+        What `score_samples` returns: "exact" with a single latent, if sums over lattices agree for all rows (256 of
         them at most); else estimates. Where the effective sample size is not small (see
         :meth:`importance_diagnostics`), they are low in expectation by half of their squared standard error.
     n_features_in_ : int

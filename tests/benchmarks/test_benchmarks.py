@@ -30,7 +30,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
-from benchmarks.latent import mixtures
+from benchmarks.latent import autoencoders, mixtures
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
 from sklearn_dgm import AutoregressiveDensity, HistogramDensity
@@ -314,6 +314,24 @@ def test_latent_mixtures(folder, monkeypatch):
         assert -20 < record["log_likelihood"] < 20
         assert record["all_seconds"] >= record["fit_seconds"] - 0.1
     assert "| and of all that were tried |" in report_of(folder)
+
+
+def test_latent_autoencoders(folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    grey = rng.integers(256, size=(60, 3, 3))
+    np.savez(folder / "images" / "mnist_train.npz", X=grey)
+    monkeypatch.setattr(autoencoders, "N_DIGITS", 40)
+    monkeypatch.setattr(autoencoders, "DIGITS", "toy")  # which is asked for
+    few = ["--latents", "2", "--digit-epochs", "2", "--importance-samples", "50"]
+    run(folder, "latent", "--families", "autoencoder", *few)
+    measured = {(record["columns"], record["peer"]): record for record in lines(folder, "latent")}
+    digits = measured.pop((9, autoencoders.OURS))
+    assert {peer for _, peer in measured} == {autoencoders.OURS, autoencoders.INDEPENDENT}
+    for record in measured.values():
+        assert np.isfinite(record["log_likelihood"]), record
+    assert -9 < digits["log_likelihood"] < 0
+    assert "evidence lower bound" in digits["notes"]
 
 
 def test_chow_liu(folder):
