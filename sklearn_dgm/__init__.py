@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         OutlierDisplay,
         TrainingDisplay,
     )
+    from sklearn_dgm.latent import VariationalAutoencoderDensity
     from sklearn_dgm.metrics import (
         bits_per_dim,
         classifier_two_sample_test,
@@ -79,6 +80,7 @@ _HOMES = {
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",
+    "VariationalAutoencoderDensity": "latent",
     "bits_per_dim": "metrics",
     "classifier_two_sample_test": "metrics",
     "compare_densities": "metrics",

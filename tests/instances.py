@@ -29,6 +29,7 @@ from sklearn_dgm import (
     RestrictedBoltzmannDensity,
     TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
+    VariationalAutoencoderDensity,
 )
 
 
@@ -58,6 +59,14 @@ TRAINED = {
         "test_weights_equal_repeats_on_held_out_rows"
     )
 }
+# Scikit-learn's checks of the same, which look at what transformers say.
+TRAINED_TRANSFORMER = {
+    "fails": TRAINED,
+    "fails_scikit_learn": {
+        "check_sample_weight_equivalence_on_dense_data": TRAINED["check_weights_equal_repeats"]
+    },
+}
+
 # Scikit-learn's checks of the same, which look at what transformers say.
 TRAINED_TRANSFORMER = {
     "fails": TRAINED,
@@ -287,6 +296,24 @@ INSTANCES = {
     "averaged one-dependence, frequent parents": Instance(
         lambda: AveragedOneDependenceClassifier(min_frequency=30, bins=5),
         fails={LEARNS("two columns"): "five equal bins are too few for the tolerance"},
+    ),
+    "autoencoder": Instance(
+        lambda: VariationalAutoencoderDensity(
+            encoder_layer_sizes=(16,), n_importance_samples=256, max_epochs=20
+        ),
+        **TRAINED_TRANSFORMER,
+    ),
+    "autoencoder, three latents and several samples": Instance(
+        lambda: VariationalAutoencoderDensity(
+            3, (16,), n_importance_samples=256, n_importance_samples_fit=4, max_epochs=20
+        ),
+        **TRAINED_TRANSFORMER,
+    ),
+    "autoencoder, linear": Instance(
+        lambda: VariationalAutoencoderDensity(
+            1, (), (), beta_warmup=0.0, early_stopping=False, max_epochs=5
+        ),
+        **TRAINED_TRANSFORMER,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

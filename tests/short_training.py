@@ -8,6 +8,7 @@ from sklearn_dgm import (
     ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
+    VariationalAutoencoderDensity,
 )
 
 NETWORKS = (
@@ -16,6 +17,7 @@ NETWORKS = (
     ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
+    VariationalAutoencoderDensity,
 )
 
 
@@ -37,3 +39,6 @@ def shorten_training(monkeypatch):
     _, *others = AutoregressiveDensity.__init__.__defaults__
     by_position = (defaults["hidden_layer_sizes"], *others)
     monkeypatch.setattr(AutoregressiveDensity.__init__, "__defaults__", by_position)
+    monkeypatch.setattr(
+        VariationalAutoencoderDensity.__init__, "__defaults__", ("auto", (16,), None)
+    )

@@ -58,6 +58,7 @@ ALLOWED = {
     # What suits a table where nothing is named: above the families, which it imports when it is asked.
     "_choice": {*FLOOR, "_nested", "autoregressive", "bayes_net", "flow", "mixture"},
     "ensemble": {*FLOOR, "_nested", "_choice", "ensemble"},
+    "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
     "impute": {*FLOOR, "_nested", "_choice"},
@@ -76,6 +77,8 @@ NEEDS_TORCH = {
     "energy/_tilt",
     "bayes_net/_bayes_net",
     "mixture/_continuous",
+    "latent/_vae",
+    "latent/_queries",
 }
 
 

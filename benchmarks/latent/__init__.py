@@ -5,12 +5,20 @@ Each family has a module, which says what it is measured on, and beside what.
 
 from pathlib import Path
 
-from benchmarks.latent import boltzmann, choice, continuous_mixtures, energies, mixtures
+from benchmarks.latent import (
+    autoencoders,
+    boltzmann,
+    choice,
+    continuous_mixtures,
+    energies,
+    mixtures,
+)
 from benchmarks.results import Results
 
 FAMILIES = {
     "mixture": mixtures,
     "continuous-mixture": continuous_mixtures,
+    "autoencoder": autoencoders,
     "boltzmann": boltzmann,
     "energy": energies,
     "choice": choice,

@@ -201,7 +201,7 @@ class ConditionalMixin:
             weight = _normalised(part.log_weight, part.rows)
             columns = enumerate(self.schema_.columns_)
             return np.column_stack(
-                [_expected(column, part.z[..., j], weight) for j, column in columns]
+                [expected_cells(column, part.z[..., j], weight) for j, column in columns]
             )
 
         return self._completed_by(Z, expected)
@@ -444,8 +444,8 @@ class ConditionalMixin:
         return part
 
 
-def _expected(column, z, weight):
-    """Return the weighted mean of numbers, or the heaviest category, of each row."""
+def expected_cells(column, z, weight):
+    """Return the weighted mean of numbers, or the heaviest category, of each row, given values of shape (n, m)."""
     if not column.is_categorical:
         mean = np.sum(weight * z, axis=1)
         return np.rint(mean) if column.is_whole else mean

@@ -85,11 +85,13 @@ class TableSplits(Splits):
         What the schema knows of them.
     Z, weight, validation_fraction, seed, device
         See :class:`~sklearn_dgm._training.splits.Splits`; Z is NaN where a cell is missing.
+    completes : bool, default=True
+        Whether training draws missing cells; else its rows are NaN there.
     """
 
-    def __init__(self, columns, Z, weight, validation_fraction, seed, device):
+    def __init__(self, columns, Z, weight, validation_fraction, seed, device, completes=True):
         super().__init__(Z, weight, validation_fraction, seed, device)
-        self.columns = columns
+        self.columns, self.completes = columns, completes
         self.has_gaps = bool(np.isnan(Z).any())
         self._completed = {}
 
@@ -117,9 +119,9 @@ class TableSplits(Splits):
         return [outline_of(column, z, self.counts) for column, z in columns]
 
     def training_rows(self, member):
-        """Return the training rows of a member, with missing cells that are drawn in training."""
+        """Return the training rows of a member, with missing cells that are drawn in training if it `completes`."""
         rows = super().training_rows(member)
-        if not self.has_gaps:
+        if not (self.has_gaps and self.completes):
             return rows
         return IncompleteRows(self.tensor(self._completed_rows(member)), rows.weight, rows.z)
 

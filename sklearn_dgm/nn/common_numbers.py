@@ -43,6 +43,10 @@ def common_normals(n_points, n_columns):
     normals : Tensor of shape (n_points, n_columns)
         Float64 numbers, all of them finite. They are shared, and not to be written into.
     """
-    uniforms = common_uniforms(n_points, n_columns)
+    return normals_of(common_uniforms(n_points, n_columns))
+
+
+def normals_of(uniforms):
+    """Return the standard normal quantiles of numbers between 0 and 1, all of them finite."""
     smallest = torch.finfo(uniforms.dtype).eps / 2
     return torch.special.ndtri(uniforms.clamp(smallest, 1 - smallest))

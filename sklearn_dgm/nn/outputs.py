@@ -199,6 +199,31 @@ class HeadBank(nn.Module):
         """
         return self._ask("log_prob", params, z)
 
+    def log_prob_of_observed(self, params, z):
+        """Return the log-density of the observed cells of each row together.
+
+        Parameters
+        ----------
+        params : Tensor of shape (..., n_params)
+            Parameters of all conditionals.
+        z : Tensor of shape (..., d)
+            Encoded rows, NaN where a cell is missing; leading axes may be broadcast against those of `params`, so that
+            what is a matter of the row alone is computed once.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (...)
+            In nats, 0 where nothing is observed.
+        """
+        total, missing = 0.0, z.isnan()
+        has_gaps, z = bool(missing.any()), z.nan_to_num(0.0)
+        for head, columns, own in self._by_head(params):
+            log_p = head.log_prob(own, z[..., columns])
+            if has_gaps:
+                log_p = log_p.masked_fill(missing[..., columns], 0.0)
+            total = total + log_p.sum(dim=-1)
+        return total
+
     def normal_score(self, params, z):
         """Return standard normal quantiles of the probabilities below cells; see :meth:`log_prob` for the shapes.
 
@@ -208,14 +233,18 @@ class HeadBank(nn.Module):
 
     def _ask(self, what, params, z):
         """Call a method of the heads, and return its answers for each cell."""
-        sizes = [rows.stop - rows.start for rows in self.head_rows]
         answers = torch.zeros_like(z)
+        for head, columns, own in self._by_head(params):
+            answers[..., columns] = getattr(head, what)(own, z[..., columns])
+        return answers
+
+    def _by_head(self, params):
+        """Yield each head, its columns, and their parameters of shape (..., n_columns, n_params_of_column)."""
+        sizes = [rows.stop - rows.start for rows in self.head_rows]
         for head, columns, own in zip(
             self.heads, self.head_columns, params.split(sizes, dim=-1), strict=True
         ):
-            shaped = own.reshape(*z.shape[:-1], len(columns), head.n_params)
-            answers[..., columns] = getattr(head, what)(shaped, z[..., columns])
-        return answers
+            yield head, columns, own.reshape(*params.shape[:-1], len(columns), head.n_params)
 
     def start_from(self, simple):
         """Yield the start of training for each column, as its head knows it.

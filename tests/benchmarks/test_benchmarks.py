@@ -31,7 +31,14 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
-from benchmarks.latent import boltzmann, choice, continuous_mixtures, energies, mixtures
+from benchmarks.latent import (
+    autoencoders,
+    boltzmann,
+    choice,
+    continuous_mixtures,
+    energies,
+    mixtures,
+)
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.peers import PEERS
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
@@ -407,6 +414,24 @@ def test_latent_choice(folder):
     assert ensemble["notes"].count("0.") + ensemble["notes"].count("1.") == len(members) > 0
     assert all(record["peer"].startswith("its ") for record in members)
     assert all(-20 < record["log_likelihood"] < 20 for record in [ensemble, *members])
+
+
+def test_latent_autoencoders(folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    grey = rng.integers(256, size=(60, 3, 3))
+    np.savez(folder / "images" / "mnist_train.npz", X=grey)
+    monkeypatch.setattr(autoencoders, "N_DIGITS", 40)
+    monkeypatch.setattr(autoencoders, "DIGITS", "toy")  # which is asked for
+    few = ["--latents", "2", "--digit-epochs", "2", "--importance-samples", "50"]
+    run(folder, "latent", "--families", "autoencoder", *few)
+    measured = {(record["columns"], record["peer"]): record for record in lines(folder, "latent")}
+    digits = measured.pop((9, autoencoders.OURS))
+    assert {peer for _, peer in measured} == {autoencoders.OURS, autoencoders.INDEPENDENT}
+    for record in measured.values():
+        assert np.isfinite(record["log_likelihood"]), record
+    assert -9 < digits["log_likelihood"] < 0
+    assert "evidence lower bound" in digits["notes"]
 
 
 def test_chow_liu(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.heads.head import Head, LinearStart
+from sklearn_dgm.nn.heads.head import Head, LinearStart, broadcast
 from sklearn_dgm.nn.heads.outcomes import choose, is_whole, limited, log_softmax
 
 
@@ -103,6 +103,8 @@ class CategoricalHead(Head):
 
     def log_prob(self, params, z, columns=slice(None)):
         """Return log-masses; see :meth:`Head.log_prob`."""
+        if not self.is_binary:
+            params, z = broadcast(params, z)
         n_levels = self.n_levels[columns].to(z.dtype)
         inside = is_whole(z, 0, n_levels - 1)
         if self.is_binary:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from sklearn_dgm.nn.layers import ExactBuffers
 
@@ -93,7 +94,7 @@ class Head(ExactBuffers, ABC):
         params : Tensor of shape (..., m, n_params)
             Parameters of every column and row.
         z : Tensor of shape (..., m)
-            Encoded values.
+            Encoded values; leading axes of both may be broadcast against each other.
         columns : slice or list of int
             Which of the head's columns these are.
 
@@ -159,3 +160,9 @@ class Head(ExactBuffers, ABC):
         start : LinearStart
             Parameters of a column with which its conditional is the simple one, as far as the head can express it.
         """
+
+
+def broadcast(params, z):
+    """Return parameters of shape (..., n_params) and values of shape (...) with the leading axes of both."""
+    shape = torch.broadcast_shapes(params.shape[:-1], z.shape)
+    return params.expand(*shape, -1), z.expand(shape)

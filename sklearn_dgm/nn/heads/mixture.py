@@ -5,6 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sklearn_dgm.nn.heads.head import broadcast
 from sklearn_dgm.nn.heads.mixture_bounds import BoundedMixture
 from sklearn_dgm.nn.heads.outcomes import choose, is_whole, log_softmax
 
@@ -27,6 +28,7 @@ class MixtureHead(BoundedMixture):
         A shift, of shape (..., m), is a part of the location that is not among the parameters, and may be of a higher
         precision than these: where parents all but determine a column, it is large beside what it leaves of a value.
         """
+        params, z = broadcast(params, z)
         scale, components = self.scale[columns], self._mixture(params, columns)
         if shift is not None:
             shift = self.spread[columns][..., -1] * shift
