@@ -43,9 +43,9 @@ places = np.stack(np.meshgrid(ends, ends[::-1]), axis=-1).reshape(-1, 2)
 
 
 def tiles(rows, n_across):
-    """Lay digits side by side."""
-    images = np.reshape(rows, (-1, n_across, 8, 8))
-    return images.transpose(0, 2, 1, 3).reshape(-1, 8 * n_across)
+    """Lay digits side by side, with a margin."""
+    images = np.pad(np.reshape(rows, (-1, n_across, 8, 8)), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    return images.transpose(0, 2, 1, 3).reshape(-1, 10 * n_across)
 
 
 figure, axes = plt.subplots(2, 2, figsize=(10, 9.5), layout="constrained")

@@ -298,22 +298,27 @@ INSTANCES = {
         fails={LEARNS("two columns"): "five equal bins are too few for the tolerance"},
     ),
     "autoencoder": Instance(
-        lambda: VariationalAutoencoderDensity(
-            encoder_layer_sizes=(16,), n_importance_samples=256, max_epochs=20
-        ),
+        lambda: VariationalAutoencoderDensity(encoder_layer_sizes=(16,), max_epochs=30, lr=0.02),
         **TRAINED_TRANSFORMER,
     ),
     "autoencoder, three latents and several samples": Instance(
         lambda: VariationalAutoencoderDensity(
-            3, (16,), n_importance_samples=256, n_importance_samples_fit=4, max_epochs=20
+            3, (16,), n_importance_samples_fit=4, max_epochs=30, lr=0.02
         ),
         **TRAINED_TRANSFORMER,
     ),
     "autoencoder, linear": Instance(
         lambda: VariationalAutoencoderDensity(
-            1, (), (), beta_warmup=0.0, early_stopping=False, max_epochs=5
+            1, (), (), beta_warmup=0.0, early_stopping=False, max_epochs=20, lr=0.02
         ),
-        **TRAINED_TRANSFORMER,
+        fails={
+            **TRAINED,
+            LEARNS("mixed columns"): (
+                "a linear decoder of one latent is too simple for the tolerance, which those with hidden units keep; "
+                "replaced by latent/test_vae.py: test_a_linear_one_is_close_to_principal_components"
+            ),
+        },
+        fails_scikit_learn=TRAINED_TRANSFORMER["fails_scikit_learn"],
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(
