@@ -27,6 +27,8 @@ LABELS = {
     "titanic": "survived",
 }
 MAX_DECIMALS = 4
+# Rows of MNIST that are learnt from; the others are scored.
+N_DIGITS = 50_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,14 @@ def binary_tables(folder):
     for path in sorted((folder / "debd").glob("*.npz")):
         table = np.load(path)
         yield path.stem, [table[part].astype(bool) for part in ("train", "valid", "test")]
+
+
+def binarised_mnist(folder):
+    """Training and test rows of MNIST, each pixel drawn once with probability grey / 255."""
+    grey = np.load(folder / "images" / "mnist_train.npz")["X"]
+    grey = grey.reshape(len(grey), -1)
+    X = np.random.default_rng(0).random(grey.shape) < grey / 255
+    return X[:N_DIGITS], X[N_DIGITS:]
 
 
 def mixed_tables(folder):

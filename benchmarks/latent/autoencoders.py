@@ -23,7 +23,6 @@ from benchmarks.trees import Independent
 from sklearn_dgm import VariationalAutoencoderDensity
 
 DIGITS = "binarised_mnist"
-N_DIGITS = 50_000
 # Nats a row that are aimed at, in five CPU minutes.
 TARGET = -93.0
 OURS, INDEPENDENT = "VariationalAutoencoderDensity", "independent columns"
@@ -43,14 +42,6 @@ def measure(results, args):
             measure_mixed(results, name, frame, args)
     if args.only is None or DIGITS in args.only:
         measure_digits(results, args)
-
-
-def binarised_digits(folder):
-    """Return digits to learn from and to score, as booleans."""
-    grey = np.load(folder / "images" / "mnist_train.npz")["X"]
-    grey = grey.reshape(len(grey), -1)
-    X = np.random.default_rng(0).random(grey.shape) < grey / 255
-    return X[:N_DIGITS], X[N_DIGITS:]
 
 
 def measure_mixed(results, name, frame, args):
@@ -75,7 +66,7 @@ def measure_mixed(results, name, frame, args):
 
 def measure_digits(results, args):
     """Measure an autoencoder on the digits."""
-    train, test = binarised_digits(args.data)
+    train, test = data.binarised_mnist(args.data)
     train, test = train[: args.max_rows], test[: args.scored_digits]
     record = {"data": DIGITS, "rows": len(train) + len(test), "columns": train.shape[1]}
     record |= {"peer": OURS, "version": version_of("sklearn-dgm")}

@@ -26,7 +26,6 @@ from sklearn_dgm.energy._machine import BinaryUnits, BoltzmannMachine
 from sklearn_dgm.energy._partition import annealed_partition
 
 DIGITS = "binarised_mnist"
-N_DIGITS = 50_000
 # Published, of machines of 23 hidden units or trained by contrastive divergence; what is aimed at of digits.
 PUBLISHED = {"adult": -16.26, "mushrooms": -15.15, "dna_nade": -96.74}
 TARGETS = {DIGITS: -90.0}
@@ -52,15 +51,9 @@ def measure(results, args):
         if name in only and (args.only or name in PUBLISHED):
             measure_table(results, name, [part[: args.max_rows] for part in parts], args)
     if DIGITS in only:
-        measure_digits(results, *(part[: args.max_rows] for part in binarised(args.data)), args)
-
-
-def binarised(folder):
-    """Return digits to learn from and to score, as booleans."""
-    grey = np.load(folder / "images" / "mnist_train.npz")["X"]
-    grey = grey.reshape(len(grey), -1)
-    X = np.random.default_rng(0).random(grey.shape) < grey / 255
-    return X[:N_DIGITS], X[N_DIGITS:]
+        measure_digits(
+            results, *(part[: args.max_rows] for part in data.binarised_mnist(args.data)), args
+        )
 
 
 def measure_table(results, name, parts, args):

@@ -370,7 +370,7 @@ def test_latent_continuous_mixtures(folder, monkeypatch):
 
 
 def test_latent_boltzmann_machines(folder, monkeypatch):
-    monkeypatch.setattr(boltzmann, "N_DIGITS", 40)
+    monkeypatch.setattr(data, "N_DIGITS", 40)
     (folder / "images").mkdir()
     grey = np.random.default_rng(0).integers(0, 256, (60, 3, 3))
     np.savez(folder / "images" / "mnist_train.npz", X=grey, y=np.zeros(60))
@@ -421,7 +421,7 @@ def test_latent_autoencoders(folder, monkeypatch):
     (folder / "images").mkdir()
     grey = rng.integers(256, size=(60, 3, 3))
     np.savez(folder / "images" / "mnist_train.npz", X=grey)
-    monkeypatch.setattr(autoencoders, "N_DIGITS", 40)
+    monkeypatch.setattr(data, "N_DIGITS", 40)
     monkeypatch.setattr(autoencoders, "DIGITS", "toy")  # which is asked for
     few = ["--latents", "2", "--digit-epochs", "2", "--importance-samples", "50"]
     run(folder, "latent", "--families", "autoencoder", *few)
