@@ -115,15 +115,15 @@ def test_missing_cells_are_summed_out(frame, density):
 
 
 def test_the_encoder_knows_of_missing_cells_after_complete_rows(numbers):
-    """The proposals for rows with cells missing stay as good as those for complete ones."""
-    density = fit(numbers, max_epochs=60, column_kinds=dict.fromkeys(range(4), "continuous"))
+    """Proposals for rows with cells missing are good, too, so that the bound is close to the score."""
+    kinds = dict.fromkeys(range(4), "continuous")
+    density = fit(numbers, max_epochs=40, lr=0.01, column_kinds=kinds)
     rows = numbers[:200].copy()
     rows[:, 1:] = np.nan
-    worth = density.importance_diagnostics(rows)["effective_sample_size"]
-    assert worth.median() > 100
-    # Of few cells the prior is most of the posterior.
-    complete = density.importance_diagnostics(numbers[:200])
-    assert density.importance_diagnostics(rows)["kl"].mean() < complete["kl"].mean()
+    diagnostics = density.importance_diagnostics(rows)
+    # Of an encoder that has seen complete rows alone it is 0.9 nats less.
+    assert (diagnostics["log_density"] - diagnostics["elbo"]).mean() < 0.4
+    assert diagnostics["effective_sample_size"].median() > 150
 
 
 def test_latents_of_rows_and_rows_of_latents(frame, density):
