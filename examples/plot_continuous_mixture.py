@@ -11,17 +11,20 @@ hundreds of columns becomes a map, and the map a density, of which one can ask a
 # The data
 # --------
 # Handwritten digits of 8 x 8 pixels, dark or light. A fifth of them is for judging.
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sklearn_dgm import ContinuousMixtureDensity, MixtureDensity
 
 pictures = Path("pictures")
 pictures.mkdir(exist_ok=True)
+warnings.simplefilter("ignore", ConvergenceWarning)  # a dozen epochs must do here
 
 X, digit = load_digits(return_X_y=True)
 train, test, _, test_digit = train_test_split(X > 7, digit, test_size=0.2, random_state=0)

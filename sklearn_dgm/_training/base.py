@@ -399,13 +399,17 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
 
     def _check_continuation(self, Z):
         super()._check_continuation(Z)
-        impossible = np.flatnonzero(np.isneginf(self._log_density(Z)))
+        impossible = np.flatnonzero(np.isneginf(self._log_density_to_continue(Z)))
         if len(impossible):
             raise ValueError(
                 f"Row {impossible[0]} is impossible under the model that warm_start continues (a category that it has "
                 "not seen, a number beyond its bounds, or no whole number in an integer column); set "
                 "warm_start=False to start anew."
             )
+
+    def _log_density_to_continue(self, Z):
+        """Return log-densities, or estimates, of which only those of impossible rows count."""
+        return self._in_chunks(self._module.log_prob, Z)
 
     def _objective(self):
         """Return the log-likelihood in the units of X: the mean log-Jacobian of cells, 0 for those at atoms."""

@@ -209,7 +209,8 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
 
     def _members(self):
         if self.estimators is None:
-            return getattr(self, "_chosen", [])
+            found = getattr(self, "named_estimators_", {})
+            return [(name, one) for name, one in found.items() if not is_dropped(one)]
         return [pair for pair in self.estimators if not is_dropped(pair[1])]
 
     def _check_members(self):
@@ -266,7 +267,6 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         fitted = dict(zip([name for name, _ in named], self.estimators_, strict=True))
         names = [name for name, _ in self.estimators or members]
         self.named_estimators_ = Bunch(**{name: fitted.get(name, "drop") for name in names})
-        self._chosen = [(name, density) for name, density in members if name in fitted]
         kinds = [getattr(last_step(density), "schema_", None) for density in self.estimators_]
         self.schema_ = next((schema for schema in kinds if schema is not None), self._view.numbers)
 

@@ -158,7 +158,8 @@ class VariationalAutoencoderDensity(
         "n_importance_samples_fit": [Interval(Integral, 1, None, closed="left")],
         "beta_warmup": [Interval(Real, 0, 1, closed="both")],
     }
-    _density_tags = DensityTags(missing=True, ties=True, latents=True, score_kind="estimate")
+    # Exact at best: with a single latent.
+    _density_tags = DensityTags(missing=True, ties=True, latents=True)
     _own_params = (
         "n_latents encoder_layer_sizes decoder_layer_sizes n_importance_samples n_importance_samples_fit "
         "beta_warmup"

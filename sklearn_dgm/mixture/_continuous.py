@@ -303,6 +303,9 @@ class ContinuousMixtureDensity(
     def _log_density(self, Z):
         return self._mixture.log_prob(Z)
 
+    def _log_density_to_continue(self, Z):
+        return self._log_density(Z)
+
     def _draw(self, n_samples, rng):
         return self._mixture.draw(n_samples, len(self.schema_.columns_), rng)
 
