@@ -79,7 +79,6 @@ for name, density in families.items():
         {
             "family": name,
             "nats a row": log_density.mean(),
-            "error": log_density.std() / np.sqrt(len(test)),
             "which are": density.score_kind_,
             "seconds of fit": fitted - start,
             "ms a row scored": 1000 * (time.perf_counter() - fitted) / len(test),
