@@ -103,6 +103,8 @@ for ax, name in zip(axes.flat, order, strict=True):
     ax.title.set_fontsize(10)
 figure.suptitle("Rows drawn from each family, by its likelihood of held-out rows")
 figure.tight_layout()
-figure.savefig(pictures / "families.png", dpi=100)
+path = pictures / "families.png"
+figure.savefig(path, dpi=100)
 
 print(f"The most likely: {results.index[0]}, at {results['nats a row'].iloc[0]:.2f} nats a row.")
+print(f"Picture: {path}")
