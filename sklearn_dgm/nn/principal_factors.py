@@ -45,7 +45,7 @@ class PrincipalFactors:
         self._uniqueness = 1 - np.square(self._loadings).sum(axis=1)
         # Turned so that the latents of a row are independent, which is what an encoder can say of them.
         _, axes = np.linalg.eigh(-self._precision())
-        self._loadings = self._loadings @ axes
+        self._loadings = _with_signs(self._loadings @ axes)
 
     def _precision(self):
         """Return what rows say of their latents, of shape (n_latents, n_latents)."""
@@ -122,6 +122,13 @@ def _loadings(correlation, n_latents):
     loadings[:, :n] = axes[:, ::-1] * np.sqrt(np.maximum(variances[::-1] - rest, 0.0))
     explained = np.square(loadings).sum(axis=1, keepdims=True)
     return loadings * np.sqrt(np.minimum(1, (1 - LEAST_UNIQUENESS) / np.maximum(explained, 1e-9)))
+
+
+def _with_signs(loadings):
+    """Turn latents round, so that last bits of the rows do not decide which way they point."""
+    size = np.abs(loadings)
+    first = np.argmax(size > 0.9 * size.max(axis=0), axis=0)
+    return loadings * np.where(np.take_along_axis(loadings, first[None], axis=0) < 0, -1.0, 1.0)
 
 
 @torch.no_grad()
