@@ -151,7 +151,8 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     _own_params = "estimator hidden_layer_sizes objective noise_ratio n_partition_samples"
     _shape_params = ("hidden_layer_sizes", "objective")
     _n_subtasks = 2
-    # The density inside sees rows as they are, and only the network encoded ones.
+    # The density inside sees rows as they are, and only the network encoded ones; what both templates have is therefore
+    # that of the one of nested densities, whose start of a fit has no `reset` (a type that mypy would not take).
     fit = BaseMetaDensity.fit
     _start_fit = BaseMetaDensity._start_fit  # type: ignore[assignment]
 

@@ -15,7 +15,8 @@ from scipy.special import logsumexp
 
 from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns._column import codes as codes_of
-from sklearn_dgm.counts.axes import MAX_LEVELS, axes_of
+from sklearn_dgm.counts.axes import axes_of
+from sklearn_dgm.counts.edges import MAX_LEVELS
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 # Numbers farther out, in standard deviations, are as if they were there, so that no square overflows.

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from sklearn_dgm.columns import ColumnSchema
-from sklearn_dgm.counts.axes import MAX_LEVELS, CategoryAxis, axes_of
+from sklearn_dgm.counts.axes import CategoryAxis, axes_of
 from sklearn_dgm.counts.binning import bins_by_column, block_cells, quantile_edges
 from sklearn_dgm.counts.blocks import best_partitions
+from sklearn_dgm.counts.edges import MAX_LEVELS
 
 
 def fitted(x, bins="quantiles", weight=None, kind=None, **schema):
