@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
+    from sklearn_dgm.implicit import TabularGAN
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import (
         BayesianNetworkDisplay,
@@ -77,6 +78,7 @@ _HOMES = {
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
     "RestrictedBoltzmannDensity": "energy",
+    "TabularGAN": "implicit",
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",

@@ -27,6 +27,7 @@ from sklearn_dgm import (
     MixtureDensity,
     NaiveBayesClassifier,
     RestrictedBoltzmannDensity,
+    TabularGAN,
     TransformedDensity,
     TreeAugmentedNaiveBayesClassifier,
     VariationalAutoencoderDensity,
@@ -59,14 +60,6 @@ TRAINED = {
         "test_weights_equal_repeats_on_held_out_rows"
     )
 }
-# Scikit-learn's checks of the same, which look at what transformers say.
-TRAINED_TRANSFORMER = {
-    "fails": TRAINED,
-    "fails_scikit_learn": {
-        "check_sample_weight_equivalence_on_dense_data": TRAINED["check_weights_equal_repeats"]
-    },
-}
-
 # Scikit-learn's checks of the same, which look at what transformers say.
 TRAINED_TRANSFORMER = {
     "fails": TRAINED,
@@ -313,6 +306,12 @@ INSTANCES = {
             ),
         },
         fails_scikit_learn=TRAINED_TRANSFORMER["fails_scikit_learn"],
+    ),
+    "adversarial": Instance(lambda: TabularGAN((16,), max_epochs=3, batch_size=64)),
+    "adversarial, linear": Instance(
+        lambda: TabularGAN(
+            (), pac=1, n_latents=4, conditional=False, early_stopping=False, max_epochs=3
+        )
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

@@ -188,7 +188,7 @@ class Monitor(Callback):
         name, of_loss = self.objective.name, self.objective.of_loss
         self.n_epochs += 1
         record = {"member": self.member, "setting": self.setting, "epoch": self.n_epochs}
-        value = record[f"train_{name}"] = of_loss(epoch["train_loss"], self.offset)
+        value = record[self.objective.train_key] = of_loss(epoch["train_loss"], self.offset)
         if self.valid is not None:
             value = record[f"valid_{name}"] = of_loss(epoch["valid_loss"], self.valid_offset)
         score = self.objective.score(value)
@@ -202,7 +202,7 @@ class Monitor(Callback):
 def _line(record, objective):
     name = objective.name
     setting = "" if record["setting"] is None else f", {record['setting']}"
-    text = f"member {record['member']}{setting}  epoch {record['epoch']:4d}  train {record[f'train_{name}']:.4f}"
+    text = f"member {record['member']}{setting}  epoch {record['epoch']:4d}  train {record[objective.train_key]:.4f}"
     if f"valid_{name}" in record:
         text += f"  validation {record[f'valid_{name}']:.4f}"
     return f"{text} {objective.unit}{' *' if record['best'] else '  '} {record['duration']:.2f} s"

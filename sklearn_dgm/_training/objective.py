@@ -24,17 +24,31 @@ class Objective:
         Whether more of it is better.
     log_det : float or ndarray of shape (d,), default=0.0
         Log-Jacobian of the encoding; of each column, if cells may be missing.
+    train_name : str, default=None
+        What is recorded of the training rows, if it is something else.
     """
 
     name: str
     unit: str = ""
     rises: bool = False
     log_det: Any = 0.0
+    train_name: str | None = None
+
+    @property
+    def train_key(self):
+        """The key under which records hold what is recorded of the training rows."""
+        return f"train_{self.train_name or self.name}"
 
     @property
     def label(self):
         """The name as people read it."""
-        return self.name.replace("log_", "log-").replace("_", " ")
+        return self.label_of(self.name)
+
+    @staticmethod
+    def label_of(key):
+        """Return a name, or the key of a record that has it, as people read it."""
+        name = key.removeprefix("train_").removeprefix("valid_")
+        return name.replace("log_", "log-").replace("_", " ")
 
     def offset(self, rows):
         """Return the mean log-Jacobian of rows; their missing cells have none.

@@ -77,7 +77,7 @@ def _residue(values, weight, step, prime):
     return (share - 1 / prime) / (1 - 1 / prime), prime, residues[heaviest.argmax()]
 
 
-def _n_levels(column):
+def n_levels_of(column):
     """Count the codes or consecutive whole numbers of a column; None of one without."""
     if column.is_categorical:
         return len(column.categories)
@@ -88,12 +88,12 @@ def _n_levels(column):
 
 def has_few_values(column):
     """Tell whether the network takes a column for one of categories, be it one of whole numbers."""
-    return column.is_categorical or 1 < (_n_levels(column) or 0) <= MAX_FEW_LEVELS
+    return column.is_categorical or 1 < (n_levels_of(column) or 0) <= MAX_FEW_LEVELS
 
 
 def is_constant(column):
     """Tell whether a column has one value, so that there is nothing to learn of it."""
-    return _n_levels(column) == 1
+    return n_levels_of(column) == 1
 
 
 class Outline(NamedTuple):
@@ -135,7 +135,7 @@ def outline_of(column, z, sample_weight):
     observed = ~np.isnan(z)
     z, sample_weight = z[observed], sample_weight[observed]
     low, high = z.min(), z.max()
-    atoms, grid, n_levels = column.encoded_atoms, (), _n_levels(column)
+    atoms, grid, n_levels = column.encoded_atoms, (), n_levels_of(column)
     if not column.is_categorical and (n_levels or 0) > MAX_LEVELS:
         z = z.clip(-REACH, REACH)
         atoms = _frequent(z, sample_weight)
@@ -147,7 +147,7 @@ def _variable(column, z, sample_weight, outline, n_pieces):
     """Describe a column to the network."""
     observed = ~np.isnan(z)
     z, sample_weight = z[observed].clip(-REACH, REACH), sample_weight[observed]
-    n_levels = _n_levels(column)
+    n_levels = n_levels_of(column)
     if column.is_categorical:
         return Variable(n_levels, whole=False, unknown_share=column.unknown_share)
     support = () if column.support is None else tuple(column.support)

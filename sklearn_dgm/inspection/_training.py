@@ -21,8 +21,8 @@ class TrainingDisplay:
     ----------
     epochs : ndarray of shape (n_epochs,)
         Numbers of the epochs, or of the iterations; of several networks side by side, with a NaN between.
-    train_log_likelihood : ndarray of shape (n_epochs,)
-        Mean log-likelihood of the training rows, or what else `ylabel` says.
+    train_log_likelihood : ndarray of shape (n_epochs,) or None
+        Mean log-likelihood of the training rows, or what else `ylabel` says; None where it is not recorded.
     valid_log_likelihood : ndarray of shape (n_epochs,), default=None
         That of the rows kept for validation.
     best_epoch : int or ndarray of shape (n_networks,), default=None
@@ -38,7 +38,7 @@ class TrainingDisplay:
         The axes.
     figure_ : matplotlib Figure
         The figure.
-    train_line_ : matplotlib Line2D
+    train_line_ : matplotlib Line2D or None
         The curve of the training rows.
     valid_line_ : matplotlib Line2D or None
         The curve of the validation rows.
@@ -126,6 +126,8 @@ class TrainingDisplay:
     def _from_history(history, objective):
         name = "log_likelihood" if objective is None else objective.name
         train, valid = f"train_{name}", f"valid_{name}"
+        if objective is not None and not any(valid in record for record in history):
+            train = objective.train_key
         networks = _chosen_networks(
             history, valid, falls=objective is not None and not objective.rises
         )
@@ -134,9 +136,15 @@ class TrainingDisplay:
             parts = [[record.get(key, np.nan) for record in records] for records in networks]
             return np.concatenate([values for part in parts for values in (part, [np.nan])][:-1])
 
-        data = {"epochs": curve("epoch"), "train_log_likelihood": curve(train)}
+        # What training rows are recorded by may be another quantity.
+        is_recorded = any(train in record for record in history)
+        data = {
+            "epochs": curve("epoch"),
+            "train_log_likelihood": curve(train) if is_recorded else None,
+        }
         if objective is not None:
-            data["ylabel"] = objective.label + (f" ({objective.unit})" if objective.unit else "")
+            label = objective.label_of(train if is_recorded else valid)
+            data["ylabel"] = label + (f" ({objective.unit})" if objective.unit else "")
         # Without validation every epoch counts as the best so far.
         if any(valid in record for record in history):
             data["valid_log_likelihood"] = curve(valid)
@@ -171,10 +179,11 @@ class TrainingDisplay:
             "alpha": 0.5 if are_several else None,
             "linewidth": 1.0 if are_several else None,
         }
-        (self.train_line_,) = ax.plot(
-            self.epochs, self.train_log_likelihood, label="training", **style
-        )
-        self.valid_line_ = self.best_line_ = None
+        self.train_line_ = self.valid_line_ = self.best_line_ = None
+        if self.train_log_likelihood is not None:
+            (self.train_line_,) = ax.plot(
+                self.epochs, self.train_log_likelihood, label="training", **style
+            )
         if self.valid_log_likelihood is not None:
             (self.valid_line_,) = ax.plot(
                 self.epochs, self.valid_log_likelihood, label="validation", **style

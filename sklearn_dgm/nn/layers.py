@@ -1,4 +1,6 @@
-"""Layers of which some connections are removed for good."""
+"""Layers of which some connections are removed for good, and layers beside a linear path."""
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -108,3 +110,49 @@ class LinearPath(MaskedLinear):
     def size(self, rows):
         """Sum of the absolute changes in some rows."""
         return (self.weight[rows] * self.mask[rows]).abs().sum()
+
+
+class SkipPerceptron(nn.Module):
+    """Multilayer perceptron beside a linear path, which is all there is without hidden layers.
+
+    Parameters
+    ----------
+    n_linear, n_inputs : int
+        Numbers that the linear path sees, and that the hidden layers see.
+    hidden_sizes : tuple of int
+        Units of the hidden layers.
+    n_outputs : int
+        Numbers that come out.
+    """
+
+    def __init__(self, n_linear, n_inputs, hidden_sizes, n_outputs):
+        super().__init__()
+        self.skip = nn.Linear(n_linear, n_outputs)
+        sizes = (n_inputs, *hidden_sizes)
+        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+        self.out = nn.Linear(sizes[-1], n_outputs, bias=False) if hidden_sizes else None
+
+    @torch.no_grad()
+    def start_from(self, weight, bias):
+        """Start from a linear map, beside which the hidden layers say little.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_outputs, n_linear)
+            Its weights.
+        bias : Tensor of shape (n_outputs,)
+            Its constants.
+        """
+        self.skip.weight.copy_(weight)
+        self.skip.bias.copy_(bias)
+        if self.out is not None:
+            self.out.weight.mul_(0.1)
+
+    def forward(self, linear, x):
+        """Return the outputs, of shape (..., n_outputs)."""
+        y = self.skip(linear)
+        if self.out is None:
+            return y
+        for layer in self.hidden:
+            x = F.silu(layer(x))
+        return y + self.out(x)

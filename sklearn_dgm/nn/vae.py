@@ -2,10 +2,8 @@
 
 import math
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
-from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
@@ -14,7 +12,7 @@ from sklearn_dgm.nn.common_numbers import common_normals, common_uniforms, norma
 from sklearn_dgm.nn.config import plain
 from sklearn_dgm.nn.density import RowDensity
 from sklearn_dgm.nn.inputs import TableInputs
-from sklearn_dgm.nn.layers import squash
+from sklearn_dgm.nn.layers import SkipPerceptron, squash
 from sklearn_dgm.nn.outputs import HeadBank
 from sklearn_dgm.nn.randomness import current_generator
 
@@ -33,52 +31,6 @@ N_LATTICES, LATTICE_POINTS, LATTICE_REACH, LATTICE_TOLERANCE = 3, 256, 8.0, 1e-4
 MAX_LOG_SCALE = 7.0
 # Numbers that decoded latents of a chunk take up.
 NUMBERS_AT_ONCE = 2**22
-
-
-class SkipPerceptron(nn.Module):
-    """Multilayer perceptron beside a linear path, which is all there is without hidden layers.
-
-    Parameters
-    ----------
-    n_linear, n_inputs : int
-        Numbers that the linear path sees, and that the hidden layers see.
-    hidden_sizes : tuple of int
-        Units of the hidden layers.
-    n_outputs : int
-        Numbers that come out.
-    """
-
-    def __init__(self, n_linear, n_inputs, hidden_sizes, n_outputs):
-        super().__init__()
-        self.skip = nn.Linear(n_linear, n_outputs)
-        sizes = (n_inputs, *hidden_sizes)
-        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
-        self.out = nn.Linear(sizes[-1], n_outputs, bias=False) if hidden_sizes else None
-
-    @torch.no_grad()
-    def start_from(self, weight, bias):
-        """Start from a linear map, beside which the hidden layers say little.
-
-        Parameters
-        ----------
-        weight : Tensor of shape (n_outputs, n_linear)
-            Its weights.
-        bias : Tensor of shape (n_outputs,)
-            Its constants.
-        """
-        self.skip.weight.copy_(weight)
-        self.skip.bias.copy_(bias)
-        if self.out is not None:
-            self.out.weight.mul_(0.1)
-
-    def forward(self, linear, x):
-        """Return the outputs, of shape (..., n_outputs)."""
-        y = self.skip(linear)
-        if self.out is None:
-            return y
-        for layer in self.hidden:
-            x = F.silu(layer(x))
-        return y + self.out(x)
 
 
 class VariationalAutoencoder(RowDensity):

@@ -10,11 +10,12 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from sklearn_dgm._callbacks import CallbackSupportMixin
+from sklearn_dgm._training.adversarial import AdversarialNet, DrawnRows
 from sklearn_dgm._training.base import NeuralMixin
-from sklearn_dgm._training.net import RowNet
+from sklearn_dgm._training.net import Diverged, RowNet, WeightAverage
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._validation import check_generator, restored_on_failure
-from sklearn_dgm.nn.randomness import current_generator
+from sklearn_dgm.nn.randomness import current_generator, drawing_from
 from tests._training.interrupted import interrupt
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -63,7 +64,7 @@ def energy_distance(x, y):
     return 2 * between - within
 
 
-class AdversarialNet(RowNet):
+class ToyNet(RowNet):
     """The critic tells rows from draws and the generator follows it, each with an optimiser of its own."""
 
     def initialize_optimizer(self, triggered_directly=None):
@@ -120,7 +121,7 @@ class Generator(CallbackSupportMixin, BaseEstimator):
 class ToyGAN(NeuralMixin, Generator):
     """Normal rows by a generator against a critic."""
 
-    _net_class = AdversarialNet
+    _net_class = ToyNet
 
     def __init__(self, *, max_epochs=300, lr=0.02, n_iter_no_change=25, warm_start=False,
                  validation_fraction=0.3, net_params=None, random_state=0):  # fmt: skip
@@ -207,3 +208,85 @@ def test_ctrl_c_keeps_what_was_reached(X):
     interrupt(gan, X, at=70)  # 21 steps an epoch
     assert gan.n_iter_ == 3
     assert not hasattr(interrupt(ToyGAN(max_epochs=20), X, at=70), "net_")
+
+
+# The package's own net and rows.
+
+
+def drawn_rows(n_draws=40_000, conditions=(0, 2)):
+    rng = np.random.default_rng(0)
+    codes = rng.choice(3, 500, p=[0.8, 0.15, 0.05])
+    z = np.column_stack([codes, np.arange(500), rng.integers(2, size=500)]).astype(float)
+    weight = rng.integers(1, 4, 500).astype(float)
+    with drawing_from(torch.Generator().manual_seed(0)):
+        rows, of_one = DrawnRows(torch.from_numpy(z), weight, conditions, n_draws)[:]
+    assert torch.equal(of_one, torch.ones(n_draws))
+    return z, weight, rows.numpy()
+
+
+def test_rows_are_drawn_by_the_logarithms_of_the_frequencies_of_their_categories():
+    z, weight, rows = drawn_rows()
+    assert np.array_equal(rows[:, :3], z[rows[:, 1].astype(int)])
+    for which, j in enumerate((0, 2)):
+        given = rows[rows[:, 3] == which]
+        assert len(given) / len(rows) == pytest.approx(0.5, abs=0.01)
+        log_frequency = np.log1p(np.bincount(z[:, j].astype(int), weight))
+        expected = log_frequency / log_frequency.sum() * len(given)
+        assert stats.chisquare(np.bincount(given[:, j].astype(int)), expected).pvalue > 0.001
+        # Within a category, by the weights.
+        for code in np.unique(z[:, j]):
+            own = z[:, j] == code
+            found = np.bincount(given[given[:, j] == code, 1].astype(int), minlength=500)[own]
+            expected = weight[own] / weight[own].sum() * found.sum()
+            assert stats.chisquare(found, expected).pvalue > 0.001
+
+
+def test_without_categories_rows_are_drawn_by_their_weights():
+    _, weight, rows = drawn_rows(conditions=())
+    assert set(rows[:, 3]) == {0.0}
+    found = np.bincount(rows[:, 1].astype(int), minlength=500)
+    assert stats.chisquare(found, weight / weight.sum() * len(rows)).pvalue > 0.001
+
+
+class Counted(Pair):
+    """A pair with the losses that the net asks for."""
+
+    n_steps, n_critic = 0, 3
+
+    def critic_loss(self, z):
+        distance = self.critic(z).mean() - self.critic(self.generator(torch.ones_like(z))).mean()
+        return -distance, distance.detach()
+
+    def generator_loss(self, z):
+        return -self.critic(self.generator(torch.ones_like(z))).mean()
+
+
+def test_the_generator_follows_every_few_steps_of_the_critic():
+    net = AdversarialNet(Counted(), criterion=nn.Identity, optimizer=torch.optim.AdamW).initialize()
+    assert net.optimizer_.param_groups[0]["betas"] == (0.5, 0.9)
+    net.average = WeightAverage(net.module_)
+    of_critic, of_generator = [], []
+    for _ in range(6):
+        before = [p.detach().clone() for p in net.module_.parameters()]
+        step = net.train_step((torch.full((8, 1), 2.0), torch.ones(8)))
+        moved = [
+            not torch.equal(a, b) for a, b in zip(before, net.module_.parameters(), strict=True)
+        ]
+        of_generator.append(any(moved[:2]))
+        of_critic.append(moved[2])
+    assert of_critic == [True] * 6
+    assert of_generator == [False, False, True] * 2
+    assert net.average.n_steps == 2
+    assert step["loss"] > 0
+
+
+def test_other_optimisers_have_no_moments():
+    net = AdversarialNet(Counted(), criterion=nn.Identity, optimizer=torch.optim.SGD).initialize()
+    assert "betas" not in net.critic_optimizer_.param_groups[0]
+
+
+def test_a_loss_that_is_not_finite_ends_the_training():
+    net = AdversarialNet(Counted(), criterion=nn.Identity, optimizer=torch.optim.AdamW).initialize()
+    net.average = WeightAverage(net.module_)
+    with pytest.raises(Diverged):
+        net.train_step((torch.full((8, 1), torch.nan), torch.ones(8)))

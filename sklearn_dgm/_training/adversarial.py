@@ -1,0 +1,151 @@
+"""A generator and its critic in training: rows that are drawn by their categories, and a net with two optimisers."""
+
+import inspect
+
+import numpy as np
+import torch
+
+from sklearn_dgm._training.batches import WeightedRows
+from sklearn_dgm._training.net import Diverged, RowNet
+from sklearn_dgm._training.splits import Splits
+from sklearn_dgm.nn.randomness import current_generator
+
+# Decay rates of the moments of an Adam optimiser of an adversarial training.
+BETAS = (0.5, 0.9)
+
+
+class DrawnRows(WeightedRows):
+    """Rows that are drawn at random, each of them given one of its categories.
+
+    A column is drawn, then one of its categories, by the logarithms of their frequencies, and then a row that has it,
+    by the weights. So also rare categories are learnt (Xu, Skoularidou, Cuesta-Infante and Veeramachaneni, "Modeling
+    Tabular Data using Conditional GAN", 2019, https://arxiv.org/abs/1907.00503).
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, d)
+        Encoded rows.
+    weight : ndarray of shape (n,)
+        Their weights.
+    conditions : sequence of int
+        Columns of categories that may be given; without any, rows are drawn by their weights.
+    n_draws : int
+        How many are drawn in a pass.
+    """
+
+    is_fixed = False
+
+    def __init__(self, z, weight, conditions, n_draws):
+        super().__init__(z, torch.ones(n_draws, device=z.device))
+        self.conditions = torch.tensor(tuple(conditions), dtype=torch.long, device=z.device)
+        codes = [z[:, j].long().cpu().numpy() for j in conditions]
+        chances = [_chances(of, weight) for of in codes] or [weight / weight.sum()]
+        self._reached = torch.from_numpy(np.cumsum(chances, axis=1)).to(z.device)
+
+    def __getitem__(self, index):
+        """Return as many rows as there are indices, of shape (n, d + 1), and weights of one.
+
+        The last entry of a row says which of `conditions` is given.
+        """
+        weight = self.weight[index]
+        generator, device = current_generator(), self.z.device
+        uniforms = torch.rand(
+            2, len(weight), generator=generator, device=device, dtype=torch.float64
+        )
+        n_tables = len(self._reached)
+        which = (uniforms[0] * n_tables).long().clamp(max=n_tables - 1)
+        row = torch.empty_like(which)
+        for k in range(n_tables):
+            reached = self._reached[k]
+            (at,) = torch.nonzero(which == k, as_tuple=True)
+            row[at] = torch.searchsorted(reached, uniforms[1, at] * reached[-1], right=True)
+        row = row.clamp(max=len(self.z) - 1)
+        return torch.cat([self.z[row], which[:, None].to(self.z)], dim=1), weight
+
+
+def _chances(codes, weight):
+    """Return the chance of each row to be drawn for one of its categories."""
+    of_category = np.bincount(codes, weight)
+    log_frequency = np.log1p(of_category)
+    share = log_frequency / log_frequency.sum()
+    return share[codes] * weight / of_category[codes]
+
+
+class DrawnSplits(Splits):
+    """Splits of a table into rows that are drawn for training, and rows that validate.
+
+    Parameters
+    ----------
+    Z, weight, validation_fraction, seed, device
+        See :class:`~sklearn_dgm._training.splits.Splits`; Z is complete.
+    conditions : sequence of int
+        See :class:`DrawnRows`.
+    n_draws : callable
+        Given the number of training rows, returns how many are drawn in a pass.
+    """
+
+    def __init__(self, Z, weight, validation_fraction, seed, device, conditions, n_draws):
+        super().__init__(Z, weight, validation_fraction, seed, device)
+        self.conditions, self.n_draws = conditions, n_draws
+
+    def training_rows(self, member):
+        """Return the training rows, which are drawn."""
+        train = self.indices(member)[0]
+        z = torch.tensor(self.Z[train], device=self.device)
+        return DrawnRows(z, self.counts[train], self.conditions, self.n_draws(len(z)))
+
+    def rows(self, index):
+        """Return rows that validate, in double precision."""
+        return WeightedRows(torch.tensor(self.Z[index], device=self.device), self.weights(index))
+
+
+class AdversarialNet(RowNet):
+    """A net whose critic learns in every step, and whose generator learns from it in every `n_critic`-th.
+
+    The module has `generator` and `critic`, whose parameters have an optimiser each, `critic_loss(z)`,
+    `generator_loss(z)`, and `distance(z, weight)` of rows from drawn ones, by which it is judged.
+    """
+
+    n_critic = 1
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Make an optimiser for each of the two."""
+        self.optimizer_, self.critic_optimizer_ = map(
+            self._optimizer_of, (self.module_.generator, self.module_.critic)
+        )
+        return self
+
+    def _optimizer_of(self, part):
+        args, kwargs = self.get_params_for_optimizer("optimizer", part.named_parameters())
+        if "betas" in inspect.signature(self.optimizer).parameters:
+            kwargs = {"betas": BETAS, **kwargs}
+        return self.optimizer(*args, **kwargs)
+
+    def train_step(self, batch, **fit_params):
+        """Let the critic take a step, and the generator if it is its turn."""
+        module, (z, _) = self.module_, batch
+        loss, distance = module.critic_loss(z)
+        self._step(self.critic_optimizer_, module.critic, loss)
+        module.n_steps += 1
+        if module.n_steps % module.n_critic == 0:
+            self._step(self.optimizer_, module.generator, module.generator_loss(z))
+            self.average.update(module)
+        return {"loss": distance, "y_pred": z}
+
+    @staticmethod
+    def _step(optimizer, part, loss):
+        if not torch.isfinite(loss):
+            raise Diverged
+        optimizer.zero_grad()
+        loss.backward(inputs=list(part.parameters()))
+        optimizer.step()
+
+    def get_iterator(self, dataset, training=False):
+        """Return batches of training; rows that validate are one, since the distance is one of all of them."""
+        return super().get_iterator(dataset, training) if training else [dataset[:]]
+
+    def validation_step(self, batch, **fit_params):
+        """Compute the distance of rows from those that averaged weights draw."""
+        z, weight = batch
+        with torch.no_grad():
+            return {"loss": self.average.module.distance(z, weight), "y_pred": z}

@@ -1,0 +1,457 @@
+"""A generator of the rows of a table, and the critic that it learns from."""
+
+from itertools import accumulate, pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sklearn_dgm.nn.common_numbers import common_normals, common_uniforms
+from sklearn_dgm.nn.config import plain
+from sklearn_dgm.nn.layers import SkipPerceptron
+from sklearn_dgm.nn.normal_scores import NormalScores
+from sklearn_dgm.nn.randomness import current_generator
+
+# Temperature of the relaxed categories, whose gradients the generator follows.
+TEMPERATURE = 0.5
+# Slope of the critic's units below zero.
+SLOPE = 0.2
+# Held-out rows at most, and drawn ones, that the generator is judged by.
+MAX_JUDGED = 1000
+# Packs in which a row is shown to the critic to be scored.
+N_PACKS = 16
+
+
+class TableFeatures(nn.Module):
+    """Rows of a table as generator and critic see them: normal scores of numbers, then indicators of categories.
+
+    Parameters
+    ----------
+    n_levels : tuple of int or None
+        For each column the number of its categories, None for one of numbers.
+    n_knots : int
+        Knots of the distribution functions of numbers; see :class:`~sklearn_dgm.nn.normal_scores.NormalScores`.
+    whole : tuple of bool
+        For each column of numbers whether these are whole.
+    """
+
+    def __init__(self, n_levels, n_knots, whole):
+        super().__init__()
+        self.n_levels = plain(tuple(n_levels))
+        self.numbers = [j for j, n in enumerate(self.n_levels) if n is None]
+        self.scores = NormalScores(whole, n_knots)
+        sizes = {j: n for j, n in enumerate(self.n_levels) if n is not None}
+        stops = list(accumulate(sizes.values(), initial=len(self.numbers)))
+        self.blocks = dict(zip(sizes, map(slice, stops, stops[1:]), strict=True))
+        self.n_features = stops[-1]
+
+    @property
+    def config(self):
+        """Plain values that build it anew."""
+        return {
+            "n_levels": self.n_levels,
+            "n_knots": self.scores.n_knots,
+            "whole": self.scores.whole,
+        }
+
+    def forward(self, z, uniforms):
+        """Return the features, of shape (n, n_features), of encoded rows.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows, in double precision.
+        uniforms : Tensor of shape (n, d)
+            Numbers between 0 and 1; see :meth:`~sklearn_dgm.nn.normal_scores.NormalScores.scores`.
+        """
+        parts = [self.scores.scores(z[:, self.numbers], uniforms[:, self.numbers])]
+        parts += [_indicators(z[:, j].long(), self.n_levels[j]) for j in self.blocks]
+        return torch.cat(parts, dim=1)
+
+    def rows(self, features):
+        """Return the encoded rows, of shape (n, d), of features."""
+        z = features.new_zeros(len(features), len(self.n_levels), dtype=torch.float64)
+        z[:, self.numbers] = self.scores.values(features[:, : len(self.numbers)])
+        for j, block in self.blocks.items():
+            z[:, j] = features[:, block].argmax(dim=1).double()
+        return z
+
+    def points(self, features):
+        """Return features as points, in which two categories are as far apart as numbers one standard deviation."""
+        scale = features.new_full((self.n_features,), 0.5**0.5)
+        scale[: len(self.numbers)] = 1.0
+        return features * scale
+
+
+def _indicators(codes, n_levels):
+    """Return indicators of codes, of shape (n, n_levels), in double precision."""
+    return (codes[:, None] == torch.arange(n_levels, device=codes.device)).double()
+
+
+class Conditions(nn.Module):
+    """Categories that may be given to a generator: of one column, one category.
+
+    Parameters
+    ----------
+    columns : tuple of int
+        Columns of categories.
+    n_levels : tuple of int
+        Their numbers of categories.
+    """
+
+    def __init__(self, columns, n_levels):
+        super().__init__()
+        self.columns, self.n_levels = plain(tuple(columns)), plain(tuple(n_levels))
+        self.n_given = sum(self.n_levels)
+        self.register_buffer("starts", torch.tensor([0, *accumulate(self.n_levels)][:-1]).long())
+        self.register_buffer("shares", torch.zeros(self.n_given))
+
+    def indicators(self, which, codes):
+        """Return indicators of the given categories, of shape (n, n_given)."""
+        if not self.columns:
+            return self.shares.new_zeros(len(which), 0)
+        return F.one_hot(self.starts[which] + codes, self.n_given).to(self.shares)
+
+    def flags(self, which):
+        """Return indicators of the columns that are given, of shape (n, n_columns)."""
+        if not self.columns:
+            return self.shares.new_zeros(len(which), 0)
+        return F.one_hot(which, len(self.columns)).to(self.shares)
+
+    def of_rows(self, z):
+        """Split rows with a last entry that says what is given into rows, and the columns and the codes given."""
+        z, which = z[:, :-1], z[:, -1].long()
+        if not self.columns:
+            return z, which, which
+        columns = torch.tensor(self.columns, device=z.device)
+        return z, which, z.gather(1, columns[which][:, None])[:, 0].long()
+
+    def draw(self, uniforms):
+        """Draw columns, all equally likely, and their categories, by their shares, from numbers of shape (n, 2)."""
+        n = max(len(self.columns), 1)
+        which = (uniforms[:, 0] * n).long().clamp(max=n - 1)
+        codes = torch.zeros_like(which)
+        shares = self.shares.to(uniforms).split(self.n_levels) if self.columns else ()
+        for k, of_column in enumerate(shares):
+            at = which == k
+            codes[at] = chosen(of_column, uniforms[at, 1])
+        return which, codes
+
+
+def chosen(shares, uniforms):
+    """Return the codes, of shape (n,), that numbers between 0 and 1 choose, by their shares of shape (n_levels,)."""
+    reached = shares.cumsum(0)
+    (possible,) = torch.nonzero(shares, as_tuple=True)
+    codes = torch.searchsorted(reached, (uniforms * reached[-1]).contiguous(), right=True)
+    return codes.clamp(max=int(possible[-1]))
+
+
+class AdversarialPair(nn.Module):
+    """A generator of rows and the critic that it learns from (Goodfellow et al., 2014), of a table.
+
+    The critic's expectations are to differ as much as they can between rows of the table and drawn ones, with gradients
+    of length one (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, "Improved Training of Wasserstein GANs", 2017).
+    It sees several rows at once, so that a generator that draws the same again and again is found out (Lin, Khetan,
+    Fanti and Oh, "PacGAN", 2018). Categories are relaxed in the generator's gradients alone (Jang, Gu and Poole,
+    "Categorical Reparameterization with Gumbel-Softmax", 2017).
+
+    Parameters
+    ----------
+    n_levels, n_knots, whole
+        See :class:`TableFeatures`.
+    conditions : tuple of int
+        Columns of categories of which one may be given.
+    n_latents : int
+        Standard normals that a row is made of.
+    hidden_layer_sizes : tuple of int
+        Units of the hidden layers of each of the two.
+    pac : int
+        Rows that the critic sees at once.
+    gradient_penalty : float
+        Weight of the squared difference of the gradients' lengths from one.
+    n_critic : int
+        Steps of the critic for one of the generator.
+    """
+
+    def __init__(
+        self,
+        n_levels,
+        n_knots,
+        whole,
+        conditions,
+        n_latents,
+        hidden_layer_sizes,
+        pac,
+        gradient_penalty=10.0,
+        n_critic=1,
+    ):
+        super().__init__()
+        self.features = TableFeatures(n_levels, n_knots, whole)
+        self.conditions = Conditions(conditions, [self.features.n_levels[j] for j in conditions])
+        self.n_latents, self.pac, self.n_critic = n_latents, pac, n_critic
+        self.gradient_penalty = gradient_penalty
+        self.hidden_layer_sizes = plain(tuple(hidden_layer_sizes))
+        n_features, n_given = self.features.n_features, self.conditions.n_given
+        self.generator = SkipPerceptron(
+            n_latents, n_latents + n_given, hidden_layer_sizes, n_features
+        )
+        self._n_seen = n_features + len(self.conditions.columns)
+        sizes = (pac * self._n_seen, *hidden_layer_sizes)
+        layers = [
+            part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.LeakyReLU(SLOPE))
+        ]
+        self.critic = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        self.n_steps = 0
+
+    @property
+    def config(self):
+        """Plain values that build it anew."""
+        return {
+            **self.features.config,
+            "conditions": self.conditions.columns,
+            "n_latents": self.n_latents,
+            "hidden_layer_sizes": self.hidden_layer_sizes,
+            "pac": self.pac,
+            "gradient_penalty": self.gradient_penalty,
+            "n_critic": self.n_critic,
+        }
+
+    @property
+    def width(self):
+        """Memory of a row in numbers, at most: that of the packs in which it is scored."""
+        return max(N_PACKS * self.pac * self._n_seen, *self.hidden_layer_sizes, 1)
+
+    @torch.no_grad()
+    def start_from(self, z, weight):
+        """Start from independent categories and from numbers whose normal scores are jointly normal.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n, d)
+            Encoded rows.
+        weight : ndarray of shape (n,)
+            How many rows each stands for.
+        """
+        self.features.scores.learn(z[:, self.features.numbers], weight)
+        z, weight = torch.from_numpy(z), torch.from_numpy(weight)
+        numbers = torch.rand(z.shape, generator=current_generator(), dtype=z.dtype)
+        features, share = self.features(z, numbers), weight / weight.sum()
+        n_numbers = len(self.features.numbers)
+        scores = features[:, :n_numbers]
+        covariance = scores.T @ (share[:, None] * scores)
+        variances, axes = torch.linalg.eigh(covariance)
+        n_axes = min(n_numbers, self.n_latents)
+        start = torch.zeros(self.features.n_features, self.n_latents, dtype=z.dtype)
+        start[:n_numbers, :n_axes] = (axes * variances.clamp(min=0).sqrt())[:, -n_axes:]
+        bias = torch.zeros(self.features.n_features, dtype=z.dtype)
+        frequency = share @ features[:, n_numbers:]
+        bias[n_numbers:] = (frequency + 0.5 / weight.sum()).log()
+        self.generator.start_from(start, bias)
+        for k, j in enumerate(self.conditions.columns):
+            block = self.conditions.shares.split(self.conditions.n_levels)[k]
+            block.copy_(share @ features[:, self.features.blocks[j]])
+
+    def generate(self, latents, uniforms, which, codes):
+        """Return the features of drawn rows, whose gradients are those of relaxed categories.
+
+        Parameters
+        ----------
+        latents : Tensor of shape (n, n_latents)
+            Standard normals.
+        uniforms : Tensor of shape (n, n_features)
+            Numbers between 0 and 1 that choose categories.
+        which, codes : Tensor of int of shape (n,)
+            Which of the conditional columns is given, and its category.
+        """
+        given = self.conditions.indicators(which, codes).to(latents)
+        raw = self.generator(latents, torch.cat([latents, given], dim=1))
+        parts = [raw[:, : len(self.features.numbers)]]
+        for j, block in self.features.blocks.items():
+            drawn = _relaxed(raw[:, block], uniforms[:, block])
+            if j in self.conditions.columns:
+                is_given = which == self.conditions.columns.index(j)
+                known = _indicators(codes, drawn.shape[1]).to(drawn)
+                drawn = torch.where(is_given[:, None], known, drawn)
+            parts.append(drawn)
+        return torch.cat(parts, dim=1)
+
+    def criticise(self, features, which):
+        """Return what the critic says of packs of rows, of shape (n // pac,)."""
+        seen = torch.cat([features, self.conditions.flags(which).to(features)], dim=1)
+        return self.critic(seen.reshape(-1, self.pac * self._n_seen))[:, 0]
+
+    def _draw_like(self, which, codes):
+        """Draw features with what is given, in training."""
+        like, generator = self.generator.skip.weight, current_generator()
+        kind = {"generator": generator, "device": like.device, "dtype": like.dtype}
+        latents = torch.randn(len(which), self.n_latents, **kind)
+        uniforms = torch.rand(len(which), self.features.n_features, **kind)
+        return self.generate(latents, uniforms, which, codes)
+
+    def critic_loss(self, z):
+        """Return the loss of the critic, and how far apart it says rows and drawn ones are.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d + 1)
+            Encoded rows; the last entry of each says which column is given.
+
+        Returns
+        -------
+        loss, distance : Tensor of shape ()
+            The distance is an estimate of Wasserstein's, as far as the critic knows.
+        """
+        z, which, codes = self.conditions.of_rows(z)
+        generator = current_generator()
+        numbers = torch.rand(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+        with torch.no_grad():
+            drawn = self._draw_like(which, codes)
+        rows = self.features(z, numbers).to(drawn)
+        distance = (self.criticise(rows, which) - self.criticise(drawn, which)).mean()
+        kind = {"generator": generator, "device": z.device, "dtype": drawn.dtype}
+        share = torch.rand(len(z) // self.pac, 1, **kind).repeat_interleave(self.pac, dim=0)
+        between = (share * rows + (1 - share) * drawn).requires_grad_()
+        said = self.criticise(between, which).sum()
+        (gradient,) = torch.autograd.grad(said, between, create_graph=True)
+        length = gradient.reshape(len(z) // self.pac, -1).norm(dim=1)
+        penalty = self.gradient_penalty * (length - 1).square().mean()
+        return penalty - distance, distance.detach()
+
+    def generator_loss(self, z):
+        """Return the loss of the generator, with what is given in rows as in :meth:`critic_loss`."""
+        _, which, codes = self.conditions.of_rows(z)
+        return -self.criticise(self._draw_like(which, codes), which).mean()
+
+    @torch.no_grad()
+    def draw(self, latents, uniforms, given=None):
+        """Return the features of drawn rows.
+
+        Parameters
+        ----------
+        latents : Tensor of shape (n, n_latents)
+            Standard normals.
+        uniforms : Tensor of shape (n, 2 + n_features)
+            Numbers between 0 and 1, of which the first two choose what is given.
+        given : tuple of int, default=None
+            Which conditional column is given in all rows, and its category; random ones by default.
+        """
+        which, codes = self.conditions.draw(uniforms[:, :2])
+        if given is not None:
+            which, codes = (torch.full_like(which, of_all) for of_all in given)
+        return self.generate(latents, uniforms[:, 2:], which, codes), which
+
+    def sample(self, n_samples, generator, given=None):
+        """Draw encoded rows, of shape (n_samples, d); see :meth:`draw`."""
+        like = self.generator.skip.weight
+        kind = {"generator": generator, "device": like.device, "dtype": like.dtype}
+        latents = torch.randn(n_samples, self.n_latents, **kind)
+        uniforms = torch.rand(n_samples, 2 + self.features.n_features, **kind)
+        return self.features.rows(self.draw(latents, uniforms, given)[0])
+
+    def _common_draw(self, n_samples):
+        """Draw features, and what is given, by numbers that are always the same."""
+        like = self.generator.skip.weight
+        uniforms = common_uniforms(n_samples, 2 + self.features.n_features).to(like)
+        return self.draw(common_normals(n_samples, self.n_latents).to(like), uniforms)
+
+    @torch.no_grad()
+    def distance(self, z, weight):
+        """Return how well nearest neighbours tell rows and drawn ones apart.
+
+        See :func:`nearest_neighbour_accuracy`.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows.
+        weight : Tensor of shape (n,)
+            Their weights.
+        """
+        z, weight = z[:MAX_JUDGED], weight[:MAX_JUDGED]
+        numbers = common_uniforms(len(z), z.shape[1]).to(z)
+        rows = self.features.points(self.features(z, numbers))
+        n_drawn = len(z) * max(MAX_JUDGED // len(z), 1)
+        drawn = self.features.points(self._common_draw(n_drawn)[0]).to(rows)
+        return nearest_neighbour_accuracy(rows, weight.to(rows), drawn)
+
+    @torch.no_grad()
+    def critic_scores(self, z):
+        """Return what the critic says of rows in packs with drawn ones, on average, of shape (n,).
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows.
+        """
+        n_columns = max(len(self.conditions.columns), 1)
+        which = torch.arange(N_PACKS, device=z.device) % n_columns
+        drawn, of_drawn = self._common_draw(N_PACKS * self.pac)
+        numbers = common_uniforms(N_PACKS, z.shape[1]).to(z)
+        total = 0.0
+        for i in range(N_PACKS):
+            pack = slice(i * self.pac, (i + 1) * self.pac)
+            rows = drawn[pack].repeat(len(z), 1, 1)
+            rows[:, i % self.pac] = self.features(z, numbers[i].expand(len(z), -1)).to(drawn)
+            given = of_drawn[pack].clone()
+            given[i % self.pac] = which[i]
+            total = total + self.criticise(rows.flatten(0, 1), given.repeat(len(z)))
+        return total / N_PACKS
+
+
+def _relaxed(logits, uniforms):
+    """Return indicators of categories by their logits, of shape (n, n_levels), with the gradients of relaxed ones."""
+    smallest = torch.finfo(uniforms.dtype).tiny
+    gumbel = -(-uniforms.clamp(min=smallest).log()).clamp(min=smallest).log()
+    noisy = logits + gumbel
+    soft = (noisy / TEMPERATURE).softmax(dim=1)
+    drawn = F.one_hot(noisy.argmax(dim=1), logits.shape[1]).to(soft)
+    return drawn + soft - soft.detach()
+
+
+def nearest_neighbour_accuracy(rows, weight, drawn):
+    """Return how well nearest neighbours tell rows and drawn ones apart (Lopez-Paz and Oquab, 2017): 1/2 is best.
+
+    Of the rows whose nearest neighbour is another row, and of the drawn ones whose nearest is another drawn one, the
+    larger share counts: the former are far from all that is drawn, the latter from all rows. Of two that are equally
+    near, each counts a half.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, k)
+        Points.
+    weight : Tensor of shape (n,)
+        Their weights.
+    drawn : Tensor of shape (m, k)
+        Other points, of which n at a time are set against the rows, m a multiple of n.
+
+    Returns
+    -------
+    accuracy : Tensor of shape ()
+        Between 0 and 1; without another row to compare with, 1/2.
+    """
+    n = len(rows)
+    if n == 1:
+        return rows.new_tensor(0.5)
+    to_rows = _to_nearest_other(rows)
+    of_rows, of_drawn = [], []
+    for part in drawn.split(n):
+        between = _distances(rows, part)
+        of_rows.append(_is_nearer(to_rows, between.amin(dim=1)))
+        of_drawn.append(_is_nearer(_to_nearest_other(part), between.amin(dim=0)))
+    share = torch.stack(of_rows).mean(dim=0) @ weight / weight.sum()
+    return torch.maximum(share, torch.stack(of_drawn).mean())
+
+
+def _distances(x, y):
+    """Return Euclidean distances, of shape (n, m), without the rounding of matrix products: equal points are at 0."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _to_nearest_other(x):
+    """Return the distance of each point to the nearest other one."""
+    return _distances(x, x).fill_diagonal_(torch.inf).amin(dim=1)
+
+
+def _is_nearer(own, other):
+    """Return where distances are less than others, a half where they are equal."""
+    return (own < other).double() + 0.5 * (own == other)
