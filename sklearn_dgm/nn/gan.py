@@ -1,6 +1,7 @@
 """A generator of the rows of a table, and the critic that it learns from."""
 
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -22,6 +23,28 @@ MAX_JUDGED = 1000
 N_PACKS = 16
 
 
+class Group(NamedTuple):
+    """Columns of as many categories each.
+
+    Attributes
+    ----------
+    columns : list of int
+        Which columns.
+    n_levels : int
+        The number of categories of each.
+    place : slice
+        Where their indicators stand among the features, column by column.
+    """
+
+    columns: list
+    n_levels: int
+    place: slice
+
+    def of(self, features):
+        """Return their indicators, of shape (n, n_columns, n_levels), among features (n, n_features)."""
+        return features[:, self.place].unflatten(1, (len(self.columns), self.n_levels))
+
+
 class TableFeatures(nn.Module):
     """Rows of a table as generator and critic see them: normal scores of numbers, then indicators of categories.
 
@@ -40,10 +63,14 @@ class TableFeatures(nn.Module):
         self.n_levels = plain(tuple(n_levels))
         self.numbers = [j for j, n in enumerate(self.n_levels) if n is None]
         self.scores = NormalScores(whole, n_knots)
-        sizes = {j: n for j, n in enumerate(self.n_levels) if n is not None}
-        stops = list(accumulate(sizes.values(), initial=len(self.numbers)))
-        self.blocks = dict(zip(sizes, map(slice, stops, stops[1:]), strict=True))
-        self.n_features = stops[-1]
+        # Columns of as many categories stand side by side, and are one array.
+        self.groups, start = [], len(self.numbers)
+        for size in sorted(set(self.n_levels) - {None}):
+            columns = [j for j, n in enumerate(self.n_levels) if n == size]
+            stop = start + size * len(columns)
+            self.groups.append(Group(columns, size, slice(start, stop)))
+            start = stop
+        self.n_features = start
 
     @property
     def config(self):
@@ -65,15 +92,15 @@ class TableFeatures(nn.Module):
             Numbers between 0 and 1; see :meth:`~sklearn_dgm.nn.normal_scores.NormalScores.scores`.
         """
         parts = [self.scores.scores(z[:, self.numbers], uniforms[:, self.numbers])]
-        parts += [_indicators(z[:, j].long(), self.n_levels[j]) for j in self.blocks]
+        parts += [_indicators(z[:, of.columns], of.n_levels).flatten(1) for of in self.groups]
         return torch.cat(parts, dim=1)
 
     def rows(self, features):
         """Return the encoded rows, of shape (n, d), of features."""
         z = features.new_zeros(len(features), len(self.n_levels), dtype=torch.float64)
         z[:, self.numbers] = self.scores.values(features[:, : len(self.numbers)])
-        for j, block in self.blocks.items():
-            z[:, j] = features[:, block].argmax(dim=1).double()
+        for group in self.groups:
+            z[:, group.columns] = group.of(features).argmax(dim=2).double()
         return z
 
     def points(self, features):
@@ -84,8 +111,8 @@ class TableFeatures(nn.Module):
 
 
 def _indicators(codes, n_levels):
-    """Return indicators of codes, of shape (n, n_levels), in double precision."""
-    return (codes[:, None] == torch.arange(n_levels, device=codes.device)).double()
+    """Return indicators of codes, of shape (..., n_levels), in double precision."""
+    return (codes[..., None] == torch.arange(n_levels, device=codes.device)).double()
 
 
 class Conditions(nn.Module):
@@ -103,6 +130,7 @@ class Conditions(nn.Module):
         super().__init__()
         self.columns, self.n_levels = plain(tuple(columns)), plain(tuple(n_levels))
         self.n_given = sum(self.n_levels)
+        self.place_of = {j: k for k, j in enumerate(self.columns)}
         self.register_buffer("starts", torch.tensor([0, *accumulate(self.n_levels)][:-1]).long())
         self.register_buffer("shares", torch.zeros(self.n_given))
 
@@ -195,7 +223,7 @@ class AdversarialPair(nn.Module):
         self.generator = SkipPerceptron(
             n_latents, n_latents + n_given, hidden_layer_sizes, n_features
         )
-        self._n_seen = n_features + len(self.conditions.columns)
+        self._n_seen = n_features + len(self.features.numbers) + len(self.conditions.columns)
         sizes = (pac * self._n_seen, *hidden_layer_sizes)
         layers = [
             part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.LeakyReLU(SLOPE))
@@ -247,9 +275,12 @@ class AdversarialPair(nn.Module):
         frequency = share @ features[:, n_numbers:]
         bias[n_numbers:] = (frequency + 0.5 / weight.sum()).log()
         self.generator.start_from(start, bias)
-        for k, j in enumerate(self.conditions.columns):
-            block = self.conditions.shares.split(self.conditions.n_levels)[k]
-            block.copy_(share @ features[:, self.features.blocks[j]])
+        for shares, j in zip(
+            self.conditions.shares.split(self.conditions.n_levels),
+            self.conditions.columns,
+            strict=True,
+        ):
+            shares.copy_(share @ _indicators(z[:, j], len(shares)))
 
     def generate(self, latents, uniforms, which, codes):
         """Return the features of drawn rows, whose gradients are those of relaxed categories.
@@ -266,18 +297,22 @@ class AdversarialPair(nn.Module):
         given = self.conditions.indicators(which, codes).to(latents)
         raw = self.generator(latents, torch.cat([latents, given], dim=1))
         parts = [raw[:, : len(self.features.numbers)]]
-        for j, block in self.features.blocks.items():
-            drawn = _relaxed(raw[:, block], uniforms[:, block])
-            if j in self.conditions.columns:
-                is_given = which == self.conditions.columns.index(j)
-                known = _indicators(codes, drawn.shape[1]).to(drawn)
-                drawn = torch.where(is_given[:, None], known, drawn)
-            parts.append(drawn)
+        place = self.conditions.place_of
+        for group in self.features.groups:
+            drawn = _relaxed(group.of(raw), group.of(uniforms))
+            places = torch.tensor([place.get(j, -1) for j in group.columns], device=raw.device)
+            is_given = (which[:, None] == places)[..., None]
+            known = _indicators(codes, group.n_levels).to(drawn)[:, None]
+            parts.append(torch.where(is_given, known, drawn).flatten(1))
         return torch.cat(parts, dim=1)
 
-    def criticise(self, features, which):
-        """Return what the critic says of packs of rows, of shape (n // pac,)."""
-        seen = torch.cat([features, self.conditions.flags(which).to(features)], dim=1)
+    def seen(self, features, which):
+        """Return what the critic sees of rows: features, smooth values of numbers, and which column is given."""
+        smooth = self.features.scores.smooth_values(features[:, : len(self.features.numbers)])
+        return torch.cat([features, smooth, self.conditions.flags(which).to(features)], dim=1)
+
+    def criticise(self, seen):
+        """Return what the critic says of packs of rows, of shape (n // pac,), given what it sees of each."""
         return self.critic(seen.reshape(-1, self.pac * self._n_seen))[:, 0]
 
     def _draw_like(self, which, codes):
@@ -306,12 +341,13 @@ class AdversarialPair(nn.Module):
         numbers = torch.rand(z.shape, generator=generator, device=z.device, dtype=z.dtype)
         with torch.no_grad():
             drawn = self._draw_like(which, codes)
-        rows = self.features(z, numbers).to(drawn)
-        distance = (self.criticise(rows, which) - self.criticise(drawn, which)).mean()
+            rows = self.seen(self.features(z, numbers).to(drawn), which)
+            drawn = self.seen(drawn, which)
+        distance = (self.criticise(rows) - self.criticise(drawn)).mean()
         kind = {"generator": generator, "device": z.device, "dtype": drawn.dtype}
         share = torch.rand(len(z) // self.pac, 1, **kind).repeat_interleave(self.pac, dim=0)
         between = (share * rows + (1 - share) * drawn).requires_grad_()
-        said = self.criticise(between, which).sum()
+        said = self.criticise(between).sum()
         (gradient,) = torch.autograd.grad(said, between, create_graph=True)
         length = gradient.reshape(len(z) // self.pac, -1).norm(dim=1)
         penalty = self.gradient_penalty * (length - 1).square().mean()
@@ -320,7 +356,7 @@ class AdversarialPair(nn.Module):
     def generator_loss(self, z):
         """Return the loss of the generator, with what is given in rows as in :meth:`critic_loss`."""
         _, which, codes = self.conditions.of_rows(z)
-        return -self.criticise(self._draw_like(which, codes), which).mean()
+        return -self.criticise(self.seen(self._draw_like(which, codes), which)).mean()
 
     @torch.no_grad()
     def draw(self, latents, uniforms, given=None):
@@ -394,17 +430,18 @@ class AdversarialPair(nn.Module):
             rows[:, i % self.pac] = self.features(z, numbers[i].expand(len(z), -1)).to(drawn)
             given = of_drawn[pack].clone()
             given[i % self.pac] = which[i]
-            total = total + self.criticise(rows.flatten(0, 1), given.repeat(len(z)))
+            seen = self.seen(rows.flatten(0, 1), given.repeat(len(z)))
+            total = total + self.criticise(seen)
         return total / N_PACKS
 
 
 def _relaxed(logits, uniforms):
-    """Return indicators of categories by their logits, of shape (n, n_levels), with the gradients of relaxed ones."""
+    """Return indicators of categories by their logits, of shape (..., n_levels), with the gradients of relaxed ones."""
     smallest = torch.finfo(uniforms.dtype).tiny
     gumbel = -(-uniforms.clamp(min=smallest).log()).clamp(min=smallest).log()
     noisy = logits + gumbel
-    soft = (noisy / TEMPERATURE).softmax(dim=1)
-    drawn = F.one_hot(noisy.argmax(dim=1), logits.shape[1]).to(soft)
+    soft = (noisy / TEMPERATURE).softmax(dim=-1)
+    drawn = F.one_hot(noisy.argmax(dim=-1), logits.shape[-1]).to(soft)
     return drawn + soft - soft.detach()
 
 

@@ -11,6 +11,8 @@ from sklearn_dgm.nn.layers import ExactBuffers
 SMALLEST_SHARE = 1e-6
 # A value of fewer rows does not repeat.
 SINGLE = 1.5
+# Scores at which smooth values are what numbers are, and straight lines between.
+GRID = torch.linspace(-4, 4, 33, dtype=torch.float64)
 
 
 def knots_of(z, weight, whole, n_knots):
@@ -65,6 +67,7 @@ class NormalScores(ExactBuffers):
         super().__init__()
         self.whole, self.n_knots = plain(tuple(whole)), n_knots
         self.register_exact("knots", np.zeros((3, len(self.whole), n_knots)))
+        self.register_exact("smooth", np.zeros((len(self.whole), len(GRID))))
 
     def learn(self, z, weight):
         """Learn the distribution functions of numbers.
@@ -80,6 +83,8 @@ class NormalScores(ExactBuffers):
             knots = knots_of(of_column, weight, is_whole, self.n_knots)
             padded = np.pad(knots, ((0, 0), (0, self.n_knots - knots.shape[1])), mode="edge")
             self.knots[:, j] = torch.from_numpy(padded)
+        values = self.values(GRID[:, None].expand(-1, len(self.whole))).T
+        self.smooth.copy_(_standardised(values))
 
     def shares(self, z):
         """Return the shares of the rows below numbers and up to them, two tensors of shape (n, n_columns)."""
@@ -124,5 +129,25 @@ class NormalScores(ExactBuffers):
         start, stop = upto.gather(1, before), below.gather(1, at)
         along = ((share - start) / (stop - start).clamp(min=1e-12)).clamp(0, 1)
         z = torch.where(at > 0, low + along * (high - low), high)
-        whole = torch.tensor(self.whole, device=z.device)[:, None]
+        whole = torch.tensor(self.whole, dtype=torch.bool, device=z.device)[:, None]
         return torch.where(whole, z.round(), z).T
+
+    def smooth_values(self, scores):
+        """Return standardised numbers that scores stand for, on straight lines between those of a grid.
+
+        What scores do not tell, they do: how far apart numbers are.
+        """
+        place = ((scores - GRID[0]) / (GRID[1] - GRID[0])).clamp(0, len(GRID) - 1.001)
+        at = place.detach().floor().long()
+        table = self.smooth.to(scores).T
+        low, high = table.gather(0, at), table.gather(0, at + 1)
+        return low + (place - at) * (high - low)
+
+
+def _standardised(values):
+    """Return values on a grid in units of their spread over standard normal scores, bounded, of shape (d, n)."""
+    weight = torch.exp(-(GRID**2) / 2)
+    weight = weight / weight.sum()
+    mean = values @ weight
+    spread = ((values - mean[:, None]) ** 2 @ weight).sqrt().clamp(min=1e-12)
+    return torch.asinh((values - mean[:, None]) / spread[:, None])

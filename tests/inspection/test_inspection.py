@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import matplotlib
 
@@ -26,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
+from sklearn_dgm._training.objective import Objective
 from sklearn_dgm.inspection import DensityDisplay, TrainingDisplay
 from sklearn_dgm.inspection._density import _contour_levels
 from sklearn_dgm.utils._global_state import global_state_unchanged
@@ -551,15 +551,32 @@ def test_the_objective_says_what_is_drawn():
         | {"valid_critic_loss": v}
         for s, e, v, b in records
     ]
-    estimator.objective_ = SimpleNamespace(
-        name="critic_loss", label="critic loss", unit="", rises=False
-    )
+    estimator.objective_ = Objective("critic_loss")
     display = TrainingDisplay.from_estimator(estimator)
     # The lower loss was the better setting.
     assert display.valid_line_.get_ydata().tolist() == [3, 1]
     assert display.train_line_.get_ydata().tolist() == [4, 2]
     assert display.best_epoch == 2
     assert display.ax_.get_ylabel() == "critic loss"
+
+
+def test_what_training_rows_are_recorded_by_may_be_something_else():
+    estimator = Trained()
+    records = [
+        {"member": 0, "setting": None, "epoch": e, "train_critic_distance": 9.0, "best": True}
+        for e in (1, 2)
+    ]
+    estimator.history_ = [{**record, "valid_accuracy": 0.5 / record["epoch"]} for record in records]
+    estimator.objective_ = Objective("accuracy", train_name="critic_distance")
+    display = TrainingDisplay.from_estimator(estimator)
+    assert display.train_line_ is None
+    assert display.valid_line_.get_ydata().tolist() == [0.5, 0.25]
+    assert display.ax_.get_ylabel() == "accuracy"
+    estimator.history_ = records
+    display = TrainingDisplay.from_estimator(estimator)
+    assert display.train_line_.get_ydata().tolist() == [9, 9]
+    assert display.valid_line_ is None
+    assert display.ax_.get_ylabel() == "critic distance"
 
 
 def test_training_of_mixtures(X):

@@ -115,8 +115,8 @@ def test_the_distance_is_that_of_what_the_critic_says():
     with torch.no_grad():
         module.critic[-1].weight.zero_()
         module.critic[-1].bias.zero_()
-        module.critic[-1].weight[0, 2] = 1.0
-        module.generator.skip.bias[2] = 20.0  # which draws nothing else
+        module.critic[-1].weight[0, 4] = 1.0  # numbers, then the column of two categories
+        module.generator.skip.bias[4] = 20.0  # which draws nothing else
     _, distance = module.critic_loss(with_given(Z, np.zeros(N)))
     assert distance.item() == pytest.approx((CODES == 0).mean() - 1, abs=1e-4)
     assert module.generator_loss(with_given(Z, np.zeros(N))).item() == pytest.approx(-1, abs=1e-4)
