@@ -81,6 +81,8 @@ FLAT = {
         ("target", "target", ".2f"),
         ("its error from log Z", "log_partition_std_error", ".4f"),
         ("AUROC", "auroc", ".3f"),
+        ("accuracy of the label", "accuracy", ".3f"),
+        ("categories lost", "lost", "d"),
         ("CPU seconds of the fit", "fit_seconds", ",.1f"),
         ("and of all that were tried", "all_seconds", ",.1f"),
         ("seconds to score 10,000 rows", "score_seconds", ".2f"),

@@ -1,4 +1,4 @@
-"""Rows drawn from AutoregressiveDensity, CTGAN and TVAE, beside real ones.
+"""Rows drawn from AutoregressiveDensity, TabularGAN, CTGAN and TVAE, beside real ones.
 
 Mixed tables, complete as for `likelihood --suite mixed`; fitted to training and validation rows. As many rows are drawn
 as there are test rows for the first figure, and as many as were fitted for the second.
@@ -21,14 +21,19 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from benchmarks import data
 from benchmarks._measure import seconds_of
 from benchmarks.mixed_peers import as_strings, is_categorical, like_table
-from benchmarks.peers import OURS
 from benchmarks.results import Results, version_of
-from sklearn_dgm import AutoregressiveDensity
+from sklearn_dgm import AutoregressiveDensity, TabularGAN
 
 REAL = "real rows"
 # HistGradientBoostingClassifier takes no more; columns with more are ordered by code.
 MAX_CATEGORIES = 255
-PACKAGES = {REAL: "scikit-learn", OURS: "sklearn-dgm", "CTGAN": "ctgan", "TVAE": "ctgan"}
+GENERATORS = {of.__name__: of for of in (AutoregressiveDensity, TabularGAN)}
+PACKAGES = {
+    REAL: "scikit-learn",
+    **dict.fromkeys(GENERATORS, "sklearn-dgm"),
+    "CTGAN": "ctgan",
+    "TVAE": "ctgan",
+}
 
 
 def add_arguments(parser):
@@ -70,15 +75,15 @@ def fit_and_judge(peer, known, test, label, seed, epochs):
         "auroc": two_sample_auroc(test, draw(len(test)), seed),
         "accuracy": accuracy(draw(len(known)), test, label, seed),
         "fit_seconds": round(seconds, 2),
-        "notes": "" if peer == OURS else f"{epochs} epochs",
+        "notes": "" if peer in GENERATORS else f"{epochs} epochs",
     }
 
 
 def fit_sampler(peer, table, seed, epochs):
     """Return a function that draws rows like those of a table."""
-    if peer == OURS:
-        density = AutoregressiveDensity(random_state=seed).fit(table)
-        return lambda n: density.sample(n, random_state=seed)
+    if peer in GENERATORS:
+        generator = GENERATORS[peer](random_state=seed).fit(table)
+        return lambda n: generator.sample(n, random_state=seed)
     strings, categorical = as_strings(table)
     model = getattr(import_module("ctgan"), peer)(epochs=epochs, enable_gpu=False)
     model.set_random_state(seed)

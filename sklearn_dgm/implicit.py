@@ -21,8 +21,8 @@ from sklearn_dgm.columns._names import position_of
 from sklearn_dgm.nn.gan import AdversarialPair
 from sklearn_dgm.tags import DensityTags
 
-# Rows of a batch, and batches of a pass at least.
-BATCH_SIZE, N_BATCHES = 512, 20
+# Rows of a batch at least and at most; how often a row is drawn in a pass, and batches of a pass at least.
+MIN_BATCH, MAX_BATCH, N_DRAWS, N_BATCHES = 128, 512, 4, 20
 # Distinct values that the distribution function of a column of numbers goes through, at most.
 MAX_KNOTS = 1000
 
@@ -154,13 +154,13 @@ class TabularGAN(NeuralMixin, BaseGenerator):
         gradient_penalty: float = 10.0,
         pac: int = 8,
         conditional: bool = True,
-        max_epochs: int = 300,
-        lr: float = 2e-4,
+        max_epochs: int = 60,
+        lr: float = 1e-3,
         batch_size: Literal["auto"] | int = "auto",
         weight_decay: float = 0.0,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 100,
+        n_iter_no_change: int = 30,
         device: Any = "auto",
         warm_start: bool = False,
         verbose: int = 0,
@@ -282,12 +282,13 @@ class TabularGAN(NeuralMixin, BaseGenerator):
         return Objective("nearest_neighbour_accuracy", train_name="critic_distance")
 
     def _training_parameters(self, splits):
-        batch_size = self._resolve_batch_size()
+        batch_size = self._resolve_batch_size(splits.n_train)
         return super()._training_parameters(splits) | {"batch_size": batch_size}
 
-    def _resolve_batch_size(self):
+    def _resolve_batch_size(self, n_train):
         if self.batch_size == "auto":
-            return self.pac * max(BATCH_SIZE // self.pac, 1)
+            size = int(np.clip(n_train // 2, MIN_BATCH, MAX_BATCH))
+            return self.pac * max(size // self.pac, 1)
         if self.batch_size % self.pac:
             raise ValueError(
                 f"batch_size={self.batch_size} should be a multiple of pac={self.pac}, the rows that the critic sees at "
@@ -296,10 +297,9 @@ class TabularGAN(NeuralMixin, BaseGenerator):
         return self.batch_size
 
     def _split(self, Z, weight, validation_fraction, seed, device):
-        size = self._resolve_batch_size()
-
-        def n_draws(n_rows):
-            return size * max(N_BATCHES, n_rows // size)
+        def n_draws(n_train):
+            size = self._resolve_batch_size(n_train)
+            return size * max(N_BATCHES, N_DRAWS * n_train // size)
 
         conditions = self._conditions()
         return DrawnSplits(Z, weight, validation_fraction, seed, device, conditions, n_draws)

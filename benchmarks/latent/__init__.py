@@ -1,4 +1,4 @@
-"""Mixtures, latent variables and energies beside published figures and named peers.
+"""Mixtures, latent variables, energies and a GAN beside published figures and named peers.
 
 Each family has a module, which says what it is measured on, and beside what.
 """
@@ -11,6 +11,7 @@ from benchmarks.latent import (
     choice,
     continuous_mixtures,
     energies,
+    gans,
     mixtures,
 )
 from benchmarks.results import Results
@@ -21,6 +22,7 @@ FAMILIES = {
     "autoencoder": autoencoders,
     "boltzmann": boltzmann,
     "energy": energies,
+    "gan": gans,
     "choice": choice,
 }
 

@@ -12,6 +12,8 @@ from sklearn_dgm.nn.randomness import current_generator
 
 # Decay rates of the moments of an Adam optimiser of an adversarial training.
 BETAS = (0.5, 0.9)
+# Epochs that a moving average of distances is of.
+SMOOTHED_EPOCHS = 5
 
 
 class DrawnRows(WeightedRows):
@@ -103,10 +105,11 @@ class AdversarialNet(RowNet):
     """A net whose critic learns in every step, and whose generator learns from it in every `n_critic`-th.
 
     The module has `generator` and `critic`, whose parameters have an optimiser each, `critic_loss(z)`,
-    `generator_loss(z)`, and `distance(z, weight)` of rows from drawn ones, by which it is judged.
+    `generator_loss(z)`, `n_critic`, `n_steps`, and `distance(z, weight)` of rows from drawn ones. By that it is judged,
+    as a moving average over epochs: on few rows, each of them is noisy.
     """
 
-    n_critic = 1
+    _smoothed = None
 
     def initialize_optimizer(self, triggered_directly=None):
         """Make an optimiser for each of the two."""
@@ -147,5 +150,8 @@ class AdversarialNet(RowNet):
     def validation_step(self, batch, **fit_params):
         """Compute the distance of rows from those that averaged weights draw."""
         z, weight = batch
-        with torch.no_grad():
-            return {"loss": self.average.module.distance(z, weight), "y_pred": z}
+        distance = self.average.module.distance(z, weight)
+        if self._smoothed is None:
+            self._smoothed = distance
+        self._smoothed = self._smoothed + (distance - self._smoothed) / SMOOTHED_EPOCHS
+        return {"loss": self._smoothed, "y_pred": z}

@@ -306,14 +306,15 @@ class AdversarialPair(nn.Module):
             parts.append(torch.where(is_given, known, drawn).flatten(1))
         return torch.cat(parts, dim=1)
 
-    def seen(self, features, which):
-        """Return what the critic sees of rows: features, smooth values of numbers, and which column is given."""
+    def seen(self, features):
+        """Return what the critic sees of rows: features, and how far apart numbers are."""
         smooth = self.features.scores.smooth_values(features[:, : len(self.features.numbers)])
-        return torch.cat([features, smooth, self.conditions.flags(which).to(features)], dim=1)
+        return torch.cat([features, smooth], dim=1)
 
-    def criticise(self, seen):
-        """Return what the critic says of packs of rows, of shape (n // pac,), given what it sees of each."""
-        return self.critic(seen.reshape(-1, self.pac * self._n_seen))[:, 0]
+    def criticise(self, seen, which):
+        """Return what the critic says of packs of rows, of shape (n // pac,), given which column is given in each."""
+        rows = torch.cat([seen, self.conditions.flags(which).to(seen)], dim=1)
+        return self.critic(rows.reshape(-1, self.pac * self._n_seen))[:, 0]
 
     def _draw_like(self, which, codes):
         """Draw features with what is given, in training."""
@@ -341,13 +342,13 @@ class AdversarialPair(nn.Module):
         numbers = torch.rand(z.shape, generator=generator, device=z.device, dtype=z.dtype)
         with torch.no_grad():
             drawn = self._draw_like(which, codes)
-            rows = self.seen(self.features(z, numbers).to(drawn), which)
-            drawn = self.seen(drawn, which)
-        distance = (self.criticise(rows) - self.criticise(drawn)).mean()
+            rows = self.seen(self.features(z, numbers).to(drawn))
+            drawn = self.seen(drawn)
+        distance = (self.criticise(rows, which) - self.criticise(drawn, which)).mean()
         kind = {"generator": generator, "device": z.device, "dtype": drawn.dtype}
         share = torch.rand(len(z) // self.pac, 1, **kind).repeat_interleave(self.pac, dim=0)
         between = (share * rows + (1 - share) * drawn).requires_grad_()
-        said = self.criticise(between).sum()
+        said = self.criticise(between, which).sum()
         (gradient,) = torch.autograd.grad(said, between, create_graph=True)
         length = gradient.reshape(len(z) // self.pac, -1).norm(dim=1)
         penalty = self.gradient_penalty * (length - 1).square().mean()
@@ -356,7 +357,7 @@ class AdversarialPair(nn.Module):
     def generator_loss(self, z):
         """Return the loss of the generator, with what is given in rows as in :meth:`critic_loss`."""
         _, which, codes = self.conditions.of_rows(z)
-        return -self.criticise(self.seen(self._draw_like(which, codes), which)).mean()
+        return -self.criticise(self.seen(self._draw_like(which, codes)), which).mean()
 
     @torch.no_grad()
     def draw(self, latents, uniforms, given=None):
@@ -430,8 +431,8 @@ class AdversarialPair(nn.Module):
             rows[:, i % self.pac] = self.features(z, numbers[i].expand(len(z), -1)).to(drawn)
             given = of_drawn[pack].clone()
             given[i % self.pac] = which[i]
-            seen = self.seen(rows.flatten(0, 1), given.repeat(len(z)))
-            total = total + self.criticise(seen)
+            seen = self.seen(rows.flatten(0, 1))
+            total = total + self.criticise(seen, given.repeat(len(z)))
         return total / N_PACKS
 
 
