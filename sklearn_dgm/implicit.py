@@ -92,13 +92,15 @@ class TabularGAN(NeuralMixin, BaseGenerator):
 
     Notes
     -----
-    No loss says how good the rows are. Held-out rows do: of these and of as many that averaged weights draw, nearest
-    neighbours are to tell the two apart [6]_, which they should in half of the cases; the weights with the smallest
-    accuracy are kept. An energy distance is recorded nowhere, because it looks at columns one by one more than at how
-    they go together.
+    No loss says how good the rows are. Their nearest neighbours do, among rows of the table and as many that averaged
+    weights draw: of a held-out row, and of a drawn one, that should be a drawn one in half of the cases [6]_. The worse
+    one of both accuracies, as a moving average over epochs, is what is judged by, and the weights where it was least
+    are kept. It follows how well a classifier tells rows from drawn ones; an energy distance hardly does, since it is a
+    matter of columns one by one more than of how they go together.
 
-    Numbers are drawn within the range of those seen. Each is a normal score that is turned back by the distribution
-    function of its column; values that repeat have a range of scores.
+    Numbers are seen as normal scores, and beside these how far apart they are. A score is turned back by the
+    distribution function of its column, so that numbers are drawn within the range of those seen, and whole numbers
+    among them; values that repeat have a range of scores.
 
     References
     ----------
@@ -160,7 +162,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
         weight_decay: float = 0.0,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 30,
+        n_iter_no_change: int = 50,
         device: Any = "auto",
         warm_start: bool = False,
         verbose: int = 0,

@@ -44,6 +44,10 @@ class DrawnRows(WeightedRows):
         chances = [_chances(of, weight) for of in codes] or [weight / weight.sum()]
         self._reached = torch.from_numpy(np.cumsum(chances, axis=1)).to(z.device)
 
+    def follow(self, module):
+        """Show the module whose draws are to be judged rows that are learnt from."""
+        module.keep_reference(self.z)
+
     def __getitem__(self, index):
         """Return as many rows as there are indices, of shape (n, d + 1), and weights of one.
 
@@ -106,7 +110,8 @@ class AdversarialNet(RowNet):
 
     The module has `generator` and `critic`, whose parameters have an optimiser each, `critic_loss(z)`,
     `generator_loss(z)`, `n_critic`, `n_steps`, and `distance(z, weight)` of rows from drawn ones. By that it is judged,
-    as a moving average over epochs: on few rows, each of them is noisy.
+    as a moving average over epochs, since each of them is noisy where rows are few. What training starts from is not
+    judged: it may have the margins of the table, and nothing else of it.
     """
 
     _smoothed = None
@@ -151,7 +156,7 @@ class AdversarialNet(RowNet):
         """Compute the distance of rows from those that averaged weights draw."""
         z, weight = batch
         distance = self.average.module.distance(z, weight)
-        if self._smoothed is None:
+        if self._smoothed is None or self._smoothed.isnan():
             self._smoothed = distance
         self._smoothed = self._smoothed + (distance - self._smoothed) / SMOOTHED_EPOCHS
         return {"loss": self._smoothed, "y_pred": z}

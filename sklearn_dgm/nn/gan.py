@@ -229,7 +229,7 @@ class AdversarialPair(nn.Module):
             part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.LeakyReLU(SLOPE))
         ]
         self.critic = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
-        self.n_steps = 0
+        self.n_steps, self.reference = 0, None
 
     @property
     def config(self):
@@ -391,25 +391,32 @@ class AdversarialPair(nn.Module):
         uniforms = common_uniforms(n_samples, 2 + self.features.n_features).to(like)
         return self.draw(common_normals(n_samples, self.n_latents).to(like), uniforms)
 
+    def keep_reference(self, z):
+        """Keep some of the rows that are learnt from, of shape (n, d), to judge drawn ones beside."""
+        z = z[:MAX_JUDGED]
+        self.reference = self.features.points(self.features(z, common_uniforms(*z.shape).to(z)))
+
     @torch.no_grad()
     def distance(self, z, weight):
-        """Return how well nearest neighbours tell rows and drawn ones apart.
+        """Return how well nearest neighbours tell rows from drawn ones, NaN before there is a reference.
 
         See :func:`nearest_neighbour_accuracy`.
 
         Parameters
         ----------
         z : Tensor of shape (n, d)
-            Encoded rows.
+            Encoded rows, held out.
         weight : Tensor of shape (n,)
             Their weights.
         """
+        if self.reference is None:
+            return weight.new_tensor(torch.nan)
         z, weight = z[:MAX_JUDGED], weight[:MAX_JUDGED]
-        numbers = common_uniforms(len(z), z.shape[1]).to(z)
-        rows = self.features.points(self.features(z, numbers))
-        n_drawn = len(z) * max(MAX_JUDGED // len(z), 1)
-        drawn = self.features.points(self._common_draw(n_drawn)[0]).to(rows)
-        return nearest_neighbour_accuracy(rows, weight.to(rows), drawn)
+        rows = self.features.points(self.features(z, common_uniforms(*z.shape).to(z)))
+        n_lots = max(MAX_JUDGED // len(self.reference), 1)
+        drawn = self._common_draw(n_lots * len(self.reference))[0]
+        drawn = self.features.points(drawn).to(rows)
+        return nearest_neighbour_accuracy(rows, weight.to(rows), self.reference, drawn)
 
     @torch.no_grad()
     def critic_scores(self, z):
@@ -446,48 +453,43 @@ def _relaxed(logits, uniforms):
     return drawn + soft - soft.detach()
 
 
-def nearest_neighbour_accuracy(rows, weight, drawn):
+def nearest_neighbour_accuracy(rows, weight, reference, drawn):
     """Return how well nearest neighbours tell rows and drawn ones apart (Lopez-Paz and Oquab, 2017): 1/2 is best.
 
-    Of the rows whose nearest neighbour is another row, and of the drawn ones whose nearest is another drawn one, the
-    larger share counts: the former are far from all that is drawn, the latter from all rows. Of two that are equally
-    near, each counts a half.
+    Neighbours are rows of a reference and as many drawn ones. Of the rows whose nearest neighbour is of the reference,
+    and of the drawn ones whose nearest is another drawn one, the larger share counts: the former are far from all that
+    is drawn, the latter from the reference. Of two that are equally near, each counts a half.
 
     Parameters
     ----------
     rows : Tensor of shape (n, k)
-        Points.
+        Points of the same distribution as the reference.
     weight : Tensor of shape (n,)
         Their weights.
-    drawn : Tensor of shape (m, k)
-        Other points, of which n at a time are set against the rows, m a multiple of n.
+    reference : Tensor of shape (m, k)
+        Points.
+    drawn : Tensor of shape (l * m, k)
+        Other points, of which m at a time are set against the reference.
 
     Returns
     -------
     accuracy : Tensor of shape ()
-        Between 0 and 1; without another row to compare with, 1/2.
+        Between 0 and 1; with a single point of reference, that of the rows alone.
     """
-    n = len(rows)
-    if n == 1:
-        return rows.new_tensor(0.5)
-    to_rows = _to_nearest_other(rows)
+    to_reference = _distances(rows, reference).amin(dim=1)
     of_rows, of_drawn = [], []
-    for part in drawn.split(n):
-        between = _distances(rows, part)
-        of_rows.append(_is_nearer(to_rows, between.amin(dim=1)))
-        of_drawn.append(_is_nearer(_to_nearest_other(part), between.amin(dim=0)))
+    for lot in drawn.split(len(reference)):
+        of_rows.append(_is_nearer(to_reference, _distances(rows, lot).amin(dim=1)))
+        if len(lot) > 1:
+            own = _distances(lot, lot).fill_diagonal_(torch.inf).amin(dim=1)
+            of_drawn.append(_is_nearer(own, _distances(lot, reference).amin(dim=1)))
     share = torch.stack(of_rows).mean(dim=0) @ weight / weight.sum()
-    return torch.maximum(share, torch.stack(of_drawn).mean())
+    return torch.maximum(share, torch.stack(of_drawn).mean()) if of_drawn else share
 
 
 def _distances(x, y):
     """Return Euclidean distances, of shape (n, m), without the rounding of matrix products: equal points are at 0."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _to_nearest_other(x):
-    """Return the distance of each point to the nearest other one."""
-    return _distances(x, x).fill_diagonal_(torch.inf).amin(dim=1)
 
 
 def _is_nearer(own, other):

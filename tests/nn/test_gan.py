@@ -134,51 +134,62 @@ def test_the_critic_sees_rows_in_packs():
     assert module.criticise(features, 1 - which)[0] != said[0]
 
 
-def slow_accuracy(rows, drawn):
-    both = np.concatenate([rows, drawn])
-    index = NearestNeighbors(n_neighbors=2).fit(both).kneighbors(both)[1][:, 1]
-    n = len(rows)
-    return max((index[:n] < n).mean(), (index[n:] >= n).mean())
+def slow_shares(rows, reference, drawn):
+    both = np.concatenate([reference, drawn])
+    m = len(reference)
+    neighbours = NearestNeighbors(n_neighbors=2).fit(both)
+    of_rows = neighbours.kneighbors(rows, n_neighbors=1)[1][:, 0] < m
+    of_drawn = neighbours.kneighbors(drawn)[1][:, 1] >= m
+    return of_rows.mean(), of_drawn.mean()
 
 
-def test_nearest_neighbours_are_those_of_scikit_learn():
-    rows, drawn = RNG.normal(size=(80, 3)), RNG.normal(0.5, 1.5, size=(80, 3))
-    found = nearest_neighbour_accuracy(
-        torch.from_numpy(rows), torch.ones(80, dtype=torch.float64), torch.from_numpy(drawn)
-    )
-    assert found.item() == pytest.approx(slow_accuracy(rows, drawn))
+def accuracy(rows, reference, drawn):
+    weight = torch.ones(len(rows), dtype=torch.float64)
+    rows, reference, drawn = (torch.from_numpy(x) for x in (rows, reference, drawn))
+    return nearest_neighbour_accuracy(rows, weight, reference, drawn).item()
 
 
-def test_accuracies_of_equal_and_of_other_distributions():
-    weight = torch.ones(300, dtype=torch.float64)
-    rows, same, far, narrow = (
-        torch.from_numpy(RNG.normal(*of, size=(300, 2)))
-        for of in ((0, 1), (0, 1), (9, 1), (0, 0.2))
-    )
-    assert nearest_neighbour_accuracy(rows, weight, same).item() == pytest.approx(0.5, abs=0.08)
-    assert nearest_neighbour_accuracy(rows, weight, far).item() == 1.0
-    # Either of too many of the drawn ones, or of too few of the rows, is noticed.
-    assert nearest_neighbour_accuracy(rows, weight, narrow).item() > 0.7
-    assert nearest_neighbour_accuracy(narrow, weight, rows).item() > 0.7
-    # Equally near neighbours say nothing.
-    assert nearest_neighbour_accuracy(0 * rows, weight, 0 * rows).item() == 0.5
-    assert nearest_neighbour_accuracy(rows[:1], weight[:1], far).item() == 0.5
+@pytest.mark.parametrize(("mean", "scale"), [(0.5, 1.5), (0.0, 0.4), (0.0, 1.0)])
+def test_nearest_neighbours_are_those_of_scikit_learn(mean, scale):
+    rows, reference = RNG.normal(size=(70, 3)), RNG.normal(size=(90, 3))
+    drawn = RNG.normal(mean, scale, size=(90, 3))
+    expected = max(slow_shares(rows, reference, drawn))
+    assert accuracy(rows, reference, drawn) == pytest.approx(expected)
 
 
 def test_several_lots_of_drawn_rows_are_a_mean():
-    rows, drawn = RNG.normal(size=(40, 2)), RNG.normal(0.3, 1, size=(120, 2))
-    whole = nearest_neighbour_accuracy(
-        torch.from_numpy(rows), torch.ones(40).double(), torch.from_numpy(drawn)
-    )
-    both = [(slow_parts(rows, part)) for part in np.split(drawn, 3)]
-    assert whole.item() == pytest.approx(np.mean(both, axis=0).max())
+    rows, reference, drawn = (RNG.normal(size=(n, 2)) for n in (40, 50, 150))
+    each = [slow_shares(rows, reference, lot) for lot in np.split(drawn, 3)]
+    assert accuracy(rows, reference, drawn) == pytest.approx(np.mean(each, axis=0).max())
 
 
-def slow_parts(rows, drawn):
-    both = np.concatenate([rows, drawn])
-    index = NearestNeighbors(n_neighbors=2).fit(both).kneighbors(both)[1][:, 1]
-    n = len(rows)
-    return (index[:n] < n).mean(), (index[n:] >= n).mean()
+def test_accuracies_of_equal_and_of_other_distributions():
+    rows, reference, same = RNG.normal(size=(3, 300, 2))
+    far, narrow = RNG.normal(9, 1, size=(300, 2)), RNG.normal(0, 0.2, size=(300, 2))
+    assert accuracy(rows, reference, same) == pytest.approx(0.5, abs=0.08)
+    assert accuracy(rows, reference, far) == 1.0
+    # Either of too many of the drawn ones, or of too few of the rows, is noticed.
+    assert accuracy(rows, reference, narrow) > 0.7
+    assert accuracy(narrow[:150], narrow[150:], rows[:150]) > 0.7
+    # Equally near neighbours say nothing.
+    assert accuracy(0 * rows, 0 * rows, 0 * rows) == 0.5
+    assert accuracy(rows[:1], rows[1:2], far[:1]) == 1.0
+
+
+def test_weights_of_rows_count():
+    rows = torch.tensor([[0.0], [5.0]])
+    reference, drawn = torch.tensor([[0.1], [9.0]]), torch.tensor([[5.1], [9.0]])
+    found = nearest_neighbour_accuracy(rows, torch.tensor([3.0, 1.0]).double(), reference, drawn)
+    assert found.item() == pytest.approx(0.75)
+
+
+def test_without_a_reference_there_is_no_distance():
+    module = pair()
+    z, weight = torch.from_numpy(Z), torch.ones(N)
+    assert module.distance(z[:50], weight[:50]).isnan()
+    module.keep_reference(z[50:])
+    # Margins are right, and how columns go together is not.
+    assert 0.5 < module.distance(z[:50], weight[:50]) < 1
 
 
 def test_scores_of_the_critic_do_not_depend_on_rows_beside():
