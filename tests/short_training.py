@@ -8,6 +8,7 @@ from sklearn_dgm import (
     ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
+    TabularGAN,
     VariationalAutoencoderDensity,
 )
 
@@ -17,6 +18,7 @@ NETWORKS = (
     ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
+    TabularGAN,
     VariationalAutoencoderDensity,
 )
 
@@ -39,6 +41,7 @@ def shorten_training(monkeypatch):
     _, *others = AutoregressiveDensity.__init__.__defaults__
     by_position = (defaults["hidden_layer_sizes"], *others)
     monkeypatch.setattr(AutoregressiveDensity.__init__, "__defaults__", by_position)
+    monkeypatch.setattr(TabularGAN.__init__, "__defaults__", ((16,),))
     monkeypatch.setattr(
         VariationalAutoencoderDensity.__init__, "__defaults__", ("auto", (16,), None)
     )

@@ -448,8 +448,10 @@ def _relaxed(logits, uniforms):
     smallest = torch.finfo(uniforms.dtype).tiny
     gumbel = -(-uniforms.clamp(min=smallest).log()).clamp(min=smallest).log()
     noisy = logits + gumbel
+    drawn = F.one_hot(noisy.argmax(dim=-1), logits.shape[-1]).to(noisy)
+    if not torch.is_grad_enabled():
+        return drawn
     soft = (noisy / TEMPERATURE).softmax(dim=-1)
-    drawn = F.one_hot(noisy.argmax(dim=-1), logits.shape[-1]).to(soft)
     return drawn + soft - soft.detach()
 
 
@@ -488,8 +490,8 @@ def nearest_neighbour_accuracy(rows, weight, reference, drawn):
 
 
 def _distances(x, y):
-    """Return Euclidean distances, of shape (n, m), without the rounding of matrix products: equal points are at 0."""
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    """Return Euclidean distances, of shape (n, m), to six decimals: equal ones stay equal in a product of matrices."""
+    return torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist").round(decimals=6)
 
 
 def _is_nearer(own, other):

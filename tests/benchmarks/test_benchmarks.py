@@ -37,6 +37,7 @@ from benchmarks.latent import (
     choice,
     continuous_mixtures,
     energies,
+    gans,
     mixtures,
 )
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
@@ -367,6 +368,25 @@ def test_latent_continuous_mixtures(folder, monkeypatch):
         assert record["score_seconds"] > 0
         assert "points, alpha=" in record["notes"]
     assert "| seconds to score 10,000 rows |" in report_of(folder)
+
+
+def test_latent_gans(folder):
+    few = ["--gans", "TabularGAN", "AutoregressiveDensity", "--max-rows", "200"]
+    run(folder, "latent", "--families", "gan", *few)
+    ours, other = lines(folder, "latent")
+    assert (ours["peer"], other["peer"]) == ("TabularGAN", "AutoregressiveDensity")
+    for record in (ours, other):
+        assert 0 <= record["auroc"] <= 1
+        assert 0 <= record["accuracy"] <= 1
+        assert record["lost"] == 0
+    assert "| categories lost |" in report_of(folder)
+
+
+def test_categories_are_lost_that_are_drawn_too_seldom_or_too_often():
+    known = pd.DataFrame({"kind": pd.Categorical(["a"] * 60 + ["b"] * 39 + ["c"])})
+    drawn = pd.DataFrame({"kind": pd.Categorical(["a"] * 85 + ["b"] * 15)})
+    assert gans.n_lost(known, drawn) == 2
+    assert gans.n_lost(known, known) == 0
 
 
 def test_latent_boltzmann_machines(folder, monkeypatch):
