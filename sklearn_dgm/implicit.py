@@ -5,6 +5,7 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
@@ -13,16 +14,19 @@ from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._training.adversarial import AdversarialNet, DrawnSplits
 from sklearn_dgm._training.base import NeuralMixin
 from sklearn_dgm._training.objective import Objective
-from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
 from sklearn_dgm._training.variables import has_few_values, n_levels_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseGenerator
-from sklearn_dgm.columns._names import position_of
+from sklearn_dgm.columns import is_frame
+from sklearn_dgm.columns._names import position_of, shown
 from sklearn_dgm.nn.gan import AdversarialPair
 from sklearn_dgm.tags import DensityTags
 
 # Rows of a batch at least and at most; how often a row is drawn in a pass, and batches of a pass at least.
-MIN_BATCH, MAX_BATCH, N_DRAWS, N_BATCHES = 128, 512, 4, 20
+MIN_BATCH, MAX_BATCH, N_DRAWS, N_BATCHES = 128, 512, 8, 20
+# Rows that are drawn in a pass over a large table.
+MAX_DRAWS = 2**16
 # Distinct values that the distribution function of a column of numbers goes through, at most.
 MAX_KNOTS = 1000
 
@@ -98,6 +102,10 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     are kept. It follows how well a classifier tells rows from drawn ones; an energy distance hardly does, since it is a
     matter of columns one by one more than of how they go together.
 
+    In a pass, rows are drawn about eight times each, 65,536 of them at most, and in 20 batches at least. A batch has a
+    multiple of `pac` rows. What training starts from is not among the weights that may be kept; of the rows kept for
+    validation, 1,000 are enough.
+
     Numbers are seen as normal scores, and beside these how far apart they are. A score is turned back by the
     distribution function of its column, so that numbers are drawn within the range of those seen, and whole numbers
     among them; values that repeat have a range of scores.
@@ -139,6 +147,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     }
     _density_tags = DensityTags(score_kind="none", ties=True)
     _net_class = AdversarialNet
+    _batch_rows = f"{MIN_BATCH} to {MAX_BATCH}"
     _own_params = "hidden_layer_sizes n_latents n_critic gradient_penalty pac conditional"
     _shape_params = (
         *_own_params.split(),
@@ -234,11 +243,33 @@ class TabularGAN(NeuralMixin, BaseGenerator):
                 f"conditions should be a dict of one column and its category, got {conditions!r}."
             )
         [(name, category)] = conditions.items()
-        j = position_of(name, [column.label for column in self.schema_.columns_], "conditions")
-        column = self.schema_.columns_[j]
-        if j not in self._module.conditions.columns:
-            raise ValueError(f"conditions names {column.where}, but can only name one of {names}.")
-        return self._module.conditions.columns.index(j), _code_of(column, category)
+        columns, of_table = self.schema_.columns_, self._module.conditions
+        j = position_of(name, [column.label for column in columns], "conditions")
+        if j not in of_table.columns:
+            raise ValueError(
+                f"conditions names {columns[j].where}, but can only name one of {shown(names)}."
+            )
+        which = of_table.columns.index(j)
+        if np.ndim(category):
+            raise ValueError(
+                f"conditions should have one category for {columns[j].where}, got {category!r}."
+            )
+        shares = of_table.shares.split(of_table.n_levels)[which].tolist()
+        known = {code: of for code, of in enumerate(self._categories(j)) if shares[code]}
+        for code, of_code in known.items():
+            if of_code == category:
+                return which, code
+        raise ValueError(
+            f"conditions asks for {category!r} in {columns[j].where}, which was not given in training; given were "
+            f"{shown(known.values())}."
+        )
+
+    def _categories(self, j):
+        """Return the categories of a column as `sample` has them, by their codes."""
+        Z = np.zeros((self._module.features.n_levels[j], len(self.schema_.columns_)))
+        Z[:, j] = np.arange(len(Z))
+        table = self.schema_.decode(Z)
+        return nw.from_native(table)[:, j].to_list() if is_frame(table) else table[:, j].tolist()
 
     def critic_scores(self, X: MatrixLike) -> NDArray[np.float64]:
         """Return what the critic says of rows: the higher, the more it takes them for real ones.
@@ -301,7 +332,8 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     def _split(self, Z, weight, validation_fraction, seed, device):
         def n_draws(n_train):
             size = self._resolve_batch_size(n_train)
-            return size * max(N_BATCHES, N_DRAWS * n_train // size)
+            n_batches = min(N_DRAWS * n_train, MAX_DRAWS) // size
+            return size * max(N_BATCHES, n_batches)
 
         conditions = self._conditions()
         return DrawnSplits(Z, weight, validation_fraction, seed, device, conditions, n_draws)
@@ -321,6 +353,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     def _builder(self, splits):
         columns, n_levels = self.schema_.columns_, self._n_levels()
         whole = [c.is_whole for c, n in zip(columns, n_levels, strict=True) if n is None]
+        sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
 
         def build(member, _):
             train = splits.indices(member)[0]
@@ -331,7 +364,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
                 whole,
                 self._conditions(),
                 self.n_latents,
-                self._resolve_sizes(),
+                sizes,
                 self.pac,
                 self.gradient_penalty,
                 self.n_critic,
@@ -340,25 +373,3 @@ class TabularGAN(NeuralMixin, BaseGenerator):
             return module
 
         return build
-
-    def _resolve_sizes(self):
-        sizes = self.hidden_layer_sizes
-        sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
-        if not all(size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes should be positive integers, got {self.hidden_layer_sizes!r}."
-            )
-        return sizes
-
-
-def _code_of(column, category):
-    """Return the code of a category of a column, or of one of its few whole numbers."""
-    if column.is_categorical:
-        known = list(column.categories)
-    else:
-        known = column.decoded(np.arange(n_levels_of(column), dtype=float)).tolist()
-    if category not in known:
-        raise ValueError(
-            f"conditions asks for {category!r} in {column.where}, which was not seen in fit; seen were {known}."
-        )
-    return known.index(category)

@@ -1,6 +1,7 @@
 """A generator and its critic in training: rows that are drawn by their categories, and a net with two optimisers."""
 
 import inspect
+import math
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch
 from sklearn_dgm._training.batches import WeightedRows
 from sklearn_dgm._training.net import Diverged, RowNet
 from sklearn_dgm._training.splits import Splits
+from sklearn_dgm.nn.gan import MAX_JUDGED
 from sklearn_dgm.nn.randomness import current_generator
 
 # Decay rates of the moments of an Adam optimiser of an adversarial training.
@@ -40,13 +42,16 @@ class DrawnRows(WeightedRows):
     def __init__(self, z, weight, conditions, n_draws):
         super().__init__(z, torch.ones(n_draws, device=z.device))
         self.conditions = torch.tensor(tuple(conditions), dtype=torch.long, device=z.device)
-        codes = [z[:, j].long().cpu().numpy() for j in conditions]
-        chances = [_chances(of, weight) for of in codes] or [weight / weight.sum()]
-        self._reached = torch.from_numpy(np.cumsum(chances, axis=1)).to(z.device)
+        self._row_weight = weight
+        reached = np.empty((max(len(conditions), 1), len(z)))
+        np.cumsum(weight, out=reached[0])
+        for of_column, j in zip(reached, conditions, strict=False):
+            np.cumsum(_chances(z[:, j].long().cpu().numpy(), weight), out=of_column)
+        self._reached = torch.from_numpy(reached).to(z.device)
 
     def follow(self, module):
         """Show the module whose draws are to be judged rows that are learnt from."""
-        module.keep_reference(self.z)
+        module.keep_reference(self.z, self._row_weight)
 
     def __getitem__(self, index):
         """Return as many rows as there are indices, of shape (n, d + 1), and weights of one.
@@ -58,7 +63,7 @@ class DrawnRows(WeightedRows):
         uniforms = torch.rand(
             2, len(weight), generator=generator, device=device, dtype=torch.float64
         )
-        n_tables = len(self._reached)
+        n_tables = len(self._reached)  # one at least
         which = (uniforms[0] * n_tables).long().clamp(max=n_tables - 1)
         row = torch.empty_like(which)
         for k in range(n_tables):
@@ -92,6 +97,7 @@ class DrawnSplits(Splits):
 
     def __init__(self, Z, weight, validation_fraction, seed, device, conditions, n_draws):
         super().__init__(Z, weight, validation_fraction, seed, device)
+        self.n_valid = min(self.n_valid, MAX_JUDGED)  # of more, nothing is asked
         self.conditions, self.n_draws = conditions, n_draws
 
     def training_rows(self, member):
@@ -114,7 +120,7 @@ class AdversarialNet(RowNet):
     judged: it may have the margins of the table, and nothing else of it.
     """
 
-    _smoothed = None
+    _smoothed = math.nan
 
     def initialize_optimizer(self, triggered_directly=None):
         """Make an optimiser for each of the two."""
@@ -132,20 +138,22 @@ class AdversarialNet(RowNet):
     def train_step(self, batch, **fit_params):
         """Let the critic take a step, and the generator if it is its turn."""
         module, (z, _) = self.module_, batch
+        for group in self.critic_optimizer_.param_groups:  # of which schedules know nothing
+            group["lr"] = self.optimizer_.param_groups[0]["lr"]
         loss, distance = module.critic_loss(z)
-        self._step(self.critic_optimizer_, module.critic, loss)
+        self._step(self.critic_optimizer_, module.critic, loss, batch)
         module.n_steps += 1
         if module.n_steps % module.n_critic == 0:
-            self._step(self.optimizer_, module.generator, module.generator_loss(z))
+            self._step(self.optimizer_, module.generator, module.generator_loss(z), batch)
             self.average.update(module)
         return {"loss": distance, "y_pred": z}
 
-    @staticmethod
-    def _step(optimizer, part, loss):
+    def _step(self, optimizer, part, loss, batch):
         if not torch.isfinite(loss):
             raise Diverged
         optimizer.zero_grad()
         loss.backward(inputs=list(part.parameters()))
+        self.notify("on_grad_computed", named_parameters=list(part.named_parameters()), batch=batch)
         optimizer.step()
 
     def get_iterator(self, dataset, training=False):
@@ -155,8 +163,8 @@ class AdversarialNet(RowNet):
     def validation_step(self, batch, **fit_params):
         """Compute the distance of rows from those that averaged weights draw."""
         z, weight = batch
-        distance = self.average.module.distance(z, weight)
-        if self._smoothed is None or self._smoothed.isnan():
+        distance = float(self.average.module.distance(z, weight))
+        if math.isnan(self._smoothed):
             self._smoothed = distance
-        self._smoothed = self._smoothed + (distance - self._smoothed) / SMOOTHED_EPOCHS
-        return {"loss": self._smoothed, "y_pred": z}
+        self._smoothed += (distance - self._smoothed) / SMOOTHED_EPOCHS
+        return {"loss": torch.tensor(self._smoothed), "y_pred": z}

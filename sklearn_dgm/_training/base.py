@@ -75,6 +75,8 @@ warm_start, verbose, callbacks, net_params, random_state
 
     # Steps that an epoch takes on a small table.
     _n_steps = 20
+    # Rows of a batch at least and at most, for the docstring.
+    _batch_rows = "32 to 512"
     # Parameters on which the shape of the module depends; a warm start cannot change them.
     _shape_params: tuple[str, ...] = ()
     _net_class = RowNet

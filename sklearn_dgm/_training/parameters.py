@@ -2,6 +2,7 @@
 
 import inspect
 import textwrap
+from numbers import Integral
 from string import Template
 
 PLACEHOLDER = "$training_parameters"
@@ -12,7 +13,7 @@ max_epochs : int, default=$max_epochs
 lr : float, default=$lr
     Learning rate of AdamW.
 batch_size : int or "auto", default=$batch_size
-    Rows of a minibatch; "auto" leaves about $n_steps of an epoch, of 32 to 512 rows each.
+    Rows of a minibatch; "auto" leaves about $n_steps of an epoch, of $batch_rows rows each.
 weight_decay : float, default=$weight_decay
     Decoupled weight decay, on weights and not on biases.
 early_stopping : bool, default=$early_stopping
@@ -64,7 +65,7 @@ def describe_training(cls):
     defaults = {
         p.name: f'"{p.default}"' if isinstance(p.default, str) else p.default for p in parameters
     }
-    described = DESCRIPTIONS.substitute(defaults, n_steps=cls._n_steps)
+    described = DESCRIPTIONS.substitute(defaults, n_steps=cls._n_steps, batch_rows=cls._batch_rows)
     for name, kind in OF_EFFORT.items():
         plain = f"{name} : {kind}, default="
         described = described.replace(
@@ -79,6 +80,27 @@ def describe_training(cls):
     indented = textwrap.indent(described, line.removesuffix(PLACEHOLDER))
     cls.__doc__ = cls.__doc__.replace(line, indented)
     return cls
+
+
+def layer_sizes(value, name):
+    """Return the sizes of hidden layers, of which one may be given as a number.
+
+    Parameters
+    ----------
+    value : array-like of int or int
+        What an estimator was given.
+    name : str
+        The parameter.
+
+    Returns
+    -------
+    sizes : tuple of int
+        All of them positive.
+    """
+    sizes = (value,) if isinstance(value, Integral) else tuple(value)
+    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(f"{name} should be positive integers, got {value!r}.")
+    return tuple(map(int, sizes))
 
 
 def handed_on(arguments, *own):

@@ -6,6 +6,7 @@ from typing import Any
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._training.base import BaseNeuralDensity
 from sklearn_dgm._training.missing import TableSplits
+from sklearn_dgm._training.parameters import layer_sizes
 from sklearn_dgm._training.variables import is_constant
 from sklearn_dgm.nn.mixture import Mixture
 
@@ -47,10 +48,4 @@ class TableNetworkDensity(BaseNeuralDensity):
         return parameters
 
     def _resolve_hidden_layer_sizes(self):
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes should be positive integers, got {self.hidden_layer_sizes!r}."
-            )
-        return sizes
+        return layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")

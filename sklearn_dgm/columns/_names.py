@@ -52,7 +52,7 @@ def position_of(name, labels, parameter):
     if not is_label or labels.count(name) > 1:
         which = "more than one" if is_label else "not a"
         raise ValueError(
-            f"{parameter} names {name!r}, which is {which} column of X; its columns are {_shown(labels)}."
+            f"{parameter} names {name!r}, which is {which} column of X; its columns are {shown(labels)}."
         )
     found = labels.index(name)
     if is_position and found != name:
@@ -171,6 +171,6 @@ def _is_among(name, labels):
     return _kind(labels[labels.index(name)]) == _kind(name)
 
 
-def _shown(labels):
+def shown(labels):
     more = ", ..." if len(labels) > MAX_SHOWN else ""
     return ", ".join(repr(label) for label in list(labels)[:MAX_SHOWN]) + more

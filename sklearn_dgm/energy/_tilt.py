@@ -15,7 +15,7 @@ from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions
 from sklearn_dgm._training.base import NeuralMixin
 from sklearn_dgm._training.beside import SplitsBeside
 from sklearn_dgm._training.objective import Objective
-from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
@@ -315,12 +315,7 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
         return gradients[:, None]
 
     def _builder(self, splits):
-        sizes = self.hidden_layer_sizes
-        sizes = (int(sizes),) if isinstance(sizes, Integral) else tuple(map(int, sizes))
-        if not all(size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes should be positive integers, got {self.hidden_layer_sizes!r}."
-            )
+        sizes = layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
 
         def build(member, _):
             Z, weight = splits.to_start_from(member)

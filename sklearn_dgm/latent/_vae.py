@@ -16,7 +16,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, SCORED_AT_ONCE, BaseNeuralDensity
 from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.objective import Objective
-from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
 from sklearn_dgm._training.variables import is_constant, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -160,6 +160,7 @@ class VariationalAutoencoderDensity(
     }
     # Exact at best: with a single latent.
     _density_tags = DensityTags(missing=True, ties=True, latents=True)
+    _batch_rows = f"32 to {MAX_BATCH}"
     _own_params = (
         "n_latents encoder_layer_sizes decoder_layer_sizes n_importance_samples n_importance_samples_fit "
         "beta_warmup"
@@ -238,10 +239,7 @@ class VariationalAutoencoderDensity(
         sizes = getattr(self, name)
         if sizes is None:
             return self._resolve_sizes("encoder_layer_sizes")[::-1]
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(f"{name} should be positive integers, got {getattr(self, name)!r}.")
-        return sizes
+        return layer_sizes(sizes, name)
 
     def _builder(self, splits):
         n_latents = self._resolve_n_latents()

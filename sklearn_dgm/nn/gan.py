@@ -3,11 +3,11 @@
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.common_numbers import common_normals, common_uniforms
 from sklearn_dgm.nn.config import plain
 from sklearn_dgm.nn.layers import SkipPerceptron
 from sklearn_dgm.nn.normal_scores import NormalScores
@@ -15,6 +15,8 @@ from sklearn_dgm.nn.randomness import current_generator
 
 # Temperature of the relaxed categories, whose gradients the generator follows.
 TEMPERATURE = 0.5
+# Logit of a category that no row has.
+NEVER = -1e9
 # Slope of the critic's units below zero.
 SLOPE = 0.2
 # Held-out rows at most, and drawn ones, that the generator is judged by.
@@ -71,6 +73,8 @@ class TableFeatures(nn.Module):
             self.groups.append(Group(columns, size, slice(start, stop)))
             start = stop
         self.n_features = start
+        # Whether a category may be drawn: one that no row has may not.
+        self.register_buffer("is_drawn", torch.ones(start, dtype=torch.bool))
 
     @property
     def config(self):
@@ -246,8 +250,8 @@ class AdversarialPair(nn.Module):
 
     @property
     def width(self):
-        """Memory of a row in numbers, at most: that of the packs in which it is scored."""
-        return max(N_PACKS * self.pac * self._n_seen, *self.hidden_layer_sizes, 1)
+        """Memory of a row in numbers, at most: that of a pack in which it is scored."""
+        return max(self.pac * self._n_seen, *self.hidden_layer_sizes, 1)
 
     @torch.no_grad()
     def start_from(self, z, weight):
@@ -260,27 +264,29 @@ class AdversarialPair(nn.Module):
         weight : ndarray of shape (n,)
             How many rows each stands for.
         """
-        self.features.scores.learn(z[:, self.features.numbers], weight)
-        z, weight = torch.from_numpy(z), torch.from_numpy(weight)
-        numbers = torch.rand(z.shape, generator=current_generator(), dtype=z.dtype)
-        features, share = self.features(z, numbers), weight / weight.sum()
-        n_numbers = len(self.features.numbers)
-        scores = features[:, :n_numbers]
-        covariance = scores.T @ (share[:, None] * scores)
-        variances, axes = torch.linalg.eigh(covariance)
-        n_axes = min(n_numbers, self.n_latents)
-        start = torch.zeros(self.features.n_features, self.n_latents, dtype=z.dtype)
+        features, numbers = self.features, z[:, self.features.numbers]
+        features.scores.learn(numbers, weight)
+        weight = weight / weight.sum()
+        numbers = torch.from_numpy(numbers)
+        uniforms = torch.rand(numbers.shape, generator=current_generator(), dtype=numbers.dtype)
+        scores = features.scores.scores(numbers, uniforms)
+        variances, axes = torch.linalg.eigh(scores.T @ (torch.from_numpy(weight)[:, None] * scores))
+        n_numbers, n_axes = len(features.numbers), min(len(features.numbers), self.n_latents)
+        start = torch.zeros(features.n_features, self.n_latents, dtype=scores.dtype)
         start[:n_numbers, :n_axes] = (axes * variances.clamp(min=0).sqrt())[:, -n_axes:]
-        bias = torch.zeros(self.features.n_features, dtype=z.dtype)
-        frequency = share @ features[:, n_numbers:]
-        bias[n_numbers:] = (frequency + 0.5 / weight.sum()).log()
-        self.generator.start_from(start, bias)
-        for shares, j in zip(
-            self.conditions.shares.split(self.conditions.n_levels),
-            self.conditions.columns,
-            strict=True,
-        ):
-            shares.copy_(share @ _indicators(z[:, j], len(shares)))
+        shares = {
+            j: np.bincount(z[:, j].astype(np.intp), weight, n)
+            for j, n in enumerate(features.n_levels)
+            if n is not None
+        }
+        of_groups = [np.concatenate([shares[j] for j in of.columns]) for of in features.groups]
+        share = torch.from_numpy(np.concatenate([np.ones(n_numbers), *of_groups]))
+        features.is_drawn.copy_(share > 0)
+        self.generator.start_from(start, share.clamp(min=share[share > 0].min()).log())
+        of_conditions = [shares[j] for j in self.conditions.columns]
+        self.conditions.shares.copy_(
+            torch.from_numpy(np.concatenate([np.empty(0), *of_conditions]))
+        )
 
     def generate(self, latents, uniforms, which, codes):
         """Return the features of drawn rows, whose gradients are those of relaxed categories.
@@ -296,6 +302,7 @@ class AdversarialPair(nn.Module):
         """
         given = self.conditions.indicators(which, codes).to(latents)
         raw = self.generator(latents, torch.cat([latents, given], dim=1))
+        raw = raw.masked_fill(~self.features.is_drawn, NEVER)
         parts = [raw[:, : len(self.features.numbers)]]
         place = self.conditions.place_of
         for group in self.features.groups:
@@ -318,8 +325,7 @@ class AdversarialPair(nn.Module):
 
     def _draw_like(self, which, codes):
         """Draw features with what is given, in training."""
-        like, generator = self.generator.skip.weight, current_generator()
-        kind = {"generator": generator, "device": like.device, "dtype": like.dtype}
+        kind = {"generator": current_generator(), **_kind_of(self.generator.skip.weight)}
         latents = torch.randn(len(which), self.n_latents, **kind)
         uniforms = torch.rand(len(which), self.features.n_features, **kind)
         return self.generate(latents, uniforms, which, codes)
@@ -339,14 +345,14 @@ class AdversarialPair(nn.Module):
         """
         z, which, codes = self.conditions.of_rows(z)
         generator = current_generator()
-        numbers = torch.rand(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+        numbers = torch.rand(z.shape, generator=generator, **_kind_of(z))
         with torch.no_grad():
             drawn = self._draw_like(which, codes)
             rows = self.seen(self.features(z, numbers).to(drawn))
             drawn = self.seen(drawn)
         distance = (self.criticise(rows, which) - self.criticise(drawn, which)).mean()
-        kind = {"generator": generator, "device": z.device, "dtype": drawn.dtype}
-        share = torch.rand(len(z) // self.pac, 1, **kind).repeat_interleave(self.pac, dim=0)
+        share = torch.rand(len(z) // self.pac, 1, generator=generator, **_kind_of(drawn))
+        share = share.repeat_interleave(self.pac, dim=0)
         between = (share * rows + (1 - share) * drawn).requires_grad_()
         said = self.criticise(between, which).sum()
         (gradient,) = torch.autograd.grad(said, between, create_graph=True)
@@ -360,41 +366,54 @@ class AdversarialPair(nn.Module):
         return -self.criticise(self.seen(self._draw_like(which, codes)), which).mean()
 
     @torch.no_grad()
-    def draw(self, latents, uniforms, given=None):
-        """Return the features of drawn rows.
-
-        Parameters
-        ----------
-        latents : Tensor of shape (n, n_latents)
-            Standard normals.
-        uniforms : Tensor of shape (n, 2 + n_features)
-            Numbers between 0 and 1, of which the first two choose what is given.
-        given : tuple of int, default=None
-            Which conditional column is given in all rows, and its category; random ones by default.
-        """
+    def _draw(self, n_samples, generator, given=None):
+        """Draw the features of rows, and which of the conditional columns is given in each."""
+        kind = {"generator": generator, **_kind_of(self.generator.skip.weight)}
+        latents = torch.randn(n_samples, self.n_latents, **kind)
+        uniforms = torch.rand(n_samples, 2 + self.features.n_features, **kind)
         which, codes = self.conditions.draw(uniforms[:, :2])
         if given is not None:
             which, codes = (torch.full_like(which, of_all) for of_all in given)
         return self.generate(latents, uniforms[:, 2:], which, codes), which
 
     def sample(self, n_samples, generator, given=None):
-        """Draw encoded rows, of shape (n_samples, d); see :meth:`draw`."""
-        like = self.generator.skip.weight
-        kind = {"generator": generator, "device": like.device, "dtype": like.dtype}
-        latents = torch.randn(n_samples, self.n_latents, **kind)
-        uniforms = torch.rand(n_samples, 2 + self.features.n_features, **kind)
-        return self.features.rows(self.draw(latents, uniforms, given)[0])
+        """Draw encoded rows.
 
-    def _common_draw(self, n_samples):
-        """Draw features, and what is given, by numbers that are always the same."""
-        like = self.generator.skip.weight
-        uniforms = common_uniforms(n_samples, 2 + self.features.n_features).to(like)
-        return self.draw(common_normals(n_samples, self.n_latents).to(like), uniforms)
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        generator : torch.Generator
+            Source of randomness, on the module's device.
+        given : tuple of int, default=None
+            Which conditional column is given in all rows, and its category; random ones by default.
 
-    def keep_reference(self, z):
-        """Keep some of the rows that are learnt from, of shape (n, d), to judge drawn ones beside."""
-        z = z[:MAX_JUDGED]
-        self.reference = self.features.points(self.features(z, common_uniforms(*z.shape).to(z)))
+        Returns
+        -------
+        z : Tensor of shape (n_samples, d)
+            Encoded rows.
+        """
+        return self.features.rows(self._draw(n_samples, generator, given)[0])
+
+    def keep_reference(self, z, weight):
+        """Keep some of the rows that are learnt from, by their weights, to judge drawn ones beside.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, d)
+            Encoded rows.
+        weight : ndarray of shape (n,)
+            Their weights.
+        """
+        reached = np.cumsum(weight)
+        n_kept = min(len(z), MAX_JUDGED)
+        at = np.searchsorted(reached, (np.arange(n_kept) + 0.5) / n_kept * reached[-1])
+        self.reference = self._points(z[torch.from_numpy(at).to(z.device)])
+
+    def _points(self, z):
+        """Return encoded rows as points, with the scores of their numbers by numbers that are always the same."""
+        uniforms = torch.rand(z.shape, generator=_same_numbers(z.device), **_kind_of(z))
+        return self.features.points(self.features(z, uniforms))
 
     @torch.no_grad()
     def distance(self, z, weight):
@@ -411,12 +430,11 @@ class AdversarialPair(nn.Module):
         """
         if self.reference is None:
             return weight.new_tensor(torch.nan)
-        z, weight = z[:MAX_JUDGED], weight[:MAX_JUDGED]
-        rows = self.features.points(self.features(z, common_uniforms(*z.shape).to(z)))
         n_lots = max(MAX_JUDGED // len(self.reference), 1)
-        drawn = self._common_draw(n_lots * len(self.reference))[0]
-        drawn = self.features.points(drawn).to(rows)
-        return nearest_neighbour_accuracy(rows, weight.to(rows), self.reference, drawn)
+        generator = _same_numbers(z.device)
+        drawn = self._draw(n_lots * len(self.reference), generator)[0].to(self.reference)
+        drawn = self.features.points(drawn)
+        return nearest_neighbour_accuracy(self._points(z), weight.to(drawn), self.reference, drawn)
 
     @torch.no_grad()
     def critic_scores(self, z):
@@ -429,8 +447,9 @@ class AdversarialPair(nn.Module):
         """
         n_columns = max(len(self.conditions.columns), 1)
         which = torch.arange(N_PACKS, device=z.device) % n_columns
-        drawn, of_drawn = self._common_draw(N_PACKS * self.pac)
-        numbers = common_uniforms(N_PACKS, z.shape[1]).to(z)
+        generator = _same_numbers(z.device)
+        drawn, of_drawn = self._draw(N_PACKS * self.pac, generator)
+        numbers = torch.rand(N_PACKS, z.shape[1], generator=generator, **_kind_of(z))
         total = 0.0
         for i in range(N_PACKS):
             pack = slice(i * self.pac, (i + 1) * self.pac)
@@ -443,6 +462,16 @@ class AdversarialPair(nn.Module):
         return total / N_PACKS
 
 
+def _kind_of(tensor):
+    """Return device and precision of a tensor, for others like it."""
+    return {"device": tensor.device, "dtype": tensor.dtype}
+
+
+def _same_numbers(device):
+    """Return a generator that always draws the same."""
+    return torch.Generator(device).manual_seed(0)
+
+
 def _relaxed(logits, uniforms):
     """Return indicators of categories by their logits, of shape (..., n_levels), with the gradients of relaxed ones."""
     smallest = torch.finfo(uniforms.dtype).tiny
@@ -452,15 +481,16 @@ def _relaxed(logits, uniforms):
     if not torch.is_grad_enabled():
         return drawn
     soft = (noisy / TEMPERATURE).softmax(dim=-1)
-    return drawn + soft - soft.detach()
+    return drawn + (soft - soft.detach())  # to the last bit, an indicator
 
 
 def nearest_neighbour_accuracy(rows, weight, reference, drawn):
     """Return how well nearest neighbours tell rows and drawn ones apart (Lopez-Paz and Oquab, 2017): 1/2 is best.
 
-    Neighbours are rows of a reference and as many drawn ones. Of the rows whose nearest neighbour is of the reference,
-    and of the drawn ones whose nearest is another drawn one, the larger share counts: the former are far from all that
-    is drawn, the latter from the reference. Of two that are equally near, each counts a half.
+    Neighbours are rows of a reference and as many drawn ones. Of rows, that is the share whose nearest neighbour is of
+    the reference: it is large if they are far from all that is drawn. Of drawn ones, it is the share whose nearest is
+    another drawn one, large if they are far from all rows, or else the share of those whose nearest is of the
+    reference, large if they are copies. Among several that are equally near, all count alike. The largest is returned.
 
     Parameters
     ----------
@@ -478,15 +508,18 @@ def nearest_neighbour_accuracy(rows, weight, reference, drawn):
     accuracy : Tensor of shape ()
         Between 0 and 1; with a single point of reference, that of the rows alone.
     """
-    to_reference = _distances(rows, reference).amin(dim=1)
+    to_reference = _distances(rows, reference)
     of_rows, of_drawn = [], []
     for lot in drawn.split(len(reference)):
-        of_rows.append(_is_nearer(to_reference, _distances(rows, lot).amin(dim=1)))
+        of_rows.append(_share_of_nearest(to_reference, _distances(rows, lot)))
         if len(lot) > 1:
-            own = _distances(lot, lot).fill_diagonal_(torch.inf).amin(dim=1)
-            of_drawn.append(_is_nearer(own, _distances(lot, reference).amin(dim=1)))
+            own = _distances(lot, lot).fill_diagonal_(torch.inf)
+            of_drawn.append(_share_of_nearest(own, _distances(lot, reference)))
     share = torch.stack(of_rows).mean(dim=0) @ weight / weight.sum()
-    return torch.maximum(share, torch.stack(of_drawn).mean()) if of_drawn else share
+    if not of_drawn:
+        return share
+    of_drawn = torch.stack(of_drawn).mean()
+    return torch.stack([share, of_drawn, 1 - of_drawn]).max()
 
 
 def _distances(x, y):
@@ -494,6 +527,8 @@ def _distances(x, y):
     return torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist").round(decimals=6)
 
 
-def _is_nearer(own, other):
-    """Return where distances are less than others, a half where they are equal."""
-    return (own < other).double() + 0.5 * (own == other)
+def _share_of_nearest(own, other):
+    """Return of each point how many of its nearest neighbours are its own, as a share, given distances (n, m)."""
+    nearest = torch.minimum(own.amin(dim=1), other.amin(dim=1))[:, None]
+    n_own, n_other = ((distances == nearest).sum(dim=1) for distances in (own, other))
+    return n_own / (n_own + n_other).double()

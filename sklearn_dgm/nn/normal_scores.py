@@ -44,9 +44,18 @@ def knots_of(z, weight, whole, n_knots):
         single = counts < SINGLE
         below[single] = upto[single] = (below + upto)[single] / 2
     if len(values) > n_knots:
-        chosen = np.linspace(0, len(values) - 1, n_knots).round().astype(int)
+        chosen = _most_telling(counts, upto, n_knots)
         values, below, upto = values[chosen], below[chosen], upto[chosen]
     return np.stack([values, below, upto])
+
+
+def _most_telling(counts, upto, n_knots):
+    """Return the indices of both ends, of the heaviest values that repeat, and of evenly spread quantiles."""
+    heaviest = np.argsort(-counts, kind="stable")[: n_knots // 2]
+    heaviest = heaviest[counts[heaviest] >= SINGLE]
+    shares = np.linspace(0, 1, n_knots - len(heaviest))
+    quantiles = np.searchsorted(upto, shares).clip(max=len(counts) - 1)
+    return np.unique(np.concatenate([heaviest, quantiles]))
 
 
 class NormalScores(ExactBuffers):
@@ -128,7 +137,7 @@ class NormalScores(ExactBuffers):
         low, high = values.gather(1, before), values.gather(1, at)
         start, stop = upto.gather(1, before), below.gather(1, at)
         along = ((share - start) / (stop - start).clamp(min=1e-12)).clamp(0, 1)
-        z = torch.where(at > 0, low + along * (high - low), high)
+        z = torch.where(at > 0, torch.lerp(low, high, along), high)
         whole = torch.tensor(self.whole, dtype=torch.bool, device=z.device)[:, None]
         return torch.where(whole, z.round(), z).T
 

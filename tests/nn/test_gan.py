@@ -140,7 +140,7 @@ def slow_shares(rows, reference, drawn):
     neighbours = NearestNeighbors(n_neighbors=2).fit(both)
     of_rows = neighbours.kneighbors(rows, n_neighbors=1)[1][:, 0] < m
     of_drawn = neighbours.kneighbors(drawn)[1][:, 1] >= m
-    return of_rows.mean(), of_drawn.mean()
+    return of_rows.mean(), of_drawn.mean(), 1 - of_drawn.mean()
 
 
 def accuracy(rows, reference, drawn):
@@ -172,7 +172,9 @@ def test_accuracies_of_equal_and_of_other_distributions():
     assert accuracy(rows, reference, narrow) > 0.7
     assert accuracy(narrow[:150], narrow[150:], rows[:150]) > 0.7
     # Equally near neighbours say nothing.
-    assert accuracy(0 * rows, 0 * rows, 0 * rows) == 0.5
+    assert accuracy(0 * rows, 0 * rows, 0 * rows) == pytest.approx(0.5, abs=0.01)
+    # Copies are noticed, and are no neighbours like others.
+    assert accuracy(rows, reference, reference) == 1.0
     assert accuracy(rows[:1], rows[1:2], far[:1]) == 1.0
 
 
@@ -183,11 +185,53 @@ def test_weights_of_rows_count():
     assert found.item() == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("agreement", [0.5, 0.99])
+def test_equally_near_neighbours_are_counted(agreement):
+    """Of few categories, most rows have all others of their kind at distance 0; shares of these kinds tell."""
+    rng = np.random.default_rng(0)
+
+    def table(agreement, n=600):
+        x = rng.integers(2, size=n)
+        return np.column_stack([x, np.where(rng.random(n) < agreement, x, 1 - x)]).astype(float)
+
+    rows, reference, drawn = table(0.9, 200), table(0.9), table(agreement)
+    assert accuracy(rows, reference, table(0.9)) == pytest.approx(0.5, abs=0.02)
+    assert accuracy(rows, reference, drawn) > 0.53
+
+
+def test_the_reference_is_by_weights():
+    """Of two clouds, one of twenty times the weight of the other, the right shares are preferred."""
+    module = AdversarialPair((None,), 100, [False], (), 2, (4,), 1)
+    rng = np.random.default_rng(0)
+    side = np.repeat([0.0, 1.0], 300)
+    z, weight = (side + 0.1 * rng.normal(size=600))[:, None], np.where(side == 1, 20.0, 1.0)
+    module.start_from(z, weight)
+    module.keep_reference(torch.from_numpy(z), weight)
+    share = (module.reference[:, 0] > torch.special.ndtri(torch.tensor(1 / 21))).double().mean()
+    assert share.item() == pytest.approx(20 / 21, abs=0.01)
+
+
+def test_draws_of_equal_rows_are_at_no_distance():
+    module = pair(sizes=())
+    with torch.no_grad():
+        module.generator.skip.weight.zero_()
+    module.keep_reference(torch.from_numpy(Z), WEIGHT)
+    drawn = module.features.points(module._draw(20, torch.Generator())[0].to(module.reference))
+    assert set(drawn[:, 2:].unique().tolist()) == {0.0, 0.5**0.5}
+
+
+def test_categories_of_no_row_are_never_drawn():
+    module = AdversarialPair((500, None), 1000, [False], (0,), 5, (8,), 4)
+    module.start_from(np.column_stack([CODES, NUMBERS[:, 0]]), WEIGHT)
+    drawn = module.sample(5000, torch.Generator().manual_seed(0))
+    assert set(drawn[:, 0].unique().tolist()) == {0.0, 1.0, 2.0}
+
+
 def test_without_a_reference_there_is_no_distance():
     module = pair()
     z, weight = torch.from_numpy(Z), torch.ones(N)
     assert module.distance(z[:50], weight[:50]).isnan()
-    module.keep_reference(z[50:])
+    module.keep_reference(z[50:], WEIGHT[50:])
     # Margins are right, and how columns go together is not.
     assert 0.5 < module.distance(z[:50], weight[:50]) < 1
 

@@ -95,6 +95,19 @@ def test_few_knots_are_close():
     assert np.abs(lower[:, 0].numpy() - (stats.rankdata(z) - 0.5) / 5000).max() < 0.01
 
 
+def test_values_that_repeat_are_among_few_knots():
+    rng = np.random.default_rng(2)
+    z = np.where(rng.random(5000) < 0.3, 40.0, rng.normal(40, 10, 5000))
+    for of_column in (z, z * 0.1 + 1 / 3, z / 7):
+        scores, rows = fitted(of_column, n_knots=100)
+        atom = np.unique(of_column[z == 40])
+        drawn = scores.values(torch.from_numpy(rng.normal(size=(20_000, 1)))).numpy()
+        assert np.isin(drawn, atom).mean() == pytest.approx(0.3, abs=0.02)
+        assert torch.equal(
+            scores.values(scores.scores(rows, uniforms(rows)))[z == 40], rows[z == 40]
+        )
+
+
 def test_columns_of_fewer_values_do_not_mind_the_padding():
     both, rows = fitted(COUNTS, HEAPED, whole=[True, False])
     alone, _ = fitted(COUNTS, whole=[True])
