@@ -224,9 +224,8 @@ class AdversarialPair(nn.Module):
         self.gradient_penalty = gradient_penalty
         self.hidden_layer_sizes = plain(tuple(hidden_layer_sizes))
         n_features, n_given = self.features.n_features, self.conditions.n_given
-        self.generator = SkipPerceptron(
-            n_latents, n_latents + n_given, hidden_layer_sizes, n_features
-        )
+        n_inputs = n_latents + n_given
+        self.generator = SkipPerceptron(n_inputs, n_inputs, hidden_layer_sizes, n_features)
         self._n_seen = n_features + len(self.features.numbers) + len(self.conditions.columns)
         sizes = (pac * self._n_seen, *hidden_layer_sizes)
         layers = [
@@ -272,7 +271,7 @@ class AdversarialPair(nn.Module):
         scores = features.scores.scores(numbers, uniforms)
         variances, axes = torch.linalg.eigh(scores.T @ (torch.from_numpy(weight)[:, None] * scores))
         n_numbers, n_axes = len(features.numbers), min(len(features.numbers), self.n_latents)
-        start = torch.zeros(features.n_features, self.n_latents, dtype=scores.dtype)
+        start = torch.zeros_like(self.generator.skip.weight, dtype=scores.dtype)
         start[:n_numbers, :n_axes] = (axes * variances.clamp(min=0).sqrt())[:, -n_axes:]
         shares = {
             j: np.bincount(z[:, j].astype(np.intp), weight, n)
@@ -300,8 +299,8 @@ class AdversarialPair(nn.Module):
         which, codes : Tensor of int of shape (n,)
             Which of the conditional columns is given, and its category.
         """
-        given = self.conditions.indicators(which, codes).to(latents)
-        raw = self.generator(latents, torch.cat([latents, given], dim=1))
+        inputs = torch.cat([latents, self.conditions.indicators(which, codes).to(latents)], dim=1)
+        raw = self.generator(inputs, inputs)
         raw = raw.masked_fill(~self.features.is_drawn, NEVER)
         parts = [raw[:, : len(self.features.numbers)]]
         place = self.conditions.place_of
