@@ -165,7 +165,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
         gradient_penalty: float = 10.0,
         pac: int = 8,
         conditional: bool = True,
-        max_epochs: int = 60,
+        max_epochs: int = 50,
         lr: float = 1e-3,
         batch_size: Literal["auto"] | int = "auto",
         weight_decay: float = 0.0,
