@@ -11,11 +11,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns._column import codes as codes_of
 from sklearn_dgm.counts.axes import axes_of
+from sklearn_dgm.counts.discrete_normal import discrete_normal_icdf
 from sklearn_dgm.counts.edges import MAX_LEVELS
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
@@ -23,8 +23,6 @@ LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 FARTHEST = 1e100
 # Rows, spread as all rows are, that a cell without any counts as.
 ALPHA = 0.5
-# Steps on either side of a number among which it is rounded; beyond, a normal of variance 1 has no mass.
-WINDOW = 8
 
 
 def as_slice(places):
@@ -258,7 +256,8 @@ class VisibleUnits(Stateful):
                 Z[:, j] = axis.icdf_within(code.astype(np.intp), rng.random(len(F)))
             if number >= 0:
                 z = F[:, first + n_cells] * self.scale[number] + self.centre[number]
-                z = _rounded(z, rng.random(len(F))) if self.cell[number] else z
+                if self.cell[number]:
+                    z = discrete_normal_icdf(rng.random(len(F)), z)
                 Z[:, j] = np.where(np.isnan(Z[:, j]), z, Z[:, j])
         return Z
 
@@ -389,12 +388,3 @@ class VisibleUnits(Stateful):
             elif n_cells:
                 F[np.arange(len(F)), first + code] = 1.0
         return F
-
-
-def _rounded(z, uniforms):
-    """Return whole numbers, drawn with the normal density, of variance 1, around given ones."""
-    cells = np.floor(z)[:, None] + np.arange(-WINDOW, WINDOW + 2)
-    log_p = -0.5 * np.square(cells - z[:, None])
-    below = np.cumsum(np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True)), axis=1)
-    place = (below <= uniforms[:, None]).sum(axis=1).clip(max=cells.shape[1] - 1)
-    return cells[np.arange(len(z)), place]

@@ -11,9 +11,10 @@ from scipy import sparse
 from scipy.special import ndtri
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm.counts.discrete_normal import discrete_normal_icdf
 from sklearn_dgm.mixture._covariances import LOG_2_PI
 from sklearn_dgm.mixture._finite import FiniteMixture
-from sklearn_dgm.mixture._normals import MARGIN, Normals, _rounded
+from sklearn_dgm.mixture._normals import MARGIN, Normals
 from sklearn_dgm.mixture._tables import Cells, ColumnTables
 
 # Pseudo-count of each component's weight, in rows.
@@ -228,7 +229,7 @@ class DecodedNormals(Normals):
             (rows,) = np.nonzero(np.isnan(Z[:, j]))
             k, (u, of_rounding) = component[rows], uniforms[rows, :, i].T
             z = means[k, i] + scales[k, i] * ndtri(u)
-            Z[rows, j] = _rounded(z, of_rounding) if self.cell[i] else z
+            Z[rows, j] = discrete_normal_icdf(of_rounding, z) if self.cell[i] else z
 
     def count(self, numbers, responsibilities):
         """Return the sums of the numbers in each component."""

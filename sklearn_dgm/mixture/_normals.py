@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm.counts.discrete_normal import discrete_normal_icdf
 from sklearn_dgm.mixture._covariances import Prior
 from sklearn_dgm.mixture._diagonal_covariances import DiagonalCovariances
 from sklearn_dgm.mixture._factor_covariances import FactorCovariances
@@ -19,8 +20,6 @@ PRIOR_ROWS = 2.0
 MAX_LEVELS, FREQUENT = 20, 0.25
 # Uniforms keep so far from 0 and 1, where normals are infinite.
 MARGIN = 2.0**-54
-# Cells on both sides of a number that it may be rounded to.
-WINDOW = 9
 
 
 def normal_columns(columns, Z, weight):
@@ -177,7 +176,7 @@ class Normals(Stateful):
         for i, j in enumerate(self.features):
             (rows,) = np.nonzero(np.isnan(Z[:, j]))
             z = drawn[rows, i] * self.scale[i] + self.center[i]
-            Z[rows, j] = _rounded(z, uniforms[rows, 1, i]) if self.cell[i] else z
+            Z[rows, j] = discrete_normal_icdf(uniforms[rows, 1, i], z) if self.cell[i] else z
 
     def expected(self, numbers):
         """Return the expectations of all numbers in each component, of shape (n, n_components, d), encoded."""
@@ -232,12 +231,3 @@ def _correlations(U, weight, n_components):
     ratio = max(n_numbers / max(n_pairs, np.finfo(np.float64).tiny), 1.0)
     kept = n_pairs / (n_pairs + d * ratio**2)
     return _size(n_components, d) * (kept * square + (1 - kept) * np.eye(d))
-
-
-def _rounded(z, uniforms):
-    """Return whole numbers, drawn with the normal density, of variance 1, around given ones."""
-    first = np.floor(z) - WINDOW
-    cells = first[:, None] + np.arange(2 * WINDOW + 2)
-    below = np.cumsum(np.exp(-0.5 * np.square(cells - z[:, None])), axis=1)
-    place = (below <= uniforms[:, None] * below[:, -1:]).sum(axis=1)
-    return first + place.clip(0, cells.shape[1] - 1)
