@@ -126,6 +126,11 @@ class Column:
         return self.kind in (INTEGER, ROUNDED)
 
     @property
+    def is_flag(self):
+        """Whether two neighbouring whole numbers are all values: two categories, unless bounds say otherwise."""
+        return self.is_whole and bool(self.encoded(self.high) - self.encoded(self.low) == 1)
+
+    @property
     def is_counted(self):
         """Whether the measure is counting: every value has a probability, none a density."""
         return self.kind in (INTEGER, CATEGORICAL)

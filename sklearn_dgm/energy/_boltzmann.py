@@ -113,9 +113,8 @@ class RestrictedBoltzmannDensity(
     Notes
     -----
     **Columns.** Two categories, or two neighbouring integer or rounded numbers, are a Bernoulli unit; other categories,
-    and integer or rounded numbers of a range of at most 20 steps, a softmax unit. Integers beyond the fitted range keep
-    a little probability, and so do rounded numbers but of columns with two values. Other numbers
-    are normal given the hidden units, with a standard deviation for each column that is learnt; that of integer and
+    and integer or rounded numbers of a range of at most 20 steps, a softmax unit. Integers and rounded numbers beyond
+    the fitted range keep a little probability, but for columns of two values. Other numbers are normal given the hidden units, with a standard deviation for each column that is learnt; that of integer and
     rounded ones is at least a step, so that the probabilities of all values sum to one. Mixed columns are a softmax
     unit of their atoms and of a number, which is normal. With few hidden units, say 8, and columns of numbers it is a
     mixture of 2**8 normals that share their covariance.

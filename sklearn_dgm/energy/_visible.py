@@ -73,7 +73,7 @@ def _axis_of(column, Z, j, weight):
     if not column.is_whole:
         return None
     low, high = column.encoded(np.array([column.low, column.high]))
-    if column.kind == "rounded" and high - low == 1:  # whatever values these rows have
+    if column.is_flag:  # whatever values these rows have
         return ValueAxis(np.array([low, high]), has_others=False)
     if high - low < MAX_LEVELS:
         return axes_of([column], Z[:, [j]], weight, "quantiles")[0]

@@ -50,3 +50,12 @@ def test_draws_have_the_density_of_their_natural_parameters():
     assert not drawn[drawn[:, 4] == 0, 5].any()
     log_normalisers = units.log_normalisers(eta, precision)
     np.testing.assert_allclose(log_normalisers, [[logsumexp(eta[0, :3]), np.log(mass.sum())]])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_two_whole_numbers_are_a_flag(dtype):
+    X = (np.random.default_rng(0).random((100, 2)) < 0.3).astype(dtype)
+    units, Z = units_of(X)
+    assert units.n_features == 2
+    _, _, log_within = units.encode(np.append(Z, [[2, 0], [0, -1]], axis=0))
+    np.testing.assert_array_equal(log_within, [0] * len(X) + [-np.inf] * 2)
