@@ -130,7 +130,8 @@ class ContinuousMixtureDensity(
 
     `fit` warns where twice the points raise the density of the validation rows by more than 0.05 nats a row, and where
     the latent vector says nothing of the rows, as of independent columns. Of numbers more than 50 standard deviations
-    from the mean, the decoder is trained as if they stood there.
+    from the mean, the decoder is trained as if they stood there. Two neighbouring whole numbers are two categories
+    whatever their dtype.
 
     References
     ----------

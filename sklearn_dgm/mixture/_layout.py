@@ -53,7 +53,8 @@ class DecoderLayout(Stateful):
 
     def __init__(self, columns, component, Z, weight):
         is_tree = component == "tree"
-        numbers = [j for j, c in enumerate(columns) if not (is_tree or c.is_counted)]
+        is_number = [not (is_tree or c.is_counted or c.is_flag) for c in columns]
+        numbers = np.flatnonzero(is_number).tolist()
         tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
         self.tables = self.normals = None
         if is_tree:

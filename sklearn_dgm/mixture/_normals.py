@@ -23,7 +23,7 @@ MARGIN = 2.0**-54
 
 
 def normal_columns(columns, Z, weight):
-    """Return the columns whose numbers are normal: those that are no counts, and counts of many values, none frequent.
+    """Return the columns whose numbers are normal: those that are no counts or flags, and counts of many values.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def normal_columns(columns, Z, weight):
     """
     found = []
     for j, column in enumerate(columns):
-        if column.is_categorical:
+        if column.is_categorical or column.is_flag:
             continue
         seen = ~np.isnan(Z[:, j])
         _, place = np.unique(Z[seen, j], return_inverse=True)

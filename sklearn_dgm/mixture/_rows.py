@@ -109,7 +109,7 @@ def given_start(init, X, n_components):
 
 def _points(columns, Z, weight):
     """Return rows as points: numbers in standard deviations, and one-hot categories, sparse if there are some."""
-    is_category = np.array([column.is_categorical for column in columns])
+    is_category = np.array([column.is_categorical or column.is_flag for column in columns])
     numbers = Z[:, ~is_category]
     seen = weight[:, None] * ~np.isnan(numbers)
     total = np.maximum(seen.sum(axis=0), np.finfo(np.float64).tiny)
@@ -121,7 +121,11 @@ def _points(columns, Z, weight):
     if not is_category.any():
         return numbers
     rows, place = np.nonzero(Z[:, is_category] >= 0)
-    sizes = [len(column.categories) for column in columns if column.is_categorical]
+    sizes = [
+        2 if column.is_flag else len(column.categories)
+        for column, is_one in zip(columns, is_category, strict=True)
+        if is_one
+    ]
     starts = np.cumsum([0, *sizes])
     cells = starts[place] + Z[:, is_category][rows, place].astype(np.intp)
     one_hot = sparse.csr_array((np.ones(len(rows)), (rows, cells)), shape=(len(Z), starts[-1]))

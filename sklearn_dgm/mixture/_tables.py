@@ -1,5 +1,6 @@
 """Columns that are independent given the component, each with a table for its cells."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,11 @@ def pooled_alpha(cells):
     others = (seen - 1).clip(0)
     log_p = np.log((others + alphas / len(cells)) / ((seen.sum() - 1).clip(0) + alphas))
     return float(POOLED_ALPHAS[np.argmax(log_p @ seen)]) if len(seen) else POOLED_ALPHA
+
+
+def _closed(columns):
+    """Return columns of which those of two neighbouring whole numbers have no others."""
+    return [replace(c, lower=c.low, upper=c.high) if c.is_flag else c for c in columns]
 
 
 class AtomAxis(Stateful):
@@ -139,7 +145,7 @@ class ColumnTables(Stateful):
         self.features = list(features)
         of_atoms = [j for j in self.features if atoms_alone and columns[j].atoms is not None]
         others = [j for j in self.features if j not in of_atoms]
-        binned = axes_of([columns[j] for j in others], Z[:, others], weight, "quantiles")
+        binned = axes_of(_closed([columns[j] for j in others]), Z[:, others], weight, "quantiles")
         axes = dict(zip(others, binned, strict=True))
         axes |= {j: AtomAxis(columns[j].encoded_atoms) for j in of_atoms}
         self.axes = [axes[j] for j in self.features]

@@ -413,3 +413,14 @@ def test_weights_in_refinement_are_repeats(component):
         for rows, w in ((Z, weight.astype(float)), (repeated, np.ones(len(repeated))))
     ]
     np.testing.assert_allclose(*(m.log_prob(Z) for m in after), rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_two_whole_numbers_are_two_categories(dtype):
+    rng = np.random.default_rng(0)
+    flags = rng.random((300, 4)) < np.where(rng.random((300, 1)) < 0.5, 0.85, 0.1)
+    density = ContinuousMixtureDensity(2, **QUICK)
+    expected = density.fit(flags).score_samples(flags)
+    density.fit(flags.astype(dtype))
+    np.testing.assert_allclose(density.score_samples(flags.astype(dtype)), expected)
+    assert density.score_samples(np.array([[0, 2, 0, 1]], dtype=dtype)) == -np.inf

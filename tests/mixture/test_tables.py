@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.special import logsumexp
+from sklearn.base import clone
 
 from sklearn_dgm import MixtureDensity
 from sklearn_dgm.mixture._tables import pooled_alpha
@@ -218,3 +219,19 @@ def test_gaussian_components_with_tables_are_a_product_given_the_class():
         axis=0,
     )
     np.testing.assert_allclose(density.score_samples(table), expected)
+
+
+@pytest.mark.parametrize("component", ["independent", "tree", "gaussian"])
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_two_whole_numbers_are_two_categories(component, dtype):
+    """Whatever the dtype: the same starts, the same fit, and no other value."""
+    rng = np.random.default_rng(0)
+    flags = rng.random((300, 4)) < np.where(rng.random((300, 1)) < 0.5, 0.85, 0.1)
+    density = MixtureDensity(2, component, random_state=0)
+    expected = clone(density).fit(flags).score_samples(flags)
+    density.fit(flags.astype(dtype))
+    np.testing.assert_allclose(density.score_samples(flags.astype(dtype)), expected)
+    for value in (-1, 2):
+        row = np.array([[0, value, 0, 1]], dtype=dtype)
+        assert density.score_samples(row) == -np.inf
+    assert np.isin(density.sample(1000, random_state=0), [0, 1]).all()
