@@ -114,10 +114,11 @@ class RestrictedBoltzmannDensity(
     -----
     **Columns.** Two categories, or two neighbouring integer or rounded numbers, are a Bernoulli unit; other categories,
     and integer or rounded numbers of a range of at most 20 steps, a softmax unit. Integers and rounded numbers beyond
-    the fitted range keep a little probability, but for columns of two values. Other numbers are normal given the hidden units, with a standard deviation for each column that is learnt; that of integer and
-    rounded ones is at least a step, so that the probabilities of all values sum to one. Mixed columns are a softmax
-    unit of their atoms and of a number, which is normal. With few hidden units, say 8, and columns of numbers it is a
-    mixture of 2**8 normals that share their covariance.
+    the fitted range keep a little probability, but for columns of two values. Other numbers are normal given the hidden
+    units, with a standard deviation for each column that is learnt; that of integer and rounded ones is at least a
+    step, so that the probabilities of all values sum to one. Mixed columns are a softmax unit of their atoms and of a
+    number, which is normal. With few hidden units, say 8, and columns of numbers it is a mixture of 2**8 normals that
+    share their covariance.
 
     **Training.** The gradient is centred [3]_, the biases of the visible units start where independent columns have
     them, and weights are averaged over about the last fifth of the steps. A row comes up as often as its weight says.
