@@ -133,9 +133,10 @@ class MixtureDensity(
     Notes
     -----
     Cells may be missing, in `fit`, too: they are summed out [4]_; but the tables of trees are learnt from the rows that
-    have both cells, so that the objective may fall then. A rounded number has the normal density at its value,
-    and a standard deviation of at least a step of its grid, so that the densities of all values sum to one. Two
-    neighbouring whole numbers, such as 0 and 1, are two categories whatever their dtype: there are no others.
+    have both cells, so that the objective may fall then, and which cells are missing should not depend on the others. A
+    rounded number has the normal density at its value, and a standard deviation of at least a step of its grid, so that
+    the densities of all values sum to one. Two neighbouring whole numbers, such as 0 and 1, are two categories whatever
+    their dtype: there are no others.
 
     A script with :class:`~sklearn.mixture.GaussianMixture` needs one other line: ``GaussianMixture(3)`` is about
     ``MixtureDensity(3, "gaussian", reg_covar=1e-6, column_kinds=...)``, with each column "continuous" where values
