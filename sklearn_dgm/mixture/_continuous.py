@@ -30,6 +30,7 @@ from sklearn_dgm.mixture._refining import (
     choose,
     most_points,
     refined,
+    warn_of_few,
 )
 from sklearn_dgm.nn.common_numbers import common_normals
 from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
@@ -39,6 +40,8 @@ from sklearn_dgm.tags import DensityTags
 POINTS_AT_ONCE = 256
 # Rows whose latent vectors are looked at, and the least variance that an active one has among them.
 ROWS_TO_CHECK, LEAST_VARIANCE = 1000, 0.05
+# Where no row validates, one of so many is held out.
+ROWS_PER_HELD_OUT = 10
 
 
 @describe_training
@@ -128,8 +131,9 @@ class ContinuousMixtureDensity(
     Cells may be missing, in `fit`, too: they are left out of the product, so that the marginal likelihood itself is
     trained. Only where components of a tree are fitted once more, pairs of which a cell is missing are left out.
 
-    `fit` warns where twice the points raise the density of the validation rows by more than 0.05 nats a row, and where
-    the latent vector says nothing of the rows, as of independent columns. Of numbers more than 50 standard deviations
+    `fit` warns where twice the points raise the density of the validation rows by more than 0.05 nats a row (without
+    such rows, of a tenth of the rows that components are not fitted to for that), and where the latent vector says
+    nothing of the rows, as of independent columns. Of numbers more than 50 standard deviations
     from the mean, the decoder is trained as if they stood there. Two neighbouring whole numbers are two categories
     whatever their dtype.
 
@@ -253,17 +257,19 @@ class ContinuousMixtureDensity(
         """Choose the points, and fit the components there to all rows."""
         decode, layout = partial(self._decoded, self._module), self._layout
         n_points, alpha, n_steps = self.n_points, self.alpha, MAX_STEPS
+        parts = [splits.encoded_rows(index) for index in self._indices(splits)]
+
+        def blocks_of(mixture):
+            return [Blocks.of(mixture, *part) for part in parts]
+
         if splits.validates:
-            parts = [splits.encoded_rows(index) for index in splits.indices(0)]
-
-            def blocks_of(mixture):
-                return [Blocks.of(mixture, *part) for part in parts]
-
             most = most_points(layout.n_further_cells(splits.Z))
             n_points, best = choose(decode, blocks_of, n_points, alpha, most)
             alpha, n_steps = best.alpha, best.n_steps
         n_points = DEFAULT_POINTS if n_points == "auto" else n_points
         alpha = FIRST_ALPHA if alpha == "auto" else alpha
+        if not splits.validates:
+            warn_of_few(n_points, alpha, decode, blocks_of)
         decoded = decode(n_points)
         step = max(len(splits.encoded) // ROWS_TO_CHECK, 1)
         self._check_latents(decoded, *splits.encoded_rows(slice(None, None, step)))
@@ -271,6 +277,17 @@ class ContinuousMixtureDensity(
         after = refined(decoded, rows, None, alpha, n_steps)
         self._mixture = after.mixture.astype(np.float64)
         self._alpha = alpha if after.n_steps else None
+
+    def _indices(self, splits):
+        """Return the indices of rows to refine components by, and of rows that are held out of that.
+
+        Where no rows validate, the decoder has seen the latter, but not more of them than of others: twice the points
+        fit them no better unless they fill the latent space better.
+        """
+        if splits.validates:
+            return splits.indices(0)
+        is_held_out = np.arange(len(splits.encoded)) % ROWS_PER_HELD_OUT == ROWS_PER_HELD_OUT - 1
+        return (~is_held_out, is_held_out) if is_held_out.any() else (slice(None), slice(None))
 
     def _check_latents(self, decoded, Z, weight):
         """Warn if the rows say nothing of latent vectors."""

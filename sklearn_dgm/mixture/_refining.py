@@ -166,22 +166,41 @@ def choose(decode, blocks_of, n_points, alpha, most):
         if after.score - best.score < LEAST_GAIN:
             return n, best
         n, best = more, after
-    _warn_of_few(n, best, decode, blocks_of)
+    warn_of_few(n, best.alpha, decode, blocks_of, best.score)
     return n, best
 
 
-def _warn_of_few(n, best, decode, blocks_of):
-    """Warn if twice the points raise the score much, of decoded components and of refined ones."""
-    before, after = decode(n), decode(2 * n)
-    rows, valid = blocks_of(after)
-    part = Blocks(valid.prepared[:1], valid.weights[:1])
+def warn_of_few(n_points, alpha, decode, blocks_of, score=None):
+    """Warn if twice the points raise the score of held-out rows much, of decoded components and of refined ones.
+
+    Parameters
+    ----------
+    n_points : int
+        The number of points.
+    alpha : float or None
+        How many rows decoded components count as.
+    decode, blocks_of : callable
+        See :func:`choose`.
+    score : float, default=None
+        That of the refined components, where it is known.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If they do.
+    """
+    before, after = decode(n_points), decode(2 * n_points)
+    rows, held_out = blocks_of(after)
+    part = Blocks(held_out.prepared[:1], held_out.weights[:1])
     if part.score(after) - part.score(before) <= LARGE_GAIN:
         return
-    gain = refined(after, rows, valid, best.alpha).score - best.score
+    if score is None:
+        score = refined(before, *blocks_of(before), alpha).score
+    gain = refined(after, rows, held_out, alpha).score - score
     if gain > LARGE_GAIN:
         warnings.warn(
-            f"{2 * n} points in place of {n} raise the mean log-density of the validation rows by {gain:.2f} nats; "
-            "raise n_points, or take fewer latents.",
+            f"{2 * n_points} points in place of {n_points} raise the mean log-density of held-out rows by {gain:.2f} "
+            "nats; raise n_points, or take fewer latents.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -171,11 +171,15 @@ def test_a_decoder_that_has_not_learnt_is_told_of():
         ContinuousMixtureDensity(2, **QUICK | {"lr": 1e-9, "max_epochs": 1}).fit(X)
 
 
-def test_few_points_are_told_of():
+@pytest.mark.parametrize("alpha", [None, 10.0])
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_few_points_are_told_of(early_stopping, alpha):
     X = correlated(1500, d=30)
-    params = QUICK | {"max_epochs": 20, "n_points": 4}
-    with pytest.warns(ConvergenceWarning, match="8 points in place of 4 raise"):
-        ContinuousMixtureDensity(1, **params, alpha=None).fit(X)
+    params = QUICK | {"max_epochs": 20, "early_stopping": early_stopping, "alpha": alpha}
+    few = 4 if alpha is None else 2
+    with pytest.warns(ConvergenceWarning, match=f"{2 * few} points in place of {few} raise"):
+        ContinuousMixtureDensity(1, **params | {"n_points": few}).fit(X)
+    ContinuousMixtureDensity(1, **params).fit(X)  # without a warning
 
 
 def test_a_step_of_refinement_is_that_of_a_loop():
