@@ -13,6 +13,8 @@ from sklearn_dgm.mixture._covariances import SingularCovarianceError
 LEAST_SHARE = 1e-6
 # Rows that the table of all rows counts as, of which "auto" chooses; the first one where there is nothing to choose by.
 ALPHAS = (10.0, 1.0, 3.0, 30.0)
+# The same of the covariance of all rows, as shares of the most that it counts as.
+PRIOR_SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 # Steps of the fits that choose, and the weight of validation rows from which on they do.
 CHOOSING_STEPS, LEAST_VALIDATION = 30, 20.0
 
@@ -99,12 +101,37 @@ def _restart_empty(shares, weight, log_p, restarted):
 
 
 def choose_alpha(mixture, rows, max_iter, tol):
-    """Choose how many rows the tables of all rows count as, by the density of validation rows.
+    """Choose how many rows the tables of all rows count as; see :func:`_choose`."""
+    if len(mixture.weights) == 1:
+        return ALPHAS[0]
+
+    def set_alpha(candidate, alpha):
+        candidate.tables.alpha = alpha
+
+    return _choose(mixture, ALPHAS, set_alpha, rows, max_iter, tol)
+
+
+def choose_prior_rows(mixture, rows, max_iter, tol):
+    """Choose how many rows the covariance of all rows counts as, of shares of what it says; see :func:`_choose`."""
+    n_rows = mixture.normals.covariances.prior.rows
+
+    def set_rows(candidate, share):
+        candidate.normals.covariances.prior.rows = share * n_rows
+
+    return n_rows * _choose(mixture, PRIOR_SHARES, set_rows, rows, max_iter, tol)
+
+
+def _choose(mixture, values, set_value, rows, max_iter, tol):
+    """Choose a parameter of a prior by the density of validation rows.
 
     Parameters
     ----------
     mixture : FiniteMixture
         What is to be fitted; it is left as it is.
+    values : sequence of float
+        Candidates; the first one where there is nothing to choose by.
+    set_value : callable
+        Sets one in a copy of the mixture.
     rows : WeightedRows
         The rows, with a start.
     max_iter : int
@@ -114,16 +141,16 @@ def choose_alpha(mixture, rows, max_iter, tol):
 
     Returns
     -------
-    alpha : float
+    value : float
         The best of the candidates.
     """
     train, valid = rows.split()
-    if len(mixture.weights) == 1 or valid.weight.sum() < LEAST_VALIDATION:
-        return ALPHAS[0]
+    if valid.weight.sum() < LEAST_VALIDATION:
+        return values[0]
     scores = []
-    for alpha in ALPHAS:
+    for value in values:
         candidate = copy.deepcopy(mixture)
-        candidate.tables.alpha = alpha
+        set_value(candidate, value)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
@@ -132,4 +159,4 @@ def choose_alpha(mixture, rows, max_iter, tol):
                 scores.append(-np.inf)
                 continue
         scores.append(valid.weight @ fitted.log_prob(valid.Z))
-    return ALPHAS[int(np.argmax(scores))]
+    return values[int(np.argmax(scores))]

@@ -16,7 +16,7 @@ from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.mixture._component_queries import has_closed_forms
 from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
 from sklearn_dgm.mixture._finite import FiniteMixture
-from sklearn_dgm.mixture._fitting import choose_alpha, fit_all
+from sklearn_dgm.mixture._fitting import choose_alpha, choose_prior_rows, fit_all
 from sklearn_dgm.mixture._normals import Normals, normal_columns
 from sklearn_dgm.mixture._rows import WeightedRows, given_start
 from sklearn_dgm.mixture._tables import ColumnTables
@@ -79,6 +79,10 @@ class MixtureLearningMixin(BaseDensity):
                 choose_alpha(mixture, starts[0], self.max_iter, self.tol)
                 if is_auto
                 else float(self.alpha)
+            )
+        if mixture.normals is not None and self.reg_covar == "auto":
+            mixture.normals.covariances.prior.rows = choose_prior_rows(
+                mixture, starts[0], self.max_iter, self.tol
             )
         self._keep_best(fit_all(mixture, starts, self.max_iter, self.tol))
 

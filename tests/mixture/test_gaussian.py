@@ -146,6 +146,7 @@ def wide_table(n=300, d=45, share=0.0, seed=0):
 @pytest.mark.parametrize(("reg_covar", "share"), [("auto", 0.0), ("auto", 0.3), (0.3, 0.0)])
 def test_factors_of_wide_tables_are_learnt_as_those_of_narrow_ones(monkeypatch, share, reg_covar):
     X = wide_table(share=share)
+    monkeypatch.setattr(_fitting, "PRIOR_SHARES", (1.0,))  # which the last digits may decide
     parameters = {"covariance_type": "factor", "n_factors": 2, "reg_covar": reg_covar}
     density = MixtureDensity(2, "gaussian", **parameters, max_iter=800, tol=1e-9, random_state=0)
     wide = density.fit(X)
@@ -289,8 +290,9 @@ def test_a_component_without_rows_starts_again():
 
 
 @pytest.mark.parametrize("blank", [0, 300])
-def test_auto_draws_towards_the_shrunk_correlations_of_all_rows(blank):
+def test_auto_draws_towards_the_shrunk_correlations_of_all_rows(monkeypatch, blank):
     """By hand: as 2 + d further rows, of which shrinkage takes d in n + d; rows without any cell say nothing."""
+    monkeypatch.setattr(_fitting, "PRIOR_SHARES", (1.0,))
     X = clusters(300, 4) * [1, 10, 0.1, 3]
     n, d = X.shape
     rows = np.concatenate([X, np.full((blank, d), np.nan)])
@@ -299,6 +301,21 @@ def test_auto_draws_towards_the_shrunk_correlations_of_all_rows(blank):
     target = covariance * n / (n + d) + np.diag(spread**2) * d / (n + d)
     expected = (n * covariance + (2 + d) * target) / (n + 2 + d)
     np.testing.assert_allclose(density.covariances_[0], expected, rtol=1e-6)
+
+
+def test_auto_says_less_of_all_rows_where_rows_speak_for_that():
+    """A noise of 1e-3 that correlations of all rows, which are shrunk a little, do not show."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    X = np.column_stack([X, X[:, :2] + 1e-3 * rng.normal(size=(600, 2))])
+    density = MixtureDensity(2, "gaussian", random_state=0).fit(X[:400])
+    auto = density.score(X[400:]) / 200
+    assert density._mixture.normals.covariances.prior.rows == pytest.approx(0.01 * (2 + 6))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fitting, "PRIOR_SHARES", (1.0,))
+        assert auto > density.fit(X[:400]).score(X[400:]) / 200 + 1
+    few = MixtureDensity(2, "gaussian", random_state=0).fit(X[:40])
+    assert few._mixture.normals.covariances.prior.rows == 2 + 6  # too few to choose by
 
 
 def test_auto_knows_correlations_although_cells_are_missing():
@@ -348,7 +365,8 @@ def test_a_start_that_fails_leaves_the_others(monkeypatch):
         return original(*args)
 
     monkeypatch.setattr(_fitting, "fit_mixture", fit_mixture)
-    density, failing = MixtureDensity(2, component="gaussian", n_init=3, random_state=0), [1]
+    density = MixtureDensity(2, "gaussian", reg_covar=1e-6, n_init=3, random_state=0)
+    failing = [1]
     assert len(density.fit(X).lower_bounds_) == 2
     failing = range(1, 100)
     with pytest.raises(SingularCovarianceError, match="singular"):
