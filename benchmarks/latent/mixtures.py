@@ -44,9 +44,16 @@ MIXED = "MixtureDensity"
 # Tables of which cells are made missing, and their share.
 MISSING, SHARE = ("boston_housing", "breast_cancer", "energy_efficiency", "red_wine", "vowels"), 0.3
 IMPUTED, DRAWN = "GaussianMixture, means imputed", "GaussianMixture, DensityImputer"
+# Of one name there may be several tables.
+
+
+CASES = ("binary", "numbers", "missing", "mixed")
 
 
 def add_arguments(parser):
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=CASES, help="which tables of these names"
+    )
     parser.add_argument(
         "--components", type=int, nargs="+", default=[20, 60, 150, 300], help="numbers to try"
     )
@@ -73,15 +80,16 @@ def measure(results, args):
     """Measure mixtures on the tables that are asked for."""
     only = args.only or [*TARGETS, *OF_FACTORS, *MISSING]
     for name, parts in data.binary_tables(args.data):
-        if name in only:
+        if name in only and "binary" in args.cases:
             measure_binary(results, name, [part[: args.max_rows] for part in parts], args)
     for name, X in data.continuous_tables(args.data):
-        if name in only and (name in OF_FACTORS or name not in MISSING):
+        of_factors = name in OF_FACTORS or name not in MISSING
+        if name in only and of_factors and "numbers" in args.cases:
             measure_numbers(results, name, X[: args.max_rows], args)
-        if name in only and name in MISSING:
+        if name in only and name in MISSING and "missing" in args.cases:
             measure_missing(results, name, X[: args.max_rows], args)
     for name, frame in data.mixed_tables(args.data):
-        if not args.only or name in only:
+        if (not args.only or name in only) and "mixed" in args.cases:
             measure_mixed(results, name, data.complete_table(frame), args)
 
 
@@ -183,16 +191,16 @@ def measure_numbers(results, name, X, args):
         results.attempt(record | {"peer": peer, "version": version_of(package)}, score_folds)
 
 
+def mixed_case(name, table, args):
+    """Return what a record says of a mixed table, and its three parts."""
+    rows = min(filter(None, (args.max_rows, args.mixed_rows, len(table))))
+    record = {"data": name, "case": "mixed", "rows": rows, "columns": table.shape[1]}
+    return record, data.three_parts(table, 1, rows)
+
+
 def measure_mixed(results, name, table, args):
     """Measure mixtures of every form beside the peers of mixed tables that are made of cells or Gaussians."""
-    rows = min(filter(None, (args.max_rows, args.mixed_rows)))
-    train, valid, test = data.three_parts(table, 1, rows)
-    record = {
-        "data": name,
-        "case": "mixed",
-        "rows": min(rows, len(table)),
-        "columns": table.shape[1],
-    }
+    record, (train, valid, test) = mixed_case(name, table, args)
     forms = {
         "independent": {},
         "tree": {},

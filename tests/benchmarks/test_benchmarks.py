@@ -359,8 +359,11 @@ def test_latent_energies(folder, monkeypatch):
 
 def test_latent_continuous_mixtures(folder, monkeypatch):
     monkeypatch.setitem(continuous_mixtures.TARGETS, "toy", (-2.5, -2.4))
+    monkeypatch.setattr(continuous_mixtures, "MIXED", ("toy",))
     run(folder, "latent", "--families", "continuous-mixture", "--decoder-seconds", "1")
-    measured = lines(folder, "latent")
+    *measured, of_mixed = lines(folder, "latent")
+    assert (of_mixed["case"], of_mixed["peer"]) == ("mixed", measured[0]["peer"])
+    assert np.isfinite(of_mixed["log_likelihood"])
     assert [record["peer"] for record in measured] == list(continuous_mixtures.COMPONENTS.values())
     for record, target in zip(measured, (-2.5, -2.4), strict=True):
         assert record["target"] == target
