@@ -360,8 +360,11 @@ def test_latent_energies(folder, monkeypatch):
 def test_latent_continuous_mixtures(folder, monkeypatch):
     monkeypatch.setitem(continuous_mixtures.TARGETS, "toy", (-2.5, -2.4))
     monkeypatch.setattr(continuous_mixtures, "MIXED", ("toy",))
+    monkeypatch.setattr(continuous_mixtures, "OF_SPFLOW", ("toy",))
     run(folder, "latent", "--families", "continuous-mixture", "--decoder-seconds", "1")
-    *measured, of_mixed = lines(folder, "latent")
+    *measured, of_spflow, of_mixed = lines(folder, "latent")
+    assert of_spflow["peer"] == continuous_mixtures.SPFLOW
+    assert of_spflow.get("gap") == "not installed" or np.isfinite(of_spflow["log_likelihood"])
     assert (of_mixed["case"], of_mixed["peer"]) == ("mixed", measured[0]["peer"])
     assert np.isfinite(of_mixed["log_likelihood"])
     assert [record["peer"] for record in measured] == list(continuous_mixtures.COMPONENTS.values())
