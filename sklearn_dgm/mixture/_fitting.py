@@ -14,7 +14,7 @@ LEAST_SHARE = 1e-6
 # Rows that the table of all rows counts as, of which "auto" chooses; the first one where there is nothing to choose by.
 ALPHAS = (10.0, 1.0, 3.0, 30.0)
 # The same of the covariance of all rows, as shares of the most that it counts as.
-PRIOR_SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
+PRIOR_SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # Steps of the fits that choose, and the weight of validation rows from which on they do.
 CHOOSING_STEPS, LEAST_VALIDATION = 30, 20.0
 
@@ -101,37 +101,12 @@ def _restart_empty(shares, weight, log_p, restarted):
 
 
 def choose_alpha(mixture, rows, max_iter, tol):
-    """Choose how many rows the tables of all rows count as; see :func:`_choose`."""
-    if len(mixture.weights) == 1:
-        return ALPHAS[0]
-
-    def set_alpha(candidate, alpha):
-        candidate.tables.alpha = alpha
-
-    return _choose(mixture, ALPHAS, set_alpha, rows, max_iter, tol)
-
-
-def choose_prior_rows(mixture, rows, max_iter, tol):
-    """Choose how many rows the covariance of all rows counts as, of shares of what it says; see :func:`_choose`."""
-    n_rows = mixture.normals.covariances.prior.rows
-
-    def set_rows(candidate, share):
-        candidate.normals.covariances.prior.rows = share * n_rows
-
-    return n_rows * _choose(mixture, PRIOR_SHARES, set_rows, rows, max_iter, tol)
-
-
-def _choose(mixture, values, set_value, rows, max_iter, tol):
-    """Choose a parameter of a prior by the density of validation rows.
+    """Choose how many rows the tables of all rows count as, by the density of validation rows.
 
     Parameters
     ----------
     mixture : FiniteMixture
         What is to be fitted; it is left as it is.
-    values : sequence of float
-        Candidates; the first one where there is nothing to choose by.
-    set_value : callable
-        Sets one in a copy of the mixture.
     rows : WeightedRows
         The rows, with a start.
     max_iter : int
@@ -141,22 +116,51 @@ def _choose(mixture, values, set_value, rows, max_iter, tol):
 
     Returns
     -------
-    value : float
-        The best of the candidates.
+    alpha : float
+        The best of the candidates; the first one where there is nothing to choose by.
     """
     train, valid = rows.split()
-    if valid.weight.sum() < LEAST_VALIDATION:
-        return values[0]
+    if len(mixture.weights) == 1 or valid.weight.sum() < LEAST_VALIDATION:
+        return ALPHAS[0]
     scores = []
-    for value in values:
+    for alpha in ALPHAS:
         candidate = copy.deepcopy(mixture)
-        set_value(candidate, value)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                fitted, _ = fit_mixture(candidate, train, min(max_iter, CHOOSING_STEPS), tol)
-            except SingularCovarianceError:  # whether it is so of all rows, the fit will say
-                scores.append(-np.inf)
-                continue
-        scores.append(valid.weight @ fitted.log_prob(valid.Z))
-    return values[int(np.argmax(scores))]
+        candidate.tables.alpha = alpha
+        scores.append(_validation_score(candidate, train, valid, max_iter, tol))
+    return ALPHAS[int(np.argmax(scores))]
+
+
+def choose_prior_rows(mixture, rows, max_iter, tol):
+    """Choose how many rows the covariance of all rows counts as: fewer, as long as validation rows are better.
+
+    Parameters
+    ----------
+    mixture, rows, max_iter, tol
+        See :func:`choose_alpha`; the mixture has the most rows.
+
+    Returns
+    -------
+    n_rows : float
+        So many, or a share of them.
+    """
+    (train, valid), most = rows.split(), mixture.normals.covariances.prior.rows
+    best, best_score = most, -np.inf
+    for share in PRIOR_SHARES if valid.weight.sum() >= LEAST_VALIDATION else ():
+        candidate = copy.deepcopy(mixture)
+        candidate.normals.covariances.prior.rows = share * most
+        score = _validation_score(candidate, train, valid, max_iter, tol)
+        if score <= best_score:
+            break
+        best, best_score = share * most, score
+    return best
+
+
+def _validation_score(mixture, train, valid, max_iter, tol):
+    """Return the log-density of validation rows after a few steps, `-inf` if a covariance is singular."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            fitted, _ = fit_mixture(mixture, train, min(max_iter, CHOOSING_STEPS), tol)
+        except SingularCovarianceError:  # whether it is so of all rows, the fit will say
+            return -np.inf
+    return valid.weight @ fitted.log_prob(valid.Z)

