@@ -1,6 +1,7 @@
 """Columns that follow a tree of each component, of whose edges each has a table (Meila and Jordan, 2000)."""
 
 import numpy as np
+from scipy import sparse
 from scipy.special import logsumexp
 
 from sklearn_dgm.counts.axes import CategoryAxis
@@ -11,6 +12,8 @@ from sklearn_dgm.mixture._tables import ColumnTables, pooled_alpha
 
 # Rows of independent columns that the pairs of cells of all rows are mixed with, for each cell of a column.
 PRIOR_ROWS = 5.0
+# Smaller shares of a component's weight are what is left of differences.
+ROUNDING = 1e-13
 # Numbers that a block of rows takes up.
 NUMBERS_AT_ONCE = 2**22
 LOWEST = np.finfo(np.float64).min
@@ -54,13 +57,30 @@ class ColumnTrees(ColumnTables):
 
     def count(self, prepared, responsibilities):
         """Return the weights of pairs of cells in each component, of shape (n_components, n_cells, n_cells)."""
-        n_cells = int(self.starts[-1])
-        counts = np.zeros((responsibilities.shape[1], n_cells, n_cells))
+        complete = (prepared.codes >= 0).all(axis=1)
+        one_hot, shares = prepared.one_hot[complete], responsibilities[complete]
+        firsts, n_cells = self.starts[:-1], int(self.starts[-1])
+        # In complete rows a column has its first cell where it has none of the others, which leaves fewer products.
+        others = np.setdiff1d(np.arange(n_cells), firsts)
+        one_of_all = sparse.csr_array(np.ones((len(shares), 1)))
+        pairs = self._pair_weights(sparse.hstack([one_of_all, one_hot[:, others]], "csr"), shares)
+        to_cells = np.zeros((1 + len(others), n_cells))
+        to_cells[0, firsts] = 1
+        places = np.arange(1, 1 + len(others))
+        to_cells[places, others] = 1
+        to_cells[places, firsts[np.searchsorted(firsts, others) - 1]] = -1
+        counts = np.stack([to_cells.T @ of_component @ to_cells for of_component in pairs])
+        counts[counts < ROUNDING * shares.sum(axis=0)[:, None, None]] = 0
+        return counts + self._pair_weights(prepared.one_hot[~complete], responsibilities[~complete])
+
+    def _pair_weights(self, one_hot, responsibilities):
+        """Return the weights of pairs of columns of a sparse matrix that are both one, in each component."""
+        weights = np.zeros((responsibilities.shape[1], one_hot.shape[1], one_hot.shape[1]))
         for block in self._row_blocks(len(responsibilities)):
-            one_hot = prepared.one_hot[block].toarray()
+            dense = one_hot[block].toarray()
             for k, r in enumerate(responsibilities[block].T):
-                counts[k] += one_hot.T @ (r[:, None] * one_hot)
-        return counts
+                weights[k] += dense.T @ (r[:, None] * dense)
+        return weights
 
     def _row_blocks(self, n):
         step = max(NUMBERS_AT_ONCE // int(self.starts[-1]), 1)
@@ -147,11 +167,10 @@ class ColumnTrees(ColumnTables):
         codes = prepared.codes
         log_p = np.empty((len(codes), len(self.parents)))
         complete = (codes >= 0).all(axis=1)
-        (rows,) = np.nonzero(~complete)
+        (rows,), columns = np.nonzero(~complete), np.ascontiguousarray(codes[complete].T)
         for k, (parents, edges) in enumerate(zip(self.parents, self.log_edges, strict=True)):
-            known = codes[complete]
             log_p[complete, k] = sum(
-                edge[known[:, i] if i >= 0 else 0, known[:, j]]
+                edge.ravel().take(columns[j] if i < 0 else columns[i] * edge.shape[1] + columns[j])
                 for j, (i, edge) in enumerate(zip(parents, edges, strict=True))
             )
             for block in self._row_blocks(len(rows)):

@@ -130,3 +130,19 @@ def test_missing_cells_and_mixed_columns():
 
 def test_only_trees_have_parents():
     assert not hasattr(MixtureDensity(2, alpha=1.0, random_state=0).fit(small_table()), "parents_")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_counts_are_those_of_a_loop_over_pairs(density, share):
+    X = small_table(60)
+    X = X.mask(np.random.default_rng(0).random(X.shape) < share)
+    tables, Z = density._mixture.tables, density.schema_.encode(X)[0]
+    weights = np.random.default_rng(1).random((len(X), 3)) * [1, 1, 0]
+    expected = np.zeros((3, tables.starts[-1], tables.starts[-1]))
+    for row, of_row in zip(Z, weights, strict=True):
+        cells = [int(s + z) for s, z in zip(tables.starts[:-1], row, strict=True) if z >= 0]
+        for pair in itertools.product(cells, cells):
+            expected[(slice(None), *pair)] += of_row
+    counts = tables.count(tables.prepare(Z), weights)
+    np.testing.assert_allclose(counts, expected, atol=1e-12)
+    np.testing.assert_array_equal(counts == 0, expected == 0)
