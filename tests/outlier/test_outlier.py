@@ -103,6 +103,30 @@ def test_auto_is_the_fence_of_a_box_plot():
     assert detector(GivenScores()).fit([*scores, [-np.inf]]).offset_ == fitted.offset_
 
 
+@pytest.mark.parametrize("is_committee", [False, True])
+def test_some_of_many_rows_tell_where_most_scores_are(is_committee, monkeypatch):
+    n_scored = []
+
+    def score_samples(self, X):
+        n_scored.append(len(X))
+        return np.asarray(X)[:, 0]
+
+    monkeypatch.setattr(GivenScores, "score_samples", score_samples)
+    scores = np.sort(np.random.default_rng(0).normal(size=(100_000, 1)), axis=0)[::-1]
+    density = [("one", GivenScores())] if is_committee else GivenScores()
+    fitted = detector(density).fit(scores)
+    assert sum(n_scored) <= 20_000 + is_committee * 5000
+    # A normal's lower fence, whether its spread is 1 or that of its quartiles.
+    fence = stats.norm.ppf(0.25) * (1 + 1.5 * 2)
+    spread = stats.norm.ppf(0.75) - stats.norm.ppf(0.25)
+    assert fitted.offset_ == pytest.approx(fence / spread if is_committee else fence, abs=0.15)
+    # A share that is asked for is one of all rows.
+    n_scored.clear()
+    fitted = detector(density, 0.01).fit(scores)
+    assert sum(n_scored) >= len(scores)
+    assert (fitted.predict(scores) == -1).sum() == 1000
+
+
 @pytest.mark.parametrize("size", [0.1, 1300.0])
 @pytest.mark.parametrize("score_type", ["log_density", "typicality"])
 @pytest.mark.parametrize("is_committee", [False, True])
