@@ -36,7 +36,7 @@ def suitable_densities(X, sample_weight=None):
     Returns
     -------
     densities : list of tuple
-        Names and unfitted densities, the one that is most likely to matter first.
+        Names and unfitted densities: the one that is most likely to matter first, then by what they cost.
     """
     from sklearn_dgm.autoregressive import AutoregressiveDensity
     from sklearn_dgm.bayes_net import BayesianNetworkDensity
@@ -48,16 +48,18 @@ def suitable_densities(X, sample_weight=None):
     is_discrete = [column.kind in (CATEGORICAL, INTEGER) for column in schema.columns_]
     n_discrete, n_numbers = sum(is_discrete), len(is_discrete) - sum(is_discrete)
     found = [("network", AutoregressiveDensity())]
-    if n_discrete >= WIDE:
-        found.append(("continuous_mixture", ContinuousMixtureDensity()))
-    if n_numbers > 1:
-        if find_spec("zuko") and not is_missing:
-            found.append(("flow", FlowDensity()))
-        found.append(("gaussians", MixtureDensity(component="gaussian")))
+    # Fitted in seconds.
+    found.append(("tables", BayesianNetworkDensity(conditional="table")))
     found.append(("trees", MixtureDensity(component="tree")))
     if n_discrete > 1:
         found.append(("classes", MixtureDensity(30)))
-    found.append(("tables", BayesianNetworkDensity(conditional="table")))
+    if n_numbers > 1:
+        found.append(("gaussians", MixtureDensity(component="gaussian")))
+    # Fitted in a part of the time of the network.
+    if n_numbers > 1 and find_spec("zuko") and not is_missing:
+        found.append(("flow", FlowDensity()))
+    if n_discrete >= WIDE:
+        found.append(("continuous_mixture", ContinuousMixtureDensity()))
     return found
 
 

@@ -86,6 +86,15 @@ def test_the_choice_is_by_kinds_and_missing_cells(frame):
     assert not {"flow", "gaussians"} & names_for(frame[["target"]])
 
 
+def test_what_is_fitted_in_seconds_comes_before_what_is_not(frame):
+    wide = frame.join(frame.iloc[:, :-1].astype(int).add_suffix("_"), how="left")
+    wide = wide.join([wide.filter(like="_").add_suffix(str(k)) for k in range(3)])
+    names = [name for name, _ in suitable_densities(wide)]
+    assert names[0] == "network"
+    assert set(names[1:5]) == {"tables", "trees", "classes", "gaussians"}
+    assert names[-1] == "continuous_mixture"
+
+
 def test_without_zuko_there_is_no_flow(frame, monkeypatch):
     monkeypatch.setattr(_choice, "find_spec", lambda name: None)
     assert "flow" not in names_for(frame.drop(columns="target"))
@@ -94,6 +103,7 @@ def test_without_zuko_there_is_no_flow(frame, monkeypatch):
 def test_it_fits_scores_and_draws_a_table_of_any_kind(frame):
     frame = frame.iloc[::3, 2:]
     ensemble = EnsembleDensity(cv=2, random_state=0).fit(frame)
+    assert list(ensemble.named_estimators_) == [name for name, _ in suitable_densities(frame)]
     assert ensemble.weights_.sum() == pytest.approx(1)
     assert (ensemble.weights_ >= 0.01).all()
     assert len(ensemble.estimators_) == len(ensemble.cv_log_likelihood_) == len(ensemble.weights_)

@@ -71,9 +71,10 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     cv : "auto", int, cross-validation generator or iterable, default="auto"
         How rows are held out for stacking, each of them once. With an int, they are shuffled into so many folds. "auto"
         takes of five folds as many as hold out 500 rows: one, beyond 2,500 rows.
-    max_members : int, default=4
-        How many densities are tried at most, if `estimators` is None; the ones that are most likely to matter come
-        first. Each is fitted once for each fold, and once more if it has a weight.
+    max_members : int, default=None
+        How many densities are tried at most, if `estimators` is None: the network comes first, then what is fitted in
+        seconds, then what is not. None tries all that suit the table, which are three to seven. Each is fitted once for
+        each fold, and once more if it has a weight.
     n_jobs : int, default=None
         Number of densities fitted at the same time; None is 1, -1 all processors. The result does not depend on it.
     random_state : int, RandomState, Generator or None, default=None
@@ -146,7 +147,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         "estimators": [list, None],
         "weights": [StrOptions({"stacking", "equal"}), "array-like"],
         "cv": [StrOptions({"auto"}), "cv_object"],
-        "max_members": [Interval(Integral, 1, None, closed="left")],
+        "max_members": [Interval(Integral, 1, None, closed="left"), None],
         "n_jobs": [None, Integral],
         "random_state": ["random_state", np.random.Generator],
     }
@@ -157,7 +158,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         *,
         weights: Any = "stacking",
         cv: Any = "auto",
-        max_members: int = 4,
+        max_members: int | None = None,
         n_jobs: int | None = None,
         random_state: RandomState = None,
     ) -> None:
