@@ -9,6 +9,10 @@ from sklearn_dgm.energy._machine import binary_states, blocks, sigmoid
 
 # So many states of the hidden units are enumerated for each row, else so many joint outcomes of its missing cells.
 MOST_HIDDEN_STATES, MOST_OUTCOMES = 2**12, 256
+REMEDY = (
+    f"have at most {math.log2(MOST_HIDDEN_STATES):.0f} of these, with which any cells may be missing, or fill in such cells "
+    "beforehand, as DensityImputer does"
+)
 
 
 def log_marginals(machine, F, missing):
@@ -88,14 +92,13 @@ def _outcomes(units, columns, row):
     numbers = [j for j in columns if units.places[j].number >= 0]
     if numbers:
         raise ValueError(
-            f"Row {row}: a missing number in {units.labels[numbers[0]]} cannot be integrated out with so many hidden units; with at "
-            f"most {math.log2(MOST_HIDDEN_STATES):.0f} of them it can."
+            f"Row {row}: a missing number in {units.labels[numbers[0]]} cannot be integrated out with so many hidden units; {REMEDY}."
         )
     n = math.prod(units.places[j].axis.n_levels for j in columns)
     if n > MOST_OUTCOMES:
         where = ", ".join(units.labels[j] for j in columns)
         raise ValueError(
-            f"Row {row}: missing or unknown cells in {where} have {n} joint outcomes, more than {MOST_OUTCOMES}; with at most "
-            f"{math.log2(MOST_HIDDEN_STATES):.0f} hidden units any number can be summed over."
+            f"Row {row}: missing or unknown cells in {where} have {n} joint outcomes, more than {MOST_OUTCOMES}, and cannot be summed "
+            f"over with so many hidden units; {REMEDY}."
         )
     return units.outcomes(np.arange(n), columns)

@@ -213,7 +213,9 @@ def test_missing_numbers_are_integrated_out():
 def test_missing_cells_that_cannot_be_summed_over_are_named():
     frame = pd.DataFrame(mixed_table()[:, [0, 2]], columns=["flag", "number"]).infer_objects()
     density = RestrictedBoltzmannDensity(13, max_iter=1, random_state=0).fit(frame)
-    with pytest.raises(ValueError, match="Row 0: a missing number in column 'number'.* 12 of"):
+    with pytest.raises(
+        ValueError, match="Row 0: a missing number in column 'number'.* 12 of.* DensityImputer"
+    ):
         density.score_samples(frame.assign(number=np.nan))
     binary = RestrictedBoltzmannDensity(13, max_iter=1, random_state=0).fit(
         np.random.default_rng(0).integers(0, 2, (60, 9)).astype(float)
