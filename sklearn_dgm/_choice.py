@@ -5,15 +5,19 @@ from importlib.util import find_spec
 import numpy as np
 
 from sklearn_dgm._nested.fitting import learn_schema, seeded
-from sklearn_dgm._nested.held_out import held_out_log_densities, some_folds
+from sklearn_dgm._nested.held_out import at_most, held_out_log_densities, some_folds
 from sklearn_dgm._nested.rows import TableView, fit_quietly
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ColumnSchema
 
 N_FOLDS = 5
 # With so many discrete columns a continuous mixture is worth its training.
 WIDE = 16
+# Floats of no more values are taken for codes.
+MOST_CODES = 10
 # Rows that tell densities apart. With fewer rows, all of them are held out in turns.
 ENOUGH_HELD_OUT = 500
+# Rows that a single density is chosen by: of those that it is fitted to, and of those that are held out.
+MOST_FITTED, MOST_HELD_OUT = 20_000, 5000
 
 
 def folds_to_choose_by(X, rng):
@@ -44,8 +48,12 @@ def suitable_densities(X, sample_weight=None):
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
 
     schema = fit_quietly(ColumnSchema(missing=True, detect_ties=True), X, sample_weight)
-    is_missing = np.isnan(schema.encode(X)[0]).any()
-    is_discrete = [column.kind in (CATEGORICAL, INTEGER) for column in schema.columns_]
+    Z = schema.encode(X)[0]
+    is_missing = np.isnan(Z).any()
+    is_discrete = [
+        column.kind in (CATEGORICAL, INTEGER) or _has_few_values(z)
+        for column, z in zip(schema.columns_, Z.T, strict=True)
+    ]
     n_discrete, n_numbers = sum(is_discrete), len(is_discrete) - sum(is_discrete)
     found = [("network", AutoregressiveDensity())]
     # Fitted in seconds.
@@ -63,8 +71,13 @@ def suitable_densities(X, sample_weight=None):
     return found
 
 
+def _has_few_values(z):
+    """Tell whether floats are codes, such as those of a matrix of zeros and ones."""
+    return len(np.unique(z[~np.isnan(z)])) <= min(MOST_CODES, len(z) // 10)
+
+
 def best_density(densities, X, rng, task):
-    """Choose the density under which held-out rows are most likely.
+    """Choose the density under which held-out rows are most likely, by fits to 20,000 rows at most.
 
     Parameters
     ----------
@@ -85,6 +98,9 @@ def best_density(densities, X, rng, task):
     seeds = [(name, seeded(density, rng)) for name, density in densities]
     schemas = {name: learn_schema(density, X) for name, density in seeds}
     view = TableView.of([density for _, density in seeds], X)
-    folds = folds_to_choose_by(X, rng)
+    folds = [
+        (at_most(MOST_FITTED, train), at_most(MOST_HELD_OUT, test))
+        for train, test in folds_to_choose_by(X, rng)
+    ]
     log_density, *_ = held_out_log_densities(seeds, X, view, folds, schemas, task=task)
     return seeds[np.argmax(log_density.mean(axis=0))][1]

@@ -40,7 +40,8 @@ class DensityImputer(
     ----------
     estimator : estimator, default=None
         A density that can condition, such as :class:`~sklearn_dgm.AutoregressiveDensity`, or a search over one. None
-        tries those that suit the table, and takes the one under which rows that it has not seen are most likely.
+        tries those that suit the table, on 20,000 rows at most, and takes the one under which rows that it has not seen
+        are most likely.
     strategy : {"draw", "mean", "mode"}, default="draw"
         What a missing cell becomes: a draw given the observed cells of its row, which leaves the distribution of the
         table as it is, or its expectation (of a category the most probable one), which is closest to the truth but

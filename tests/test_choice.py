@@ -83,6 +83,7 @@ def test_the_choice_is_by_kinds_and_missing_cells(frame):
     codes = np.random.default_rng(0).integers(2, size=(50, 6))
     assert {"network", "trees", "classes", "tables"} == names_for(codes)
     assert "continuous_mixture" in names_for(np.tile(codes, 3))
+    assert names_for(codes.astype(float)) == names_for(codes)
     assert not {"flow", "gaussians"} & names_for(frame[["target"]])
 
 
@@ -93,6 +94,27 @@ def test_what_is_fitted_in_seconds_comes_before_what_is_not(frame):
     assert names[0] == "network"
     assert set(names[1:5]) == {"tables", "trees", "classes", "gaussians"}
     assert names[-1] == "continuous_mixture"
+
+
+def test_a_density_is_chosen_by_some_of_many_rows(monkeypatch):
+    seen = []
+    fit, score_samples = HistogramDensity.fit, HistogramDensity.score_samples
+    monkeypatch.setattr(_choice, "MOST_FITTED", 300)
+    monkeypatch.setattr(_choice, "MOST_HELD_OUT", 50)
+    monkeypatch.setattr(
+        HistogramDensity,
+        "fit",
+        lambda self, X, *a, **k: seen.append(len(X)) or fit(self, X, *a, **k),
+    )
+    monkeypatch.setattr(
+        HistogramDensity,
+        "score_samples",
+        lambda self, X: seen.append(len(X)) or score_samples(self, X),
+    )
+    X = np.random.default_rng(0).normal(size=(3000, 2))
+    rng = np.random.default_rng(0)
+    best_density([("coarse", HistogramDensity(2)), ("fine", HistogramDensity())], X, rng, UNTOLD)
+    assert sorted(seen) == [50, 50, 300, 300]
 
 
 def test_without_zuko_there_is_no_flow(frame, monkeypatch):

@@ -84,6 +84,11 @@ def some_folds(n_folds, X, rng, enough):
     return folds_of(n_folds, X, rng)[: int(np.ceil(enough * n_folds / X.shape[0]))]
 
 
+def at_most(n_rows, rows):
+    """Return no more than a number of rows, evenly spaced, where all of them would say the same in a longer time."""
+    return rows[:: max(1, -(-len(rows) // n_rows))]
+
+
 def held_out_log_densities(
     estimators, X, view, folds, schemas=None, sample_weight=None, n_jobs=None, task=UNTOLD
 ):

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
-from sklearn_dgm._nested.held_out import some_folds
+from sklearn_dgm._nested.held_out import at_most, some_folds
 from sklearn_dgm._nested.rows import TableView
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._validation import check_generator, check_weights
@@ -158,7 +158,7 @@ def folds_for_scale(X, rng):
     if X.shape[0] < 2 * N_FOLDS:
         return []
     folds = some_folds(N_FOLDS, X, rng, ENOUGH_HELD_OUT)
-    return [(train, test[:: -(-len(test) // MOST_HELD_OUT)]) for train, test in folds]
+    return [(train, at_most(MOST_HELD_OUT, test)) for train, test in folds]
 
 
 def location_and_scale(scores):

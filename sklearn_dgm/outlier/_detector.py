@@ -14,6 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.checks import check_pairs, is_dropped
 from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
+from sklearn_dgm._nested.held_out import at_most
 from sklearn_dgm._nested.rows import check_cells
 from sklearn_dgm._sklearn import (
     HasMethods,
@@ -326,7 +327,7 @@ class DensityOutlierDetector(
             self._warn_of_no_outliers()
         if hasattr(self, "explain"):
             if isinstance(self.estimator_, Committee):
-                rows = rows[:: -(-len(rows) // ENOUGH_FOR_MEANS)]
+                rows = at_most(ENOUGH_FOR_MEANS, rows)
             self._mean_shares = mean_of_possible(self._shares(safe_indexing(X, rows)))
 
     def _check_members(self):
