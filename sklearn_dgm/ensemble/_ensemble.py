@@ -56,8 +56,8 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
     and a network. The default weights, by stacking [1]_ [2]_, maximise the likelihood of rows that were held out in
     cross-validation, where the mixture is at least as likely as its best member.
 
-    Without any densities, it chooses some by the kinds of the columns and the number of rows: ``EnsembleDensity()`` is
-    the density for a table of which nothing is known.
+    Without any densities, it tries those that suit the kinds of the columns: ``EnsembleDensity()`` is the density for a
+    table of which nothing is known.
 
     Parameters
     ----------
