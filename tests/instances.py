@@ -294,6 +294,12 @@ INSTANCES = {
         lambda: VariationalAutoencoderDensity(encoder_layer_sizes=(16,), max_epochs=30, lr=0.02),
         **TRAINED_TRANSFORMER,
     ),
+    "autoencoder, several samples in the fit": Instance(
+        lambda: VariationalAutoencoderDensity(
+            2, (16,), n_importance_samples=64, n_importance_samples_fit=4, max_epochs=40, lr=0.02
+        ),
+        **TRAINED_TRANSFORMER,
+    ),
     "autoencoder, linear": Instance(
         lambda: VariationalAutoencoderDensity(
             1, (), (), beta_warmup=0.0, early_stopping=False, max_epochs=20, lr=0.02
