@@ -456,8 +456,9 @@ def test_latent_autoencoders(folder, monkeypatch):
     measured = {(record["columns"], record["peer"]): record for record in lines(folder, "latent")}
     digits = measured.pop((9, autoencoders.OURS))
     assert {peer for _, peer in measured} == {autoencoders.OURS, autoencoders.INDEPENDENT}
-    for record in measured.values():
+    for (_, peer), record in measured.items():
         assert np.isfinite(record["log_likelihood"]), record
+        assert (peer == autoencoders.OURS) == (0 <= record.get("auroc", -1) <= 1)
     assert -9 < digits["log_likelihood"] < 0
     assert "evidence lower bound" in digits["notes"]
 
