@@ -49,7 +49,7 @@ def suitable_densities(X, sample_weight=None):
 
     schema = fit_quietly(ColumnSchema(missing=True, detect_ties=True), X, sample_weight)
     Z = schema.encode(X)[0]
-    is_missing = np.isnan(Z).any()
+    is_missing = np.isnan(Z).any() or any(column.empty for column in schema.columns_)
     is_discrete = [
         column.kind in (CATEGORICAL, INTEGER) or _has_few_values(z)
         for column, z in zip(schema.columns_, Z.T, strict=True)

@@ -79,6 +79,7 @@ def test_the_choice_is_by_kinds_and_missing_cells(frame):
     assert {"network", "flow", "gaussians"} <= names_for(numbers)
     assert "classes" not in names_for(numbers)
     assert "flow" not in names_for(numbers.mask(numbers > 7))
+    assert "flow" not in names_for(numbers.assign(gaps=np.nan))
     assert not {"flow", "gaussians"} & names_for(numbers.iloc[:, :1])
     codes = np.random.default_rng(0).integers(2, size=(50, 6))
     assert {"network", "trees", "classes", "tables"} == names_for(codes)
