@@ -81,10 +81,15 @@ class MixtureLearningMixin(BaseDensity):
                 else float(self.alpha)
             )
         if mixture.normals is not None and self.reg_covar == "auto":
-            mixture.normals.covariances.prior.rows = choose_prior_rows(
-                mixture, starts[0], self.max_iter, self.tol
-            )
+            mixture.normals.covariances.prior.rows = self._prior_rows(mixture, starts[0])
         self._keep_best(fit_all(mixture, starts, self.max_iter, self.tol))
+
+    def _prior_rows(self, mixture, rows):
+        """Return how many rows the covariance of all rows counts as; a warm start leaves that as it was."""
+        before = self._mixture.normals if self.warm_start and hasattr(self, "_mixture") else None
+        if before is not None and before.covariances.prior.rows:
+            return before.covariances.prior.rows
+        return choose_prior_rows(mixture, rows, self.max_iter, self.tol)
 
     def _fit_densities(self, X, Z, sample_weight, start):
         columns, Z = rows_to_start_from(self.schema_, X, Z)

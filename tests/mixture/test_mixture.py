@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_dgm import MixtureDensity
+from sklearn_dgm.mixture import _fitting
 from sklearn_dgm.mixture._rows import WeightedRows
 from tests.mixture.test_gaussian import clusters, holes
 from tests.mixture.test_tables import mixed_table, small_table
@@ -78,7 +79,8 @@ def test_the_best_of_several_starts_is_kept():
     assert density.converged_
 
 
-def test_a_warm_start_goes_on_where_the_last_fit_ended():
+def test_a_warm_start_goes_on_where_the_last_fit_ended(monkeypatch):
+    monkeypatch.setattr(_fitting, "CHOOSING_STEPS", 9)  # as many in both
     X = clusters()
     parameters = {"component": "gaussian", "random_state": 0, "tol": 0.0}
     with warnings.catch_warnings():
