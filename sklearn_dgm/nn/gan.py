@@ -184,7 +184,7 @@ class AdversarialPair(nn.Module):
 
     The critic's expectations are to differ as much as they can between rows of the table and drawn ones, with gradients
     of length one (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, "Improved Training of Wasserstein GANs", 2017).
-    It sees several rows at once, so that a generator that draws the same again and again is found out (Lin, Khetan,
+    It may see several rows at once, so that a generator that draws the same again and again is found out (Lin, Khetan,
     Fanti and Oh, "PacGAN", 2018). Categories are relaxed in the generator's gradients alone (Jang, Gu and Poole,
     "Categorical Reparameterization with Gumbel-Softmax", 2017).
 
