@@ -157,7 +157,7 @@ def test_bad_rows_are_named(gan):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"batch_size": 30}, "batch_size=30 should be a multiple of pac=8"),
+        ({"batch_size": 30, "pac": 8}, "batch_size=30 should be a multiple of pac=8"),
         ({"hidden_layer_sizes": (16, 0)}, "hidden_layer_sizes should be positive"),
         ({"pac": 0}, "pac"),
         ({"gradient_penalty": -1.0}, "gradient_penalty"),

@@ -24,6 +24,8 @@ SLOPE = 0.2
 MAX_JUDGED = 1000
 # Packs in which a row is shown to the critic to be scored.
 N_PACKS = 16
+# Rows that are drawn to find out how often categories are, and how many times.
+N_SETTLED, N_SETTLING = 4000, 12
 
 
 class Group(NamedTuple):
@@ -74,8 +76,8 @@ class TableFeatures(nn.Module):
             self.groups.append(Group(columns, size, slice(start, stop)))
             start = stop
         self.n_features = start
-        # Whether a category may be drawn: one that no row has may not.
-        self.register_buffer("is_drawn", torch.ones(start, dtype=torch.bool))
+        # Of each category, how often rows have it; one that none has is not drawn. Of numbers, one.
+        self.register_buffer("shares", torch.ones(start))
 
     @property
     def config(self):
@@ -281,7 +283,7 @@ class AdversarialPair(nn.Module):
         }
         of_groups = [np.concatenate([shares[j] for j in of.columns]) for of in features.groups]
         share = torch.from_numpy(np.concatenate([np.ones(n_numbers), *of_groups]))
-        features.is_drawn.copy_(share > 0)
+        features.shares.copy_(share)
         self.generator.start_from(start, share.clamp(min=share[share > 0].min()).log())
         of_conditions = [shares[j] for j in self.conditions.columns]
         self.conditions.shares.copy_(
@@ -302,7 +304,7 @@ class AdversarialPair(nn.Module):
         """
         inputs = torch.cat([latents, self.conditions.indicators(which, codes).to(latents)], dim=1)
         raw = self.generator(inputs, inputs)
-        raw = raw.masked_fill(~self.features.is_drawn, NEVER)
+        raw = raw.masked_fill(self.features.shares == 0, NEVER)
         parts = [raw[:, : len(self.features.numbers)]]
         place = self.conditions.place_of
         for group in self.features.groups:
@@ -375,6 +377,16 @@ class AdversarialPair(nn.Module):
         if given is not None:
             which, codes = (torch.full_like(which, of_all) for of_all in given)
         return self.generate(latents, uniforms[:, 2:], which, codes), which
+
+    @torch.no_grad()
+    def settle(self):
+        """Move the constants of categories until these are drawn as often as they are in the table."""
+        n_numbers, device = len(self.features.numbers), self.generator.skip.bias.device
+        shares = self.features.shares[n_numbers:]
+        for _ in range(N_SETTLING):
+            drawn = self._draw(N_SETTLED, _same_numbers(device))[0][:, n_numbers:].mean(dim=0)
+            step = torch.log((shares + 1 / N_SETTLED) / (drawn + 1 / N_SETTLED))
+            self.generator.skip.bias[n_numbers:] += step.clamp(-1, 1)
 
     def sample(self, n_samples, generator, given=None):
         """Draw encoded rows.

@@ -154,6 +154,18 @@ def test_draws_of_equal_rows_are_at_no_distance():
     assert set(drawn[:, 2:].unique().tolist()) == {0.0, 0.5**0.5}
 
 
+def test_it_settles_at_the_shares_of_categories():
+    module = pair().double()
+    with torch.no_grad():
+        module.generator.skip.bias[2:] += torch.tensor([1.0, -1.0, 2.0, -1.0, 0.5])
+        module.generator.out.weight *= 5  # which makes a row's categories a matter of its latents
+    module.settle()
+    drawn = module.sample(20_000, torch.Generator().manual_seed(1)).numpy()
+    for j in (1, 3):
+        counts, found = (np.bincount(of[:, j].astype(int)) for of in (Z, drawn))
+        assert np.allclose(found / 20_000, counts / N, atol=0.02)
+
+
 def test_categories_of_no_row_are_never_drawn():
     module = AdversarialPair((500, None), 1000, [False], (0,), 5, (8,), 4)
     module.start_from(np.column_stack([CODES, NUMBERS[:, 0]]), WEIGHT)
