@@ -31,7 +31,7 @@ train, test = train_test_split(wine, test_size=0.5, stratify=wine["cultivar"], r
 # The fits
 # --------
 # In training, the generator is given a cultivar, so that it can be asked for one.
-gan = TabularGAN(max_epochs=100, random_state=0).fit(train)
+gan = TabularGAN(max_epochs=150, random_state=0).fit(train)
 density = AutoregressiveDensity(random_state=0).fit(train)
 drawn = {
     "held out": test,
