@@ -48,10 +48,12 @@ def suitable_densities(X, sample_weight=None):
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
 
     schema = fit_quietly(ColumnSchema(missing=True, detect_ties=True), X, sample_weight)
-    Z = schema.encode(X)[0]
+    Z, n_rows = schema.encode(X)[0], X.shape[0]
+    if sample_weight is not None:
+        Z, n_rows = Z[sample_weight > 0], sample_weight.sum()
     is_missing = np.isnan(Z).any() or any(column.empty for column in schema.columns_)
     is_discrete = [
-        column.kind in (CATEGORICAL, INTEGER) or _has_few_values(z)
+        column.kind in (CATEGORICAL, INTEGER) or _has_few_values(z, n_rows)
         for column, z in zip(schema.columns_, Z.T, strict=True)
     ]
     n_discrete, n_numbers = sum(is_discrete), len(is_discrete) - sum(is_discrete)
@@ -71,9 +73,9 @@ def suitable_densities(X, sample_weight=None):
     return found
 
 
-def _has_few_values(z):
+def _has_few_values(z, n_rows):
     """Tell whether floats are codes, such as those of a matrix of zeros and ones."""
-    return len(np.unique(z[~np.isnan(z)])) <= min(MOST_CODES, len(z) // 10)
+    return len(np.unique(z[~np.isnan(z)])) <= min(MOST_CODES, n_rows // 10)
 
 
 def best_density(densities, X, rng, task):

@@ -22,6 +22,7 @@ from sklearn_dgm import (
 )
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._choice import best_density, folds_to_choose_by, suitable_densities
+from sklearn_dgm._nested.held_out import at_most
 from sklearn_dgm.ensemble import _ensemble
 from sklearn_dgm.utils.estimator_checks import parametrize_with_density_checks
 from tests.instances import FOLDS
@@ -116,6 +117,23 @@ def test_a_density_is_chosen_by_some_of_many_rows(monkeypatch):
     rng = np.random.default_rng(0)
     best_density([("coarse", HistogramDensity(2)), ("fine", HistogramDensity())], X, rng, UNTOLD)
     assert sorted(seen) == [50, 50, 300, 300]
+
+
+def test_some_of_the_rows_are_no_fewer_than_are_allowed():
+    for n in (1, 299, 300, 301, 601, 3000):
+        rows = at_most(300, np.arange(n))
+        assert len(rows) == min(n, 300)
+        assert np.array_equal(rows, np.unique(rows))
+
+
+def test_rows_without_weight_and_repeats_do_not_change_the_choice(frame):
+    X = np.column_stack(
+        [np.arange(60.0) % 7, np.random.default_rng(0).normal(size=60), np.ones(60)]
+    )
+    of_X = [name for name, _ in suitable_densities(np.repeat(X, 2, axis=0))]
+    assert [name for name, _ in suitable_densities(X, np.full(60, 2.0))] == of_X
+    more, weight = np.vstack([X, np.full((1, 3), np.nan)]), np.append(np.full(60, 2.0), 0.0)
+    assert [name for name, _ in suitable_densities(more, weight)] == of_X
 
 
 def test_without_zuko_there_is_no_flow(frame, monkeypatch):

@@ -16,7 +16,7 @@ ALPHAS = (10.0, 1.0, 3.0, 30.0)
 # The same of the covariance of all rows, as shares of the most that it counts as.
 PRIOR_SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # Steps of the fits that choose, and the weight of validation rows from which on they do.
-CHOOSING_STEPS, LEAST_VALIDATION = 30, 20.0
+CHOOSING_STEPS, LEAST_VALIDATION = 30, 20
 
 
 def fit_mixture(mixture, rows, max_iter, tol):
@@ -126,41 +126,52 @@ def choose_alpha(mixture, rows, max_iter, tol):
     for alpha in ALPHAS:
         candidate = copy.deepcopy(mixture)
         candidate.tables.alpha = alpha
-        scores.append(_validation_score(candidate, train, valid, max_iter, tol))
+        log_p = _validation_log_prob(candidate, train, valid, max_iter, tol)
+        scores.append(-np.inf if log_p is None else valid.weight @ log_p)
     return ALPHAS[int(np.argmax(scores))]
 
 
-def choose_prior_rows(mixture, rows, max_iter, tol):
-    """Choose how many rows the covariance of all rows counts as: fewer, as long as validation rows are better.
+def choose_prior_share(mixture, rows, max_iter, tol):
+    """Choose how much the covariance of all rows counts: less, as long as validation rows are better.
+
+    Copies of a row are in one part, since what is narrow enough is good for a copy, whatever other rows say. Rows that
+    are impossible at first (tables without pseudo-counts have such) tell nothing.
 
     Parameters
     ----------
     mixture, rows, max_iter, tol
-        See :func:`choose_alpha`; the mixture has the most rows.
+        See :func:`choose_alpha`; in the mixture it counts in full.
 
     Returns
     -------
-    n_rows : float
-        So many, or a share of them.
+    share : float or None
+        One of the shares; None where there are too few rows to choose by.
     """
-    (train, valid), most = rows.split(), mixture.normals.covariances.prior.rows
-    best, best_score = most, -np.inf
-    for share in PRIOR_SHARES if valid.weight.sum() >= LEAST_VALIDATION else ():
+    (train, valid), most = rows.split_rows(), mixture.normals.covariances.prior.rows
+    if len(valid.Z) < LEAST_VALIDATION or not len(train.Z):
+        return None
+    best, best_score, is_possible = PRIOR_SHARES[0], -np.inf, None
+    for share in PRIOR_SHARES:
         candidate = copy.deepcopy(mixture)
         candidate.normals.covariances.prior.rows = share * most
-        score = _validation_score(candidate, train, valid, max_iter, tol)
+        log_p = _validation_log_prob(candidate, train, valid, max_iter, tol)
+        if log_p is None:
+            break
+        if is_possible is None:
+            is_possible = np.isfinite(log_p)
+        score = valid.weight[is_possible] @ log_p[is_possible]
         if score <= best_score:
             break
-        best, best_score = share * most, score
+        best, best_score = share, score
     return best
 
 
-def _validation_score(mixture, train, valid, max_iter, tol):
-    """Return the log-density of validation rows after a few steps, `-inf` if a covariance is singular."""
+def _validation_log_prob(mixture, train, valid, max_iter, tol):
+    """Return the log-densities of validation rows after a few steps; None if a covariance is singular."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             fitted, _ = fit_mixture(mixture, train, min(max_iter, CHOOSING_STEPS), tol)
         except SingularCovarianceError:  # whether it is so of all rows, the fit will say
-            return -np.inf
-    return valid.weight @ fitted.log_prob(valid.Z)
+            return None
+    return fitted.log_prob(valid.Z)

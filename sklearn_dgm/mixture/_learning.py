@@ -16,7 +16,7 @@ from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.mixture._component_queries import has_closed_forms
 from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
 from sklearn_dgm.mixture._finite import FiniteMixture
-from sklearn_dgm.mixture._fitting import choose_alpha, choose_prior_rows, fit_all
+from sklearn_dgm.mixture._fitting import choose_alpha, choose_prior_share, fit_all
 from sklearn_dgm.mixture._normals import Normals, normal_columns
 from sklearn_dgm.mixture._rows import WeightedRows, given_start
 from sklearn_dgm.mixture._tables import ColumnTables
@@ -70,6 +70,7 @@ class MixtureLearningMixin(BaseDensity):
         ]
 
     def _fit(self, Z, sample_weight, start=None):
+        _check_flags(self.schema_.columns_, Z)
         rows = WeightedRows.of(Z, sample_weight, start)
         mixture, rng = self._layout(rows), check_generator(self.random_state)
         starts = self._starts(self.schema_.columns_, rows, rng)
@@ -81,15 +82,17 @@ class MixtureLearningMixin(BaseDensity):
                 else float(self.alpha)
             )
         if mixture.normals is not None and self.reg_covar == "auto":
-            mixture.normals.covariances.prior.rows = self._prior_rows(mixture, starts[0])
+            mixture.normals.covariances.prior.rows *= self._prior_share(mixture, starts[0])
         self._keep_best(fit_all(mixture, starts, self.max_iter, self.tol))
 
-    def _prior_rows(self, mixture, rows):
-        """Return how many rows the covariance of all rows counts as; a warm start leaves that as it was."""
-        before = self._mixture.normals if self.warm_start and hasattr(self, "_mixture") else None
-        if before is not None and before.covariances.prior.rows:
-            return before.covariances.prior.rows
-        return choose_prior_rows(mixture, rows, self.max_iter, self.tol)
+    def _prior_share(self, mixture, rows):
+        """Return how much the covariance of all rows counts; a warm start leaves what was chosen for such ones."""
+        before = getattr(self, "_chosen_share", None) if self.warm_start else None
+        if before is None or before[0] != self.covariance_type:
+            share = choose_prior_share(mixture, rows, self.max_iter, self.tol)
+            before = None if share is None else (self.covariance_type, share)
+        self._chosen_share = before
+        return 1.0 if before is None else before[1]
 
     def _fit_densities(self, X, Z, sample_weight, start):
         columns, Z = rows_to_start_from(self.schema_, X, Z)
@@ -182,3 +185,14 @@ class MixtureLearningMixin(BaseDensity):
             mixture.learn(mixture.counts.plus(mixture.count(mixture.prepare(Z), shares)))
             self._mixture = mixture
         return self
+
+
+def _check_flags(columns, Z):
+    """Refuse rows that are impossible under a schema of others, which says that two values are all there are."""
+    for column, z in zip(columns, Z.T, strict=True):
+        stray = z[~(np.isnan(z) | (z == 0) | (z == 1))] if column.is_flag else ()
+        if len(stray):
+            raise ValueError(
+                f"{column.where} has the value {column.decoded(stray)[0]:g}, which is impossible under a schema that "
+                f"knows {column.low:g} and {column.high:g} alone; learn the schema from these rows, too."
+            )

@@ -58,7 +58,8 @@ class MixtureDensity(
         What is added to the variances of numbers, in the units of the table, squared. "auto" adds nothing and draws the
         covariance of a component towards that of all rows, of the size of one of so many components [3]_, which counts
         as two rows and, where columns have covariances, one more for each of them, or as less than that, down to a
-        thousandth, if a fifth of the rows say so; and a component that loses all rows starts again, once.
+        thousandth, if a fifth of the rows say so (which takes several times as long as a fit); and a component that
+        loses all rows starts again, once.
     init : {"k-means++", "random"} or array-like of shape (n_samples, n_components), default="k-means++"
         Where to start: each row in the component of the nearest of some rows that are chosen far from each other;
         random responsibilities; or given ones, how much each row belongs to each component.

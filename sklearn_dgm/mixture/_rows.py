@@ -65,6 +65,11 @@ class WeightedRows(NamedTuple):
         valid = valid + (self.weight - units) * (rng.random(len(units)) < VALIDATION_SHARE)
         return self._weighted(self.weight - valid), self._weighted(valid)
 
+    def split_rows(self):
+        """Split the rows as :meth:`split` does, but so that none is in both parts, however often it is repeated."""
+        is_valid = np.random.default_rng(0).random(len(self.weight)) < VALIDATION_SHARE
+        return self._weighted(self.weight * ~is_valid), self._weighted(self.weight * is_valid)
+
     def _weighted(self, weight):
         rows = weight > 0
         start = None if self.start is None else self.start[rows]

@@ -96,6 +96,65 @@ def test_a_warm_start_goes_on_where_the_last_fit_ended(monkeypatch):
     assert warm.weights_.shape == (3,)  # as it was
 
 
+def of_lines(n, seed=0):
+    """Rows near three lines, of whose covariances that of all rows knows nothing."""
+    rng = np.random.default_rng(seed)
+    kind, along = rng.integers(3, size=n), rng.normal(size=n)
+    directions = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]])[kind]
+    return 4 * kind[:, None] + along[:, None] * directions + 0.01 * rng.normal(size=(n, 3))
+
+
+def prior_rows(density):
+    return density._mixture.normals.covariances.prior.rows
+
+
+def test_a_warm_start_chooses_what_the_fit_before_could_not():
+    parameters = {"n_components": 3, "component": "gaussian", "random_state": 0}
+    fresh = MixtureDensity(**parameters).fit(of_lines(300))
+    warm = MixtureDensity(**parameters, warm_start=True).fit(of_lines(30))
+    assert prior_rows(warm) == 5.0  # two, and one for each column: too few rows to choose by
+    assert prior_rows(warm.fit(of_lines(300))) == prior_rows(fresh) < 1
+    other = MixtureDensity(**parameters, covariance_type="diag", warm_start=True).fit(of_lines(300))
+    assert prior_rows(other.set_params(covariance_type="full").fit(of_lines(300))) < 1
+
+
+def test_copies_of_rows_do_not_validate_each_other():
+    weight = np.random.default_rng(0).uniform(0.1, 9, 4000)
+    rows = WeightedRows(np.arange(4000)[:, None], weight)
+    train, valid = rows.split_rows()
+    assert not np.intersect1d(train.Z, valid.Z).size
+    for part in (train, valid):
+        np.testing.assert_array_equal(part.weight, weight[part.Z[:, 0]])
+    assert len(train.Z) + len(valid.Z) == 4000
+    assert len(valid.Z) == pytest.approx(800, rel=0.1)
+    # Few rows that are heavy are still few.
+    heavy = np.repeat(of_lines(40), 50, axis=0)
+    assert prior_rows(MixtureDensity(3, "gaussian", random_state=0).fit(heavy)) == 5.0
+
+
+def test_rows_that_no_table_has_seen_do_not_end_the_choice():
+    X = pd.DataFrame(of_lines(300)).rename(columns=str)
+    X["kind"] = pd.Categorical(np.where(np.arange(300) == 7, "rare", "usual"))
+    for seed in range(3):  # whichever part the rare row is in
+        order = np.random.default_rng(seed).permutation(300)
+        density = MixtureDensity(3, "gaussian", alpha=0.0, random_state=0).fit(X.iloc[order])
+        assert prior_rows(density) < 1
+
+
+@pytest.mark.parametrize("component", ["independent", "gaussian", "tree"])
+def test_a_schema_may_say_flag_where_rows_have_other_values(component):
+    rng = np.random.default_rng(0)
+    flags = rng.integers(2, size=(60, 2))
+    X = np.column_stack([flags, rng.integers(3, size=60)]).astype(np.int64)
+    schema = MixtureDensity(2, component).learn_schema(X)
+    stray = X.copy()
+    stray[5, 1] = 7
+    with pytest.raises(ValueError, match="column 1 has the value 7, which is impossible"):
+        MixtureDensity(2, component, random_state=0).fit(stray, schema=schema)
+    scores = MixtureDensity(2, component, random_state=0).fit(X, schema=schema).score_samples(stray)
+    assert np.flatnonzero(np.isneginf(scores)).tolist() == [5]
+
+
 @pytest.mark.parametrize("component", ["independent", "gaussian", "tree"])
 def test_parts_of_the_rows_add_up(component):
     table = mixed_table(2000)

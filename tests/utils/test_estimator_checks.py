@@ -21,6 +21,7 @@ from sklearn_dgm import (
     BayesianNetworkDensity,
     EnsembleDensity,
     HistogramDensity,
+    MixtureDensity,
     TransformedDensity,
 )
 from sklearn_dgm.base import BaseDensity
@@ -399,6 +400,18 @@ class FillsMissingCells(Table):
         return super()._log_density(np.nan_to_num(Z))
 
 
+class StatesLargeErrors(FillsMissingCells):
+    """Fills in missing cells, and says that it may be off by any amount."""
+
+    def score_samples(self, X, return_std=False):
+        scores = super().score_samples(X)
+        return (scores, np.full(len(scores), 9.0)) if return_std else scores
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        self.score_kind_ = "estimate"
+
+
 class SamplesMissingCells(Table):
     def _draw(self, n_samples, rng):
         Z = super()._draw(n_samples, rng)
@@ -768,6 +781,7 @@ BROKEN = [
     (AcceptsMissing, "check_missing_values"),
     (NamesNoColumn, "check_missing_values"),
     (FillsMissingCells, "check_missing_cells"),
+    (StatesLargeErrors, "check_missing_cells"),
     (SamplesMissingCells, "check_missing_cells"),
     (IgnoresBounds, "check_bounds"),
     (ClipsDraws, "check_bounds"),
@@ -862,6 +876,10 @@ def test_a_generator_is_checked_by_what_needs_no_score():
 def test_a_density_that_takes_missing_cells_passes():
     for name in ("check_missing_cells", "check_missing_values"):
         density_checks()[name](Table())
+
+
+def test_impossible_rows_have_marginals():
+    density_checks()["check_missing_cells"](MixtureDensity(1, "tree", alpha=0.0))
 
 
 @pytest.mark.parametrize(("broken", "name"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
