@@ -141,7 +141,7 @@ def errors(model):
         return "log Z exact"
     lower, upper = model.log_partition_bracket_
     return (
-        f"log Z within {model.log_partition_std_error_:.2f}, bracket {abs(upper - lower):.2f}, "
+        f"log Z within {model.log_partition_std_error_:.2f}, bracket {upper - lower:.2f}, "
         f"{model.effective_sample_size_:.0f} of {model.n_ais_chains} particles"
     )
 
