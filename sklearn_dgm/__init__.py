@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
+    from sklearn_dgm.sequence import BaseSequenceDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
 _HOMES = {
@@ -56,6 +57,7 @@ _HOMES = {
     "BaseDensity": "base",
     "BaseEstimatedDensity": "base",
     "BaseGenerator": "base",
+    "BaseSequenceDensity": "sequence",
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
     "CalibrationDisplay": "inspection",

@@ -95,6 +95,7 @@ def with_density_tags(tags: sklearn.utils.Tags, density_tags: DensityTags) -> Ta
         tags.input_tags,
         categorical=density_tags.takes_categories,
         string=density_tags.takes_categories or density_tags.sequences,
+        three_d_array=density_tags.sequences,
         allow_nan=density_tags.missing,
     )
     return Tags(**given)

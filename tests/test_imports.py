@@ -58,6 +58,17 @@ ALLOWED = {
     # What suits a table where nothing is named: above the families, which it imports when it is asked.
     "_choice": {*FLOOR, "_nested", "autoregressive", "bayes_net", "flow", "mixture"},
     "ensemble": {*FLOOR, "_nested", "_choice", "ensemble"},
+    # A hidden Markov model is a mixture of steps whose components follow a chain.
+    "sequence": {
+        *FLOOR,
+        "counts",
+        "nn",
+        "_queries",
+        "_nested",
+        "_training",
+        "mixture",
+        "sequence",
+    },
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},

@@ -1,4 +1,4 @@
-"""Tables as models see them: kinds of columns, encodings with their Jacobians, and the way back to the user's table."""
+"""Tables and sequences as models see them: kinds of columns, encodings with their Jacobians, and the way back."""
 
 # Imported for what it does: it enters the dtypes of pandas and polars among what has a plain form.
 from sklearn_dgm.columns import _library_kinds  # noqa: F401
@@ -12,6 +12,8 @@ from sklearn_dgm.columns._column import (
 )
 from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
 from sklearn_dgm.columns._schema import ColumnSchema
+from sklearn_dgm.columns._sequence_schema import SequenceSchema
+from sklearn_dgm.columns._sequences import Sequences, is_table
 from sklearn_dgm.columns._values import LARGEST_INTEGER
 
 __all__ = [
@@ -23,8 +25,11 @@ __all__ = [
     "ROUNDED",
     "Column",
     "ColumnSchema",
+    "SequenceSchema",
+    "Sequences",
     "check_container",
     "is_frame",
+    "is_table",
     "like_frame",
     "stacked",
 ]
