@@ -21,6 +21,7 @@ from benchmarks import (
     releases,
     report,
     sampling,
+    sequences,
     speed,
     synthetic,
 )
@@ -33,6 +34,7 @@ MODULES = (
     classifiers,
     generative,
     latent,
+    sequences,
     ensemble,
     synthetic,
     impute,

@@ -90,6 +90,17 @@ FLAT = {
         ("nats that missing cells cost", "cost", ".3f"),
         ("chosen", "notes", ""),
     ],
+    "sequences": [
+        ("log-likelihood", "log_likelihood", ".3f"),
+        ("target", "target", ".2f"),
+        ("of", "unit", ""),
+        ("accuracy", "accuracy", ".3f"),
+        ("CPU seconds of the fit", "fit_seconds", ",.2f"),
+        ("CPU seconds to score", "score_seconds", ",.3f"),
+        ("times ours", "ratio", ".2f"),
+        ("impossible", "impossible", "d"),
+        ("notes", "notes", ""),
+    ],
     "chow_liu": [
         ("seconds", "seconds", ".3f"),
         ("ratio to the first", "ratio", ".1f"),
