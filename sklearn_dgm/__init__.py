@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
-    from sklearn_dgm.sequence import BaseSequenceDensity
+    from sklearn_dgm.sequence import BaseSequenceDensity, MarkovChainDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
 _HOMES = {
@@ -76,6 +76,7 @@ _HOMES = {
     "FlowDensity": "flow",
     "GivenMixin": "_queries.given",
     "HistogramDensity": "histogram",
+    "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",

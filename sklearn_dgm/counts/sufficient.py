@@ -133,11 +133,12 @@ class CountsMixin:
         return merged
 
     def _check_same_cells(self, other):
-        if self.n_features_in_ != other.n_features_in_:
+        columns, its_columns = self.schema_.columns_, other.schema_.columns_
+        if len(columns) != len(its_columns):
             raise ValueError(
-                f"models of {self.n_features_in_} and of {other.n_features_in_} columns have no common grid."
+                f"models of {len(columns)} and of {len(its_columns)} columns have no common grid."
             )
-        pairs = zip(self.schema_.columns_, other.schema_.columns_, strict=True)
+        pairs = zip(columns, its_columns, strict=True)
         for (mine, its), cells, its_cells in zip(pairs, self._cells(), other._cells(), strict=True):
             same = mine.label == its.label and mine.kind == its.kind and cells == its_cells
             if mine.is_categorical:

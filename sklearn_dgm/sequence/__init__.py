@@ -1,5 +1,6 @@
 """Densities of sequences."""
 
 from sklearn_dgm.sequence._base import BaseSequenceDensity
+from sklearn_dgm.sequence._markov import MarkovChainDensity
 
-__all__ = ["BaseSequenceDensity"]
+__all__ = ["BaseSequenceDensity", "MarkovChainDensity"]

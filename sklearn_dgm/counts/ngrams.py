@@ -1,0 +1,493 @@
+"""Symbols given those before them, by counts of n-grams that lower orders smooth."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_dgm._state import Stateful
+
+KNESER_NEY, WITTEN_BELL = "kneser-ney", "witten-bell"
+# Keys of n-grams are integers of 64 bits.
+MAX_KEY = 2**62
+# Numbers that a block of distributions takes up.
+NUMBERS_AT_ONCE = 2**22
+# Orders beyond are not tried; held-out are about a tenth of the pieces of at most so many symbols.
+MAX_ORDER, PIECE_LENGTH, N_FOLDS = 10, 64, 10
+
+
+@dataclass(frozen=True)
+class GramCounts:
+    """Weights of distinct n-grams.
+
+    Attributes
+    ----------
+    grams : ndarray of int of shape (n_grams, order)
+        Distinct n-grams: a symbol in the last column, and those before it.
+    weight : ndarray of shape (n_grams,)
+        How often each occurred.
+    """
+
+    grams: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, grams, weight=None):
+        """Count n-grams, which have a weight each."""
+        key, bound = np.zeros(len(grams), dtype=np.int64), 1
+        size = int(grams.max(initial=0)) + 1
+        for column in grams.T:
+            if bound * size > MAX_KEY:
+                keys, key = np.unique(key, return_inverse=True)
+                bound = len(keys)
+            key, bound = key * size + column, bound * size
+        _, first, place = np.unique(key, return_index=True, return_inverse=True)
+        return cls(grams[first], np.bincount(place, weight, len(first)).astype(np.float64))
+
+    def __add__(self, other):
+        return self.of(
+            np.concatenate([self.grams, other.grams]), np.concatenate([self.weight, other.weight])
+        )
+
+
+class Level(NamedTuple):
+    """Counts of the symbols that follow contexts of one length, as shares of their probabilities.
+
+    A context is a number, by which the grams are sorted. It is found by that of the context without its first symbol,
+    and this symbol.
+
+    Attributes
+    ----------
+    contexts : ndarray of int of shape (n_contexts,)
+        Keys of the contexts, increasing.
+    lower : ndarray of shape (n_contexts,)
+        Share of each context's probability that is distributed as it is in the lower order.
+    grams : ndarray of int of shape (n_grams,)
+        Keys of the contexts with the symbols that follow them, increasing.
+    symbols : ndarray of int of shape (n_grams,)
+        These symbols.
+    own : ndarray of shape (n_grams,)
+        Probability of the symbol in its context beside what comes from the lower order.
+    starts : ndarray of int of shape (n_contexts + 1,)
+        Where the grams of each context begin.
+    reached : ndarray of shape (n_grams + 1,)
+        Sums of `own` before each gram.
+    """
+
+    contexts: np.ndarray
+    lower: np.ndarray
+    grams: np.ndarray
+    symbols: np.ndarray
+    own: np.ndarray
+    starts: np.ndarray
+    reached: np.ndarray
+
+    @classmethod
+    def of(cls, contexts, grams, n_symbols, own, lower):
+        """Lay out the table of grams, given their probabilities."""
+        context, symbols = np.divmod(grams, n_symbols)
+        starts = np.searchsorted(context, np.arange(len(contexts) + 1))
+        reached = np.concatenate([[0.0], np.cumsum(own)])
+        return cls(contexts, lower, grams, symbols, own, starts, reached)
+
+    def grams_of(self, context):
+        """Return the places of the grams of contexts, and the number of grams of each."""
+        n = np.diff(self.starts)[context]
+        return np.arange(n.sum()) + np.repeat(self.starts[context] - np.cumsum(n) + n, n), n
+
+
+class NGrams(Stateful):
+    """The distribution of a symbol given up to ``order - 1`` symbols before it in its sequence.
+
+    Counts of long contexts are interpolated with those of shorter ones, down to the uniform distribution::
+
+        p(w | context) = own(w, context) + lower(context) * p(w | context without its first symbol)
+
+    so that each distribution sums to one, and nothing is impossible. Kneser-Ney: of each count a discount is taken off,
+    ``own = (c - D(c)) / C`` where C is the sum of the context's counts, and in lower orders a count is that of the
+    distinct symbols that precede a gram, so that what is frequent in a single context is not likely elsewhere [1]_. The
+    discounts of counts of 1, of 2 and of more follow from the numbers n1 to n4 of grams of an order that have been
+    counted once to four times [2]_::
+
+        D(1) = Y    D(2) = 2 - 3 Y n3 / n2    D(3) = 3 - 4 Y n4 / n3    where Y = n1 / (n1 + 2 n2)
+
+    Witten-Bell: ``own = c / (C + T)``, where T counts the distinct symbols that follow the context [3]_.
+
+    Before a sequence there is a symbol of contexts alone, `order - 1` times.
+
+    Parameters
+    ----------
+    n_values : int
+        Number of values of a step; symbols are 0 to ``n_values - 1``, in contexts also -1, for any unknown one.
+    order : int
+        Number of symbols of an n-gram: 1 for none before it.
+    smoothing : {"kneser-ney", "witten-bell"}, default="kneser-ney"
+        How orders are interpolated.
+    ends : bool, default=False
+        Whether the end of a sequence is a symbol, too, of number `n_values`.
+
+    Attributes
+    ----------
+    n_symbols : int
+        Number of symbols, with that of the end.
+    levels_ : list of Level
+        Tables of each order.
+
+    Notes
+    -----
+    Weights are counts, and between whole numbers there is no jump: whatever counts distinct grams takes ``min(c, 1)`` of
+    a count c, discounts and the numbers n1 to n4 are interpolated. To these numbers ``1 / (n (n + 1))`` is added, and no
+    discount is smaller than that of a smaller count, so that all are between 0 and the count.
+
+    References
+    ----------
+    .. [1] R. Kneser and H. Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995,
+       https://doi.org/10.1109/ICASSP.1995.479394
+    .. [2] S. F. Chen and J. Goodman, "An empirical study of smoothing techniques for language modeling", Computer Speech
+       & Language 13 (1999), https://doi.org/10.1006/csla.1999.0128
+    .. [3] I. H. Witten and T. C. Bell, "The zero-frequency problem", IEEE Transactions on Information Theory 37 (1991),
+       https://doi.org/10.1109/18.87000
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_dgm.counts.ngrams import NGrams
+    >>> symbols, lengths = np.array([0, 1, 0, 1, 1]), np.array([4, 1])
+    >>> ngrams = NGrams(2, order=2, smoothing="witten-bell").fit(symbols, lengths)
+    >>> np.exp(ngrams.log_prob(symbols, lengths)).round(2)
+    array([0.46, 0.86, 0.71, 0.86, 0.54])
+    """
+
+    def __init__(self, n_values, order, smoothing=KNESER_NEY, *, ends=False):
+        self.n_values, self.order, self.smoothing, self.ends = n_values, order, smoothing, ends
+        self.n_symbols = n_values + ends
+
+    def fit(self, symbols, lengths, weight=None):
+        """Count the n-grams of sequences.
+
+        Parameters
+        ----------
+        symbols : ndarray of int of shape (n_steps,)
+            Symbols of all sequences under each other; those that are -1 are not counted.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+        weight : ndarray of shape (n_sequences,), default=None
+            Positive weights of the sequences.
+
+        Returns
+        -------
+        self : NGrams
+            The fitted distribution.
+        """
+        return self.set_counts(self.count(symbols, lengths, weight))
+
+    def count(self, symbols, lengths, weight=None):
+        """Count the n-grams of sequences, see :meth:`fit`; return them as :class:`GramCounts`."""
+        grams = self.grams(symbols, lengths)
+        of_terms = None if weight is None else np.repeat(weight, lengths + self.ends)
+        known = grams[:, -1] < self.n_symbols
+        if not known.all():
+            grams, of_terms = grams[known], None if of_terms is None else of_terms[known]
+        return GramCounts.of(grams, of_terms)
+
+    def grams(self, symbols, lengths):
+        """Return the n-gram of each term of sequences: of each step, and of the end after them if that is a symbol.
+
+        Parameters
+        ----------
+        symbols : ndarray of int of shape (n_steps,)
+            Symbols of all sequences under each other.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+
+        Returns
+        -------
+        grams : ndarray of int of shape (n_terms, order)
+            The symbol of each term in the last column, those before it in the others.
+        """
+        n_terms = lengths + self.ends
+        firsts = np.cumsum(n_terms) - n_terms
+        padded = np.full(n_terms.sum(), self.n_values, dtype=np.int32)
+        place = np.arange(len(padded)) - np.repeat(firsts, n_terms)
+        is_step = place < np.repeat(lengths, n_terms)
+        padded[is_step] = np.where(symbols < 0, self._unknown, symbols)
+        grams = np.empty((len(padded), self.order), dtype=np.int32)
+        for k in range(self.order):
+            column = grams[:, self.order - 1 - k]
+            column[k:] = padded[: len(padded) - k]
+            column[place < k] = self._begin
+        return grams
+
+    @property
+    def _begin(self):
+        """Symbol of contexts before the first step."""
+        return self.n_values + 1
+
+    @property
+    def _unknown(self):
+        """Symbol of steps of another value than the known ones."""
+        return self.n_values + 2
+
+    def _keys(self, context, symbols):
+        """Return the keys of contexts, by those without their first symbols, and these."""
+        return context * (self.n_values + 3) + symbols
+
+    def set_counts(self, counts):
+        """Make the tables of all orders of the counts of the highest one; return self."""
+        return self._smooth(list(self._tables(counts)))
+
+    def _tables(self, counts):
+        """Yield the counts of each order: contexts, grams, how often these occur, and their places in the last order."""
+        grams, weight = counts.grams.astype(np.int64), counts.weight
+        contexts, context = np.zeros(1, dtype=np.int64), np.zeros(len(grams), dtype=np.int64)
+        place = context
+        for k in range(self.order):
+            if k > 0:
+                keys = self._keys(context, grams[:, -1 - k])
+                contexts, context = np.unique(keys, return_inverse=True)
+            keys = context * self.n_symbols + grams[:, -1]
+            keys, its_place = np.unique(keys, return_inverse=True)
+            shorter = np.empty(len(keys), dtype=np.int64)
+            shorter[its_place], place = place, its_place
+            yield contexts, keys, np.bincount(place, weight, len(keys)), shorter
+
+    def _smooth(self, tables):
+        self.levels_ = [
+            self._level(*of_order[:3], longer)
+            for of_order, longer in zip(tables, [*tables[1:], None], strict=True)
+        ]
+        return self
+
+    def _level(self, contexts, keys, count, longer):
+        """Smooth the counts of an order, given the table of the next one."""
+        if longer is not None and self.smoothing == KNESER_NEY:
+            _, _, of_longer, shorter = longer
+            count = np.bincount(shorter, np.minimum(of_longer, 1))
+        context, n_contexts = keys // self.n_symbols, len(contexts)
+        total = np.bincount(context, count, n_contexts)
+        if self.smoothing == KNESER_NEY:
+            passed_on = _discounts(count)
+            count = count - passed_on
+        else:
+            passed_on = np.minimum(count, 1)
+            total += np.bincount(context, passed_on, n_contexts)
+        lower = np.bincount(context, passed_on, n_contexts) / total
+        return Level.of(contexts, keys, self.n_symbols, count / total[context], lower)
+
+    def _walk(self, contexts):
+        """Yield the table of each order with the rows whose contexts it has, and their numbers in it."""
+        rows, context = np.arange(len(contexts)), np.zeros(len(contexts), dtype=np.int64)
+        for k, level in enumerate(self.levels_):
+            if k > 0:
+                place, found = _find(level.contexts, self._keys(context, contexts[rows, -k]))
+                rows, context = rows[found], place[found]
+            yield level, rows, context
+
+    def log_prob(self, symbols, lengths):
+        """Return the log-probability of each term of sequences given those before it.
+
+        Parameters
+        ----------
+        symbols : ndarray of int of shape (n_steps,)
+            Symbols of all sequences under each other; -1 for an unknown one.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_terms,)
+            Of each step, and of the end after them if that is a symbol, in nats. An unknown symbol is any: what is
+            scored is that the sequence goes on.
+        """
+        return self.log_prob_of_grams(self.grams(symbols, lengths))
+
+    def log_prob_of_grams(self, grams):
+        """Return the log-probabilities of the last symbols of n-grams, see :meth:`grams`, given those before."""
+        is_unknown = grams[:, -1] == self._unknown
+        symbol = np.where(is_unknown, self.n_symbols - 1, grams[:, -1])
+        p = np.full(len(grams), 1 / self.n_symbols)
+        for level, rows, context in self._walk(grams[:, :-1]):
+            of_level = p[rows] * level.lower[context]
+            place, found = _find(level.grams, context * self.n_symbols + symbol[rows])
+            of_level[found] += level.own[place[found]]
+            p[rows] = of_level
+        log_p = np.log(p)
+        log_p[is_unknown] = np.log1p(-p[is_unknown]) if self.ends else 0.0
+        return log_p
+
+    def distributions(self, contexts):
+        """Return the distributions of the symbols after contexts.
+
+        Parameters
+        ----------
+        contexts : ndarray of int of shape (n, order - 1)
+            Contexts, such as :meth:`grams` has in all columns but the last one.
+
+        Returns
+        -------
+        p : ndarray of shape (n, n_symbols)
+            Probabilities, equal to those of :meth:`log_prob` to the last bit.
+        """
+        p = np.full((len(contexts), self.n_symbols), 1 / self.n_symbols)
+        for level, rows, context in self._walk(contexts):
+            p[rows] *= level.lower[context, None]
+            place, n = level.grams_of(context)
+            p[np.repeat(rows, n), level.symbols[place]] += level.own[place]
+        return p
+
+    def blocks_of_distributions(self, symbols, lengths):
+        """Yield the distribution of each term of sequences, for a bounded number of terms at once.
+
+        Parameters
+        ----------
+        symbols : ndarray of int of shape (n_steps,)
+            Symbols of all sequences under each other; -1 for an unknown one.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+
+        Yields
+        ------
+        block : slice
+            Which terms.
+        p : ndarray of shape (n_block, n_symbols)
+            Probabilities of all symbols.
+        """
+        contexts = self.grams(symbols, lengths)[:, :-1]
+        n_at_once = max(NUMBERS_AT_ONCE // self.n_symbols, 1)
+        for start in range(0, len(contexts), n_at_once):
+            block = slice(start, start + n_at_once)
+            yield block, self.distributions(contexts[block])
+
+    def sample(self, n_sequences, rng, lengths=None):
+        """Draw sequences, all of them step by step.
+
+        Parameters
+        ----------
+        n_sequences : int
+            Number of sequences.
+        rng : numpy.random.Generator
+            What draws them.
+        lengths : ndarray of int of shape (n_sequences,), default=None
+            Numbers of steps, unless the end is a symbol.
+
+        Returns
+        -------
+        symbols : ndarray of int of shape (n_steps,)
+            Symbols of all sequences under each other.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+        """
+        rows, drawn, of_rows = np.arange(n_sequences), [], []
+        grams = np.full((n_sequences, self.order), self._begin)
+        while True:
+            if lengths is not None:
+                rows = rows[lengths[rows] > len(drawn)]
+            symbol = self.draw(grams[rows, 1:], rng)
+            rows, symbol = rows[symbol < self.n_values], symbol[symbol < self.n_values]
+            if not len(rows):
+                break
+            grams[rows] = np.column_stack([grams[rows, 1:], symbol])
+            drawn.append(symbol)
+            of_rows.append(rows)
+        of_steps = np.concatenate([*of_rows, rows])
+        symbols = np.concatenate([*drawn, rows])[np.argsort(of_steps, kind="stable")]
+        return symbols, np.bincount(of_steps, minlength=n_sequences)
+
+    def draw(self, contexts, rng):
+        """Draw a symbol after each context.
+
+        Parameters
+        ----------
+        contexts : ndarray of int of shape (n, order - 1)
+            Contexts, as :meth:`distributions` takes them.
+        rng : numpy.random.Generator
+            What draws them.
+
+        Returns
+        -------
+        symbols : ndarray of int of shape (n,)
+            One of each context's distribution.
+        """
+        symbols = np.full(len(contexts), -1)
+        for level, rows, context in reversed(list(self._walk(contexts))):
+            rest = symbols[rows] < 0
+            rows, context = rows[rest], context[rest]
+            aim = level.reached[level.starts[context]] + rng.random(len(rows))
+            place = np.searchsorted(level.reached, aim, side="right") - 1
+            is_own = place < level.starts[context + 1]  # else the lower order is drawn from
+            symbols[rows[is_own]] = level.symbols[place[is_own]]
+        (rest,) = np.nonzero(symbols < 0)
+        symbols[rest] = rng.integers(self.n_symbols, size=len(rest))
+        return symbols
+
+
+def _find(keys, wanted):
+    """Return where keys stand among increasing ones, and which of them do."""
+    place = np.searchsorted(keys, wanted)
+    return place, np.append(keys, -1)[place] == wanted
+
+
+def _discounts(count):
+    """Return what is taken off each count of an order."""
+    # With a gram more, spread as by Zipf's law, there is a number of each.
+    n1, n2, n3, n4 = (
+        np.maximum(1 - np.abs(count - n), 0).sum() + 1 / (n * (n + 1)) for n in (1, 2, 3, 4)
+    )
+    share = n1 / (n1 + 2 * n2)
+    discounts = [0.0, share, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3]
+    return np.interp(count, range(4), np.maximum.accumulate(discounts))
+
+
+def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends=False):
+    """Choose the order that predicts best what is held out: about a tenth of pieces of sequences.
+
+    What is held out is decided by the symbols of a piece, so that equal sequences are on one side, and neither their
+    place nor their number matters. Orders are tried from 1 on, until two in succession have been no better.
+
+    Parameters
+    ----------
+    symbols, lengths, weight : ndarray
+        Sequences, as :meth:`NGrams.fit` takes them.
+    n_values, smoothing, ends
+        As :class:`NGrams` takes them.
+
+    Returns
+    -------
+    order : int
+        The order; 2 if there are too few pieces for one to be held out.
+    """
+    longest = NGrams(n_values, MAX_ORDER, smoothing, ends=ends)
+    grams = longest.grams(symbols, lengths)
+    weight = np.repeat(np.ones(len(lengths)) if weight is None else weight, lengths + ends)
+    held_out = _held_out(grams[:, -1], lengths + ends)
+    counted = ~held_out & (grams[:, -1] < longest.n_symbols)
+    if not held_out.any() or not counted.any():
+        return 2
+    tables, best, highest = [], 0, -np.inf
+    for table in longest._tables(GramCounts(grams[counted], weight[counted])):
+        tables.append(table)
+        ngrams = NGrams(n_values, len(tables), smoothing, ends=ends)._smooth(tables)
+        score = weight[held_out] @ ngrams.log_prob_of_grams(grams[held_out, -len(tables) :])
+        if score > highest:
+            best, highest = len(tables), score
+        elif len(tables) == best + 2:
+            break
+    return best
+
+
+def _held_out(symbols, n_terms):
+    """Flag the terms of about one piece in ten, by a hash of its symbols."""
+    sequence = np.repeat(np.arange(len(n_terms)), n_terms)
+    place = np.arange(len(symbols)) - (np.cumsum(n_terms) - n_terms)[sequence]
+    is_first = place % PIECE_LENGTH == 0
+    hashes = _mixed(_mixed(place.astype(np.uint64)) + symbols.astype(np.uint64))
+    of_pieces = np.add.reduceat(hashes, np.flatnonzero(is_first))
+    return (_mixed(of_pieces) % np.uint64(N_FOLDS) == 0)[np.cumsum(is_first) - 1]
+
+
+def _mixed(x):
+    """Mix the bits of integers, by the finaliser of the generator splitmix64."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
