@@ -135,16 +135,16 @@ class NGrams(Stateful):
 
     Notes
     -----
-    Weights are counts, and between whole numbers there is no jump: whatever counts distinct grams takes ``min(c, 1)`` of
-    a count c, discounts and the numbers n1 to n4 are interpolated. To these numbers ``1 / (n (n + 1))`` is added, and no
-    discount is smaller than that of a smaller count, so that all are between 0 and the count.
+    Weights are counts, and between whole numbers there is no jump: what counts distinct grams takes ``min(c, 1)`` of a
+    count c, and discounts and the numbers n1 to n4 are interpolated. To these numbers ``1 / (n (n + 1))`` is added, and
+    no discount is smaller than that of a smaller count, so that all are between 0 and the count.
 
     References
     ----------
     .. [1] R. Kneser and H. Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995,
        https://doi.org/10.1109/ICASSP.1995.479394
-    .. [2] S. F. Chen and J. Goodman, "An empirical study of smoothing techniques for language modeling", Computer Speech
-       & Language 13 (1999), https://doi.org/10.1006/csla.1999.0128
+    .. [2] S. F. Chen and J. Goodman, "An empirical study of smoothing techniques for language modeling", Computer
+       Speech & Language 13 (1999), https://doi.org/10.1006/csla.1999.0128
     .. [3] I. H. Witten and T. C. Bell, "The zero-frequency problem", IEEE Transactions on Information Theory 37 (1991),
        https://doi.org/10.1109/18.87000
 
@@ -214,7 +214,7 @@ class NGrams(Stateful):
         grams = np.empty((len(padded), self.order), dtype=np.int32)
         for k in range(self.order):
             column = grams[:, self.order - 1 - k]
-            column[k:] = padded[: len(padded) - k]
+            column[k:] = padded[: max(len(padded) - k, 0)]
             column[place < k] = self._begin
         return grams
 
@@ -237,7 +237,7 @@ class NGrams(Stateful):
         return self._smooth(list(self._tables(counts)))
 
     def _tables(self, counts):
-        """Yield the counts of each order: contexts, grams, how often these occur, and their places in the last order."""
+        """Yield for each order contexts, grams, how often these occur, and their places in the order before."""
         grams, weight = counts.grams.astype(np.int64), counts.weight
         contexts, context = np.zeros(1, dtype=np.int64), np.zeros(len(grams), dtype=np.int64)
         place = context

@@ -41,7 +41,7 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     bins : int, str, array-like or dict, default="auto"
         How numbers are cut into cells: a number of equal bins, "quantiles" (as many bins of equal weight as the cube
         root of the number of steps), one of the other rules of :class:`~sklearn_dgm.HistogramDensity`, or an array of
-        edges. "auto" gives whole numbers between the smallest and the largest one a cell each, if these are at most 256,
+        edges. "auto" gives each whole number between the smallest and the largest one a cell, if these are at most 256,
         and is "quantiles" otherwise. Within a bin, numbers are distributed as they are in all steps, and beyond the
         outer edges with exponential tails, up to the `bounds`.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -82,15 +82,15 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     -----
     The first `partial_fit` settles the symbols, the cells of numbers and, if it is "auto", the order. Symbols that come
     later are unknown ones, and not counted; a list of all of them in the first call avoids that. To `merge` models that
-    were fitted apart, fit them with one schema, of `learn_schema` for all sequences. Merged and further counts are those
-    of all sequences at once, to the last bit where weights are whole numbers.
+    were fitted apart, fit them with one schema, of `learn_schema` for all sequences. Merged and further counts are then
+    those of all sequences at once.
 
     Steps must not be missing.
 
     References
     ----------
-    .. [1] S. F. Chen and J. Goodman, "An empirical study of smoothing techniques for language modeling", Computer Speech
-       & Language 13 (1999), https://doi.org/10.1006/csla.1999.0128
+    .. [1] S. F. Chen and J. Goodman, "An empirical study of smoothing techniques for language modeling", Computer
+       Speech & Language 13 (1999), https://doi.org/10.1006/csla.1999.0128
 
     Examples
     --------
@@ -188,7 +188,9 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
             ("length", self.schema_.length_, other.schema_.length_),
         ):
             if mine != its:
-                raise ValueError(f"the models have different parameters: {name} is {mine} and {its}.")
+                raise ValueError(
+                    f"the models have different parameters: {name} is {mine} and {its}."
+                )
         super()._check_same_cells(other)
 
     def _log_prob_steps(self, Z):
