@@ -99,7 +99,7 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     >>> density.score_samples(["johanna", "annajoh"]).round(1)
     array([ -9. , -12.9])
     >>> density.score_steps(["hanna"])[0].round(1)
-    array([-0.9, -0.4, -0.1, -0.1, -0.1, -0.3])
+    array([-2.5, -1.3, -0.6, -0.4, -0.3, -0.8])
     """
 
     _parameter_constraints: dict = {
