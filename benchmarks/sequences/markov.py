@@ -1,10 +1,9 @@
 """Markov chains on names and text, and Bayes' rule over one for each sex beside classifiers of n-grams.
 
-Names have the lengths of the model, in nats a name with its end; text comes in rows of 256 characters of given length, in
-nats a character. The order is 5 for names, and the one that `order="auto"` finds on the training sequences. Sex is told
-from names in five stratified folds, by one density a class, fitted with one schema, and by its peers from counts of one
-to four characters, of names with a mark at both ends. Names are read from the front, and from the back, which a density
-does not mind and a classifier may: the end of a name says more of the sex.
+Names end by the model, and are measured in nats a name; text comes in rows of 256 characters of given length, and is
+measured in nats a character. The order is 5, or what `order="auto"` finds on the training sequences. Sex is told from
+names in five stratified folds, by one density a class, all fitted with one schema, and by peers from counts of one to
+four characters, of names with a mark at both ends. Names are also read from the back.
 """
 
 import time
@@ -54,10 +53,10 @@ def measure_likelihood(results, name, train, test, unit, n_units, **params):
     for peer, of_peer in MODELS.items():
         results.attempt(
             record | {"peer": peer, "rows": len(train) + len(test), "unit": unit},
-            lambda of_peer=of_peer: likelihood_of(
-                MarkovChainDensity(**of_peer, **params), train, test, n_units
-            )
-            | {"target": TARGETS[name]},
+            lambda of_peer=of_peer: (
+                likelihood_of(MarkovChainDensity(**of_peer, **params), train, test, n_units)
+                | {"target": TARGETS[name]}
+            ),
         )
 
 
@@ -122,6 +121,7 @@ class BayesRule:
     """Bayes' rule over one Markov chain for each class."""
 
     def fit(self, X, y):
+        """Fit a density to the sequences of each class, a number from 0 on."""
         schema = MarkovChainDensity().learn_schema(X)
         shares = np.bincount(y) / len(y)
         self.classes = [
@@ -130,4 +130,5 @@ class BayesRule:
         ]
 
     def predict(self, X):
+        """Return the most probable class of each sequence."""
         return np.argmax([d.score_samples(X) + log_prior for d, log_prior in self.classes], axis=0)

@@ -1,5 +1,6 @@
 """Symbols given those before them, by counts of n-grams that lower orders smooth."""
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +13,10 @@ KNESER_NEY, WITTEN_BELL = "kneser-ney", "witten-bell"
 MAX_KEY = 2**62
 # Numbers that a block of distributions takes up.
 NUMBERS_AT_ONCE = 2**22
-# Orders beyond are not tried; held-out are about a tenth of the pieces of at most so many symbols.
-MAX_ORDER, PIECE_LENGTH, N_FOLDS = 10, 64, 10
+# Orders beyond are not tried where the best one is looked for.
+MAX_ORDER = 10
+# What is less than this share of a sum is left of it by rounding.
+NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,34 @@ class GramCounts:
         return self.of(
             np.concatenate([self.grams, other.grams]), np.concatenate([self.weight, other.weight])
         )
+
+
+class Table(NamedTuple):
+    """How often n-grams of an order occurred.
+
+    Attributes
+    ----------
+    contexts : ndarray of int of shape (n_contexts,)
+        Keys of the contexts, increasing.
+    grams : ndarray of int of shape (n_grams,)
+        Keys of the contexts with the symbols that follow them, increasing.
+    context : ndarray of int of shape (n_grams,)
+        Number of the context of each.
+    count : ndarray of shape (n_grams,)
+        How often it occurred.
+    shorter : ndarray of int of shape (n_grams,)
+        Place of the gram without its first symbol in the table of the lower order.
+    """
+
+    contexts: np.ndarray
+    grams: np.ndarray
+    context: np.ndarray
+    count: np.ndarray
+    shorter: np.ndarray
+
+    def sums(self, of_grams):
+        """Sum up numbers of grams by context."""
+        return np.bincount(self.context, of_grams, len(self.contexts))
 
 
 class Level(NamedTuple):
@@ -237,7 +268,7 @@ class NGrams(Stateful):
         return self._smooth(list(self._tables(counts)))
 
     def _tables(self, counts):
-        """Yield for each order contexts, grams, how often these occur, and their places in the order before."""
+        """Yield the counts of each order as :class:`Table`."""
         grams, weight = counts.grams.astype(np.int64), counts.weight
         contexts, context = np.zeros(1, dtype=np.int64), np.zeros(len(grams), dtype=np.int64)
         place = context
@@ -249,30 +280,57 @@ class NGrams(Stateful):
             keys, its_place = np.unique(keys, return_inverse=True)
             shorter = np.empty(len(keys), dtype=np.int64)
             shorter[its_place], place = place, its_place
-            yield contexts, keys, np.bincount(place, weight, len(keys)), shorter
+            count = np.bincount(place, weight, len(keys))
+            yield Table(contexts, keys, keys // self.n_symbols, count, shorter)
 
     def _smooth(self, tables):
         self.levels_ = [
-            self._level(*of_order[:3], longer)
-            for of_order, longer in zip(tables, [*tables[1:], None], strict=True)
+            self._level(table, self._counts_in(table, longer))
+            for table, longer in zip(tables, [*tables[1:], None], strict=True)
         ]
         return self
 
-    def _level(self, contexts, keys, count, longer):
-        """Smooth the counts of an order, given the table of the next one."""
-        if longer is not None and self.smoothing == KNESER_NEY:
-            _, _, of_longer, shorter = longer
-            count = np.bincount(shorter, np.minimum(of_longer, 1))
-        context, n_contexts = keys // self.n_symbols, len(contexts)
-        total = np.bincount(context, count, n_contexts)
-        if self.smoothing == KNESER_NEY:
-            passed_on = _discounts(count)
-            count = count - passed_on
-        else:
-            passed_on = np.minimum(count, 1)
-            total += np.bincount(context, passed_on, n_contexts)
-        lower = np.bincount(context, passed_on, n_contexts) / total
-        return Level.of(contexts, keys, self.n_symbols, count / total[context], lower)
+    def _counts_in(self, table, longer):
+        """Return the counts of an order that are smoothed, given the table of the next one, None for the highest."""
+        if longer is None or self.smoothing == WITTEN_BELL:
+            return table.count
+        return np.bincount(longer.shorter, np.minimum(longer.count, 1))
+
+    def _level(self, table, count):
+        share = self._passed_on(count)(count)
+        total, lower = table.sums(count), table.sums(share)
+        own = count - share if self.smoothing == KNESER_NEY else count
+        total = total if self.smoothing == KNESER_NEY else total + lower
+        own = own / total[table.context]
+        return Level.of(table.contexts, table.grams, self.n_symbols, own, lower / total)
+
+    def _passed_on(self, count):
+        """Return the function that gives for counts of an order what they leave to the lower one."""
+        if self.smoothing == WITTEN_BELL:
+            return functools.partial(np.minimum, 1)
+        return functools.partial(np.interp, xp=range(4), fp=_discounts(count))
+
+    def _log_prob_left_out(self, tables):
+        """Return the log-probability of each gram of the highest order by the counts without one of its occurrences."""
+        places = [np.arange(len(tables[-1].grams))]
+        for table in tables[:0:-1]:
+            places.insert(0, table.shorter[places[0]])
+        p, once = np.full(len(places[-1]), 1 / self.n_symbols), np.minimum(tables[-1].count, 1)
+        for k, (table, place) in enumerate(zip(tables, places, strict=True)):
+            longer = tables[k + 1] if k + 1 < len(tables) else None
+            count, left_out = self._counts_in(table, longer), once
+            if longer is not None and self.smoothing == KNESER_NEY:
+                occurred = longer.count[places[k + 1]]
+                left_out = np.minimum(occurred, 1) - np.clip(occurred - once, 0, 1)
+            passed_on, context = self._passed_on(count), table.context[place]
+            before, after = count[place], np.maximum(count[place] - left_out, 0)
+            total = table.sums(count)[context]
+            rest = total - left_out
+            lower = table.sums(passed_on(count))[context] - passed_on(before) + passed_on(after)
+            own = after - passed_on(after) if self.smoothing == KNESER_NEY else after
+            rest = rest if self.smoothing == KNESER_NEY else rest + lower
+            p = np.where(rest > NOTHING * total, (own + lower * p) / np.maximum(rest, NOTHING), p)
+        return np.log(p)
 
     def _walk(self, contexts):
         """Yield the table of each order with the rows whose contexts it has, and their numbers in it."""
@@ -428,21 +486,19 @@ def _find(keys, wanted):
 
 
 def _discounts(count):
-    """Return what is taken off each count of an order."""
+    """Return what is taken off counts of 0 to 3 of an order."""
     # With a gram more, spread as by Zipf's law, there is a number of each.
     n1, n2, n3, n4 = (
         np.maximum(1 - np.abs(count - n), 0).sum() + 1 / (n * (n + 1)) for n in (1, 2, 3, 4)
     )
     share = n1 / (n1 + 2 * n2)
-    discounts = [0.0, share, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3]
-    return np.interp(count, range(4), np.maximum.accumulate(discounts))
+    return np.maximum.accumulate([0.0, share, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3])
 
 
 def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends=False):
-    """Choose the order that predicts best what is held out: about a tenth of pieces of sequences.
+    """Choose the order under which each term of sequences is predicted best by all other terms.
 
-    What is held out is decided by the symbols of a piece, so that equal sequences are on one side, and neither their
-    place nor their number matters. Orders are tried from 1 on, until two in succession have been no better.
+    Orders are tried from 1 on, until two in succession have been no better.
 
     Parameters
     ----------
@@ -454,40 +510,15 @@ def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends
     Returns
     -------
     order : int
-        The order; 2 if there are too few pieces for one to be held out.
+        The order.
     """
     longest = NGrams(n_values, MAX_ORDER, smoothing, ends=ends)
-    grams = longest.grams(symbols, lengths)
-    weight = np.repeat(np.ones(len(lengths)) if weight is None else weight, lengths + ends)
-    held_out = _held_out(grams[:, -1], lengths + ends)
-    counted = ~held_out & (grams[:, -1] < longest.n_symbols)
-    if not held_out.any() or not counted.any():
-        return 2
     tables, best, highest = [], 0, -np.inf
-    for table in longest._tables(GramCounts(grams[counted], weight[counted])):
+    for table in longest._tables(longest.count(symbols, lengths, weight)):
         tables.append(table)
-        ngrams = NGrams(n_values, len(tables), smoothing, ends=ends)._smooth(tables)
-        score = weight[held_out] @ ngrams.log_prob_of_grams(grams[held_out, -len(tables) :])
+        score = table.count @ longest._log_prob_left_out(tables)
         if score > highest:
             best, highest = len(tables), score
         elif len(tables) == best + 2:
             break
     return best
-
-
-def _held_out(symbols, n_terms):
-    """Flag the terms of about one piece in ten, by a hash of its symbols."""
-    sequence = np.repeat(np.arange(len(n_terms)), n_terms)
-    place = np.arange(len(symbols)) - (np.cumsum(n_terms) - n_terms)[sequence]
-    is_first = place % PIECE_LENGTH == 0
-    hashes = _mixed(_mixed(place.astype(np.uint64)) + symbols.astype(np.uint64))
-    of_pieces = np.add.reduceat(hashes, np.flatnonzero(is_first))
-    return (_mixed(of_pieces) % np.uint64(N_FOLDS) == 0)[np.cumsum(is_first) - 1]
-
-
-def _mixed(x):
-    """Mix the bits of integers, by the finaliser of the generator splitmix64."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

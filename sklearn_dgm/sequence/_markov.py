@@ -30,9 +30,9 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     ----------
     order : int or "auto", default="auto"
         Number of symbols of an n-gram: a step is given the ``order - 1`` steps before it. 1 is for independent steps, 2
-        for a Markov chain in the narrow sense; names want 5 or 6, long texts 6 or 7. "auto" takes the order that
-        predicts best about a tenth of the sequences (of pieces of 64 steps, where they are longer), which are counted
-        again afterwards; it tries orders from 1 on, until two more are no better, up to 10.
+        for a Markov chain in the narrow sense; names want 5 or 6, long texts 6 or 7. "auto" takes the order
+        under which each step is predicted best by all other steps (leaving one out); it tries orders from 1 on, until
+        two in succession are no better, up to 10.
     smoothing : {"kneser-ney", "witten-bell"}, default="kneser-ney"
         How n-grams of several orders are interpolated. Kneser-Ney, with the discounts of Chen and Goodman [1]_, is
         better nearly everywhere; Witten-Bell does without discounts, which small counts must tell.

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from sklearn_dgm.counts import ngrams as module
-from sklearn_dgm.counts.ngrams import NGrams, best_order
+from sklearn_dgm.counts.ngrams import GramCounts, NGrams, best_order
 
 SMOOTHINGS = ("kneser-ney", "witten-bell")
 BEGIN, END = "begin", "end"
@@ -231,7 +231,7 @@ def test_a_large_alphabet_has_room_in_the_keys():
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
-def test_the_best_order_is_found_by_pieces_held_out(smoothing):
+def test_the_best_order_is_found(smoothing):
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, (300, 20))
     for t in range(2, 20):  # nothing is learnt from a single step before
@@ -239,21 +239,41 @@ def test_the_best_order_is_found_by_pieces_held_out(smoothing):
         bits[:, t] = bits[:, t - 2] ^ bits[:, t - 1] ^ noise
     symbols, lengths = bits.ravel(), np.full(300, 20)
     assert best_order(symbols, lengths, None, 2, smoothing) == 3
-    rows = rng.permutation(300)
-    weight = rng.integers(1, 3, 300)
+    rows, weight = rng.permutation(300), rng.integers(1, 3, 300)
     chosen = best_order(symbols, lengths, weight, 2, smoothing)
     repeated = np.repeat(bits[rows], weight[rows], axis=0)
     assert chosen == best_order(repeated.ravel(), np.full(len(repeated), 20), None, 2, smoothing)
     noise = rng.integers(0, 30, 5000)
     assert best_order(noise, np.array([5000]), None, 30, smoothing) == 1
-    assert best_order(np.array([0, 1]), np.array([2]), None, 2, smoothing) == 2
+    assert best_order(np.array([0]), np.array([1]), None, 2, smoothing) == 1
 
 
-def test_about_a_tenth_is_held_out_and_copies_of_it_are():
-    rng = np.random.default_rng(0)
-    n_terms = rng.integers(0, 200, 500)
-    symbols = rng.integers(0, 4, n_terms.sum())
-    held_out = module._held_out(symbols, n_terms)
-    assert 0.05 < held_out.mean() < 0.15
-    twice = module._held_out(np.tile(symbols, 2), np.tile(n_terms, 2))
-    np.testing.assert_array_equal(twice, np.tile(held_out, 2))
+@pytest.mark.parametrize("order", [1, 2, 4])
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+def test_what_is_left_out_is_predicted_by_counts_without_it(smoothing, order, monkeypatch):
+    # Discounts are those of all counts.
+    monkeypatch.setattr(module, "_discounts", lambda count: [0, 0.4, 0.9, 1.1])
+    rows = sequences()
+    weight = np.random.default_rng(0).choice([0.5, 1, 2], len(rows))
+    ngrams = NGrams(3, order, smoothing, ends=True)
+    counts = ngrams.count(*stacked(rows), weight)
+    tables = list(ngrams._tables(counts))
+    actual = dict(zip(tables[-1].grams.tolist(), ngrams._log_prob_left_out(tables), strict=True))
+    expected = {}
+    for i, gram in enumerate(counts.grams):
+        rest = counts.weight - np.minimum(counts.weight, 1) * (np.arange(len(counts.weight)) == i)
+        ngrams.set_counts(GramCounts(counts.grams[rest > 0], rest[rest > 0]))
+        (key,) = tables[-1].grams[_place_of(gram, tables)]
+        expected[key] = ngrams.log_prob_of_grams(gram[None])[0]
+    assert actual.keys() == expected.keys()
+    for key, log_p in expected.items():
+        assert actual[key] == pytest.approx(log_p, rel=1e-9)
+
+
+def _place_of(gram, tables):
+    """Return where an n-gram stands in the table of the highest order, found by its symbols alone."""
+    context = 0
+    for k in range(1, len(gram)):
+        key = context * 6 + gram[-1 - k]
+        (context,) = np.flatnonzero(tables[k].contexts == key)
+    return np.flatnonzero(tables[-1].grams == context * 4 + gram[-1])
