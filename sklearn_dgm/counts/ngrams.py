@@ -498,7 +498,7 @@ def _discounts(count):
 def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends=False):
     """Choose the order under which each term of sequences is predicted best by all other terms.
 
-    Orders are tried from 1 on, until two in succession have been no better.
+    Orders are tried from 1 on, until two in succession have been no better, up to 10.
 
     Parameters
     ----------
@@ -512,13 +512,15 @@ def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends
     order : int
         The order.
     """
-    longest = NGrams(n_values, MAX_ORDER, smoothing, ends=ends)
-    tables, best, highest = [], 0, -np.inf
+    # Before all terms of the longest sequence there is only its begin.
+    highest_order = min(MAX_ORDER, int(lengths.max()) + ends + 1)
+    longest = NGrams(n_values, highest_order, smoothing, ends=ends)
+    tables, best, best_score = [], 0, -np.inf
     for table in longest._tables(longest.count(symbols, lengths, weight)):
         tables.append(table)
         score = table.count @ longest._log_prob_left_out(tables)
-        if score > highest:
-            best, highest = len(tables), score
+        if score > best_score:
+            best, best_score = len(tables), score
         elif len(tables) == best + 2:
             break
     return best
