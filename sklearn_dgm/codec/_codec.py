@@ -57,7 +57,7 @@ MANY_ROWS = 50
 
 
 class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
-    """Compress tables without loss, with the probabilities of a density.
+    """Compress tables and sequences without loss, with the probabilities of a density.
 
     An entropy coder spends ``-log2 p(x)`` bits on a row, so that a density of high likelihood is a good compressor, and
     by as much as its log-likelihood says. `encode` turns a table into bytes, and `decode` these into the same table.
@@ -67,8 +67,9 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     estimator : estimator
         A density that is a product of conditionals of the columns, or a mixture of such:
         :class:`~sklearn_dgm.AutoregressiveDensity`, :class:`~sklearn_dgm.BayesianNetworkDensity`,
-        :class:`~sklearn_dgm.HistogramDensity`, or a search over one. One that is fitted already is used as it is inside
-        a :class:`sklearn.frozen.FrozenEstimator`.
+        :class:`~sklearn_dgm.HistogramDensity`; one of sequences that is a product of conditionals of the steps:
+        :class:`~sklearn_dgm.MarkovChainDensity`, :class:`~sklearn_dgm.AutoregressiveSequenceDensity`; or a search over
+        one. One that is fitted already is used as it is inside a :class:`sklearn.frozen.FrozenEstimator`.
     resolution : "auto", float or dict, default="auto"
         What the values of columns of floats and times are multiples of, in their units (days of dates, seconds of other
         times); the same for all of them, or a dict of that by name or index. With "auto", which columns have that a
@@ -106,6 +107,10 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     `encode` makes the table that would come back and compares it with the given one: what its dtype or float64 cannot
     keep, such as decimals of more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names
     column and row.
+
+    **Sequences** are coded step by step, all of them side by side: where the density says when one ends, its length
+    costs what that says, else lengths are stored. A sequence with a step that the density does not know, or that is
+    missing, is stored as it is. Text is best cut into rows of some hundred characters or more.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
     versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its
@@ -211,12 +216,11 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         TypeError
             If a row that the density does not know holds other objects than numbers, Decimals and strings.
         """
-        density = self._density()
-        rows = self._read(X, density)
+        rows = self._read(X, self._density())
         with rows.naming():
-            return self._encode(density, rows)
+            return self._encode(rows)
 
-    def _encode(self, density, rows):
+    def _encode(self, rows):
         """Compress the table of all rows, or of the steps of all sequences."""
         X = rows.table
         container = self._container(X)
@@ -226,7 +230,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         known = rows.coded(known, missing)
         numbers, missing, others = numbers[known], missing[known], np.flatnonzero(~known)
         negative = np.column_stack(negative)[known]
-        stack, coder = Stack(), rows.coder(density, cells, known)
+        stack, coder = Stack(), rows.coder(self._factors(), cells, known)
         gaps, signs = flag_counts(missing), flag_counts(negative)
         coder.encode(numbers, missing, stack)
         put_flags(missing, gaps, stack)
@@ -281,18 +285,16 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             probabilities come out otherwise.
         """
         density, stream = self._density(), Stream.from_bytes(stream)
-        header, schema = stream.header, density.schema_
+        header, schema, factors = stream.header, density.schema_, self._factors()
+        if stream.fingerprint != self._fingerprint(factors):
+            raise ValueError(
+                "the stream was encoded with another model; decode it with a copy of the codec that encoded it."
+            )
         is_sequences = isinstance(schema, SequenceSchema)
         sequences = DecodedSequences(schema, header) if is_sequences else None
         specs = header.get("cells", [None] * len(self._fitted_cells))
         cells = [cells_from(*pair) for pair in zip(self._fitted_cells, specs, strict=True)]
-        coder = (
-            sequences.coder(density, cells) if sequences else RowCoder(density._factors(), cells)
-        )
-        if stream.fingerprint != self._fingerprint(coder.factors):
-            raise ValueError(
-                "the stream was encoded with another model; decode it with a copy of the codec that encoded it."
-            )
+        coder = sequences.coder(factors, cells) if sequences else RowCoder(factors, cells)
         known = np.ones(header.get("rows", 0), dtype=bool)
         known[stream.stored[0] if stream.stored else []] = False
         coded = _decoded(stream, coder, known.sum())
@@ -358,18 +360,25 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             As for `encode`.
         """
-        density = self._density()
-        rows = self._read(X, density)
+        rows = self._read(X, self._density())
         with rows.naming():
             raw = list(map(plain, self._raw(rows.table)))
             cells, numbers, missing, known = self._cells(raw, rows.table.shape[0])
         coded = rows.coded(known, missing)
-        lengths = rows.coder(density, cells, coded).code_length(numbers[coded], missing[coded])
+        lengths = rows.coder(self._factors(), cells, coded).code_length(
+            numbers[coded], missing[coded]
+        )
         return rows.of_coded(lengths, coded)
 
     def _density(self):
         check_is_fitted(self)
         return unwrapped(self.estimator_)
+
+    def _factors(self):
+        """Return the conditionals of the density: of columns, or of steps."""
+        density = self._density()
+        is_sequences = isinstance(density.schema_, SequenceSchema)
+        return density._step_factors() if is_sequences else density._factors()
 
     def _schema(self):
         """Return the schema of the columns, of sequences those of a step."""
@@ -379,7 +388,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     def _read(self, X, density, reset=False):
         """Return what is encoded as one table."""
         is_sequences = isinstance(density.schema_, SequenceSchema)
-        if not is_sequences or is_table(X):
+        if not is_sequences or (is_table(X) and not (isinstance(X, list) and not X)):
             X = self._checked(X, reset=reset)
         elif reset:
             vars(self).pop("n_features_in_", None)

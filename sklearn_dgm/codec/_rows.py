@@ -36,9 +36,9 @@ class TableRows(NamedTuple):
         """Return which rows can be coded, given which the density knows."""
         return known
 
-    def coder(self, density, cells, coded):
+    def coder(self, factors, cells, coded):
         """Return what puts rows on a stack."""
-        return RowCoder(density._factors(), cells)
+        return RowCoder(factors, cells)
 
     def of_coded(self, bits, coded):
         """Return the bits of all rows, infinite of those that cannot be coded."""
@@ -113,9 +113,9 @@ class SequenceRows(NamedTuple):
         """Return which steps can be coded: those of sequences that the density knows as a whole."""
         return np.repeat(self._is_coded(known & ~missing.any(axis=1)), self.lengths)
 
-    def coder(self, density, cells, coded):
+    def coder(self, factors, cells, coded):
         """Return what puts sequences on a stack."""
-        return SequenceCoder(density._step_factors(), cells, self.lengths[self._is_coded(coded)])
+        return SequenceCoder(factors, cells, self.lengths[self._is_coded(coded)])
 
     def of_coded(self, bits, coded):
         """Return the bits of all sequences, infinite of those that cannot be coded."""
@@ -164,6 +164,8 @@ class DecodedSequences:
 
     def __init__(self, schema, header):
         n, own = header.get("sequences", 0), schema._form
+        # Of a table and of a 3-D array, also if it has no row.
+        self._n_steps = int(schema.lengths_[0])
         self.is_apart = np.zeros(n, dtype=bool)
         self.is_apart[header.get("apart", [])] = True
         self._ends = schema.length_ == "stop"
@@ -173,9 +175,9 @@ class DecodedSequences:
         is_own = (container, cell) == own[:2]
         self.form = own if is_own else SequenceForm(container, cell)
 
-    def coder(self, density, cells):
+    def coder(self, factors, cells):
         """Return what takes sequences off a stack."""
-        return SequenceCoder(density._step_factors(), cells, self.lengths[~self.is_apart])
+        return SequenceCoder(factors, cells, self.lengths[~self.is_apart])
 
     def take_lengths(self, coder):
         """Take over the lengths that were decoded."""
@@ -195,9 +197,12 @@ class DecodedSequences:
         if self.form.container != "table":
             parts = [partial(part_of, *column) for column in made]
             steps = fill(template, parts, self.lengths.sum(), exact=True)
+            if self.form.container == "array":
+                return steps.reshape(n, self._n_steps, steps.shape[1])
             return build_sequences(self.form, steps, self.lengths)
         (values, gaps), own = made[0], self.form.template
         gaps = np.zeros(len(values), dtype=bool) if gaps is None else gaps
-        parts = zip(values.reshape(n, -1).T, gaps.reshape(n, -1).T, strict=True)
+        of_steps = (part.reshape(n, self._n_steps).T for part in (values, gaps))
+        parts = zip(*of_steps, strict=True)
         own = own if isinstance(own, TableSpec) else template
         return fill(own, [partial(part_of, *column) for column in parts], n, exact=True)
