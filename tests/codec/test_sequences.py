@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 
-from sklearn_dgm import DensityCodec
+from sklearn_dgm import DensityCodec, MarkovChainDensity
 from sklearn_dgm._queries.factors import ColumnConditional, StepFactors
 from tests.sequence.test_rows import assert_same
 from tests.sequence.toys import CONTAINERS, IndependentSteps
@@ -222,3 +222,17 @@ def test_a_density_that_tells_no_steps():
     codec = codec_of(["ab", "b"])
     assert not hasattr(codec, "n_features_in_")
     assert clone(codec).fit(np.eye(2)).n_features_in_ == 2
+
+
+@pytest.mark.parametrize("length", ["stop", "given"])
+def test_a_markov_chain_compresses_as_it_scores(length):
+    X = [text * 4 for text in texts(200, 0)]
+    codec = DensityCodec(MarkovChainDensity(order=4, length=length)).fit(X[:100])
+    bits = codec.code_length(X)
+    np.testing.assert_allclose(bits, -codec.estimator_.score_samples(X) / np.log(2))
+    stream = codec.encode(X)
+    assert codec.decode(stream) == X
+    assert 8 * len(stream) <= bits.sum() * 1.001 + 3000
+    numbers = np.random.default_rng(0).normal(size=(50, 6)).round(2)
+    of_numbers = DensityCodec(MarkovChainDensity(order=2)).fit(numbers)
+    np.testing.assert_array_equal(of_numbers.decode(of_numbers.encode(numbers)), numbers)
