@@ -1,4 +1,4 @@
-"""What a codec asks of a density: the conditionals of its columns, without torch."""
+"""What a codec asks of a density: the conditionals of its columns, and of the steps of sequences, without torch."""
 
 from abc import ABC, abstractmethod
 
@@ -55,6 +55,58 @@ class Factors(ABC):
         conditional : ColumnConditional
             Its conditional distribution in each row.
         """
+
+
+class StepFactors(ABC):
+    """A density of sequences as a product of conditionals of steps; what `_step_factors()` of an estimator returns.
+
+    What the steps so far say of the next ones is a state, of several sequences at once; what it is, is the density's.
+    The same calls, with arrays of the same shapes, give the same bits.
+
+    Attributes
+    ----------
+    rows_at_once : int
+        How many sequences to ask of at most.
+    """
+
+    @abstractmethod
+    def parameters(self):
+        """Yield the arrays and texts that all probabilities follow from, to be fingerprinted."""
+
+    @abstractmethod
+    def start(self, n):
+        """Return the state of n sequences before their first step."""
+
+    @abstractmethod
+    def take(self, state, rows):
+        """Return the state of some of the sequences, given an array of indices."""
+
+    @abstractmethod
+    def stop_probability(self, state):
+        """Return the probabilities that the sequences end here, of shape (n,); None if lengths are no part of them."""
+
+    @abstractmethod
+    def visit(self, state, z):
+        """Go through the columns of the next step, parents first.
+
+        Parameters
+        ----------
+        state : object
+            Of n sequences.
+        z : ndarray of shape (n, n_columns)
+            Encoded steps. The caller fills in a column before it asks for the next one.
+
+        Yields
+        ------
+        column : int
+            A column.
+        conditional : ColumnConditional
+            Its conditional distribution in each sequence.
+        """
+
+    @abstractmethod
+    def advance(self, state, z):
+        """Return the state after a step, of shape (n, n_columns)."""
 
 
 class ColumnConditional(ABC):

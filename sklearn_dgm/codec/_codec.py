@@ -40,8 +40,9 @@ from sklearn_dgm.codec._columns import (
     without_negative_zeros,
 )
 from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
+from sklearn_dgm.codec._rows import DecodedSequences, SequenceRows, TableRows
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack
-from sklearn_dgm.columns import check_container, is_frame
+from sklearn_dgm.columns import SequenceSchema, check_container, is_frame, is_table
 from sklearn_dgm.columns._building import TableSpec, fill, part_of, template_of
 from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._names import by_position
@@ -49,12 +50,14 @@ from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.tags import require_joint, require_normalised, unwrapped
 
 AUTO = "auto"
+# What a density of sequences has that can be coded.
+STEPS = "_step_factors"
 # From so many rows on it is worth looking for a coarser grid than that of floats.
 MANY_ROWS = 50
 
 
 class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
-    """Compress tables without loss, with the probabilities of a density.
+    """Compress tables and sequences without loss, with the probabilities of a density.
 
     An entropy coder spends ``-log2 p(x)`` bits on a row, so that a density of high likelihood is a good compressor, and
     by as much as its log-likelihood says. `encode` turns a table into bytes, and `decode` these into the same table.
@@ -64,8 +67,9 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     estimator : estimator
         A density that is a product of conditionals of the columns, or a mixture of such:
         :class:`~sklearn_dgm.AutoregressiveDensity`, :class:`~sklearn_dgm.BayesianNetworkDensity`,
-        :class:`~sklearn_dgm.HistogramDensity`, or a search over one. One that is fitted already is used as it is inside
-        a :class:`sklearn.frozen.FrozenEstimator`.
+        :class:`~sklearn_dgm.HistogramDensity`; one of sequences that is a product of conditionals of the steps:
+        :class:`~sklearn_dgm.MarkovChainDensity`, :class:`~sklearn_dgm.AutoregressiveSequenceDensity`; or a search over
+        one. One that is fitted already is used as it is inside a :class:`sklearn.frozen.FrozenEstimator`.
     resolution : "auto", float or dict, default="auto"
         What the values of columns of floats and times are multiples of, in their units (days of dates, seconds of other
         times); the same for all of them, or a dict of that by name or index. With "auto", which columns have that a
@@ -103,6 +107,10 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     `encode` makes the table that would come back and compares it with the given one: what its dtype or float64 cannot
     keep, such as decimals of more than 15 digits, or NaN beside NA in pandas' nullable floats, is an error that names
     column and row.
+
+    **Sequences** are coded step by step, all of them side by side: where the density says when one ends, its length
+    costs what that says, else lengths are stored. A sequence with a step that the density does not know, or that is
+    missing, is stored as it is. Text is best cut into rows of some hundred characters or more.
 
     **What is guaranteed.** A stream is decoded by a copy of the codec (pickled, say) that encoded it, with the same
     versions of the libraries on the same kind of machine, whatever the number of threads. It has a checksum of its
@@ -166,18 +174,19 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             others, or cannot be fitted to X.
         """
         check_installed()
-        if not hasattr(unwrapped(self.estimator), "_factors"):
+        if not any(hasattr(unwrapped(self.estimator), name) for name in ("_factors", STEPS)):
             name = type(unwrapped(self.estimator)).__name__
             raise TypeError(
                 f"estimator should be a density that factorises over the columns: AutoregressiveDensity, "
-                f"BayesianNetworkDensity or HistogramDensity; {name} does not."
+                f"BayesianNetworkDensity, HistogramDensity, or MarkovChainDensity of sequences; {name} does not."
             )
         require_normalised([self.estimator], "DensityCodec")
         require_joint([self.estimator], "DensityCodec")
         with meta_fit_task(self, X, y, n_subtasks=1) as task:
             fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
             columns = unwrapped(fitted).schema_.columns_
-            stated, raw = self._resolutions(columns), raw_columns(self._checked(X, reset=True))
+            table = self._read(X, unwrapped(fitted), reset=True).table
+            stated, raw = self._resolutions(columns), raw_columns(table)
             cells = [
                 choose_cells(column, plain(r), resolution, len(columns))
                 for column, r, resolution in zip(columns, raw, stated, strict=True)
@@ -207,26 +216,38 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         TypeError
             If a row that the density does not know holds other objects than numbers, Decimals and strings.
         """
-        density, X = self._density(), self._checked(X)
+        rows = self._read(X, self._density())
+        with rows.naming():
+            return self._encode(rows)
+
+    def _encode(self, rows):
+        """Compress the table of all rows, or of the steps of all sequences."""
+        X = rows.table
         container = self._container(X)
         raw, as_whole = zip(*map(as_integers, self._raw(X)), strict=True)
         plain, negative = zip(*map(without_negative_zeros, raw), strict=True)
         cells, numbers, missing, known = self._cells(plain, X.shape[0])
+        known = rows.coded(known, missing)
         numbers, missing, others = numbers[known], missing[known], np.flatnonzero(~known)
         negative = np.column_stack(negative)[known]
-        stack, factors = Stack(), density._factors()
+        stack, coder = Stack(), rows.coder(self._factors(), cells, known)
         gaps, signs = flag_counts(missing), flag_counts(negative)
-        RowCoder(factors, cells).encode(numbers, missing, stack)
+        coder.encode(numbers, missing, stack)
         put_flags(missing, gaps, stack)
         put_flags(negative, signs, stack)
         specs = [c.spec_beside(f) for c, f in zip(cells, self._fitted_cells, strict=True)]
         stored = [others.tolist(), *self._packed(raw, others)] if len(others) else []
         integers = np.flatnonzero(as_whole).tolist()
         coded = cells, numbers, missing, negative, integers, known, stored
-        made = self._table(*coded, dtype=container)
+        template = self._template(container)
+        made = _filled(template, self._columns(*coded, template=template), len(known))
         markers = markers_beside(X, made)
-        check_same(X, self._table(*coded, dtype=container, markers=markers) if markers else made)
+        if markers:
+            columns = self._columns(*coded, template=template, markers=markers)
+            made = _filled(template, columns, len(known))
+        check_same(X, made)
         header = {
+            **rows.header(known),
             "rows": X.shape[0],
             "cells": specs if any(specs) else None,
             "missing": gaps,
@@ -236,7 +257,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             "markers": markers,
         }
         stream = Stream(
-            fingerprint=self._fingerprint(factors),
+            fingerprint=self._fingerprint(coder.factors),
             checksum=_checksum(numbers, missing, negative),
             header={name: value for name, value in header.items() if value},
             stored=stored,
@@ -264,34 +285,43 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             probabilities come out otherwise.
         """
         density, stream = self._density(), Stream.from_bytes(stream)
-        factors, header = density._factors(), stream.header
+        header, schema, factors = stream.header, density.schema_, self._factors()
         if stream.fingerprint != self._fingerprint(factors):
             raise ValueError(
                 "the stream was encoded with another model; decode it with a copy of the codec that encoded it."
             )
-        specs = header.get("cells", [None] * self.n_features_in_)
+        is_sequences = isinstance(schema, SequenceSchema)
+        sequences = DecodedSequences(schema, header) if is_sequences else None
+        specs = header.get("cells", [None] * len(self._fitted_cells))
         cells = [cells_from(*pair) for pair in zip(self._fitted_cells, specs, strict=True)]
+        coder = sequences.coder(factors, cells) if sequences else RowCoder(factors, cells)
         known = np.ones(header.get("rows", 0), dtype=bool)
         known[stream.stored[0] if stream.stored else []] = False
-        numbers, missing, negative = _decoded(stream, RowCoder(factors, cells), known.sum())
-        return self._table(
+        coded = _decoded(stream, coder, known.sum())
+        template = self._template(header.get("dtype"))
+        made = self._columns(
             cells,
-            numbers,
-            missing,
-            negative,
+            *coded,
             header.get("integers", []),
             known,
             stream.stored,
-            dtype=header.get("dtype"),
+            template=template,
             markers=header.get("markers", []),
         )
+        if not sequences:
+            return _filled(template, made, len(known))
+        sequences.take_lengths(coder)
+        return sequences.build(template, made)
 
-    def _table(
-        self, cells, numbers, missing, negative, as_whole, known, stored, *, dtype, markers=()
+    def _template(self, dtype):
+        """Return the template of a table, of an array of a dtype that `fit` has not seen if there is one."""
+        return self._schema()._template if dtype is None else np.dtype(dtype)
+
+    def _columns(
+        self, cells, numbers, missing, negative, as_whole, known, stored, *, template, markers=()
     ):
-        """Assemble the table of coded cells and of rows that are stored apart."""
-        schema = self._density().schema_
-        template, columns = schema._template if dtype is None else np.dtype(dtype), schema.columns_
+        """Return the columns of coded cells and of rows that are stored apart: values, and flags of the missing."""
+        columns = self._schema().columns_
         made = [
             column_of(
                 values_of(cells[j], numbers[:, j], missing[:, j], negative[:, j], j in as_whole),
@@ -309,9 +339,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             ]
         for j, *of_column in markers:
             made[j] = with_markers(*made[j], *of_column)
-        return fill(
-            template, [partial(part_of, *column) for column in made], len(known), exact=True
-        )
+        return made
 
     def code_length(self, X: MatrixLike) -> NDArray[Any]:
         """Return the code length of rows under the density itself: ``-log2`` of the probability of their cells.
@@ -332,20 +360,43 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             As for `encode`.
         """
-        density, X = self._density(), self._checked(X)
-        raw = list(map(plain, self._raw(X)))
-        cells, numbers, missing, known = self._cells(raw, X.shape[0])
-        bits = np.full(X.shape[0], np.inf)
-        coder = RowCoder(density._factors(), cells)
-        bits[known] = coder.code_length(numbers[known], missing[known])
-        return bits
+        rows = self._read(X, self._density())
+        with rows.naming():
+            raw = list(map(plain, self._raw(rows.table)))
+            cells, numbers, missing, known = self._cells(raw, rows.table.shape[0])
+        coded = rows.coded(known, missing)
+        lengths = rows.coder(self._factors(), cells, coded).code_length(
+            numbers[coded], missing[coded]
+        )
+        return rows.of_coded(lengths, coded)
 
     def _density(self):
         check_is_fitted(self)
         return unwrapped(self.estimator_)
 
-    def _raw(self, X):
+    def _factors(self):
+        """Return the conditionals of the density: of columns, or of steps."""
+        density = self._density()
+        is_sequences = isinstance(density.schema_, SequenceSchema)
+        return density._step_factors() if is_sequences else density._factors()
+
+    def _schema(self):
+        """Return the schema of the columns, of sequences those of a step."""
         schema = self._density().schema_
+        return schema.steps if isinstance(schema, SequenceSchema) else schema
+
+    def _read(self, X, density, reset=False):
+        """Return what is encoded as one table."""
+        is_sequences = isinstance(density.schema_, SequenceSchema)
+        if not is_sequences or (is_table(X) and not (isinstance(X, list) and not X)):
+            X = self._checked(X, reset=reset)
+        elif reset:
+            vars(self).pop("n_features_in_", None)
+            vars(self).pop("feature_names_in_", None)
+        return SequenceRows.of(X, density.schema_) if is_sequences else TableRows(X)
+
+    def _raw(self, X):
+        schema = self._schema()
         schema.check_order(X)
         columns = schema.columns_
         pairs = zip(raw_columns(X), columns, strict=True)
@@ -420,7 +471,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _container(self, X):
         """Return the dtype of an array that a stream must state, since `fit` had another; else None."""
-        template, own = template_of(X), self._density().schema_._template
+        template, own = template_of(X), self._schema()._template
         if not is_frame(X):
             return None if isinstance(own, np.dtype) and template == own else template.str
         if isinstance(own, np.dtype) or template.frame is not own.frame:
@@ -434,10 +485,11 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return None
 
     def _fingerprint(self, factors):
-        columns = self._density().schema_.columns_
+        schema = self._density().schema_
+        columns, length = schema.columns_, getattr(schema, "length_", "")
         of_schema = [tuple(vars(column).values()) for column in columns]
         of_cells = [(cells.grid, cells.first, cells.n_cells) for cells in self._fitted_cells]
-        return fingerprint_of([*of_schema, *of_cells, *factors.parameters()])
+        return fingerprint_of([*of_schema, length, *of_cells, *factors.parameters()])
 
     def _checked(self, X, reset=False):
         check_container(X)
@@ -462,6 +514,11 @@ def _categories(dtype):
     """Return the categories of a dtype in their order; None if it has none."""
     categories = getattr(dtype, "categories", None)
     return None if categories is None else list(categories)
+
+
+def _filled(template, made, n):
+    """Return a table of columns."""
+    return fill(template, [partial(part_of, *column) for column in made], n, exact=True)
 
 
 def _checksum(numbers, missing, negative):

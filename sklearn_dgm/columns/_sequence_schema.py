@@ -1,8 +1,6 @@
 """The road between a user's sequences and what a model works on: one schema for all steps."""
 
 import functools
-import re
-from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,6 +14,7 @@ from sklearn_dgm.columns._schema import ColumnSchema
 from sklearn_dgm.columns._sequences import (
     Sequences,
     build_sequences,
+    naming_steps,
     read_sequences,
 )
 
@@ -88,7 +87,7 @@ class SequenceSchema(Stateful):
         shares = np.bincount(place, weight[weight > 0])
         self.length_shares_ = shares / shares.sum()
         of_steps = None if sample_weight is None else np.repeat(weight, lengths)
-        with self._naming(X, lengths):
+        with naming_steps(X, lengths):
             self.steps.fit(table, of_steps)
         return self
 
@@ -141,10 +140,9 @@ class SequenceSchema(Stateful):
             :class:`ColumnSchema` refuses.
         """
         _, table, lengths = read_sequences(X)
-        if self.length_ == "fixed":
-            _check_lengths(lengths, self.lengths_[0])
+        self.check_lengths(lengths)
         self._check_columns(table)
-        with self._naming(X, lengths):
+        with naming_steps(X, lengths):
             steps, log_det = self.steps.encode(table)
         return Sequences(steps, lengths), log_det
 
@@ -165,6 +163,22 @@ class SequenceSchema(Stateful):
         """
         Z, log_det = self.encode_steps(X)
         return Z, Z.sums(log_det)
+
+    def check_lengths(self, lengths: NDArray[np.intp]):
+        """Refuse sequences of a length that `fit` has not seen, where it is fixed.
+
+        Parameters
+        ----------
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+
+        Raises
+        ------
+        ValueError
+            If there is one; the message names it.
+        """
+        if self.length_ == "fixed":
+            _check_lengths(lengths, self.lengths_[0])
 
     def _check_columns(self, table):
         """Refuse steps of other columns than the fitted ones."""
@@ -229,20 +243,9 @@ class SequenceSchema(Stateful):
         _, table, lengths = read_sequences(X)
         schema._check_columns(table)
         of_steps = None if sample_weight is None else np.repeat(sample_weight, lengths)
-        with self._naming(X, lengths):
+        with naming_steps(X, lengths):
             self.steps.check_alike(schema.steps, table, of_steps)
         return schema
-
-    @contextmanager
-    def _naming(self, X, lengths):
-        """Let errors of the table of all steps name the sequence and the step, or the row and the column of a table."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            message = _renamed(str(error), X, lengths)
-            if message == str(error):
-                raise
-            raise type(error)(message) from None
 
     def __repr__(self):
         if not hasattr(self, "length_"):
@@ -259,21 +262,6 @@ def _check_lengths(lengths, expected):
             f"sequence {other[0]} has {lengths[other[0]]} step(s), but all should have {expected}, since the length is "
             "fixed; with length='stop' or 'given' it need not be."
         )
-
-
-def _renamed(message, X, lengths):
-    """Return a message about a row of the table of all steps as one about a sequence."""
-    found = re.search(r"\brow (\d+)", message)
-    if not found:
-        return message
-    step = int(found[1])
-    row = int(np.searchsorted(np.cumsum(lengths), step, side="right"))
-    step -= int(lengths[:row].sum())
-    if not hasattr(X, "shape") or len(X.shape) != 2:
-        return message.replace(found[0], f"sequence {row}, step {step}", 1)
-    label = X.columns[step] if is_frame(X) else step
-    message = message.replace(found[0], f"row {row}", 1)
-    return re.sub(r"\bcolumn ('step'|0)", f"column {label!r}", message, count=1)
 
 
 def _decode_block(column, z, block):

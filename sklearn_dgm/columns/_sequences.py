@@ -4,6 +4,8 @@ A 1-D container holds sequences, a 2-D table has steps in its columns, and a 3-D
 that looks into them: beyond, there are steps, and how many belong to each sequence.
 """
 
+import re
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -299,6 +301,41 @@ _JOIN = {
     "rows": _join_rows,
     "frame": _join_frames,
 }
+
+
+@contextmanager
+def naming_steps(X, lengths):
+    """Let errors of the table of all steps name the sequence and the step, or the row and the column of a table.
+
+    Parameters
+    ----------
+    X : {list, ndarray, Series, DataFrame}
+        The container of sequences.
+    lengths : ndarray of int of shape (n_sequences,)
+        Their lengths.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = _renamed(str(error), X, lengths)
+        if message == str(error):
+            raise
+        raise type(error)(message) from None
+
+
+def _renamed(message, X, lengths):
+    """Return a message about a row of the table of all steps as one about a sequence."""
+    found = re.search(r"\brow (\d+)", message)
+    if not found:
+        return message
+    step = int(found[1])
+    row = int(np.searchsorted(np.cumsum(lengths), step, side="right"))
+    step -= int(lengths[:row].sum())
+    if not hasattr(X, "shape") or len(X.shape) != 2:
+        return message.replace(found[0], f"sequence {row}, step {step}", 1)
+    label = X.columns[step] if is_frame(X) else step
+    message = message.replace(found[0], f"row {row}", 1)
+    return re.sub(r"\bcolumn ('step'|0)", f"column {label!r}", message, count=1)
 
 
 def build_sequences(form, table, lengths):

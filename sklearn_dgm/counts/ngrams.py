@@ -416,6 +416,14 @@ class NGrams(Stateful):
             block = slice(start, start + n_at_once)
             yield block, self.distributions(contexts[block])
 
+    def first_contexts(self, n_sequences):
+        """Return the contexts of first steps, of shape (n_sequences, order - 1)."""
+        return np.full((n_sequences, self.order - 1), self._begin)
+
+    def contexts_after(self, contexts, symbols):
+        """Return contexts, of shape (n, order - 1), after a further symbol of each."""
+        return np.column_stack([contexts, symbols])[:, 1:]
+
     def sample(self, n_sequences, rng, lengths=None):
         """Draw sequences, all of them step by step.
 
@@ -436,15 +444,15 @@ class NGrams(Stateful):
             Numbers of steps.
         """
         rows, drawn, of_rows = np.arange(n_sequences), [], []
-        grams = np.full((n_sequences, self.order), self._begin)
+        contexts = self.first_contexts(n_sequences)
         while True:
             if lengths is not None:
                 rows = rows[lengths[rows] > len(drawn)]
-            symbol = self.draw(grams[rows, 1:], rng)
+            symbol = self.draw(contexts[rows], rng)
             rows, symbol = rows[symbol < self.n_values], symbol[symbol < self.n_values]
             if not len(rows):
                 break
-            grams[rows] = np.column_stack([grams[rows, 1:], symbol])
+            contexts[rows] = self.contexts_after(contexts[rows], symbol)
             drawn.append(symbol)
             of_rows.append(rows)
         of_steps = np.concatenate([*of_rows, rows])

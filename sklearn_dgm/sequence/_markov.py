@@ -12,6 +12,7 @@ from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.counts.ngrams import GramCounts, NGrams, best_order
 from sklearn_dgm.counts.sufficient import CountsMixin
 from sklearn_dgm.sequence._base import BaseSequenceDensity
+from sklearn_dgm.sequence._factors import ChainFactors
 from sklearn_dgm.tags import DensityTags
 
 # Whole numbers in so wide a range have a cell each, such as bytes and the notes of a keyboard.
@@ -200,6 +201,10 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
             return log_p + log_within, np.zeros(len(Z))
         ends = np.cumsum(Z.lengths + 1) - 1
         return np.delete(log_p, ends) + log_within, log_p[ends]
+
+    def _step_factors(self):
+        """Return the conditionals of the steps, as :class:`~sklearn_dgm._queries.factors.StepFactors`."""
+        return ChainFactors(self._ngrams, self._axis)
 
     def _draw_lengths(self, n_samples, rng):
         lengths, weight = self._counts.lengths.grams[:, 0], self._counts.lengths.weight
