@@ -64,7 +64,7 @@ class Table(NamedTuple):
         Keys of the contexts with the symbols that follow them, increasing.
     context : ndarray of int of shape (n_grams,)
         Number of the context of each.
-    count : ndarray of shape (n_grams,)
+    weight : ndarray of shape (n_grams,)
         How often it occurred.
     shorter : ndarray of int of shape (n_grams,)
         Place of the gram without its first symbol in the table of the lower order.
@@ -73,7 +73,7 @@ class Table(NamedTuple):
     contexts: np.ndarray
     grams: np.ndarray
     context: np.ndarray
-    count: np.ndarray
+    weight: np.ndarray
     shorter: np.ndarray
 
     def sums(self, of_grams):
@@ -280,8 +280,8 @@ class NGrams(Stateful):
             keys, its_place = np.unique(keys, return_inverse=True)
             shorter = np.empty(len(keys), dtype=np.int64)
             shorter[its_place], place = place, its_place
-            count = np.bincount(place, weight, len(keys))
-            yield Table(contexts, keys, keys // self.n_symbols, count, shorter)
+            of_grams = np.bincount(place, weight, len(keys))
+            yield Table(contexts, keys, keys // self.n_symbols, of_grams, shorter)
 
     def _smooth(self, tables):
         self.levels_ = [
@@ -293,8 +293,8 @@ class NGrams(Stateful):
     def _counts_in(self, table, longer):
         """Return the counts of an order that are smoothed, given the table of the next one, None for the highest."""
         if longer is None or self.smoothing == WITTEN_BELL:
-            return table.count
-        return np.bincount(longer.shorter, np.minimum(longer.count, 1))
+            return table.weight
+        return np.bincount(longer.shorter, np.minimum(longer.weight, 1))
 
     def _level(self, table, count):
         share = self._passed_on(count)(count)
@@ -315,12 +315,12 @@ class NGrams(Stateful):
         places = [np.arange(len(tables[-1].grams))]
         for table in tables[:0:-1]:
             places.insert(0, table.shorter[places[0]])
-        p, once = np.full(len(places[-1]), 1 / self.n_symbols), np.minimum(tables[-1].count, 1)
+        p, once = np.full(len(places[-1]), 1 / self.n_symbols), np.minimum(tables[-1].weight, 1)
         for k, (table, place) in enumerate(zip(tables, places, strict=True)):
             longer = tables[k + 1] if k + 1 < len(tables) else None
             count, left_out = self._counts_in(table, longer), once
             if longer is not None and self.smoothing == KNESER_NEY:
-                occurred = longer.count[places[k + 1]]
+                occurred = longer.weight[places[k + 1]]
                 left_out = np.minimum(occurred, 1) - np.clip(occurred - once, 0, 1)
             passed_on, context = self._passed_on(count), table.context[place]
             before, after = count[place], np.maximum(count[place] - left_out, 0)
@@ -329,7 +329,8 @@ class NGrams(Stateful):
             lower = table.sums(passed_on(count))[context] - passed_on(before) + passed_on(after)
             own = after - passed_on(after) if self.smoothing == KNESER_NEY else after
             rest = rest if self.smoothing == KNESER_NEY else rest + lower
-            p = np.where(rest > NOTHING * total, (own + lower * p) / np.maximum(rest, NOTHING), p)
+            seen = rest > NOTHING * total
+            p[seen] = (own + lower * p)[seen] / rest[seen]
         return np.log(p)
 
     def _walk(self, contexts):
@@ -526,7 +527,7 @@ def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends
     tables, best, best_score = [], 0, -np.inf
     for table in longest._tables(longest.count(symbols, lengths, weight)):
         tables.append(table)
-        score = table.count @ longest._log_prob_left_out(tables)
+        score = table.weight @ longest._log_prob_left_out(tables)
         if score > best_score:
             best, best_score = len(tables), score
         elif len(tables) == best + 2:
