@@ -291,7 +291,7 @@ def _counts_in_steps():
         np.zeros(len(points)),
         edges=[1, 4, 9],
         kind="integer",
-        tolerance=0.3,
+        tolerance=0.2,
     )
 
 
