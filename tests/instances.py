@@ -108,6 +108,10 @@ PARTITION = (
 ONE_COLUMN = {
     "check_mixed_frames": "a step has one column; replaced by sequence/test_markov.py, which says so"
 }
+SHORTEST = (
+    "of sequences of two steps the order is chosen by pairs that no other sequence has; the next instance is told it, and "
+    "keeps the tolerance"
+)
 LISTS = "the check fits to a list of lists, which are sequences of any length, and wants tables of other widths refused"
 LEARNS = "check_learns ({})".format
 DEPENDENCE = ("two columns", "categories", "counts", "mixed columns")

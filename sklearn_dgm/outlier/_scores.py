@@ -70,6 +70,7 @@ class OutlierScoresMixin:
     `_mean_shares`.
     """
 
+    estimator: Any
     score_type: str
     estimator_: Any
     offset_: float
