@@ -35,8 +35,9 @@ are no sequences. Where they are, the columns of a table are steps of one kind. 
 `python docs/battery.py`.
 
 AutoregressiveDensity is trained on minibatches, which for weighted rows are not those of repeated rows: the likelihoods
-agree, the weights of the network do not. MarkovChainDensity has steps of one column. KernelDensity and GaussianMixture were not written to this contract; the table
-says what a script that swaps one density for another cannot rely on.
+agree, the weights of the network do not. MarkovChainDensity has steps of one column, and chooses too short contexts for
+sequences of two steps. KernelDensity and GaussianMixture were not written to this contract; the table says what a
+script that swaps one density for another cannot rely on.
 """
 
 
