@@ -8,13 +8,19 @@ import warnings
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
-from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, HistogramDensity
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    BayesianNetworkDensity,
+    HistogramDensity,
+    MarkovChainDensity,
+)
 from sklearn_dgm.utils.estimator_checks import check_density_estimator
 
 DENSITIES = [
     HistogramDensity(),
     AutoregressiveDensity(),
     BayesianNetworkDensity(conditional="table"),
+    MarkovChainDensity(),
     KernelDensity(),
     GaussianMixture(),
 ]
@@ -22,14 +28,16 @@ SIGNS = {"passed": "yes", "failed": "**no**", "skipped": "."}
 
 HEAD = """# What densities keep of the contract
 
-`sklearn_dgm.utils.estimator_checks.check_density_estimator`, run on three densities of this package and on those of
+`sklearn_dgm.utils.estimator_checks.check_density_estimator`, run on four densities of this package and on those of
 scikit-learn, with their default parameters, but tables for BayesianNetworkDensity. (The tests run it on all of them, in
-`tests/instances.py`.) A dot means that the check does not apply: no categories are taken, or there is no network. This
-page is printed by `python docs/battery.py`.
+`tests/instances.py`.) A dot means that the check does not apply: no categories are taken, there is no network, or rows
+are no sequences. Where they are, the columns of a table are steps of one kind. This page is printed by
+`python docs/battery.py`.
 
 AutoregressiveDensity is trained on minibatches, which for weighted rows are not those of repeated rows: the likelihoods
-agree, the weights of the network do not. KernelDensity and GaussianMixture were not written to this contract; the table
-says what a script that swaps one density for another cannot rely on.
+agree, the weights of the network do not. MarkovChainDensity has steps of one column, and chooses too short contexts for
+sequences of two steps. KernelDensity and GaussianMixture were not written to this contract; the table says what a
+script that swaps one density for another cannot rely on.
 """
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn_dgm._nested.fitting import learn_schema, seeded
 from sklearn_dgm._nested.held_out import at_most, held_out_log_densities, some_folds
 from sklearn_dgm._nested.rows import TableView, fit_quietly
+from sklearn_dgm._sklearn import num_samples
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ColumnSchema
 
 N_FOLDS = 5
@@ -22,7 +23,7 @@ MOST_FITTED, MOST_HELD_OUT = 20_000, 5000
 
 def folds_to_choose_by(X, rng):
     """Return pairs of training and test rows: of five folds as many as tell densities apart."""
-    return some_folds(min(N_FOLDS, max(2, X.shape[0])), X, rng, ENOUGH_HELD_OUT)
+    return some_folds(min(N_FOLDS, max(2, num_samples(X))), X, rng, ENOUGH_HELD_OUT)
 
 
 def suitable_densities(X, sample_weight=None):

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from sklearn_dgm._sklearn import check_sample_weight
-from sklearn_dgm.columns import check_container, is_frame
+from sklearn_dgm.columns import check_container, is_frame, is_table
 
 
 def check_generator(random_state):
@@ -126,6 +126,38 @@ def validate_table(estimator, X, *, reset, dtype=None):
     if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
         X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
     return validate_data(estimator, X, reset=reset, dtype=dtype, ensure_all_finite=False)
+
+
+def validate_sequences(estimator, X, *, reset):
+    """Check that there are sequences; a table, of which the columns are steps, is checked as such.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The one whose `n_features_in_` and `feature_names_in_` are meant; of other containers there are none.
+    X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+        Rows, into which nothing looks but what encodes them.
+    reset : bool
+        Whether it is `fit` that asks.
+
+    Returns
+    -------
+    X : {list, ndarray, Series, DataFrame}
+        The same rows; of a table as :func:`validate_table` returns it.
+
+    Raises
+    ------
+    ValueError
+        If there is no sequence, or X is a table of other columns than that of `fit`.
+    """
+    if is_table(X):
+        return validate_table(estimator, X, reset=reset)
+    if len(X) == 0:
+        raise ValueError("X holds 0 sequence(s), while a minimum of 1 is required.")
+    if reset:
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(name, None)
+    return X
 
 
 @contextmanager

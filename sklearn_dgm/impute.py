@@ -19,7 +19,8 @@ from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, validate_table
-from sklearn_dgm.tags import unwrapped
+from sklearn_dgm.columns import is_table
+from sklearn_dgm.tags import get_density_tags, unwrapped
 
 METHODS = {"draw": "conditional_sample", "mean": "conditional_mean", "mode": "conditional_mode"}
 
@@ -129,6 +130,11 @@ class DensityImputer(
         """
         if self.estimator is not None:
             self._check_conditions(self.estimator)
+            if get_density_tags(self.estimator).sequences and not is_table(X):
+                raise ValueError(
+                    "DensityImputer fills in the cells of a table, but the rows of X are sequences; ask "
+                    f"{METHODS[self.strategy]} of the density for what is missing of them."
+                )
         with meta_fit_task(self, X, y, n_subtasks=1 + (self.estimator is None)) as task:
             density = self._chosen(X, task) if self.estimator is None else clone(self.estimator)
             fitted = fit_density(density, X, task=task.subtask("fit density"))

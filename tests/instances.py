@@ -24,6 +24,7 @@ from sklearn_dgm import (
     FlowDensity,
     GenerativeClassifier,
     HistogramDensity,
+    MarkovChainDensity,
     MixtureDensity,
     NaiveBayesClassifier,
     RestrictedBoltzmannDensity,
@@ -104,6 +105,14 @@ PARTITION = (
     "the partition function is that of the network that was trained; replaced by energy/test_tilt.py: "
     "test_whatever_the_network_the_density_integrates_to_one"
 )
+ONE_COLUMN = {
+    "check_mixed_frames": "a step has one column; replaced by sequence/test_markov.py, which says so"
+}
+SHORTEST = (
+    "of sequences of two steps the order is chosen by pairs that no other sequence has; the next instance is told it, and "
+    "keeps the tolerance"
+)
+LISTS = "the check fits to a list of lists, which are sequences of any length, and wants tables of other widths refused"
 LEARNS = "check_learns ({})".format
 DEPENDENCE = ("two columns", "categories", "counts", "mixed columns")
 
@@ -319,6 +328,22 @@ INSTANCES = {
             (), pac=1, n_latents=4, conditional=False, early_stopping=False, max_epochs=3
         )
     ),
+    "markov chain": Instance(
+        lambda: MarkovChainDensity(),
+        fails={
+            **ONE_COLUMN,
+            **dict.fromkeys((LEARNS("numbers in steps"), LEARNS("counts in steps")), SHORTEST),
+        },
+    ),
+    "markov chain, of pairs": Instance(lambda: MarkovChainDensity(2), fails=ONE_COLUMN),
+    "markov chain, witten-bell, given lengths": Instance(
+        lambda: MarkovChainDensity(3, smoothing="witten-bell", length="given"), fails=ONE_COLUMN
+    ),
+    "generative, markov chain": Instance(
+        lambda: GenerativeClassifier(MarkovChainDensity(2)),
+        fails={**ONE_COLUMN, "check_normalized (one column)": PIECES_OF_COMPONENTS},
+        fails_scikit_learn={"check_classifiers_train": LISTS},
+    ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(
         lambda: GenerativeClassifier(KernelDensity(bandwidth=0.3)),
@@ -375,6 +400,12 @@ INSTANCES = {
             ]
         ),
         fails={"check_weights_equal_repeats": FOLDS},
+    ),
+    "ensemble, markov chains": Instance(
+        lambda: EnsembleDensity(
+            [("pairs", MarkovChainDensity(2)), ("more", MarkovChainDensity(4))]
+        ),
+        fails={**ONE_COLUMN, "check_weights_equal_repeats": FOLDS},
     ),
     "ensemble, equal weights": Instance(
         lambda: EnsembleDensity(

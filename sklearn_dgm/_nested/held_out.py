@@ -11,7 +11,7 @@ from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, weights_for
 from sklearn_dgm._nested.measures import check_same_measure, measures_of
 from sklearn_dgm._nested.scores import scored_rows, shared_std
-from sklearn_dgm._sklearn import safe_indexing
+from sklearn_dgm._sklearn import num_samples, safe_indexing
 from sklearn_dgm.tags import SCORE_KINDS
 
 
@@ -55,7 +55,7 @@ def folds_of(cv, X, rng):
         cv = KFold(5 if cv is None else cv, shuffle=True, random_state=int(rng.integers(2**31)))
     folds = list(check_cv(cv).split(X))
     held_out = np.sort(np.concatenate([test for _, test in folds]))
-    if not np.array_equal(held_out, np.arange(X.shape[0])):
+    if not np.array_equal(held_out, np.arange(num_samples(X))):
         raise ValueError(
             f"cv should hold out each row exactly once, as KFold does; {type(cv).__name__} does not."
         )
@@ -81,7 +81,7 @@ def some_folds(n_folds, X, rng, enough):
     folds : list of tuple
         Indices of training and of test rows.
     """
-    return folds_of(n_folds, X, rng)[: int(np.ceil(enough * n_folds / X.shape[0]))]
+    return folds_of(n_folds, X, rng)[: int(np.ceil(enough * n_folds / num_samples(X)))]
 
 
 def at_most(n_rows, rows):

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-from sklearn_dgm.columns import MIXED, ColumnSchema, is_frame
+from sklearn_dgm._sklearn import num_samples
+from sklearn_dgm.columns import MIXED, ColumnSchema, SequenceSchema, is_frame, is_table
+from sklearn_dgm.columns._sequences import read_sequences
 from sklearn_dgm.tags import last_step, takes_tables
+
+THE_LENGTH = "the length of a sequence"
 
 
 def measures_of(density):
@@ -18,12 +22,15 @@ def measures_of(density):
     -------
     measures : list of {str, tuple} or None
         For each column "counted", "continuous", the atoms that have mass besides, or "given", which is none: the
-        density is conditional on the column. None if the density does not say.
+        density is conditional on the column. Of sequences for each column of a step, and at last for the length, which
+        is "counted" where it is modelled. None if the density does not say.
     """
     fitted = last_step(density)
     if hasattr(fitted, "_measures"):
         return fitted._measures()
     schema = getattr(fitted, "schema_", None)
+    if isinstance(schema, SequenceSchema):
+        return _of_sequences(schema, getattr(fitted, "n_features_in_", None))
     if not isinstance(schema, ColumnSchema):
         return None if takes_tables(fitted) else ["continuous"] * fitted.n_features_in_
     return measures_of_schema(schema)
@@ -32,6 +39,43 @@ def measures_of(density):
 def measures_of_schema(schema):
     """Return the measure of each column of a schema; see :func:`measures_of`."""
     return [_measure(*of) for of in zip(schema.columns_, schema.given_, strict=True)]
+
+
+def _of_sequences(schema, n_steps):
+    of_step = measures_of_schema(schema.steps)
+    if n_steps is not None:  # in the columns of a table
+        return of_step * n_steps
+    return [*of_step, "counted" if schema.length_ == "stop" else "given"]
+
+
+def scored_cells(density, X):
+    """Count the cells of rows that have a density: of a sequence those of its steps, and its end where that has one.
+
+    Parameters
+    ----------
+    density : estimator instance
+        A fitted density.
+    X : {array-like, DataFrame} of shape (n_samples, n_features) or container of sequences
+        Rows.
+
+    Returns
+    -------
+    counts : ndarray of int of shape (n_samples,)
+        Numbers of cells.
+
+    Raises
+    ------
+    ValueError
+        If it is a density of sequences that does not say what a step is.
+    """
+    fitted = last_step(density)
+    if hasattr(fitted, "n_features_in_"):
+        return np.full(num_samples(X), np.sum(~given_columns(density)))
+    measures = measures_of(density)
+    if measures is None:
+        raise ValueError(f"{type(fitted).__name__} does not say what a step of its sequences is.")
+    *of_step, of_length = [measure != "given" for measure in measures]
+    return read_sequences(X)[2] * sum(of_step) + of_length
 
 
 def given_columns(density):
@@ -61,7 +105,7 @@ def check_same_measure(names, measures, X):
         Names of the densities.
     measures : list of {list, None}
         What :func:`measures_of` gives of each.
-    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+    X : {ndarray, DataFrame} of shape (n_samples, n_features) or container of sequences
         Their rows.
 
     Raises
@@ -69,18 +113,26 @@ def check_same_measure(names, measures, X):
     ValueError
         If two of them differ; the column is named.
     """
-    labels = X.columns if is_frame(X) else range(X.shape[1])
     known = [(name, of) for name, of in zip(names, measures, strict=True) if of is not None]
     for name, of in known[1:]:
         first_name, first = known[0]
+        labels = _labels_of(X, len(first))
         for label, theirs, own in zip(labels, first, of, strict=True):
             if _named(own) != _named(theirs):
                 said_by = "column_kinds, integer_features or categorical_features"
+                if "given" in (own, theirs):
+                    said_by = "length" if label == THE_LENGTH else "given"
                 raise ValueError(
-                    f"column {label!r} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so "
-                    f"that their densities are not on one measure; let "
-                    f"{'given' if 'given' in (own, theirs) else said_by} of one of them say what the other does."
+                    f"{label} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so that their "
+                    f"densities are not on one measure; let {said_by} of one of them say what the other does."
                 )
+
+
+def _labels_of(X, n_measures):
+    """Name in messages what has a measure: the columns of a table; those of a step, and the length."""
+    if not is_table(X):
+        return [*(f"column {j} of a step" for j in range(n_measures - 1)), THE_LENGTH]
+    return [f"column {label!r}" for label in (X.columns if is_frame(X) else range(X.shape[1]))]
 
 
 def _named(measure):

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, warning_once, weighted_rows
 from sklearn_dgm._nested.measures import check_same_measure, measures_of
+from sklearn_dgm._nested.rows import validate_rows
 from sklearn_dgm._sklearn import HasMethods, check_parameters, fit_context, safe_indexing
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -19,7 +20,6 @@ from sklearn_dgm._validation import (
     check_flag,
     check_generator,
     check_weights,
-    validate_table,
 )
 from sklearn_dgm.base import LogLikelihoodMixin
 from sklearn_dgm.tags import (
@@ -82,7 +82,9 @@ class BaseMetaDensity(
     `_measures()`. Densities whose tags have no categorical
     kind know neither categories nor DataFrames: ``TableView.of(densities, X, sample_weight)`` shows each what it takes
     (`rows_for`), and makes tables of what they draw (`draw`), which `stacked` puts below each other; draw no density 0
-    times. `_n_subtasks` is how many parts of the fit callbacks are told of. ComponentDensities and
+    times. Where the tags say `sequences`, rows may be sequences, of which ask no more than ``num_samples(X)`` and
+    ``safe_indexing(X, rows)``; a meta-estimator that looks into columns says in its tags that it takes none.
+    `_n_subtasks` is how many parts of the fit callbacks are told of. ComponentDensities and
     expectation_maximisation in `em.py` fit mixtures; `held_out.py` scores by densities that have not seen a row. After
     that run :func:`sklearn_dgm.utils.estimator_checks.check_density_estimator` on it.
 
@@ -215,7 +217,7 @@ class BaseMetaDensity(
     def _start_fit(self, X, sample_weight):
         """Check densities, rows and weights; rows without weight are dropped."""
         self._check_members()
-        X = validate_table(self, X, reset=True)
+        X = validate_rows(self, [self], X, reset=True)
         if sample_weight is None:
             return X, None
         return self._weighted(X, check_weights(X, sample_weight))
@@ -282,7 +284,7 @@ class BaseMetaDensity(
     def _check(self, X):
         """Check rows that something is asked about."""
         check_is_fitted(self)
-        return validate_table(self, X, reset=False)
+        return validate_rows(self, [self], X, reset=False)
 
     def _can_sample(self):
         is_fitted = hasattr(self, "estimator_") or hasattr(self, "estimators_")

@@ -10,11 +10,11 @@ import numpy as np
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import get_tags
 
-from sklearn_dgm._validation import check_generator, validate_table
-from sklearn_dgm.columns import ColumnSchema, is_frame, like_frame
+from sklearn_dgm._validation import check_generator, validate_sequences, validate_table
+from sklearn_dgm.columns import ColumnSchema, is_frame, is_table, like_frame
 from sklearn_dgm.columns._building import fill, template_of
 from sklearn_dgm.columns._reading import raw_columns
-from sklearn_dgm.tags import densities_within, last_step, takes_tables, unwrapped
+from sklearn_dgm.tags import densities_within, get_density_tags, last_step, takes_tables, unwrapped
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class TableView:
     ----------
     numbers : ColumnSchema or None
         The way from the table to the numbers that some of the densities want.
-    template : {TableSpec, dtype}
-        What :func:`~sklearn_dgm.columns._building.template_of` gives of the table.
+    template : {TableSpec, dtype} or None
+        What :func:`~sklearn_dgm.columns._building.template_of` gives of the table; None of sequences, into which only
+        their densities look.
     """
 
     numbers: ColumnSchema | None
@@ -50,7 +51,12 @@ class TableView:
         view : TableView
             The view.
         """
-        return cls(schema_of_numbers(densities, X, sample_weight), template_of(X))
+        return cls.by(schema_of_numbers(densities, X, sample_weight), X)
+
+    @classmethod
+    def by(cls, numbers, X):
+        """Make the view of a table, given the way from it to numbers."""
+        return cls(numbers, template_of(X) if is_table(X) else None)
 
     def rows_for(self, density, X):
         """Return rows as a density takes them: the table, or numbers, whose last bits no container changes.
@@ -89,37 +95,43 @@ class TableView:
         Returns
         -------
         X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            With the dtypes of the table.
+            With the dtypes of the table; sequences as they are drawn.
         """
         drawn = draw_rows(density, n_samples, rng)
         if not takes_tables(density):
             values = self.numbers.encode(drawn)[0] if is_frame(drawn) else drawn
             return self.numbers.decode(np.asarray(values, dtype=np.float64))
-        if _has_dtypes(drawn, self.template):
+        if self.template is None or _has_dtypes(drawn, self.template):
             return drawn
         blocks = [_block_of(column) for column in raw_columns(drawn)]
         return fill(self.template, blocks, n_samples)
 
 
-def validate_rows(owner, X, *, reset):
-    """Check rows as far as the density that `owner.estimator` is asks for it.
+def validate_rows(owner, densities, X, *, reset, as_numbers=False):
+    """Check rows as far as the densities ask for it that are built on: those of a table, or sequences.
 
     Parameters
     ----------
     owner : estimator instance
         A meta-estimator.
-    X : {array-like, DataFrame} of shape (n_samples, n_features)
+    densities : list of estimator instances
+        Those inside, or `owner` itself if it is a density. Rows are sequences if all of them say so by their tags.
+    X : {array-like, DataFrame} of shape (n_samples, n_features) or container of sequences
         Rows.
     reset : bool
         Whether the columns are learnt or should be those of `fit`.
+    as_numbers : bool, default=False
+        Whether an array should have numbers where all densities want such.
 
     Returns
     -------
-    X : {ndarray, DataFrame} of shape (n_samples, n_features)
-        Rows; of a density of numbers alone an array has these.
+    X : {ndarray, DataFrame} of shape (n_samples, n_features) or container of sequences
+        Rows.
     """
-    dtype = None if takes_tables(owner.estimator) else "numeric"
-    return validate_table(owner, X, reset=reset, dtype=dtype)
+    if densities and all(get_density_tags(density).sequences for density in densities):
+        return validate_sequences(owner, X, reset=reset)
+    is_of_numbers = as_numbers and not any(map(takes_tables, densities))
+    return validate_table(owner, X, reset=reset, dtype="numeric" if is_of_numbers else None)
 
 
 def schema_of_numbers(densities, X, sample_weight=None):
@@ -131,7 +143,12 @@ def schema_of_numbers(densities, X, sample_weight=None):
 
 
 def check_cells(densities, X):
-    """Refuse cells that not all densities take, by their row in the table and not in some part of it."""
+    """Refuse cells that not all densities take, by their row in the table and not in some part of it.
+
+    Sequences are for their densities to look into.
+    """
+    if not is_table(X):
+        return
     missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in densities)
     fit_quietly(ColumnSchema(standardize=False, missing=missing), X)
 

@@ -1,5 +1,7 @@
 """Tables as containers: which there are, and what is done with them whatever their columns hold."""
 
+from itertools import chain
+
 import narwhals as nw
 import numpy as np
 
@@ -70,10 +72,19 @@ def _check_dimensions(X, first):
         )
     if n_dimensions == 1:
         one_column = "X.to_frame()" if hasattr(X, "to_frame") else "numpy.reshape(X, (-1, 1))"
+        is_of_strings = isinstance(X, list | tuple) and isinstance(first, str)
         raise ValueError(
             f"Expected 2D array, got 1D array instead ({len(X)} values). Reshape your data: {one_column} if they are "
-            "one column, numpy.reshape(X, (1, -1)) if they are one row."
+            "one column, numpy.reshape(X, (1, -1)) if they are one row"
+            + ("; if each is a sequence, take a density of sequences." if is_of_strings else ".")
         )
+    if isinstance(X, list | tuple) and isinstance(first, list | tuple):
+        widths = {len(row) for row in X if isinstance(row, list | tuple)}
+        if len(widths) > 1:
+            raise ValueError(
+                f"rows of X have {min(widths)} to {max(widths)} values, those of a table as many as it has columns; if "
+                "they are sequences, take a density of sequences."
+            )
 
 
 def like_frame(values, X):
@@ -99,20 +110,29 @@ def like_frame(values, X):
 
 
 def stacked(tables, order=slice(None)):
-    """Stack tables that have the same columns.
+    """Stack tables that have the same columns, or containers of sequences.
 
     Parameters
     ----------
-    tables : list of {ndarray, DataFrame}
-        All of them arrays, or DataFrames of one library.
+    tables : list of {ndarray, DataFrame, Series, list}
+        All of them arrays, lists, or DataFrames or Series of one library.
     order : ndarray of int or slice, default=slice(None)
         Which rows of all to take.
 
     Returns
     -------
-    X : {ndarray, DataFrame} of shape (n_samples, n_features)
-        Their rows; a DataFrame has a new index.
+    X : {ndarray, DataFrame, Series, list} of n_samples rows
+        Their rows; a DataFrame or a Series has a new index.
     """
+    if isinstance(tables[0], list):
+        rows = list(chain.from_iterable(tables))
+        return [rows[i] for i in np.arange(len(rows))[order]]
+    if nw.dependencies.is_into_series(tables[0]):
+        frames = [
+            nw.from_native(series, series_only=True).to_frame().to_native() for series in tables
+        ]
+        series = nw.from_native(stacked(frames, order), eager_only=True)[:, 0].to_native()
+        return series.rename(tables[0].name)
     if not is_frame(tables[0]):
         return np.concatenate(tables)[order]
     frames = [nw.from_native(table, eager_only=True) for table in tables]

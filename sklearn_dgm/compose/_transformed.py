@@ -529,6 +529,7 @@ class TransformedDensity(BaseMetaDensity):
         tags = super().__sklearn_tags__()
         steps, last = split_steps(self.estimator)
         of_density = common_density_tags([last])
+        of_density.sequences = False  # transformers are those of the columns of a table
         of_density.missing = _allows_missing(self)
         of_density.warm_start_within = True
         takes_all = all(

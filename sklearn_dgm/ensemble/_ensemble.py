@@ -22,7 +22,6 @@ from sklearn_dgm._sklearn import Interval, NamedEstimatorsMixin, StrOptions, saf
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import ColumnSchema, stacked
-from sklearn_dgm.columns._building import template_of
 from sklearn_dgm.ensemble._stacking import stacking_weights
 from sklearn_dgm.tags import DensityTags, last_step, with_density_tags
 
@@ -256,7 +255,7 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         check_cells(densities, X)
         if schema is None:
             schema = EnsembleSchema(schema_of_numbers(densities, X), {})
-        self._view, schemas = TableView(schema.numbers, template_of(X)), schema.members
+        self._view, schemas = TableView.by(schema.numbers, X), schema.members
         if given is None:
             named, given = self._stack(named, X, folds, schemas, sample_weight, task)
         elif hasattr(self, "cv_log_likelihood_"):

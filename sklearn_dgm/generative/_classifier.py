@@ -214,7 +214,7 @@ class GenerativeClassifier(
     def _learn(self, X, y, sample_weight, task):
         check_density_of_parts(self.estimator, "GenerativeClassifier")
         require_normalised([self.estimator], "GenerativeClassifier")
-        X = validate_rows(self, X, reset=True)
+        X = validate_rows(self, [self.estimator], X, reset=True, as_numbers=True)
         y = column_or_1d(as_labels(y), warn=True)
         check_consistent_length(X, y)
         check_labels(y)
@@ -344,7 +344,7 @@ class GenerativeClassifier(
     def _check(self, X):
         """Check rows, and return them as the densities take them."""
         check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
+        X = validate_rows(self, [self.estimator], X, reset=False, as_numbers=True)
         return self._view.rows_for(self.estimator, X)
 
     def score_samples(self, X: MatrixLike, return_std: bool = False) -> Any:

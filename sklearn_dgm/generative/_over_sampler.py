@@ -173,7 +173,7 @@ class GenerativeOverSampler(
         _check_observed(y)
         check_classification_targets(y)
         labels, _ = check_target_type(y, indicate_one_vs_all=True)
-        X = validate_rows(self, X, reset=True)
+        X = validate_rows(self, [self.estimator], X, reset=True, as_numbers=True)
         check_consistent_length(X, labels)
         self._view = TableView.of([self.estimator], X)
         self.schema_ = learn_schema(self.estimator, self._view.rows_for(self.estimator, X))
@@ -202,7 +202,8 @@ class GenerativeOverSampler(
         # The label of a new row is that of another one of its class, whatever the container.
         y = safe_indexing(y, np.concatenate(like))
         y = y.reset_index(drop=True) if hasattr(y, "reset_index") else y
-        return resampled.tolist() if is_list else resampled, y
+        is_table_of_lists = is_list and not isinstance(resampled, list)
+        return resampled.tolist() if is_table_of_lists else resampled, y
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -9,10 +9,10 @@ from sklearn.base import BaseEstimator
 from sklearn_dgm._nested.checks import check_densities
 from sklearn_dgm._nested.fitting import seeded, warning_once
 from sklearn_dgm._nested.held_out import folds_of, held_out_log_densities
-from sklearn_dgm._nested.rows import TableView, check_cells
+from sklearn_dgm._nested.rows import TableView, check_cells, validate_rows
 from sklearn_dgm._sklearn import check_pandas_support, validate_parameter_constraints
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_generator, validate_table
+from sklearn_dgm._validation import check_generator
 from sklearn_dgm.metrics._likelihood import mean_and_std_error
 
 # By a decorator, messages of the densities' own checks would speak of this function.
@@ -121,8 +121,9 @@ def compare_densities(
     names = [name for name, _ in named]
     if baseline is not None and baseline not in names:
         raise ValueError(f"baseline is {baseline!r}, which is none of {names}.")
-    X = validate_table(BaseEstimator(), X, reset=True)
-    check_cells([density for _, density in named], X)
+    densities = [density for _, density in named]
+    X = validate_rows(BaseEstimator(), densities, X, reset=True)
+    check_cells(densities, X)
     rng = check_generator(random_state)
     named = [(name, seeded(density, rng)) for name, density in named]
     view, folds = TableView.of([d for _, d in named], X), folds_of(cv, X, rng)

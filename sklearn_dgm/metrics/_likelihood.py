@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_outlier_detector
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._nested.measures import given_columns
+from sklearn_dgm._nested.measures import scored_cells
 from sklearn_dgm._nested.scores import shared_std
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_flag, check_weights
@@ -219,8 +219,12 @@ def mean_and_std_error(values, sample_weight=None, shared=0.0):
 def _bits_per_dim(estimator, X, sample_weight):
     """Return the bits per row and column, and their standard error."""
     log_density = _log_density(estimator, X, "bits_per_dim")
-    unit = np.sum(~given_columns(estimator)) * np.log(2)
-    return mean_and_std_error(-log_density / unit, sample_weight, shared_std(estimator) / unit)
+    cells = scored_cells(estimator, X)
+    unit, weight = cells.mean() * np.log(2), cells / cells.mean()
+    if sample_weight is not None:
+        weight = weight * check_weights(log_density, sample_weight)
+    bits = -log_density / (np.maximum(cells, 1) * np.log(2))  # a row without any cell has no weight
+    return mean_and_std_error(bits, weight, shared_std(estimator) / unit)
 
 
 def _log_density(estimator, X, metric):

@@ -1,5 +1,6 @@
 """The finite mixture as an estimator."""
 
+from dataclasses import replace
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -245,7 +246,8 @@ class MixtureDensity(
         if isinstance(self.component, str):
             return CLOSED_FORMS
         try:
-            return common_density_tags([self.component])
+            of_component = common_density_tags([self.component])
+            return replace(of_component, sequences=False)  # which start from clusters of a table
         except (AttributeError, TypeError, ValueError):  # no density, which fit will say
             return DensityTags(column_kinds=())
 

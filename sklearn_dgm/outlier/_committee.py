@@ -10,7 +10,7 @@ from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
 from sklearn_dgm._nested.held_out import at_most, some_folds
 from sklearn_dgm._nested.rows import TableView
-from sklearn_dgm._sklearn import safe_indexing
+from sklearn_dgm._sklearn import num_samples, safe_indexing
 from sklearn_dgm._validation import check_generator, check_weights
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.columns._bulk import standard_deviation
@@ -155,7 +155,7 @@ def common_input_tags(estimators):
 
 def folds_for_scale(X, rng):
     """Return pairs of training and test rows, as many as hold out enough rows; none where rows are too few."""
-    if X.shape[0] < 2 * N_FOLDS:
+    if num_samples(X) < 2 * N_FOLDS:
         return []
     folds = some_folds(N_FOLDS, X, rng, ENOUGH_HELD_OUT)
     return [(train, at_most(MOST_HELD_OUT, test)) for train, test in folds]

@@ -15,7 +15,7 @@ from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.checks import check_pairs, is_dropped
 from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._nested.held_out import at_most
-from sklearn_dgm._nested.rows import check_cells
+from sklearn_dgm._nested.rows import check_cells, validate_rows
 from sklearn_dgm._sklearn import (
     HasMethods,
     Interval,
@@ -30,9 +30,9 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import (
     check_generator,
     check_weights,
-    validate_table,
 )
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.columns import is_table
 from sklearn_dgm.outlier._committee import (
     DEFAULT_WEIGHTS,
     Committee,
@@ -40,7 +40,7 @@ from sklearn_dgm.outlier._committee import (
     default_members,
     is_committee,
 )
-from sklearn_dgm.outlier._scores import OutlierScoresMixin
+from sklearn_dgm.outlier._scores import OutlierScoresMixin, explains_steps
 from sklearn_dgm.outlier._smoothing import noisy_for
 from sklearn_dgm.outlier._thresholds import (
     conformal_threshold,
@@ -301,7 +301,7 @@ class DensityOutlierDetector(
 
     def _fit(self, X, fit_params, task):
         self._check_members()
-        X = validate_table(self, X, reset=True)
+        X = validate_rows(self, [density for _, density in self._members()], X, reset=True)
         self._check_cells(X)
         fit_params = self._routed(fit_params)
         rng = check_generator(self.random_state)
@@ -325,7 +325,7 @@ class DensityOutlierDetector(
         self.offset_ = self._threshold(X, rng)
         if np.isneginf(self.offset_):
             self._warn_of_no_outliers()
-        if hasattr(self, "explain"):
+        if hasattr(self, "explain") and not explains_steps(self.estimator):
             if isinstance(self.estimator_, Committee):
                 rows = at_most(ENOUGH_FOR_MEANS, rows)
             self._mean_shares = mean_of_possible(self._shares(safe_indexing(X, rows)))
@@ -392,6 +392,10 @@ class DensityOutlierDetector(
 
     def _trim(self, X, rows, sample_weight, rng):
         """Return the rows without those that few others are near to, and flag these, whatever their own kind says."""
+        if not is_table(X):
+            raise ValueError(
+                "trim looks for neighbours in a table, but the rows of X are sequences; set trim=None."
+            )
         share = self.contamination if self.trim == "auto" else self.trim
         counted, weight = rows, None
         if sample_weight is not None:

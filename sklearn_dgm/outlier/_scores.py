@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._nested.rows import validate_rows
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm._validation import validate_table
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._committee import is_committee
 from sklearn_dgm.tags import unwrapped
@@ -22,12 +22,19 @@ def _is_calibrated(detector):
     return True
 
 
+def explains_steps(estimator):
+    """Tell whether the parameter of a detector is a density of sequences that knows the log-density of each step."""
+    return not is_committee(estimator) and hasattr(unwrapped(estimator), "score_steps")
+
+
 def _has_shares(detector):
-    """Tell whether the score is a sum over columns."""
+    """Tell whether the score is a sum over columns, or over steps."""
     if detector.score_type != "log_density":
         raise AttributeError(
             "Columns have shares of a log-density only: set score_type='log_density'."
         )
+    if explains_steps(detector.estimator):
+        return True
     without = [
         name
         for name, member in detector._members()
@@ -63,6 +70,7 @@ class OutlierScoresMixin:
     `_mean_shares`.
     """
 
+    estimator: Any
     score_type: str
     estimator_: Any
     offset_: float
@@ -94,7 +102,12 @@ class OutlierScoresMixin:
             minus their distances to `mean_log_density_`.
         """
         check_is_fitted(self)
-        return self._scores_of(self._log_density(validate_table(self, X, reset=False)))
+        return self._scores_of(self._log_density(self._check(X)))
+
+    def _check(self, X):
+        """Check rows that something is asked about."""
+        densities = [density for _, density in self._members()]
+        return validate_rows(self, densities, X, reset=False)
 
     @available_if(_has_members)
     def score_members(self, X: MatrixLike) -> NDArray[Any]:
@@ -115,7 +128,7 @@ class OutlierScoresMixin:
             0.4 and 0.2.
         """
         check_is_fitted(self)
-        return self.estimator_.score_members(validate_table(self, X, reset=False))
+        return self.estimator_.score_members(self._check(X))
 
     @available_if(_cannot_score)
     def score(self, X: MatrixLike, y: Any = None) -> None:
@@ -177,15 +190,15 @@ class OutlierScoresMixin:
 
     @available_if(_has_shares)
     def explain(self, X: MatrixLike) -> MatrixLike:
-        """Return the share of each column in the scores: the lowest are the odd cells.
+        """Return the share of each column, or step, in the scores: the lowest are the odd cells.
 
         Available where the score is a log-density and the density, or each member of the committee, has
-        `score_features`.
+        `score_features`; or a density alone has `score_steps`, as those of sequences have.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
+            Rows; or sequences.
 
         Returns
         -------
@@ -195,8 +208,14 @@ class OutlierScoresMixin:
             less its mean over the rows that the density was fitted to; what all columns have in common, the sum of
             these means, is spread evenly. So the shares of a usual row are about equal, whatever the units of its
             columns.
+
+            Of sequences the log-density of each step given those before it, as `score_steps` has it: for a table of the
+            shape of X, for others an array of objects, which holds an ndarray of shape (n_steps,) for each sequence, or
+            (n_steps + 1,) where the length is modelled; the last number is that of the end.
         """
         scores = self.score_samples(X)
+        if explains_steps(self.estimator):
+            return like_frame(unwrapped(self.estimator_).score_steps(X), X)
         shares = self._shares(X) - self._mean_shares
         possible = np.isfinite(scores)
         in_common = scores[possible] - shares[possible].sum(axis=1)

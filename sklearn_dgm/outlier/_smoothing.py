@@ -5,7 +5,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm._nested.rows import fit_quietly
-from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame
+from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, is_table
 from sklearn_dgm.columns._building import with_added
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.outlier._kernels import WIDTH_OF_NINE_TENTHS
@@ -24,6 +24,13 @@ def amount_of_noise(estimator, smoothing):
 
 def noisy_for(estimator, X, smoothing, rng):
     """Return the rows that a density is to be fitted to, with noise, in the same container."""
+    if not is_table(X):
+        if smoothing not in ("auto", 0):
+            raise ValueError(
+                f"smoothing={smoothing} is noise in the columns of a table, but the rows of X are sequences; leave it at "
+                "'auto'."
+            )
+        return X
     amount = amount_of_noise(estimator, smoothing)
     if amount == 0 or isinstance(estimator, FrozenEstimator):
         return X

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import StrOptions
-from sklearn_dgm._validation import validate_table
+from sklearn_dgm._validation import validate_sequences
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import SequenceSchema, is_table
 from sklearn_dgm.tags import DensityTags
@@ -107,14 +107,7 @@ class BaseSequenceDensity(BaseDensity):
         return SequenceSchema(super()._make_schema(), self.length)
 
     def _validate(self, X, *, reset):
-        if is_table(X):
-            return validate_table(self, X, reset=reset)
-        if len(X) == 0:
-            raise ValueError("X holds 0 sequence(s), while a minimum of 1 is required.")
-        if reset:
-            for name in ("n_features_in_", "feature_names_in_"):
-                vars(self).pop(name, None)
-        return X
+        return validate_sequences(self, X, reset=reset)
 
     def _draw_lengths(self, n_samples, rng):
         """Draw the lengths of sequences from those of `fit`."""

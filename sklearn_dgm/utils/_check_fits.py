@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 
 from sklearn_dgm._nested.measures import given_columns
+from sklearn_dgm.columns import is_table
 from sklearn_dgm.tags import get_density_tags, score_kind
 from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS, TRAINING_ROWS
 
@@ -22,6 +23,7 @@ from sklearn_dgm.utils._known_distributions import KNOWN_DISTRIBUTIONS, TRAINING
 SMALLEST_PVALUE = 1e-4
 # Share of held-out rows that a density may call impossible and still count as having learnt.
 MOST_IMPOSSIBLE = 0.05
+COLUMNS_ARE_STEPS = "the columns of a table are steps of one kind (see the density tags)"
 
 
 @functools.cache
@@ -43,9 +45,14 @@ def _fresh(estimator):
 
 
 def _labels(estimator, X):
-    """Return the y that a classifier needs, which follows from each row's last cell; nothing for other estimators."""
+    """Return the y that a classifier needs, which follows from each row's last cell; nothing for other estimators.
+
+    Of sequences it follows from the length.
+    """
     if not get_tags(estimator).target_tags.required:
         return {}
+    if _tags(estimator).sequences and not is_table(X):
+        return {"y": np.array([len(row) % 2 for row in X])}
     cells = np.asarray(X, dtype=object)[:, -1]
     return {"y": np.array([_label(cell) for cell in cells])}
 
@@ -113,6 +120,7 @@ def _fit_known(estimator, name, seed=0):
     if known.kinds == {"binary"} and "categorical" in kinds:
         raise SkipTest("the estimator takes categories of any number, which other checks look at")
     _needs_kinds(estimator, *known.kinds)
+    _needs_such_rows(estimator, known)
     return known, _fit_once(estimator, known.draw(TRAINING_ROWS, np.random.default_rng(seed)))
 
 
@@ -173,6 +181,42 @@ def _needs_kinds(estimator, *kinds):
     for kind in sorted(kinds):
         if kind not in _tags(estimator).column_kinds:
             raise SkipTest(f"the estimator takes no {kind} columns (see its density tags)")
+
+
+def _needs_such_rows(estimator, known):
+    takes_sequences = _tags(estimator).sequences
+    if known.of_sequences and not takes_sequences:
+        raise SkipTest("the rows of the estimator are no sequences (see its density tags)")
+    if takes_sequences and not known.of_sequences and known.points.shape[1] > 1:
+        raise SkipTest(COLUMNS_ARE_STEPS)
+    if known.points.ndim == 1 and _lengths_of(estimator) - {"auto", "stop"}:
+        raise SkipTest(
+            "the estimator does not model the length of sequences (see its parameter length)"
+        )
+
+
+def _lengths_of(estimator):
+    """Return what the length of a sequence is to the densities within an estimator, as a set of their parameters."""
+    params = estimator.get_params()
+    return {params[name] for name in params if name.split("__")[-1] == "length"}
+
+
+def _strings(estimator, n_rows=200, seed=0):
+    """Return strings, of which the rows are for a density that takes such."""
+    if not _tags(estimator).sequences:
+        raise SkipTest("the rows of the estimator are no sequences (see its density tags)")
+    _needs_kinds(estimator, "categorical")
+    if "fixed" in _lengths_of(estimator):
+        raise SkipTest("all sequences have one length (see the parameter length)")
+    return _known("strings").draw(n_rows, np.random.default_rng(seed))
+
+
+def _samples_of_rows(estimator, n_rows=200):
+    """Return rows of a table, as `_rows` has them, and strings where the estimator takes such."""
+    try:
+        return [_rows(estimator, n_rows), _strings(estimator, n_rows)]
+    except SkipTest:
+        return [_rows(estimator, n_rows)]
 
 
 def _given(density):

@@ -20,6 +20,7 @@ from sklearn.utils.validation import has_fit_parameter
 from sklearn_dgm._state import NoPlainFormError, Stateful, fitted_state, set_fitted_state
 from sklearn_dgm.tags import SCORE_KINDS
 from sklearn_dgm.utils._check_fits import (
+    COLUMNS_ARE_STEPS,
     MOST_IMPOSSIBLE,
     SMALLEST_PVALUE,
     _assert_close,
@@ -39,24 +40,29 @@ from sklearn_dgm.utils._check_fits import (
     _rows,
     _sample,
     _sampler,
+    _samples_of_rows,
     _score_kind,
     _scores,
     _std_of_scores,
+    _strings,
     _tags,
 )
 from sklearn_dgm.utils._distribution_checks import (
     N_STD,
     check_bounds,
     check_normalized_untrained,
+    check_score_steps,
 )
 from sklearn_dgm.utils._global_state import global_state_unchanged
-from sklearn_dgm.utils._known_distributions import _line
+from sklearn_dgm.utils._known_distributions import TRAINING_ROWS, _line
 
 
 def check_learns_dependence(estimator):
     """Check that on real columns the joint density beats the same estimator on each column alone."""
     _needs_log_densities(estimator)
     _needs_no_given(estimator)
+    if _tags(estimator).sequences:
+        raise SkipTest(COLUMNS_ARE_STEPS)
     kinds = _tags(estimator).column_kinds
     pixels = load_digits().images[:, 3:5, 3:5].reshape(-1, 4)
     if "categorical" in kinds:
@@ -77,6 +83,24 @@ def check_learns_dependence(estimator):
     assert possible.mean() >= 1 - MOST_IMPOSSIBLE, "too many held-out rows are impossible"
     gain = np.mean(joint[possible] - alone[possible])
     assert gain > 0.05, f"the joint density is only {gain:.3f} nats better than independent columns"
+
+
+def check_learns_dependence_of_steps(estimator):
+    """Check that a density that has learnt from sequences beats one that has from the same steps in any order."""
+    _needs_log_densities(estimator)
+    is_named = "categorical" in _tags(estimator).column_kinds
+    known, density = _fit_known(estimator, "strings" if is_named else "numbers in steps")
+    X, rng = known.draw(TRAINING_ROWS, np.random.default_rng(0)), np.random.default_rng(2)
+    if X.ndim == 1:
+        letters = iter(rng.permutation(list("".join(X))))
+        shuffled = np.array(["".join(next(letters) for _ in x) for x in X], dtype=object)
+    else:
+        shuffled = rng.permutation(X.ravel()).reshape(X.shape)
+    test = known.draw(2000, np.random.default_rng(1))
+    gain = density.score_samples(test) - _fit(estimator, shuffled).score_samples(test)
+    assert np.isfinite(gain).mean() >= 1 - MOST_IMPOSSIBLE, "too many held-out rows are impossible"
+    gain = np.mean(gain[np.isfinite(gain)])
+    assert gain > 0.05, f"the order of steps is worth only {gain:.3f} nats a sequence"
 
 
 def check_unfitted(estimator):
@@ -196,7 +220,11 @@ def check_schema(estimator):
 
 def check_copies_keep_state(estimator):
     """Check that pickles, deep copies and joblib's files score and sample as the original, whatever is fitted later."""
-    X = _rows(estimator)
+    for X in _samples_of_rows(estimator):
+        _assert_copies_keep_state(estimator, X)
+
+
+def _assert_copies_keep_state(estimator, X):
     density = _fit(estimator, X)
     scores, drawn = _scores(density, X), _draw(density, 20)
     file, pickled, copied = io.BytesIO(), pickle.dumps(density), copy.deepcopy(density)
@@ -218,7 +246,11 @@ def check_state(estimator):
     """Built anew from its constructor and plain arrays, a density scores and samples as before, bit by bit."""
     if not isinstance(estimator, Stateful):
         raise SkipTest("the estimator does not say what it holds: it is no Stateful")
-    X = _rows(estimator)
+    for X in _samples_of_rows(estimator):
+        _assert_built_anew(estimator, X)
+
+
+def _assert_built_anew(estimator, X):
     density = _fit_once(estimator, X)
     try:
         state = fitted_state(density)
@@ -277,15 +309,20 @@ def check_queries_change_nothing(estimator):
 def check_rows_are_scored_alone(estimator):
     """Check that a row's score depends neither on the rows beside it nor on their order or number."""
     _needs_scores(estimator)
-    X = _rows(estimator)
-    density = _fit_once(estimator, X)
+    for X in _samples_of_rows(estimator):
+        _assert_scored_alone(_fit_once(estimator, X), X)
+
+
+def _assert_scored_alone(density, X):
     scores = density.score_samples(X)
     order = np.random.default_rng(0).permutation(len(X))
     _assert_close(density.score_samples(X[order]), scores[order], "scores depend on row order")
     single = np.concatenate([density.score_samples(X[[i]]) for i in range(10)])
     _assert_close(single, scores[:10], "scores depend on the rows beside")
     _assert_close(
-        density.score_samples(np.tile(X, (50, 1))), np.tile(scores, 50), "scores depend on batches"
+        density.score_samples(np.concatenate([X] * 50)),
+        np.tile(scores, 50),
+        "scores depend on batches",
     )
 
 
@@ -299,13 +336,17 @@ def check_containers(estimator):
     scores = _scores(density, X)
     read_only = X.copy()
     read_only.setflags(write=False)
-    containers = {
-        "a list": X.tolist(),
-        "Fortran order": np.asfortranarray(X),
-        "a strided view": np.repeat(X, 2, axis=1)[:, ::2],
-        "a read-only array": read_only,
-        "an array of objects": X.astype(object),
-    } | ({"float32": X.astype(np.float32)} if is_float else {})
+    lists = {} if _tags(estimator).sequences else {"a list": X.tolist()}
+    containers = (
+        lists
+        | {
+            "Fortran order": np.asfortranarray(X),
+            "a strided view": np.repeat(X, 2, axis=1)[:, ::2],
+            "a read-only array": read_only,
+            "an array of objects": X.astype(object),
+        }
+        | ({"float32": X.astype(np.float32)} if is_float else {})
+    )
     for name, container in containers.items():
         actual = _must_work(
             functools.partial(_scores, density, container), f"{name} cannot be scored"
@@ -315,6 +356,32 @@ def check_containers(estimator):
             continue
         refitted = _scores(_fit(estimator, container), X)
         _assert_close(refitted, scores, f"{name} is fitted differently", atol=1e-3)
+
+
+def check_containers_of_sequences(estimator):
+    """Check that containers of sequences score and are fitted alike, and that `sample` gives such a container."""
+    X = _strings(estimator, 100)
+    containers = {
+        "a list of strings": X.tolist(),
+        "a list of lists": [list(x) for x in X],
+        "a list of tuples": [tuple(x) for x in X],
+        "a list of arrays": [np.array(list(x), dtype=object) for x in X],
+        "a Series of strings": _pandas().Series(X),
+    }
+    density = _fit(estimator, X)
+    scores = _scores(density, X)
+    for name, container in containers.items():
+        actual = _must_work(
+            functools.partial(_scores, density, container), f"{name} cannot be scored"
+        )
+        _assert_close(actual, scores, f"{name} scores differently")
+        refitted = _fit(estimator, container)
+        _assert_close(_scores(refitted, X), scores, f"{name} is fitted differently", atol=1e-3)
+        drawn = _draw(refitted, 7)
+        assert type(drawn) is type(container), f"of {name}, sample gives a {type(drawn).__name__}"
+        kinds = {type(row) for row in container} | {type(row) for row in drawn}
+        assert len(kinds) == 1, f"of {name}, sample gives one of other sequences: {kinds}"
+        assert len(drawn) == 7, f"sample(7) gives {len(drawn)} sequences"
 
 
 def check_frames(estimator):
@@ -336,7 +403,7 @@ def check_frames(estimator):
 
 
 def check_mixed_frames(estimator):
-    """Check that sampled rows of a mixed DataFrame have its dtypes, and can be scored."""
+    """Check that sampled rows of a mixed DataFrame have its dtypes, and can be scored; so have steps of sequences."""
     _needs_kinds(estimator, "continuous", "integer", "categorical")
     _needs_no_given(estimator)
     pd = _pandas()
@@ -351,12 +418,15 @@ def check_mixed_frames(estimator):
         },
         index=np.arange(150) + 1000,
     )
-    density = _fit(estimator, frame)
+    is_of_steps = _tags(estimator).sequences
+    X = [frame[i : i + 3] for i in range(0, 150, 3)] if is_of_steps else frame
+    density = _fit(estimator, X)
     drawn = _draw(density, 30)
-    assert isinstance(drawn, pd.DataFrame), (
-        f"fitted on a DataFrame, sample gives a {type(drawn).__name__}"
-    )
-    pd.testing.assert_series_equal(drawn.dtypes, frame.dtypes)
+    for table in drawn if is_of_steps else [drawn]:
+        assert isinstance(table, pd.DataFrame), (
+            f"fitted on a DataFrame, sample gives a {type(table).__name__}"
+        )
+        pd.testing.assert_series_equal(table.dtypes, frame.dtypes)
     assert np.isfinite(_scores(density, drawn)).all(), "a sampled row is impossible"
 
 
@@ -369,10 +439,15 @@ def _pandas():
 
 
 def check_units(estimator):
-    """Check that a change of units shifts the log-density by the log-Jacobian, and samples change with it."""
+    """Check that a change of units shifts the log-density by the log-Jacobian, and samples change with it.
+
+    The columns of a table of sequences are in one unit.
+    """
     _needs_kinds(estimator, "continuous")
     X = _rows(estimator)
     scale, shift = np.array([100.0, 0.01, 7.0]), np.array([-5.0, 300.0, 0.0])
+    if _tags(estimator).sequences:
+        scale, shift = np.full(3, 100.0), np.full(3, -5.0)
     density = _fit_once(estimator, X)
     scaled = _fit(estimator, X * scale + shift, **_labels(estimator, X))
     scores, log_det = _scores(density, X), np.log(scale[~_given(density)]).sum()
@@ -394,22 +469,30 @@ def check_units(estimator):
 def check_impossible_points(estimator):
     """Check that points far away and unseen categories score low, or minus infinity, and do not raise."""
     _needs_scores(estimator)
-    X = _rows(estimator)
+    X, *strings = _samples_of_rows(estimator)
+    for rows in strings:
+        row = np.array(["a?b"], dtype=object)
+        _assert_unseen_is_impossible(_fit_once(estimator, rows), row)
+    if X.dtype.kind == "b":
+        raise SkipTest("no flag is far away")
     density = _fit_once(estimator, X)
     far, is_float = X[:3].copy(), X.dtype.kind == "f"
     far[0, 0], far[1, 1], far[2] = (1e9, -1e100, 1e300) if is_float else (10**9, -(10**15), 10**15)
-    if X.dtype.kind == "b":
-        raise SkipTest("no flag is far away")
     scores = _must_work(lambda: density.score_samples(far), "a point far away raises")
     assert not np.isnan(scores).any(), "a point far away scores NaN"
     assert (scores < np.inf).all(), "a point far away scores plus infinity"
     assert (scores < density.score_samples(X).min()).all(), "a point far away is likely"
-    if {"continuous", "categorical"} <= {*_tags(estimator).column_kinds}:
+    tags = _tags(estimator)
+    if {"continuous", "categorical"} <= {*tags.column_kinds} and not tags.sequences:
         known, density = _fit_known(estimator, "mixed columns")
         row = known.points[:1].copy()
         row[0, 0] = "never seen"
-        scores = _must_work(lambda: density.score_samples(row), "an unseen category raises")
-        assert scores[0] == -np.inf, f"an unseen category scores {scores[0]}, not -inf"
+        _assert_unseen_is_impossible(density, row)
+
+
+def _assert_unseen_is_impossible(density, row):
+    scores = _must_work(lambda: density.score_samples(row), "an unseen category raises")
+    assert scores[0] == -np.inf, f"an unseen category scores {scores[0]}, not -inf"
 
 
 def _message_of_value_error(call):
@@ -439,7 +522,7 @@ def check_missing_values(estimator):
             assert "second" in message, f"the error does not name the column: {message}"
 
 
-def _table_with_holes():
+def _table_with_holes(estimator):
     """Return three dependent columns of strings without a fifth of their cells, and all their possible rows."""
     rng = np.random.default_rng(0)
     first = rng.integers(0, 2, 600)
@@ -447,7 +530,9 @@ def _table_with_holes():
     third = np.where(rng.random(600) < 0.8, second == 0, first == 0).astype(int)
     X = np.array(list("abc"), dtype=object)[np.column_stack([first, second, third])]
     X[rng.random(X.shape) < 0.2] = None
-    every = [[a, b, c] for a in "ab" for b in "abc" for c in "ab"]
+    # What one step of a sequence may be, so may all.
+    first = "abc" if _tags(estimator).sequences else "ab"
+    every = [[a, b, c] for a in first for b in "abc" for c in first]
     return X, np.array(every, dtype=object)
 
 
@@ -468,7 +553,7 @@ def check_missing_cells(estimator):
     _assert_marginal(density, nothing, np.zeros(1), 0.0, "a row without any cell does not score 0")
     if not (tags.categorical or tags.string):
         return
-    X, every = _table_with_holes()
+    X, every = _table_with_holes(estimator)
     density = _fit(estimator, X)
     drawn = _draw(density, 50).ravel()
     assert all(cell is not None for cell in drawn), "a sampled row has missing cells"
@@ -548,7 +633,11 @@ def check_weights_matter(estimator):
 def check_weights_equal_repeats(estimator):
     """Check that a weight of 2 equals the row twice, a weight of 0 its absence."""
     _needs_scores(estimator)
-    X = _rows(estimator)
+    for X in _samples_of_rows(estimator):
+        _assert_weights_equal_repeats(estimator, X)
+
+
+def _assert_weights_equal_repeats(estimator, X):
     count = np.random.default_rng(0).integers(0, 4, len(X))
     weight = count.astype(np.float64)
     weighted = _fit(estimator, X, sample_weight=weight)
@@ -622,6 +711,8 @@ def check_conditional(estimator):
 PLAIN_CHECKS = (
     check_normalized_untrained,
     check_learns_dependence,
+    check_learns_dependence_of_steps,
+    check_score_steps,
     check_unfitted,
     check_score_samples_returns_float64,
     check_score_is_sum,
@@ -635,6 +726,7 @@ PLAIN_CHECKS = (
     check_queries_change_nothing,
     check_rows_are_scored_alone,
     check_containers,
+    check_containers_of_sequences,
     check_frames,
     check_mixed_frames,
     check_units,

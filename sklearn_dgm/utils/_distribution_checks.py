@@ -9,12 +9,15 @@ from sklearn.base import clone
 from sklearn_dgm.utils._check_fits import (
     MOST_IMPOSSIBLE,
     SMALLEST_PVALUE,
+    _assert_close,
     _draw,
     _draw_known,
     _fit,
     _fit_known,
+    _fit_once,
     _log_constant,
     _needs_log_densities,
+    _samples_of_rows,
     _score_kind,
     _score_known,
     _std_of_scores,
@@ -39,7 +42,8 @@ def _assert_normalized(density, known, log_p):
         raise SkipTest("the score is an estimate, and its error is not told")
     mass = np.exp(log_p + known.log_weights)
     total = mass.sum()
-    tolerance = 1e-5 if not known.log_weights.any() else 1e-3
+    is_all = known.points.ndim == 2 and not known.log_weights.any()
+    tolerance = 1e-5 if is_all else 1e-3
     tolerance += N_STD * np.sum(mass * std)  # errors may be alike at all points
     assert total <= 1 + tolerance, f"the density has a total mass of {total:.6g}, more than 1"
     assert kind == "lower bound" or total >= 1 - tolerance, (
@@ -64,9 +68,49 @@ def check_normalized_untrained(estimator):
             fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
             noise = rng.normal(0, 0.3 * fan_in**-0.5, tuple(parameter.shape))
             parameter.detach().copy_(parameter.new_tensor(noise))
-        _assert_normalized(density, known, density.score_samples(known.points))
+        if known.points.ndim == 2:
+            _assert_normalized(density, known, density.score_samples(known.points))
+        else:  # of which the longest have any part of the mass
+            _assert_steps_normalized(density, known.points[:15])
     if not has_network:
         raise SkipTest("the estimator has no network (net_)")
+
+
+def _assert_steps_normalized(density, strings):
+    """Check that after each string the probabilities of what may follow, a letter or the end, sum to one."""
+    letters = sorted(set("".join(strings)))
+    total = np.zeros(len(strings))
+    for letter in letters:
+        longer = np.array([x + letter for x in strings], dtype=object)
+        total += [
+            np.exp(steps[len(x)])
+            for x, steps in zip(strings, density.score_steps(longer), strict=True)
+        ]
+    for i, (x, steps) in enumerate(zip(strings, density.score_steps(strings), strict=True)):
+        total[i] += np.exp(steps[len(x) :]).sum()
+    worst = np.argmax(np.abs(total - 1))
+    assert abs(total[worst] - 1) < 1e-5, (
+        f"after {strings[worst]!r} the probabilities of the next step sum to {total[worst]:.6g}, not to 1"
+    )
+
+
+def check_score_steps(estimator):
+    """Check that the scores of steps sum to those of rows, and after any steps the next has a distribution."""
+    if not hasattr(estimator, "score_steps"):
+        raise SkipTest("the estimator has no score_steps")
+    for X in _samples_of_rows(estimator):
+        density = _fit_once(estimator, X)
+        steps = density.score_steps(X)
+        if X.ndim == 2:
+            assert steps.shape == X.shape, f"score_steps returns shape {steps.shape}"
+        lengths = np.array([len(of) - len(row) for of, row in zip(steps, X, strict=True)])
+        assert ((lengths == lengths[0]) & (lengths[0] in (0, 1))).all(), (
+            "score_steps returns another number of scores than there are steps, and an end at most"
+        )
+        sums = np.array([of.sum() for of in steps])
+        _assert_close(sums, density.score_samples(X), "score_steps does not sum to score_samples")
+        if X.ndim == 1:
+            _assert_steps_normalized(density, X[:20])
 
 
 def check_samples_agree_with_density(estimator, distribution="one column"):

@@ -4,10 +4,12 @@ They are the oracles of :mod:`sklearn_dgm.utils.estimator_checks`.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.special import logsumexp
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class KnownDistribution:
         ``draw(n, rng)`` gives n rows, of the form that `fit` takes.
     log_prob : callable
         ``log_prob(X)`` gives their true log-densities.
-    points : ndarray of shape (m, d)
-        Points of a rule of summation or quadrature.
+    points : ndarray of shape (m, d), or of objects of shape (m,)
+        Points of a rule of summation or quadrature; strings that have nearly all of the mass.
     log_weights : ndarray of shape (m,)
         The density p of any model of such rows satisfies ``sum(exp(log_weights) * p(points)) = 1``.
     region : callable
@@ -30,6 +32,8 @@ class KnownDistribution:
         Kinds of its columns, see :class:`~sklearn_dgm.tags.DensityTags`.
     tolerance : float
         Nats a row by which a density fitted to `TRAINING_ROWS` rows may be worse than the truth.
+    of_sequences : bool, default=False
+        Whether rows are sequences: strings, or tables of which all columns are steps of one kind.
     """
 
     draw: Any
@@ -39,6 +43,7 @@ class KnownDistribution:
     region: Any
     kinds: frozenset[str]
     tolerance: float
+    of_sequences: bool = False
 
 
 TRAINING_ROWS = 1000
@@ -191,6 +196,105 @@ def _mixed():
     )
 
 
+# A Markov chain: probabilities of the next letter, or of the end of the string, after nothing and after each letter.
+CHAIN = {
+    "": {"a": 0.4, "b": 0.15, "": 0.45},
+    "a": {"a": 0.05, "b": 0.5, "": 0.45},
+    "b": {"a": 0.45, "b": 0.1, "": 0.45},
+}
+# Longer strings have 0.55 ** 14 of the mass, 2e-4.
+LONGEST = 13
+
+
+def _strings():
+    def after(letter, rng):
+        return str(rng.choice([*CHAIN[letter]], p=[*CHAIN[letter].values()]))
+
+    def draw(n, rng):
+        rows = np.empty(n, dtype=object)
+        for i in range(n):
+            rows[i] = letter = after("", rng)
+            while letter:
+                letter = after(letter, rng)
+                rows[i] += letter
+        return rows
+
+    def log_prob(X):
+        p = [[CHAIN[a][b] for a, b in zip(["", *x], [*x, ""], strict=True)] for x in X]
+        return np.array([np.log(of_steps).sum() for of_steps in p])
+
+    lengths = range(LONGEST + 1)
+    points = ["".join(letters) for n in lengths for letters in product("ab", repeat=n)]
+    # One for each string of up to three letters; longer ones by their first two.
+    regions = {x: k for k, x in enumerate(points[:15])}
+    of_longer = {x: 15 + k for k, x in enumerate(points[3:7])}
+    return KnownDistribution(
+        draw=draw,
+        log_prob=log_prob,
+        points=np.array(points, dtype=object),
+        log_weights=np.zeros(len(points)),
+        region=lambda X: np.array([regions.get(x, of_longer.get(x[:2])) for x in X]),
+        kinds=frozenset({"categorical"}),
+        tolerance=0.15,
+        of_sequences=True,
+    )
+
+
+# A hidden Markov model of two states and two steps.
+JOINT = np.array([[0.54, 0.06], [0.06, 0.34]])
+
+
+def _two_steps(emissions, draw_of, points, log_weights, edges, kind, tolerance):
+    """Return the distribution of two steps whose hidden states mostly stay the same."""
+
+    def log_prob(X):
+        first, second = (np.stack([of(x) for of in emissions]) for x in X.T)
+        joint = np.log(JOINT)[:, :, None] + first[:, None] + second[None]
+        return logsumexp(joint, axis=(0, 1))
+
+    def draw(n, rng):
+        states = np.stack(np.divmod(rng.choice(4, n, p=JOINT.ravel()), 2), axis=1)
+        return draw_of(states, rng)
+
+    return KnownDistribution(
+        draw=draw,
+        log_prob=log_prob,
+        points=points,
+        log_weights=log_weights,
+        region=lambda X: np.searchsorted(edges, X[:, 0]) * 4 + np.searchsorted(edges, X[:, 1]),
+        kinds=frozenset({kind}),
+        tolerance=tolerance,
+        of_sequences=True,
+    )
+
+
+def _numbers_in_steps():
+    means = np.array([-2.0, 3.0])
+    return _two_steps(
+        [stats.norm(mean, 1).logpdf for mean in means],
+        lambda states, rng: means[states] + rng.normal(size=states.shape),
+        *_plane(np.array([0.0, 0.0]), np.array([2.5, 2.5])),
+        edges=[-2, 0.5, 3],
+        kind="continuous",
+        tolerance=0.3,
+    )
+
+
+def _counts_in_steps():
+    means = np.array([1.0, 9.0])
+    reach = np.arange(-70, 90)
+    points = np.stack(np.meshgrid(reach, reach), axis=-1).reshape(-1, 2)
+    return _two_steps(
+        [stats.poisson(mean).logpmf for mean in means],
+        lambda states, rng: rng.poisson(means[states]),
+        points,
+        np.zeros(len(points)),
+        edges=[1, 4, 9],
+        kind="integer",
+        tolerance=0.2,
+    )
+
+
 KNOWN_DISTRIBUTIONS = {
     "one column": _normal,
     "two columns": _two_normals,
@@ -198,4 +302,7 @@ KNOWN_DISTRIBUTIONS = {
     "flags": _flags,
     "counts": _counts,
     "mixed columns": _mixed,
+    "strings": _strings,
+    "numbers in steps": _numbers_in_steps,
+    "counts in steps": _counts_in_steps,
 }

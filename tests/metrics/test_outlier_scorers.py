@@ -162,11 +162,11 @@ def test_no_score():
     assert not hasattr(DensityOutlierDetector(), "score")
 
 
-@pytest.mark.parametrize("block", range(2))
+@pytest.mark.parametrize("block", range(3))
 def test_recipes_of_the_docs(block):
     text = (DOCS / "outliers.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         exec(blocks[block], {})

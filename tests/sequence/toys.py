@@ -43,7 +43,8 @@ class IndependentSteps(BaseSequenceDensity):
                     of_code = np.log(np.append(params, 0.0))
                 term = of_code[np.where(np.isnan(z), 0, z).astype(int)]
             else:
-                term = stats.norm.logpdf(z, *params)
+                with np.errstate(over="ignore"):
+                    term = stats.norm.logpdf(z, *params)
             log_p += np.where(np.isnan(z), 0.0, term)
         return log_p, np.full(len(Z), np.log(self.stop_))
 

@@ -25,6 +25,7 @@ from sklearn_dgm import (
     TransformedDensity,
 )
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.columns import Sequences
 from sklearn_dgm.histogram import CellCounts
 from sklearn_dgm.tags import DensityTags
 from sklearn_dgm.utils._distribution_checks import CHECKS_OF_DISTRIBUTIONS
@@ -35,6 +36,7 @@ from sklearn_dgm.utils.estimator_checks import (
     density_checks,
     parametrize_with_density_checks,
 )
+from tests.sequence.toys import IndependentSteps
 from tests.toys import Bootstrap, Counts, Energy, Flags, Gaussian, Noisy, Regression
 
 
@@ -584,10 +586,14 @@ SETTERS = {
     IgnoresWarnings: "warning filters",
     SetsConfiguration: "scikit-learn's configuration",
 }
+OF_SEQUENCES = [name for name, make in KNOWN_DISTRIBUTIONS.items() if make().of_sequences]
 # A density that takes any categories has no need of a check with flags.
-SPACES = [name for name in KNOWN_DISTRIBUTIONS if name != "flags"]
+NOT_OF_TABLES = ["flags", *OF_SEQUENCES]
+SPACES = [name for name in KNOWN_DISTRIBUTIONS if name not in NOT_OF_TABLES]
 WITH_DEPENDENCE = SPACES[1:]
-OF_FLAGS = [f"{check.__name__} (flags)" for check in CHECKS_OF_DISTRIBUTIONS]
+OF_OTHER_ROWS = [
+    f"{check.__name__} ({name})" for check in CHECKS_OF_DISTRIBUTIONS for name in NOT_OF_TABLES
+]
 
 
 def other(toy, **changes):
@@ -676,6 +682,134 @@ class LosesTheUnitsOfASchema(Gaussian):
         return super().score_samples(X) - self.nats_lost_
 
 
+class EndsAreFree(IndependentSteps):
+    """Ends that cost nothing."""
+
+    def _log_prob_steps(self, Z):
+        of_steps, of_ends = super()._log_prob_steps(Z)
+        return of_steps, 0.0 * of_ends
+
+
+class StepsAreLikelier(IndependentSteps):
+    def _log_prob_steps(self, Z):
+        of_steps, of_ends = super()._log_prob_steps(Z)
+        return of_steps + 0.02, of_ends
+
+
+class OnlyRowsSumToOne(IndependentSteps):
+    """What the steps are given too much is taken away from the rows."""
+
+    def _log_prob_steps(self, Z):
+        of_steps, of_ends = super()._log_prob_steps(Z)
+        return of_steps + 0.1, of_ends - 0.1 * Z.lengths
+
+
+class RepeatsSteps(IndependentSteps):
+    """All steps of a sequence are as its first one."""
+
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(n_samples, rng)
+        first = np.minimum(Z.starts, len(Z.steps) - 1)
+        return Sequences(Z.of_steps(Z.steps[first]), Z.lengths)
+
+
+class DrawsTheLikeliest(IndependentSteps):
+    def _draw(self, n_samples, rng):
+        Z = super()._draw(3 * n_samples, rng)
+        return Z[np.argsort(-self._log_density(Z))[:n_samples]]
+
+
+class StepsWithoutEnds(IndependentSteps):
+    def score_steps(self, X):
+        return np.array([steps[:-1] for steps in super().score_steps(X)], dtype=object)
+
+
+class WeighsStepsAlone(IndependentSteps):
+    """Weights of the steps, none of the ends."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        self.stop_ = len(Z) / (len(Z) + len(Z.steps))
+
+
+class PadsToTheLongest(IndependentSteps):
+    """Counts the steps up to the end of the longest sequence beside it."""
+
+    def _log_prob_steps(self, Z):
+        of_steps, of_ends = super()._log_prob_steps(Z)
+        return of_steps, of_ends - 0.01 * (Z.lengths.max(initial=0) - Z.lengths)
+
+
+class KeepsEndsInClass(IndependentSteps):
+    """Copies look fine as long as all that is fitted are tables."""
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z, sample_weight)
+        type(self).kept = self.stop_
+
+    def _draw(self, n_samples, rng):
+        self.stop_ = self.kept
+        return super()._draw(n_samples, rng)
+
+
+class LosesPlainEnds(IndependentSteps):
+    def _to_state(self):
+        return {**super()._to_state(), "stop_": 0.5}
+
+
+class TakesStringsAlone(IndependentSteps):
+    """Other sequences of letters cannot be scored."""
+
+    def score_samples(self, X):
+        if not all(isinstance(x, str) for x in X):
+            raise ValueError("no strings")
+        return super().score_samples(X)
+
+
+class DrawsLists(IndependentSteps):
+    def sample(self, n_samples=1, random_state=None):
+        return list(super().sample(n_samples, random_state))
+
+
+class UnseenAsFirst(IndependentSteps):
+    """What was never seen counts as the first category."""
+
+    def _log_prob_steps(self, Z):
+        return super()._log_prob_steps(Sequences(np.abs(Z.steps), Z.lengths))
+
+
+class ForgetsUnits(IndependentSteps):
+    def _log_prob_steps(self, Z):
+        of_steps, of_ends = super()._log_prob_steps(Z)
+        return of_steps - self.schema_.log_det_.sum(), of_ends
+
+
+class FillsMissingSteps(IndependentSteps):
+    def _log_prob_steps(self, Z):
+        return super()._log_prob_steps(Sequences(np.nan_to_num(Z.steps), Z.lengths))
+
+
+BROKEN_SEQUENCES = [
+    (EndsAreFree, "check_normalized (strings)"),
+    (EndsAreFree, "check_score_steps"),
+    *((StepsAreLikelier, f"check_normalized ({name})") for name in OF_SEQUENCES),
+    (OnlyRowsSumToOne, "check_score_steps"),
+    (StepsWithoutEnds, "check_score_steps"),
+    *((RepeatsSteps, f"check_samples_agree_with_density ({name})") for name in OF_SEQUENCES),
+    *((DrawsTheLikeliest, f"check_entropy_of_samples ({name})") for name in OF_SEQUENCES),
+    *((IndependentSteps, f"check_learns ({name})") for name in OF_SEQUENCES),
+    (IndependentSteps, "check_learns_dependence_of_steps"),
+    (WeighsStepsAlone, "check_weights_equal_repeats"),
+    (PadsToTheLongest, "check_rows_are_scored_alone"),
+    (KeepsEndsInClass, "check_copies_keep_state"),
+    (LosesPlainEnds, "check_state"),
+    (TakesStringsAlone, "check_containers_of_sequences"),
+    (DrawsLists, "check_containers_of_sequences"),
+    (DrawsLists, "check_sample_returns_rows"),
+    (UnseenAsFirst, "check_impossible_points"),
+    (ForgetsUnits, "check_units"),
+    (FillsMissingSteps, "check_missing_cells"),
+]
 GIVEN = {"given": [0, 2]}
 # What passes all that its tags promise, with the checks that it is too simple for; and what is broken, with the checks
 # that see.
@@ -794,6 +928,7 @@ BROKEN = [
     (ScalesWeights, "check_weights_equal_repeats"),
     *((sets, "check_global_state") for sets in SETTERS),
     *BROKEN_TOYS,
+    *BROKEN_SEQUENCES,
 ]
 
 
@@ -801,8 +936,11 @@ def test_a_sound_density_passes():
     results = check_density_estimator(Sound(), on_skip=None)
     skipped = [r["check_name"] for r in results if r["status"] != "passed"]
     assert skipped == [
-        *OF_FLAGS,
+        *OF_OTHER_ROWS,
         "check_normalized_untrained",
+        "check_learns_dependence_of_steps",
+        "check_score_steps",
+        "check_containers_of_sequences",
         "check_missing_cells",
         "check_bounds",
         "check_conditional",
@@ -871,6 +1009,40 @@ def test_a_generator_is_checked_by_what_needs_no_score():
         "check_missing_values",
         "check_failed_fit",
     }
+
+
+ORDER = {
+    f"check_{name}"
+    for name in (*(f"learns ({of})" for of in OF_SEQUENCES), "learns_dependence_of_steps")
+}
+
+
+def test_a_density_of_sequences_passes_all_but_what_asks_for_their_order():
+    results = check_density_estimator(IndependentSteps(), on_skip=None, on_fail=None)
+    of_status = {
+        status: {r["check_name"] for r in results if r["status"] == status}
+        for status in ("failed", "skipped")
+    }
+    assert of_status["failed"] == ORDER
+    kinds = ("two columns", "categories", "flags", "counts", "mixed columns")
+    assert of_status["skipped"] == {
+        *(f"{check.__name__} ({of})" for check in CHECKS_OF_DISTRIBUTIONS for of in kinds),
+        "check_normalized_untrained",
+        "check_learns_dependence",
+        "check_bounds",
+        "check_conditional",
+    }
+
+
+def test_lengths_that_are_not_modelled_have_no_distribution():
+    for length in ("given", "fixed"):
+        results = check_density_estimator(
+            IndependentSteps(length=length), on_skip=None, on_fail=None
+        )
+        skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
+        assert {f"{check.__name__} (strings)" for check in CHECKS_OF_DISTRIBUTIONS} <= skipped
+        failed = {r["check_name"] for r in results if r["status"] == "failed"}
+        assert failed == ORDER - {"check_learns (strings)", "check_learns_dependence_of_steps"}
 
 
 def test_a_density_that_takes_missing_cells_passes():
@@ -1063,7 +1235,8 @@ def test_options():
     assert xfailed["expected_to_fail_reason"] == "the score is a mean"
     with pytest.warns(
         UserWarning,
-        match=r"check_(.*\(flags\)|normalized_untrained|missing_cells|bounds|conditional) is skipped",
+        match=r"check_(.*\((flags|strings|.* in steps)\)|normalized_untrained|.*_steps|.*_sequences|"
+        r"missing_cells|bounds|conditional) is skipped",
     ):
         check_density_estimator(Sound())
     with pytest.raises(AssertionError, match="not the sum"):
