@@ -31,15 +31,25 @@ from sklearn_dgm.tags import last_step, require_normalised
 NUMBERS_AT_ONCE = 2**22
 
 
-def check_component(component):
-    """Refuse what can be no component: no density of all columns, or one that takes no weights."""
+def check_component(component, who="MixtureDensity", name="component", part="component"):
+    """Refuse what can be no component: no density of all columns, or one that takes no weights.
+
+    Parameters
+    ----------
+    component : estimator instance
+        What was given as such.
+    who, name : str, default="MixtureDensity", "component"
+        The estimator that asks, and its parameter.
+    part : str, default="component"
+        What each clone is fitted to.
+    """
     if isclass(component):
-        raise TypeError(f"component is the class {component.__name__}; hand in an instance.")
-    check_density_of_parts(component, "MixtureDensity", parameter="component", part="component")
-    require_normalised([component], "MixtureDensity")
+        raise TypeError(f"{name} is the class {component.__name__}; hand in an instance.")
+    check_density_of_parts(component, who, parameter=name, part=part)
+    require_normalised([component], who)
     if not takes_weights(component):
         raise ValueError(
-            f"component={type(last_step(component)).__name__} takes no sample_weight, which a component needs, since "
+            f"{name}={type(last_step(component)).__name__} takes no sample_weight, which a {part} needs, since "
             "rows belong to several; use a density that does, such as KernelDensity or those of this package."
         )
 
