@@ -3,7 +3,7 @@
 Densities that read encoded rows share the schema of the mixture. Any other one encodes rows itself: it is given tables.
 """
 
-from inspect import isclass
+from inspect import isclass, signature
 
 import numpy as np
 from scipy.special import logsumexp
@@ -23,7 +23,7 @@ from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm._queries.conditioning import Completions
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.base import BaseDensity, BaseEstimatedDensity
+from sklearn_dgm.base import COLUMN_PARAMS, BaseDensity, BaseEstimatedDensity
 from sklearn_dgm.columns import ColumnSchema, stacked
 from sklearn_dgm.tags import last_step, require_normalised
 
@@ -52,6 +52,18 @@ def check_component(component, who="MixtureDensity", name="component", part="com
             f"{name}={type(last_step(component)).__name__} takes no sample_weight, which a {part} needs, since "
             "rows belong to several; use a density that does, such as KernelDensity or those of this package."
         )
+
+
+def check_columns_untold(estimator, name):
+    """Refuse parameters of columns that are not as by default, where a density, a parameter, says what they are."""
+    for parameter, of_signature in signature(type(estimator)).parameters.items():
+        value, default = getattr(estimator, parameter), of_signature.default
+        is_default = value is default or (isinstance(value, str) and value == default)
+        if parameter in COLUMN_PARAMS and not is_default:
+            raise ValueError(
+                f"{parameter} should stay {default!r}, since {name}={getattr(estimator, name)!r} says what the columns "
+                "are; set its own parameters."
+            )
 
 
 def schema_for(component):

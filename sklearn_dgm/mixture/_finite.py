@@ -95,7 +95,8 @@ class FiniteMixture(Stateful):
         """
         numbers = normal_columns(columns, rows.Z, rows.weight) if component == "gaussian" else []
         tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
-        tables = normals = None
+        tables: ColumnTables | None = None
+        normals = None
         if component == "tree":
             tables = ColumnTrees(columns, rows.Z, rows.weight, n_components)
         elif tabled:
@@ -259,7 +260,12 @@ class FiniteMixture(Stateful):
     @property
     def n_parameters(self):
         """Number of free parameters."""
-        return len(self.weights) - 1 + sum(group.n_parameters for group in self._groups)
+        return len(self.weights) - 1 + self.n_parameters_of_components
+
+    @property
+    def n_parameters_of_components(self):
+        """Number of free parameters but for the weights."""
+        return sum(group.n_parameters for group in self._groups)
 
 
 def _chosen(p, uniforms):

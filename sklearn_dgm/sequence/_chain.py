@@ -244,10 +244,13 @@ class Chain(Stateful):
         """
         predicted, filtered = passed.predicted, passed.filtered
         posterior, back = np.empty_like(filtered), self._onward.T.copy()
-        posterior[steps.lasts] = _normalised(self._ended(filtered[steps.lasts]), filtered[steps.lasts])
+        posterior[steps.lasts] = _normalised(
+            self._ended(filtered[steps.lasts]), filtered[steps.lasts]
+        )
         if steps.pieces:
             self._last_of_pieces(steps, passed, posterior)
-        ratio, n_after = np.maximum(predicted, LEAST, out=np.empty_like(predicted)), 0
+        ratio = np.maximum(predicted, LEAST)
+        n_after, r_after = 0, ratio
         for block in reversed(steps.blocks):
             q, r = posterior[block], ratio[block]
             if n_after:
@@ -315,8 +318,7 @@ class Chain(Stateful):
         """
         with np.errstate(divide="ignore"):
             first, onward = np.log(self._first), np.log(self._onward)
-            last = self._ended(np.ones(len(self.start)))
-            last = np.log(last)
+            last = np.log(self._ended(np.ones(len(self.start))))
         best, came_from = log_b.copy(), np.zeros(log_b.shape, dtype=np.int32)
         before = None
         step = max(NUMBERS_AT_ONCE // onward.size, 1)
@@ -330,7 +332,7 @@ class Chain(Stateful):
                 came_from[block][part] = joint.argmax(axis=2)
                 own[part] += joint.max(axis=2)
             before = own
-        states, n_after = np.empty(len(log_b), dtype=np.intp), 0
+        states, n_after, after = np.empty(len(log_b), dtype=np.intp), 0, slice(0)
         for block in reversed(steps.blocks):
             own = states[block]
             own[n_after:] = (best[block][n_after:] + last).argmax(axis=1)
@@ -356,7 +358,8 @@ class Chain(Stateful):
         states : ndarray of int of shape (n_steps,)
             In the order of time.
         """
-        states, onward, n_after = np.empty(len(passed.filtered), dtype=np.intp), self._onward, 0
+        states, onward = np.empty(len(passed.filtered), dtype=np.intp), self._onward
+        n_after, after = 0, slice(0)
         for block in reversed(steps.blocks):
             own, p = states[block], passed.filtered[block].copy()
             p[n_after:] = _normalised(self._ended(p[n_after:]), p[n_after:])
@@ -392,7 +395,11 @@ class Chain(Stateful):
             else:
                 stop = self.stop[states] if found else np.full(n_samples, self.empty)
                 goes_on = rng.random(len(alive)) >= stop
-            p = self.transition[states[goes_on]] if found else np.tile(self.start, (goes_on.sum(), 1))
+            p = (
+                self.transition[states[goes_on]]
+                if found
+                else np.tile(self.start, (goes_on.sum(), 1))
+            )
             alive = alive[goes_on]
             if not len(alive):
                 break
@@ -401,7 +408,9 @@ class Chain(Stateful):
         if not found:
             return states, np.zeros(n_samples, dtype=np.intp)
         sequence, states = (np.concatenate(part) for part in zip(*found, strict=True))
-        return states[np.argsort(sequence, kind="stable")], np.bincount(sequence, minlength=n_samples)
+        return states[np.argsort(sequence, kind="stable")], np.bincount(
+            sequence, minlength=n_samples
+        )
 
 
 def _share(counts, total, alpha, prior):

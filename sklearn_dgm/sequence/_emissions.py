@@ -1,22 +1,16 @@
 """What hidden states emit: the components of a finite mixture of steps, or any densities."""
 
-from contextlib import nullcontext
-
 import numpy as np
-from sklearn.base import clone
 
-from sklearn_dgm._nested.em import ComponentDensities, without_least_shares
-from sklearn_dgm._nested.fitting import seeded
-from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.base import BaseDensity, BaseEstimatedDensity
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.mixture._densities import schema_for
 from sklearn_dgm.mixture._finite import FiniteMixture
 
 
 def reads_columns(density):
-    """Tell whether a density is one of the columns of a step, rather than of encoded numbers."""
-    return isinstance(density, BaseDensity) and isinstance(clone(density)._make_schema(), ColumnSchema)
+    """Tell whether a density is one of the columns of a step; any other one is given encoded numbers."""
+    return isinstance(schema_for(density), ColumnSchema)
 
 
 class DensityEmissions(Stateful):
@@ -47,7 +41,7 @@ class DensityEmissions(Stateful):
         return 0.0
 
     @property
-    def n_parameters(self):
+    def n_parameters_of_components(self):
         """Number of free parameters, where the densities count theirs."""
         return sum(density.n_parameters_ for density in self.densities)
 

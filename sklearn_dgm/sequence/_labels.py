@@ -39,7 +39,9 @@ def read_labels(y, lengths):
     for i, (row, length) in enumerate(zip(rows, lengths.tolist(), strict=True)):
         own = [None] * length if row is None else list(row)
         if len(own) != length:
-            raise ValueError(f"y has {len(own)} label(s) of sequence {i}, which has {length} step(s).")
+            raise ValueError(
+                f"y has {len(own)} label(s) of sequence {i}, which has {length} step(s)."
+            )
         labels += own
     known = [not _is_unknown(label) for label in labels]
     try:

@@ -1,13 +1,10 @@
 """Expectation and maximisation of hidden Markov models (Baum, Petrie, Soules and Weiss, 1970)."""
 
-import copy
-import warnings
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm._nested.em import ComponentDensities
 from sklearn_dgm.mixture._rows import WeightedRows
@@ -61,7 +58,7 @@ class WeightedSequences(NamedTuple):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         labels = np.full(len(Z.steps), -1) if labels is None else labels
         rows = WeightedRows.of(Z.steps, Z.of_steps(weight))
-        pairs = Z.split(np.column_stack([rows.place, labels]))
+        pairs = Z.split(np.stack([np.asarray(rows.place), labels], axis=1))
         total: dict[bytes, float] = {}
         for pair, of_sequence in zip(pairs, weight.tolist(), strict=True):
             key = pair.astype(">i8").tobytes()
@@ -108,7 +105,9 @@ class Part:
         self.place, self.labels = place[self.steps.order], labels[self.steps.order]
         self.n_distinct, self.n_states = n_distinct, n_states
         # Steps that are equal and have the same label have the same densities.
-        keys, self.rows = np.unique(self.place * (n_states + 1) + self.labels + 1, return_inverse=True)
+        keys, self.rows = np.unique(
+            self.place * (n_states + 1) + self.labels + 1, return_inverse=True
+        )
         self._place_of_row, label = keys // (n_states + 1), keys % (n_states + 1) - 1
         self._is_other = (label[:, None] >= 0) & (label[:, None] != np.arange(n_states))
         self.total = self.weight.sum()
@@ -120,7 +119,9 @@ class Part:
     def responsibilities(self, posterior):
         """Return the weights of distinct steps in each state, of shape (n_distinct, n_states)."""
         ends = np.arange(len(self.place))
-        sums = sparse.csr_array((self.weight, (self.place, ends)), shape=(self.n_distinct, len(ends)))
+        sums = sparse.csr_array(
+            (self.weight, (self.place, ends)), shape=(self.n_distinct, len(ends))
+        )
         return sums @ posterior
 
     def log_likelihood(self, chain, passed):
@@ -223,31 +224,27 @@ class StateFit(NamedTuple):
         The chain of states.
     emissions : {FiniteMixture, DensityEmissions}
         What they emit.
-    lower_bounds : ndarray of shape (n_steps + 1,)
+    lower_bounds : list of float
         The objective after each step of EM, in nats a step of the sequences.
-    validation_scores : ndarray of shape (n_steps + 1,) or None
-        The log-likelihood of validation sequences, in nats a step.
-    n_iter : int
-        The step that is kept.
+    validation_scores : list of float
+        The log-likelihood of validation sequences, in the same units; none without such.
     converged : bool
         Whether the fit stopped by itself.
     """
 
     chain: Any
     emissions: Any
-    lower_bounds: np.ndarray
-    validation_scores: np.ndarray | None
-    n_iter: int
+    lower_bounds: list[float]
+    validation_scores: list[float]
     converged: bool
 
     @property
     def quality(self):
         """What the best of several starts has most of."""
-        of = self.lower_bounds if self.validation_scores is None else self.validation_scores
-        return of[self.n_iter]
+        return max(self.validation_scores, default=self.lower_bounds[-1])
 
 
-def fit_states(chain, learner, train, valid, posterior, alpha, max_iter, tol):
+def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
     """Fit a chain of states, and what they emit, to sequences.
 
     Parameters
@@ -259,9 +256,9 @@ def fit_states(chain, learner, train, valid, posterior, alpha, max_iter, tol):
     train : Part
         Sequences to learn from.
     valid : Part or None
-        Sequences that say when to stop.
-    posterior : ndarray of shape (n_steps, n_states)
-        Responsibilities of the steps to learn from, in the order of time, to start from.
+        Sequences that say when to stop: when they have become no more probable in some steps.
+    shares : ndarray of shape (n_distinct, n_states)
+        How much distinct steps belong to each state at the start.
     alpha : float
         Pseudo-counts of the chain.
     max_iter : int
@@ -272,14 +269,10 @@ def fit_states(chain, learner, train, valid, posterior, alpha, max_iter, tol):
     Returns
     -------
     fit : StateFit
-        The model after the step that is best for validation sequences; after the last one without these.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the objective still changed after `max_iter` steps.
+        The model after the last step.
     """
-    objectives, scores, best, converged = [], [], None, False
+    objectives, scores, converged = [], [], False
+    posterior = train.start(shares)
     counts = train.counts_of(posterior)
     with learner.small_steps():
         for step in range(max_iter + 1):
@@ -292,20 +285,10 @@ def fit_states(chain, learner, train, valid, posterior, alpha, max_iter, tol):
             if valid is not None:
                 of_valid = chain.forward(valid.steps, valid.log_b(log_conditional), valid.rows)
                 scores.append(valid.log_likelihood(chain, of_valid) / valid.total)
-                if best is None or scores[-1] > scores[best[0]]:
-                    best = step, copy.deepcopy(chain), copy.deepcopy(learner.emissions)
-                converged = step - best[0] >= PATIENCE
+                converged = step - int(np.argmax(scores)) >= PATIENCE
             converged |= step > 0 and abs(objectives[-1] - objectives[-2]) < tol
             if converged or step == max_iter:
                 break
             posterior, ratio = chain.backward(train.steps, passed)
             counts = chain.count(train.steps, passed, posterior, ratio, train.weight, train.empty)
-    if not converged and max_iter > 1:
-        warnings.warn(
-            f"The likelihood still changed after max_iter={max_iter} steps; raise max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    n_iter, chain, emissions = best or (step, chain, learner.emissions)
-    of_valid = np.array(scores) if scores else None
-    return StateFit(chain, emissions, np.array(objectives), of_valid, n_iter, converged)
+    return StateFit(chain, learner.emissions, objectives, scores, converged)

@@ -7,9 +7,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._queries.completed_rows import with_given_cells
 from sklearn_dgm._queries.conditioning import check_possible
+from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_count, check_generator
-from sklearn_dgm.columns import Sequences
+from sklearn_dgm.columns._sequences import Sequences, read_sequences
 from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._chain import Chain
 from sklearn_dgm.sequence._emissions import fill_states
@@ -46,7 +47,19 @@ class StateQueriesMixin(BaseSequenceDensity):
         return self._chain.forward(steps, self._log_b(Z), steps.order)
 
     def predict_proba(self, X: Any) -> Any:
-        """p"""
+        """Return the probabilities of the states at each step given the whole sequence.
+
+        Parameters
+        ----------
+        X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+            Sequences; missing cells and steps are summed out.
+
+        Returns
+        -------
+        posterior : ndarray
+            For a table or a 3-D array of shape (n_sequences, n_steps, n_states); for others an array of objects, each
+            an ndarray of shape (n_steps, n_states). States are in the order of `states_`.
+        """
         Z = self._encode(X)[0]
         posterior = np.empty((len(Z.steps), len(self._chain.start)))
         for steps, block, _ in self._step_blocks(Z):
@@ -55,7 +68,31 @@ class StateQueriesMixin(BaseSequenceDensity):
         return self._by_sequence(X, Z, posterior)
 
     def predict(self, X: Any, algorithm: Literal["viterbi", "posterior"] = "viterbi") -> Any:
-        """p"""
+        """Return the states of each step.
+
+        Parameters
+        ----------
+        X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+            Sequences; missing cells and steps are summed out.
+        algorithm : {"viterbi", "posterior"}, default="viterbi"
+            The states that are most probable together [1]_, or for each step the most probable one.
+
+        Returns
+        -------
+        states : ndarray
+            For a table or a 3-D array of shape (n_sequences, n_steps); for others an array of objects, each an ndarray
+            of shape (n_steps,). Of `states_`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such algorithm.
+
+        References
+        ----------
+        .. [1] A. Viterbi, "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm", IEEE
+           Transactions on Information Theory 13 (1967), https://doi.org/10.1109/TIT.1967.1054010
+        """
         if algorithm not in ("viterbi", "posterior"):
             raise ValueError(f"algorithm should be 'viterbi' or 'posterior', got {algorithm!r}.")
         Z = self._encode(X)[0]
@@ -73,20 +110,57 @@ class StateQueriesMixin(BaseSequenceDensity):
     def conditional_sample(
         self, X: Any, n_samples: int = 1, random_state: RandomState = None
     ) -> Any:
-        """c"""
+        """Draw the missing cells and steps of sequences given all observed cells.
+
+        States are drawn from their joint distribution (forward filtering, backward sampling [1]_), and cells given
+        these.
+
+        Parameters
+        ----------
+        X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+            Sequences with missing cells.
+        n_samples : int, default=1
+            Number of draws of each sequence.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible sequences. With None two calls differ, and no global generator is touched.
+
+        Returns
+        -------
+        completed : {list, ndarray, Series, DataFrame} of n_sequences * n_samples sequences
+            The draws of the first sequence, then those of the second, ..., in the container seen in `fit`. Observed
+            cells are as given.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer, or the observed cells of a sequence have density 0.
+
+        References
+        ----------
+        .. [1] S. L. Scott, "Bayesian methods for hidden Markov models", Journal of the American Statistical Association
+           97 (2002), https://doi.org/10.1198/016214502753479464
+        """
         check_is_fitted(self)
         check_count(n_samples, "n_samples")
-        Z = self._encode(X)[0]
-        rng = check_generator(random_state)
+        X = self._validate(X, reset=False)
+        Z, rng = self.schema_.encode(X)[0], check_generator(random_state)
         check_possible(self._log_density(Z), np.arange(len(Z)))
-        Z = Z[np.repeat(np.arange(len(Z)), n_samples)]
+        rows = np.repeat(np.arange(len(Z)), n_samples)
+        Z = Z[rows]
         completed = np.empty_like(Z.steps)
         for steps, block, _ in self._step_blocks(Z, cut=False):
             passed = self._forward(steps, Z.steps[block])
             states = steps.back(self._chain.draw_given(steps, passed, rng))
             completed[block] = fill_states(self._mixture, Z.steps[block], states, rng)
-        return self.schema_.complete(Sequences(completed, Z.lengths), X)
+        return self._with_given_steps(completed, X, rows)
 
-    def _filled(self, Z, states, lengths, rng):
-        """Return sequences whose missing cells are drawn given their states."""
-        return Sequences(fill_states(self._mixture, Z, states, rng), lengths)
+    def _with_given_steps(self, completed, X, rows):
+        """Return encoded steps as sequences, with the observed cells exactly as some rows of X have them."""
+        _, table, lengths = read_sequences(X)
+        of_steps = Sequences(np.arange(len(table)), lengths)[rows]
+        given = safe_indexing(table, of_steps.steps)
+        steps = with_given_cells(self.schema_.steps, completed, given)
+        result = self.schema_.build(steps, of_steps.lengths)
+        if hasattr(X, "iloc") and hasattr(result, "iloc"):
+            result.index = X.index[rows]
+        return result

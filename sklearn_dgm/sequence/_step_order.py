@@ -46,14 +46,18 @@ class StepOrder:
         by_size = np.argsort(-sizes, kind="stable")
         alive = np.searchsorted(-sizes[by_size], -np.arange(sizes.max(initial=0)))
         ends = np.cumsum(alive)
-        self.blocks = [slice(end - n, end) for end, n in zip(ends.tolist(), alive.tolist(), strict=True)]
+        self.blocks = [
+            slice(end - n, end) for end, n in zip(ends.tolist(), alive.tolist(), strict=True)
+        ]
         time = np.repeat(np.arange(len(alive)), alive)
         within = np.arange(len(time)) - (ends - alive)[time]
         self.order = starts[by_size][within] + time
         self.place = np.empty_like(self.order)
         self.place[self.order] = np.arange(len(time))
         if is_cut:
-            parts = zip(np.argsort(by_size), starts, sizes, np.isin(starts, self.firsts), strict=True)
+            parts = zip(
+                np.argsort(by_size), starts, sizes, np.isin(starts, self.firsts), strict=True
+            )
             self.pieces = [(i, self.place[start : start + n], new) for i, start, n, new in parts]
         self.firsts, self.lasts = self.place[self.firsts], self.place[self.lasts]
 
