@@ -62,11 +62,6 @@ class ChainCounts(NamedTuple):
         """Weight of all sequences."""
         return self.stop.sum() + self.empty
 
-    @property
-    def share_of_ends(self):
-        """How many of all steps, the one before the first included, are followed by the end."""
-        return self.n_sequences / (self.pairs.sum() + self.stop.sum() + self.n_sequences)
-
 
 class Chain(Stateful):
     """A Markov chain of states, which may stop after each step.
@@ -75,8 +70,9 @@ class Chain(Stateful):
     ----------
     n_states : int
         Number of states.
-    stops : bool
-        Whether it says when a sequence ends.
+    share_of_ends : float or None
+        How many of all steps, the one before the first included, are followed by the end; None of a chain that does not
+        say when a sequence ends.
 
     Attributes
     ----------
@@ -90,11 +86,16 @@ class Chain(Stateful):
         Probability to have no step.
     """
 
-    def __init__(self, n_states, stops):
-        self.stops = stops
+    def __init__(self, n_states, share_of_ends):
+        self.share_of_ends = share_of_ends
         self.start = np.full(n_states, 1 / n_states)
         self.transition = np.full((n_states, n_states), 1 / n_states)
         self.stop, self.empty = np.zeros(n_states), 0.0
+
+    @property
+    def stops(self):
+        """Whether it says when a sequence ends."""
+        return self.share_of_ends is not None
 
     def learn(self, counts, alpha):
         """Learn from counts, and pseudo-counts for the start and for each state.
@@ -106,17 +107,17 @@ class Chain(Stateful):
         self.start = _share(counts.start, counts.start.sum(), alpha, even)
         self.transition = _share(counts.pairs, total[:, None], alpha, even)
         if self.stops:
-            share = counts.share_of_ends
+            share = self.share_of_ends
             self.stop = _share(counts.stop, total + counts.stop, alpha, share)
             self.empty = float(_share(counts.empty, counts.n_sequences, alpha, share))
 
-    def log_prior(self, counts, alpha):
-        """Return the log-density of the prior, up to a constant, given any counts of the sequences."""
+    def log_prior(self, alpha):
+        """Return the log-density of the prior, up to a constant."""
         if not alpha:
             return 0.0
         log_p = (np.log(self.start).sum() + np.log(self.transition).sum()) / len(self.start)
         if self.stops:
-            stop, share = np.append(self.stop, self.empty), counts.share_of_ends
+            stop, share = np.append(self.stop, self.empty), self.share_of_ends
             log_p += np.sum(share * np.log(stop) + (1 - share) * np.log1p(-stop))
         return alpha * log_p
 

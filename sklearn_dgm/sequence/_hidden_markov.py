@@ -80,7 +80,7 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     early_stopping : "auto" or bool, default="auto"
         Whether some sequences are held out at first, to see after which step of EM they are most probable; the fit is
         made anew with all sequences and as many steps then. Models with many states would learn sequences by heart.
-        "auto" does so with 50 distinct sequences or more.
+        "auto" does so with 50 distinct sequences without labels or more.
     validation_fraction : float, default=0.1
         Share of the distinct sequences that are held out.
     length : {"auto", "fixed", "stop", "given"}, default="auto"
@@ -363,24 +363,27 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             of_one = len(columns) == 1 and (columns[0].is_categorical or columns[0].is_flag)
             how = "random" if of_one else "k-means++"
         shares = rows.started(columns, how, n_states, rng).start
-        chain, learner = Chain(n_states, self._ends), self._learner(rows, n_states, rng)
+        chain = Chain(n_states, train.share_of_ends if self._ends else None)
+        learner = self._learner(rows, n_states, rng)
         alpha = float(self.transition_alpha)
         return fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol)
 
     def _validation(self, data, rng):
-        """Return flags of the sequences that say when to stop."""
-        n = np.count_nonzero(data.lengths)
-        wanted = n >= LEAST_SEQUENCES if self.early_stopping == "auto" else self.early_stopping
-        if not wanted:
-            return np.zeros(len(data.lengths), dtype=bool)
-        filled = np.flatnonzero(data.lengths)
-        n_valid = max(round(self.validation_fraction * n), 1)
-        if n_valid >= n:
-            raise ValueError(
-                f"early_stopping=True needs 2 sequences with steps that differ at least, X has {n}."
-            )
+        """Return flags of the sequences that say when to stop; those that have labels are all learnt from."""
         is_valid = np.zeros(len(data.lengths), dtype=bool)
-        is_valid[rng.choice(filled, n_valid, replace=False)] = True
+        (candidates,) = np.nonzero(data.is_unlabelled)
+        wanted = self.early_stopping
+        if wanted == "auto":
+            wanted = len(candidates) >= LEAST_SEQUENCES
+        if not wanted:
+            return is_valid
+        n_valid = max(round(self.validation_fraction * len(candidates)), 1)
+        if n_valid >= np.count_nonzero(data.lengths):
+            raise ValueError(
+                "early_stopping=True needs 2 sequences at least that have steps, are not equal, and of which one has no "
+                f"labels; X has {len(candidates)}."
+            )
+        is_valid[rng.choice(candidates, n_valid, replace=False)] = True
         return is_valid
 
     def _learner(self, rows, n_states, rng):

@@ -68,6 +68,13 @@ class WeightedSequences(NamedTuple):
         lengths = np.array([len(key) // 16 for key in keys])
         return cls(rows, place, labels, lengths, np.array([total[key] for key in keys]))
 
+    @property
+    def is_unlabelled(self):
+        """Flags of sequences that have steps, but no label."""
+        number = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        n_labels = np.bincount(number, self.labels >= 0, minlength=len(self.lengths))
+        return (self.lengths > 0) & (n_labels == 0)
+
     def part(self, chosen, n_states):
         """Return some of the sequences, given by flags, ready for a chain of so many states."""
         of_steps = np.repeat(chosen, self.lengths)
@@ -112,6 +119,12 @@ class Part:
         self._is_other = (label[:, None] >= 0) & (label[:, None] != np.arange(n_states))
         self.total = self.weight.sum()
 
+    @property
+    def share_of_ends(self):
+        """How many of all steps, the one before the first included, are followed by the end."""
+        n_sequences = self.of_filled.sum() + self.empty
+        return float(n_sequences / (self.total + n_sequences))
+
     def log_b(self, log_conditional):
         """Return the log-densities of the rows of this part, given those of distinct steps."""
         return np.where(self._is_other, -np.inf, log_conditional[self._place_of_row])
@@ -131,9 +144,11 @@ class Part:
         return float(total + (self.empty * chain.log_empty if self.empty else 0.0))
 
     def start(self, shares):
-        """Return responsibilities of steps to start from, given those of distinct steps: labels are known."""
-        posterior = shares[self.place]
+        """Return responsibilities of steps to start from: of labels alone, or else those of distinct steps."""
         known = self.labels >= 0
+        if not known.any():
+            return shares[self.place]
+        posterior = np.zeros((len(known), self.n_states))
         posterior[known] = np.eye(self.n_states)[self.labels[known]]
         return posterior
 
@@ -281,7 +296,7 @@ def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
             log_conditional = learner.log_conditional()
             passed = chain.forward(train.steps, train.log_b(log_conditional), train.rows)
             objective = train.log_likelihood(chain, passed) + learner.emissions.log_prior()
-            objectives.append((objective + chain.log_prior(counts, alpha)) / train.total)
+            objectives.append((objective + chain.log_prior(alpha)) / train.total)
             if valid is not None:
                 of_valid = chain.forward(valid.steps, valid.log_b(log_conditional), valid.rows)
                 scores.append(valid.log_likelihood(chain, of_valid) / valid.total)

@@ -13,7 +13,7 @@ LENGTHS = np.array([3, 0, 6, 1, 4, 0, 5])
 
 
 def random_chain(n_states=3, stops=True, seed=0):
-    rng, chain = np.random.default_rng(seed), Chain(n_states, stops)
+    rng, chain = np.random.default_rng(seed), Chain(n_states, 0.5 if stops else None)
     chain.start = rng.dirichlet(np.ones(n_states))
     chain.transition = rng.dirichlet(np.ones(n_states), n_states)
     if stops:
@@ -88,7 +88,7 @@ def test_the_most_probable_path_and_draws_given_steps(stops):
 
 
 def test_small_densities_are_no_impossible_ones(cut):
-    chain = Chain(3, False)
+    chain = Chain(3, None)
     chain.start = np.array([1.0, 0.0, 0.0])
     chain.transition = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     log_b = np.zeros((7, 3))
