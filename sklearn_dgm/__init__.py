@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
-    from sklearn_dgm.sequence import BaseSequenceDensity, MarkovChainDensity
+    from sklearn_dgm.sequence import BaseSequenceDensity, HiddenMarkovDensity, MarkovChainDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
 _HOMES = {
@@ -75,6 +75,7 @@ _HOMES = {
     "EnsembleDensity": "ensemble",
     "FlowDensity": "flow",
     "GivenMixin": "_queries.given",
+    "HiddenMarkovDensity": "sequence",
     "HistogramDensity": "histogram",
     "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",

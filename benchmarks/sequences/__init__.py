@@ -7,9 +7,9 @@ Each family has a module, which says what it is measured on, and beside what. Da
 from pathlib import Path
 
 from benchmarks.results import Results
-from benchmarks.sequences import markov
+from benchmarks.sequences import hidden_markov, markov
 
-FAMILIES = {"markov": markov}
+FAMILIES = {"markov": markov, "hidden_markov": hidden_markov}
 
 
 def add_arguments(parser):

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.columns._building import fill
+from sklearn_dgm.columns._building import fill, part_of
 from sklearn_dgm.columns._column import Column
 from sklearn_dgm.columns._frames import is_frame
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._schema import ColumnSchema
 from sklearn_dgm.columns._sequences import (
     Sequences,
@@ -212,6 +213,30 @@ class SequenceSchema(Stateful):
         (column,), steps = self.columns_, Z.steps.reshape(len(Z), -1)
         decoders = [functools.partial(_decode_block, column, z) for z in steps.T]
         return fill(form.template, decoders, len(Z))
+
+    def build(self, table: Any, lengths: NDArray[np.intp]) -> Any:
+        """Make a container like the fitted one of a table of steps, of which some may have missing cells.
+
+        Parameters
+        ----------
+        table : {ndarray, DataFrame} of shape (n_steps, n_columns)
+            Steps as `decode` of the schema of steps returns them.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+
+        Returns
+        -------
+        X : {list, ndarray, Series, DataFrame}
+            Sequences in the container of `fit`.
+        """
+        if self._form.container != "table":
+            return build_sequences(self._form, table, lengths)
+        (raw,), shape = raw_columns(table), (len(lengths), -1)
+        values = np.zeros(len(table), raw.values.dtype)
+        values[raw.observed_or_all] = raw.values
+        parts = zip(values.reshape(shape).T, ~raw.observed_or_all.reshape(shape).T, strict=True)
+        columns = [functools.partial(part_of, *part) for part in parts]
+        return fill(self._form.template, columns, len(lengths), clip=False)
 
     def check_alike(self, schema: Any, X: Any, sample_weight: ArrayLike | None = None) -> Any:
         """Check that a fitted schema can stand in for this one, and knows all categories of the sequences.

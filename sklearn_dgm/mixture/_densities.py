@@ -3,7 +3,7 @@
 Densities that read encoded rows share the schema of the mixture. Any other one encodes rows itself: it is given tables.
 """
 
-from inspect import isclass
+from inspect import isclass, signature
 
 import numpy as np
 from scipy.special import logsumexp
@@ -23,7 +23,7 @@ from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm._queries.conditioning import Completions
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.base import BaseDensity, BaseEstimatedDensity
+from sklearn_dgm.base import COLUMN_PARAMS, BaseDensity, BaseEstimatedDensity
 from sklearn_dgm.columns import ColumnSchema, stacked
 from sklearn_dgm.tags import last_step, require_normalised
 
@@ -31,17 +31,39 @@ from sklearn_dgm.tags import last_step, require_normalised
 NUMBERS_AT_ONCE = 2**22
 
 
-def check_component(component):
-    """Refuse what can be no component: no density of all columns, or one that takes no weights."""
+def check_component(component, who="MixtureDensity", name="component", part="component"):
+    """Refuse what can be no component: no density of all columns, or one that takes no weights.
+
+    Parameters
+    ----------
+    component : estimator instance
+        What was given as such.
+    who, name : str, default="MixtureDensity", "component"
+        The estimator that asks, and its parameter.
+    part : str, default="component"
+        What each clone is fitted to.
+    """
     if isclass(component):
-        raise TypeError(f"component is the class {component.__name__}; hand in an instance.")
-    check_density_of_parts(component, "MixtureDensity", parameter="component", part="component")
-    require_normalised([component], "MixtureDensity")
+        raise TypeError(f"{name} is the class {component.__name__}; hand in an instance.")
+    check_density_of_parts(component, who, parameter=name, part=part)
+    require_normalised([component], who)
     if not takes_weights(component):
         raise ValueError(
-            f"component={type(last_step(component)).__name__} takes no sample_weight, which a component needs, since "
+            f"{name}={type(last_step(component)).__name__} takes no sample_weight, which a {part} needs, since "
             "rows belong to several; use a density that does, such as KernelDensity or those of this package."
         )
+
+
+def check_columns_untold(estimator, name):
+    """Refuse parameters of columns that are not as by default, where a density, a parameter, says what they are."""
+    for parameter, of_signature in signature(type(estimator)).parameters.items():
+        value, default = getattr(estimator, parameter), of_signature.default
+        is_default = value is default or (isinstance(value, str) and value == default)
+        if parameter in COLUMN_PARAMS and not is_default:
+            raise ValueError(
+                f"{parameter} should stay {default!r}, since {name}={getattr(estimator, name)!r} says what the columns "
+                "are; set its own parameters."
+            )
 
 
 def schema_for(component):

@@ -4,7 +4,7 @@ Given the component, groups are independent. A group answers `prepare`, `log_pro
 `fill`; see :class:`~sklearn_dgm.mixture._tables.ColumnTables`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.special import logsumexp
@@ -12,9 +12,10 @@ from scipy.special import logsumexp
 from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._state import Stateful
 from sklearn_dgm.mixture._factor_covariances import FactorMoments
-from sklearn_dgm.mixture._normals import Normals
+from sklearn_dgm.mixture._normals import Normals, normal_columns
 from sklearn_dgm.mixture._numbers import Moments
 from sklearn_dgm.mixture._tables import ColumnTables
+from sklearn_dgm.mixture._trees import ColumnTrees
 
 # Numbers that a block of rows takes up.
 NUMBERS_AT_ONCE = 2**22
@@ -73,6 +74,39 @@ class FiniteMixture(Stateful):
         self.weights = np.full(n_components, 1 / n_components)
         self.tables, self.normals = tables, normals
 
+    @classmethod
+    def of(
+        cls, columns, rows, n_components, *, component, covariance_type, n_factors, reg_covar
+    ) -> Self:
+        """Return a mixture that says which columns have tables, and which are normal, and has learnt nothing yet.
+
+        Parameters
+        ----------
+        columns : list of Column
+            What the schema knows of the columns.
+        rows : WeightedRows
+            Encoded rows.
+        n_components : int
+            Number of components.
+        component : {"independent", "gaussian", "tree"}
+            What a component is.
+        covariance_type, n_factors, reg_covar
+            See :class:`~sklearn_dgm.mixture._normals.Normals`.
+        """
+        numbers = normal_columns(columns, rows.Z, rows.weight) if component == "gaussian" else []
+        tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
+        tables: ColumnTables | None = None
+        normals = None
+        if component == "tree":
+            tables = ColumnTrees(columns, rows.Z, rows.weight, n_components)
+        elif tabled:
+            of_gaussian = component == "gaussian"
+            tables = ColumnTables(columns, tabled, of_gaussian, rows.Z, rows.weight, n_components)
+        if numbers:
+            of_normals = n_components, covariance_type, n_factors, reg_covar
+            normals = Normals(columns, numbers, rows.Z, rows.weight, *of_normals)
+        return cls(n_components, tables, normals)
+
     @property
     def _groups(self):
         return [group for group in (self.tables, self.normals) if group is not None]
@@ -89,8 +123,12 @@ class FiniteMixture(Stateful):
 
     def log_joint(self, prepared):
         """Return the log-density of prepared rows and components, of shape (n, n_components)."""
+        return self.log_conditional(prepared, self.log_weights)
+
+    def log_conditional(self, prepared, start=0.0):
+        """Return the log-density of prepared rows given components, added to something."""
         pairs = zip(self._groups, prepared, strict=True)
-        return sum((group.log_prob(rows) for group, rows in pairs), start=self.log_weights)
+        return sum((group.log_prob(rows) for group, rows in pairs), start=start)
 
     def log_joint_of(self, Z):
         """Return the log-density of encoded rows and components, in blocks of rows."""
@@ -149,7 +187,7 @@ class FiniteMixture(Stateful):
         filled, step = np.repeat(Z, n_times, axis=0), max(NUMBERS_AT_ONCE // uniforms.shape[1], 1)
         for start in range(0, len(filled), step):
             block = slice(start, start + step)
-            self._fill_given(component[block], filled[block], uniforms[block, 1:])
+            self.fill_given(component[block], filled[block], uniforms[block, 1:])
         return filled
 
     def _components(self, Z, uniforms):
@@ -166,8 +204,8 @@ class FiniteMixture(Stateful):
                 component[row] = _chosen(p, uniforms[row])
         return component
 
-    def _fill_given(self, component, Z, uniforms):
-        """Draw the missing cells of rows in place, given their components."""
+    def fill_given(self, component, Z, uniforms):
+        """Draw the missing cells of rows in place, given their components, by uniforms of (n, 2 * n_features)."""
         of_cells = uniforms.reshape(len(Z), 2, -1)
         if self.tables is not None:
             # A column with a table is not rounded by the second ones; of mixed columns the first ones draw numbers.
@@ -222,7 +260,12 @@ class FiniteMixture(Stateful):
     @property
     def n_parameters(self):
         """Number of free parameters."""
-        return len(self.weights) - 1 + sum(group.n_parameters for group in self._groups)
+        return len(self.weights) - 1 + self.n_parameters_of_components
+
+    @property
+    def n_parameters_of_components(self):
+        """Number of free parameters but for the weights."""
+        return sum(group.n_parameters for group in self._groups)
 
 
 def _chosen(p, uniforms):

@@ -17,10 +17,7 @@ from sklearn_dgm.mixture._component_queries import has_closed_forms
 from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
 from sklearn_dgm.mixture._finite import FiniteMixture
 from sklearn_dgm.mixture._fitting import choose_alpha, choose_prior_share, fit_all
-from sklearn_dgm.mixture._normals import Normals, normal_columns
 from sklearn_dgm.mixture._rows import WeightedRows, given_start
-from sklearn_dgm.mixture._tables import ColumnTables
-from sklearn_dgm.mixture._trees import ColumnTrees
 from sklearn_dgm.tags import worst_score_kind
 
 
@@ -72,7 +69,16 @@ class MixtureLearningMixin(BaseDensity):
     def _fit(self, Z, sample_weight, start=None):
         _check_flags(self.schema_.columns_, Z)
         rows = WeightedRows.of(Z, sample_weight, start)
-        mixture, rng = self._layout(rows), check_generator(self.random_state)
+        mixture = FiniteMixture.of(
+            self.schema_.columns_,
+            rows,
+            self.n_components,
+            component=self.component,
+            covariance_type=self.covariance_type,
+            n_factors=self.n_factors,
+            reg_covar=self.reg_covar,
+        )
+        rng = check_generator(self.random_state)
         starts = self._starts(self.schema_.columns_, rows, rng)
         if mixture.tables is not None:
             is_auto = self.alpha == "auto"
@@ -117,32 +123,6 @@ class MixtureLearningMixin(BaseDensity):
         self.lower_bound_ = float(objectives[-1])
         self.n_iter_ = len(objectives) - 1
         self.converged_ = bool(abs(objectives[-1] - objectives[-2]) < self.tol)
-
-    def _layout(self, rows):
-        """Return a mixture that says which columns have tables, and which are normal."""
-        columns = self.schema_.columns_
-        of_gaussian = self.component == "gaussian"
-        numbers = normal_columns(columns, rows.Z, rows.weight) if of_gaussian else []
-        tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
-        tables = normals = None
-        if self.component == "tree":
-            tables = ColumnTrees(columns, rows.Z, rows.weight, self.n_components)
-        elif tabled:
-            tables = ColumnTables(
-                columns, tabled, of_gaussian, rows.Z, rows.weight, self.n_components
-            )
-        if numbers:
-            normals = Normals(
-                columns,
-                numbers,
-                rows.Z,
-                rows.weight,
-                self.n_components,
-                self.covariance_type,
-                self.n_factors,
-                self.reg_covar,
-            )
-        return FiniteMixture(self.n_components, tables, normals)
 
     @available_if(has_closed_forms)
     @fit_context(prefer_skip_nested_validation=True)

@@ -1,7 +1,6 @@
 """The finite mixture as an estimator."""
 
 from dataclasses import replace
-from inspect import signature
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -10,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm.base import COLUMN_PARAMS, BaseDensity, BaseEstimatedDensity
+from sklearn_dgm.base import BaseDensity, BaseEstimatedDensity
 from sklearn_dgm.mixture._component_queries import ComponentQueriesMixin, has_closed_forms
 from sklearn_dgm.mixture._densities import (
     DensityMixture,
+    check_columns_untold,
     check_component,
     schema_for,
 )
@@ -259,14 +259,7 @@ class MixtureDensity(
         if isinstance(self.component, str):
             return super()._make_schema()
         check_component(self.component)
-        for name in COLUMN_PARAMS:
-            default = getattr(signature(MixtureDensity).parameters.get(name), "default", None)
-            value = getattr(self, name, None)
-            if value is not default and not (isinstance(value, str) and value == default):
-                raise ValueError(
-                    f"{name} should stay {default!r}, since component={self.component!r} says what the columns are; "
-                    "set its own parameters."
-                )
+        check_columns_untold(self, "component")
         return schema_for(self.component)
 
     def fit_predict(

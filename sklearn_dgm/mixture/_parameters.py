@@ -17,10 +17,66 @@ def _counts_parameters(density):
     return isinstance(component, str) or hasattr(component, "bic")
 
 
-class MixtureParametersMixin(BaseDensity):
-    """Mixin of mixtures that tells the parameters of `_mixture`, which it does not hold a second time."""
+class ComponentParametersMixin(BaseDensity):
+    """Mixin of what has a finite mixture, `_mixture`, and tells what its components are."""
 
     _mixture: FiniteMixture
+
+    @property
+    def tables_(self):
+        """Probabilities of the cells of each column in each component, None of a column without a table."""
+        check_is_fitted(self)
+        result, tables = [None] * len(self.schema_.columns_), self._mixture.tables
+        if tables is not None:
+            for position, j in enumerate(tables.features):
+                result[j] = tables.probabilities(position)
+        return result
+
+    def _normals(self, attribute):
+        check_is_fitted(self)
+        if self._mixture.normals is None:
+            raise AttributeError(
+                f"There is no {attribute}: no column is normal, as continuous ones are if components are Gaussian."
+            )
+        return self._mixture.normals
+
+    @property
+    def gaussian_features_(self):
+        """Columns whose numbers are normal, of shape (n_numbers,)."""
+        return self._normals("gaussian_features_").features
+
+    @property
+    def means_(self):
+        """Means of the numbers, in the units of the table, of shape (n_components, n_numbers)."""
+        normals = self._normals("means_")
+        columns = [self.schema_.columns_[j] for j in normals.features]
+        encoded = normals.means * normals.scale + normals.center
+        return encoded * [c.scale for c in columns] + [c.location for c in columns]
+
+    @property
+    def covariances_(self):
+        """Covariances of the numbers, in the units of the table, as `covariance_type` has them."""
+        normals = self._normals("covariances_")
+        units = normals.scale * [self.schema_.columns_[j].scale for j in normals.features]
+        covariances = normals.covariances
+        if isinstance(covariances, DiagonalCovariances):
+            return covariances.values * units**2
+        dense = np.stack([covariances.dense(k) for k in range(len(normals.means))])
+        dense = dense * np.outer(units, units)
+        is_tied = isinstance(covariances, FullCovariances) and covariances.tied
+        return dense[0] if is_tied else dense
+
+    @property
+    def precisions_(self):
+        """Inverses of the covariances, in the same form."""
+        covariances = self.covariances_
+        if isinstance(self._normals("precisions_").covariances, DiagonalCovariances):
+            return 1 / covariances
+        return np.linalg.inv(covariances)
+
+
+class MixtureParametersMixin(ComponentParametersMixin):
+    """Mixin of mixtures that tells the parameters of `_mixture`, which it does not hold a second time."""
 
     @property
     def n_parameters_(self):
@@ -55,65 +111,12 @@ class MixtureParametersMixin(BaseDensity):
         return None if tables is None else tables.alpha
 
     @property
-    def tables_(self):
-        """Probabilities of the cells of each column in each component, None of a column without a table."""
-        check_is_fitted(self)
-        result, tables = [None] * self.n_features_in_, self._mixture.tables
-        if tables is not None:
-            for position, j in enumerate(tables.features):
-                result[j] = tables.probabilities(position)
-        return result
-
-    @property
     def parents_(self):
         """Parent of each column in the tree of each component, of shape (n_components, n_features_in_)."""
         check_is_fitted(self)
         if self.component != "tree":
             raise AttributeError("There is no parents_: set component='tree'.")
         return self._mixture.tables.parents
-
-    def _normals(self, attribute):
-        check_is_fitted(self)
-        if self._mixture.normals is None:
-            raise AttributeError(
-                f"There is no {attribute}: no column is normal, as continuous ones are with component='gaussian'."
-            )
-        return self._mixture.normals
-
-    @property
-    def gaussian_features_(self):
-        """Columns whose numbers are normal, of shape (n_numbers,)."""
-        return self._normals("gaussian_features_").features
-
-    @property
-    def means_(self):
-        """Means of the numbers, in the units of the table, of shape (n_components, n_numbers)."""
-        normals = self._normals("means_")
-        columns = [self.schema_.columns_[j] for j in normals.features]
-        encoded = normals.means * normals.scale + normals.center
-        return encoded * [c.scale for c in columns] + [c.location for c in columns]
-
-    @property
-    def covariances_(self):
-        """Covariances of the numbers, in the units of the table, as `covariance_type` has them."""
-        normals = self._normals("covariances_")
-        units = normals.scale * [self.schema_.columns_[j].scale for j in normals.features]
-        covariances = normals.covariances
-        if isinstance(covariances, DiagonalCovariances):
-            return covariances.values * units**2
-        dense = np.stack([covariances.dense(k) for k in range(len(normals.means))])
-        dense = dense * np.outer(units, units)
-        is_tied = isinstance(covariances, FullCovariances) and covariances.tied
-        return dense[0] if is_tied else dense
-
-    @property
-    def precisions_(self):
-        """Inverses of the covariances, in the same form."""
-        self._normals("precisions_")
-        covariances = self.covariances_
-        if self.covariance_type in ("diag", "spherical"):
-            return 1 / covariances
-        return np.linalg.inv(covariances)
 
     @available_if(_counts_parameters)
     def bic(self, X: MatrixLike) -> float:

@@ -28,12 +28,15 @@ class WeightedRows(NamedTuple):
         Responsibilities to start from, where there are some.
     first : ndarray of int of shape (n,) or None
         Which rows of all these are, each the first of those that are equal.
+    place : ndarray of int of shape (n_samples,) or None
+        Which of the distinct rows each of all rows is.
     """
 
     Z: np.ndarray
     weight: np.ndarray
     start: np.ndarray | None = None
     first: np.ndarray | None = None
+    place: np.ndarray | None = None
 
     @classmethod
     def of(cls, Z, sample_weight, start=None) -> Self:
@@ -45,7 +48,7 @@ class WeightedRows(NamedTuple):
         if start is not None:
             shares = sparse.csr_array((weight / total[place], (place, np.arange(len(Z)))))
             start = shares @ start
-        return cls(Z[first], total, start, first)
+        return cls(Z[first], total, start, first, place)
 
     def split(self):
         """Split the weight of the rows into that of training and of validation, each unit of weight at random.

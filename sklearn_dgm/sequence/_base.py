@@ -146,10 +146,15 @@ class BaseSequenceDensity(BaseDensity):
         X = self._validate(X, reset=False)
         Z, log_det = self.schema_.encode_steps(X)
         of_steps, of_ends = self._log_prob_steps(Z)
-        parts = Z.split(of_steps + log_det)
+        ends = of_ends if self._ends else None
+        return self._by_sequence(X, Z, of_steps + log_det, ends)
+
+    def _by_sequence(self, X, Z, of_steps, of_ends=None):
+        """Return what there is one of for each step as an array where X is one, as arrays by sequence elsewhere."""
+        parts = Z.split(of_steps)
         if is_table(X) or getattr(X, "ndim", 1) == 3:
             return np.stack(parts)
-        scores = np.empty(len(Z), dtype=object)
+        result = np.empty(len(Z), dtype=object)
         for i, part in enumerate(parts):
-            scores[i] = np.append(part, of_ends[i]) if self._ends else part
-        return scores
+            result[i] = part if of_ends is None else np.append(part, of_ends[i])
+        return result
