@@ -25,8 +25,8 @@ class Recurrence(nn.Module):
 
     Parameters
     ----------
-    n_inputs : int
-        Numbers of a step.
+    embed : callable
+        Given a size, makes the layer that embeds steps.
     size : int
         Numbers of a context.
     n_layers : int
@@ -35,10 +35,11 @@ class Recurrence(nn.Module):
         Share of the numbers between layers that are dropped in training.
     """
 
-    def __init__(self, n_inputs, size, n_layers, dropout):
+    def __init__(self, embed, size, n_layers, dropout):
         super().__init__()
         self.dropout = dropout
-        sizes = [n_inputs] + [size] * n_layers
+        sizes = [-(-size // 2)] + [size] * n_layers
+        self.embed = embed(sizes[0])
         self.layers = nn.ModuleList(nn.GRU(k, size, batch_first=True) for k in sizes[:-1])
 
     def forward(self, x, state=None):
@@ -58,9 +59,9 @@ class Recurrence(nn.Module):
         state : list of tuple of Tensor
             What is kept of all steps.
         """
-        after = []
+        x, after = self.embed(x), []
         for i, layer in enumerate(self.layers):
-            x = dropout(x, self.dropout if i else 0.0, self.training)
+            x = dropout(x, self.dropout, self.training)
             x, h = layer(x, None if state is None else state[i][0][None])
             after.append((h[0],))
         return x, after
@@ -108,13 +109,13 @@ class Transformer(nn.Module):
     et al., 2021, https://arxiv.org/abs/2104.09864).
     """
 
-    def __init__(self, n_inputs, size, n_layers, dropout):
+    def __init__(self, embed, size, n_layers, dropout):
         super().__init__()
         if size % (2 * N_HEADS):
             raise ValueError(
                 f"hidden_size={size} should be a multiple of {2 * N_HEADS} for a transformer."
             )
-        self.embed, self.norm = nn.Linear(n_inputs, size), nn.LayerNorm(size)
+        self.embed, self.norm = embed(size), nn.LayerNorm(size)
         self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(n_layers))
 
     def forward(self, x, state=None):
@@ -172,7 +173,7 @@ class CausalNetwork(nn.Module):
         self.variables = self.inputs.variables
         self._cell, self.size, self.n_layers = cell, size, n_layers
         self._hidden_sizes, self.dropout, self.ends, self.mixes = hidden_sizes, dropout, ends, mixes
-        self.cell = CELLS[cell](self.inputs.n_inputs + 1, size, n_layers, dropout)
+        self.cell = CELLS[cell](self._embedding, size, n_layers, dropout)
         d = len(self.variables)
         adjacency = np.triu(np.ones((2 * d, 2 * d), dtype=bool), 1)
         adjacency[:d, :d] = False
@@ -213,6 +214,12 @@ class CausalNetwork(nn.Module):
     def width(self):
         """Memory of a step in numbers, at most."""
         return max(3 * WIDENING * self.size, self.inputs.n_inputs, self.steps.width)
+
+    def _embedding(self, size):
+        """Make a layer that embeds what is seen of a step: a sum of vectors, one or more of each column."""
+        layer = nn.Linear(self.inputs.n_inputs + 1, size)
+        nn.init.normal_(layer.weight, std=len(self.variables) ** -0.5)
+        return layer
 
     @torch.no_grad()
     def start_from(self, mean_length):
