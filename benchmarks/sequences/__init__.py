@@ -7,8 +7,9 @@ Each family has a module, which says what it is measured on, and beside what. Da
 from pathlib import Path
 
 from benchmarks.results import Results
+from benchmarks.sequences import networks
 
-FAMILIES = {}
+FAMILIES = {"network": networks}
 
 
 def add_arguments(parser):

@@ -279,18 +279,15 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         rows = SequenceRows(Z, torch.ones(len(Z), device=device), tensor, others)
         chunks = self._chunks_of_one_length(Z.lengths)
 
-        def of_chunk(number):
-            return self._module.log_prob(rows[chunks[int(number)]][0])
+        def log_prob(number):
+            return self._module.log_prob(rows[torch.from_numpy(chunks[int(number)])][0])
 
-        of_chunks = self._in_chunks(of_chunk, np.arange(len(chunks)), max_rows=1)
-        of_steps, of_ends = np.empty(len(Z.steps)), np.empty(len(Z))
-        places, start = Sequences(np.arange(len(Z.steps)), Z.lengths), 0
-        for chunk in chunks:
-            of_chunk = places[chunk.numpy()].steps
-            ends = start + len(of_chunk), start + len(of_chunk) + len(chunk)
-            of_steps[of_chunk], of_ends[chunk] = of_chunks[start : ends[0]], of_chunks[slice(*ends)]
-            start = ends[1]
-        return of_steps, of_ends
+        of_chunks = self._in_chunks(log_prob, np.arange(len(chunks)), max_rows=1)
+        places = Sequences(np.arange(len(Z.steps)), Z.lengths)
+        terms = np.concatenate([of for c in chunks for of in (places[c].steps, len(Z.steps) + c)])
+        of_terms = np.empty(len(terms))
+        of_terms[terms] = of_chunks
+        return of_terms[: len(Z.steps)], of_terms[len(Z.steps) :]
 
     def _chunks_of_one_length(self, lengths):
         """Return the numbers of sequences of about one length, as many together as fit into memory."""
@@ -298,9 +295,9 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         order, chunks, start = np.argsort(lengths, kind="stable"), [], 0
         for i, length in enumerate(lengths[order].tolist()):
             if i > start and (i + 1 - start) * (length + 1) > n_steps:
-                chunks.append(torch.from_numpy(order[start:i]))
+                chunks.append(order[start:i])
                 start = i
-        return [*chunks, torch.from_numpy(order[start:])]
+        return [*chunks, order[start:]]
 
     def sample(
         self,

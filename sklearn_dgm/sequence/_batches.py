@@ -156,8 +156,7 @@ class NGramContexts:
 
     def __init__(self, ngrams, n_sequences, prefix):
         self.ngrams = ngrams
-        codes = np.append(prefix, np.zeros(ngrams.order, dtype=int))
-        grams = ngrams.grams(codes, np.array([len(codes)]))
+        grams = ngrams.grams(np.append(prefix, 0), np.array([len(prefix) + 1]))
         self.contexts = np.repeat(grams[len(prefix), None, :-1], n_sequences, axis=0)
 
     def distributions(self):
