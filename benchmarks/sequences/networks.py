@@ -19,9 +19,12 @@ from sklearn_dgm import AutoregressiveSequenceDensity
 PEER = "AutoregressiveSequenceDensity"
 # What is set, if not all is left as it is.
 SETTINGS = {
-    "names": {"gru": {}, "transformer": {"cell": "transformer", "hidden_size": 128, "n_layers": 2, "dropout": 0.2, "lr": 2e-3}},
-    "shakespeare": {"gru": {"length": "given", "hidden_size": 512, "dropout": 0.2, "max_epochs": 8}},
-    "chorales": {"gru": {"length": "given", "max_epochs": 10}},
+    "names": {
+        "gru": {},
+        "transformer": {"cell": "transformer", "hidden_size": 64, "n_layers": 2, "dropout": 0.1},
+    },
+    "shakespeare": {"gru": {"length": "given", "dropout": 0.2, "max_epochs": 4}},
+    "chorales": {"gru": {"length": "given", "max_epochs": 8}},
 }
 TARGETS = {"names": -13.2, "shakespeare": -1.50, "chorales": -5.6}
 UNITS = {"names": "name", "shakespeare": "character", "chorales": "step"}

@@ -87,7 +87,9 @@ class MADE(AncestralDensity):
         self.bank = HeadBank(variables, targets, n_components, base)
         self.residuals = Residuals(self.inputs, self.bank.numbers)
         self.variables, self.targets = self.inputs.variables, self.bank.targets
-        self.hidden_labels = [hidden_labels(adjacency, size, self.targets) for size in hidden_sizes]
+        self.hidden_labels = [
+            hidden_labels(adjacency, size, self.targets, n_context > 0) for size in hidden_sizes
+        ]
         self._build_layers()
         self.sparse_rows = self._rows_of_categories()
         self.axes = None

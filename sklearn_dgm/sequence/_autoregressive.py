@@ -31,7 +31,7 @@ from sklearn_dgm.sequence._batches import (
 from sklearn_dgm.tags import DensityTags
 
 # Steps of a batch at most, and sequences at least and at most.
-STEPS_OF_BATCH, MIN_BATCH, MAX_BATCH = 4096, 8, 64
+STEPS_OF_BATCH, MIN_BATCH, MAX_BATCH = 1024, 8, 64
 # Steps that training starts from at most.
 MAX_START = 2**16
 # Sequences from which on there is an n-gram by itself.

@@ -1,5 +1,6 @@
 """Autoregressive densities of sequences: normalisation, draws, prefixes, n-grams beside networks, batches."""
 
+import functools
 import itertools
 import json
 import pickle
@@ -11,7 +12,6 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_dgm import AutoregressiveSequenceDensity, MarkovChainDensity
 from sklearn_dgm._state import fitted_state, set_fitted_state
@@ -41,14 +41,20 @@ def fitted(cell="gru", X=None, **params):
     return AutoregressiveSequenceDensity(cell, **{**QUICK, **params}).fit(texts() if X is None else X)
 
 
+@functools.cache
+def of_texts(cell="gru", ngram_order="auto"):
+    """A density that is only asked."""
+    return fitted(cell, ngram_order=ngram_order)
+
+
 def strings(longest, alphabet="ab"):
     return ["".join(s) for n in range(longest + 1) for s in itertools.product(alphabet, repeat=n)]
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("ngram_order", [None, 3])
+@pytest.mark.parametrize("ngram_order", [None, 2])
 def test_all_strings_together_have_probability_one(cell, ngram_order):
-    density, longest = fitted(cell, ngram_order=ngram_order), 6
+    density, longest = of_texts(cell, ngram_order), 6
     every = strings(longest)
     total = sum(
         np.exp(steps[:-1].sum() if len(string) == longest else steps.sum())
@@ -60,7 +66,7 @@ def test_all_strings_together_have_probability_one(cell, ngram_order):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("ngram_order", [None, 2])
 def test_draws_and_draws_after_a_prefix_follow_the_density(cell, ngram_order):
-    density, n = fitted(cell, ngram_order=ngram_order), 4000
+    density, n = of_texts(cell, ngram_order), 4000
     every = strings(3)
     p = np.exp(density.score_samples(every))
     for prefix in ("", "ab"):
@@ -87,7 +93,7 @@ def test_temperature_sharpens_each_conditional(ngram_order):
     assert stats.chisquare(counts, expected).pvalue > 1e-3
     coldest = density.sample(50, random_state=0, temperature=1e-3)
     assert len(set(map(tuple, coldest))) == 1
-    ends = fitted(ngram_order=ngram_order)
+    ends = of_texts(ngram_order=ngram_order)
     lengths = [np.mean([len(s) for s in ends.sample(500, 0, temperature=t)]) for t in (0.5, 1.0)]
     assert lengths[0] != lengths[1]
 
@@ -133,7 +139,7 @@ def test_steps_of_mixed_columns_integrate_to_one(cell):
 
 def test_it_learns_what_follows():
     X = mixed_frames(200)
-    density = fitted(X=X, hidden_size=32, max_epochs=40)
+    density = fitted(X=X, hidden_size=16, max_epochs=25)
     # Of a cumulative sum: standard normals of scale 0.1, a coin, and the length.
     best = -0.5 * np.log(2 * np.pi * np.e * 0.01) - np.log(2)
     lengths = [len(frame) for frame in X]
@@ -240,7 +246,7 @@ def test_a_score_does_not_depend_on_the_rows_beside_it():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_state_and_pickle(cell):
-    density, X = fitted(cell), texts()
+    density, X = of_texts(cell), texts()
     state = fitted_state(density)
     json.dumps(state, default=np.ndarray.tolist)
     for twin in (set_fitted_state(clone(density), state), pickle.loads(pickle.dumps(density))):
@@ -259,7 +265,7 @@ def test_warm_start_goes_on():
 
 
 def test_unknown_symbols_are_impossible():
-    density = fitted()
+    density = of_texts()
     steps = density.score_steps(["axb"])[0]
     assert np.isneginf(steps).tolist() == [False, True, False, False]
     assert np.isneginf(density.score_samples(["ax"]))[0]
@@ -282,13 +288,13 @@ def test_what_cannot_be_fitted(X, params, message):
 
 
 def test_what_cannot_be_drawn():
-    of_texts, of_numbers = fitted(), fitted(X=np.random.default_rng(0).normal(size=(40, 3)))
+    of_strings, of_numbers = of_texts(), fitted(X=np.random.default_rng(0).normal(size=(40, 3)))
     with pytest.raises(ValueError, match="temperature should be a positive number, got 0"):
-        of_texts.sample(temperature=0)
+        of_strings.sample(temperature=0)
     with pytest.raises(ValueError, match=r"temperature=0.5 is for categories, but column 0 holds"):
         of_numbers.sample(temperature=0.5)
     with pytest.raises(ValueError, match="prefix has a value in column 0, step 1, that was not"):
-        of_texts.sample(prefix="ax")
+        of_strings.sample(prefix="ax")
     with pytest.raises(ValueError, match="prefix has 4 steps, but sequences have 3 at most"):
         of_numbers.sample(prefix=[1.0, 2.0, 3.0, 4.0])
     with pytest.raises(ValueError, match=r"steps of X have 1 column\(s\), those of fit had 2"):
@@ -302,8 +308,3 @@ def test_it_is_no_worse_than_counting():
     density = fitted(X=X, hidden_size=32, max_epochs=15)
     chain = MarkovChainDensity(order=2).fit(X)
     assert density.score(X) > chain.score(X) + 200
-
-
-def test_scikit_learn_checks_of_tables():
-    results = check_estimator(AutoregressiveSequenceDensity(**QUICK), on_skip=None)
-    assert {result["status"] for result in results} <= {"passed", "skipped"}
