@@ -86,7 +86,9 @@ def measure_cell(results, name, cell, train, test):
             "fit_seconds": round(fitted - start, 1),
             "score_seconds": round(score_seconds, 3),
             "impossible": int(np.isneginf(scores).sum()),
-            "notes": f"{density.n_iter_} epochs, n-grams of {order}" if order else f"{density.n_iter_} epochs",
+            "notes": f"{density.n_iter_} epochs, n-grams of {order}"
+            if order
+            else f"{density.n_iter_} epochs",
         }
 
     results.attempt(record, fit_and_score)

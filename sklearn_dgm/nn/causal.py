@@ -347,9 +347,7 @@ class CausalNetwork(nn.Module):
         return -log_p.new_zeros(len(lengths)).index_add(0, of_terms, log_p)
 
     @torch.no_grad()
-    def sample(
-        self, n_samples, generator, lengths=None, prefix=None, temperature=1.0, other=None
-    ):
+    def sample(self, n_samples, generator, lengths=None, prefix=None, temperature=1.0, other=None):
         """Draw sequences, all of them step by step.
 
         Parameters

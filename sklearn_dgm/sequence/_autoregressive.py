@@ -158,7 +158,7 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         dropout: float = 0.5,
         ngram_order: int | Literal["auto"] | None = "auto",
         length: Literal["auto", "fixed", "stop", "given"] = "auto",
-        max_epochs: int = 30,
+        max_epochs: int = 20,
         lr: float = 3e-3,
         batch_size: Literal["auto"] | int = "auto",
         weight_decay: float = 1e-2,
@@ -381,7 +381,11 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         with one_thread():
             for start in range(0, n_samples, step):
                 n = min(step, n_samples - start)
-                of_chunk = None if lengths is None else torch.tensor(lengths[start : start + n], device=device)
+                of_chunk = (
+                    None
+                    if lengths is None
+                    else torch.tensor(lengths[start : start + n], device=device)
+                )
                 other = None
                 if self.ngrams_ is not None:
                     other = NGramContexts(self.ngrams_, n, prefix[:, 0].astype(int))

@@ -66,7 +66,9 @@ def test_no_step_sees_later_ones_and_each_sees_all_before(cell):
     assert (jacobian[n_steps].abs() > 1e-12).all()
 
 
-@pytest.mark.parametrize("variables", [LETTERS, NUMBERS, MIXED], ids=["letters", "numbers", "mixed"])
+@pytest.mark.parametrize(
+    "variables", [LETTERS, NUMBERS, MIXED], ids=["letters", "numbers", "mixed"]
+)
 @pytest.mark.parametrize("cell", CELLS)
 def test_padding_plays_no_part(cell, variables):
     module = build(variables, cell)

@@ -38,7 +38,9 @@ def texts(n=80, seed=0):
 
 
 def fitted(cell="gru", X=None, **params):
-    return AutoregressiveSequenceDensity(cell, **{**QUICK, **params}).fit(texts() if X is None else X)
+    return AutoregressiveSequenceDensity(cell, **{**QUICK, **params}).fit(
+        texts() if X is None else X
+    )
 
 
 @functools.cache
@@ -229,9 +231,7 @@ def test_weights_are_repeats_in_full_batches():
     params = {"early_stopping": False, "batch_size": 1000, "dropout": 0.0, "ngram_order": None}
     of_weights = AutoregressiveSequenceDensity(**QUICK, **params).fit(X, sample_weight=weight)
     of_repeats = fitted(X=repeated, **params)
-    np.testing.assert_allclose(
-        of_weights.score_samples(X), of_repeats.score_samples(X), rtol=2e-3
-    )
+    np.testing.assert_allclose(of_weights.score_samples(X), of_repeats.score_samples(X), rtol=2e-3)
 
 
 def test_a_score_does_not_depend_on_the_rows_beside_it():
