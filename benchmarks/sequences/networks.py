@@ -1,9 +1,8 @@
 """Networks over sequences, mixed with n-grams where steps are symbols.
 
-Names and chorales have validation sequences of their own, which decided on the settings here and are not fitted; text
-has the last tenth of its training rows for that. Of all, a tenth of the training sequences decides which epoch is kept.
-Chorales are fitted with all their transpositions by up to half an octave, which is an augmentation of X by its user: the
-density knows nothing of it.
+A tenth of the training sequences decides which epoch is kept; the validation sequences of names decided on the defaults,
+and are not fitted. Chorales are fitted with all their transpositions by up to half an octave, which is an augmentation
+of X by its user: the density knows nothing of it.
 """
 
 import time

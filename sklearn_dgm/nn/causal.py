@@ -145,9 +145,9 @@ class CausalNetwork(nn.Module):
     """Density of sequences whose steps have one or several columns, each given all steps before it.
 
     ``p(sequence) = prod_t p(z_t | z_<t)``: a causal network makes a context of the steps before, and a masked network
-    computes the conditionals of the columns of a step, one after the other, given the context and the last step (so that
-    training can start from a chain of first order). From the context comes the probability that the sequence ends, too,
-    and the share that this density has beside another one, where there is one.
+    computes the conditionals of the columns of a step, one after the other, given the context and the last step (so
+    that training can start from a chain of first order). From the context comes the probability that the sequence ends,
+    too, and the share that this density has beside another one, where there is one.
 
     Parameters
     ----------
@@ -364,8 +364,8 @@ class CausalNetwork(nn.Module):
             Of each conditional, what is drawn from is proportional to the power of one over this; of categories alone.
         other : object, default=None
             What the network is mixed with: `distributions()` returns the probabilities of the codes of the next step,
-            and of the end in the last column, of shape (n, n_codes); `advance(rows, codes)` keeps some of the sequences,
-            which had these codes next.
+            and of the end in the last column, of shape (n, n_codes); `advance(rows, codes)` keeps some of the
+            sequences, which had these codes next.
 
         Returns
         -------
