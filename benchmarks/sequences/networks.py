@@ -1,6 +1,6 @@
 """Networks over sequences, mixed with n-grams where steps are symbols.
 
-A tenth of the training sequences decides which epoch is kept; the validation sequences of names decided on the defaults,
+A tenth of the training sequences decides which epoch is kept; the validation sequences of names decided on defaults,
 and are not fitted. Chorales are fitted with all their transpositions by up to half an octave, which is an augmentation
 of X by its user: the density knows nothing of it.
 """

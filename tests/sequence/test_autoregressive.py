@@ -127,7 +127,7 @@ def mixed_frames(n=60):
 @pytest.mark.parametrize("cell", CELLS)
 def test_steps_of_mixed_columns_integrate_to_one(cell):
     density = fitted(cell, X=mixed_frames(), length="given")
-    grid = np.linspace(-60, 60, 6001)
+    grid = np.linspace(-30, 30, 401)
     first = pd.DataFrame({"kind": ["x"], "size": [0.3]})
     for before in ([], [first]):
         total = 0.0
@@ -136,7 +136,7 @@ def test_steps_of_mixed_columns_integrate_to_one(cell):
             sequences = [pd.concat([*before, step], ignore_index=True) for step in steps]
             of_last = [scores[-1] for scores in density.score_steps(sequences)]
             total += np.trapezoid(np.exp(of_last), grid)
-        assert total == pytest.approx(1, abs=2e-3)
+        assert total == pytest.approx(1, abs=5e-3)
 
 
 def test_it_learns_what_follows():
