@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
     from sklearn_dgm.sequence import BaseSequenceDensity, HiddenMarkovDensity, MarkovChainDensity
+    from sklearn_dgm.sequence._autoregressive import AutoregressiveSequenceDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
+    "AutoregressiveSequenceDensity": "sequence",
     "AveragedOneDependenceClassifier": "bayes_net",
     "BaseDensity": "base",
     "BaseEstimatedDensity": "base",

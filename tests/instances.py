@@ -108,10 +108,6 @@ PARTITION = (
 ONE_COLUMN = {
     "check_mixed_frames": "a step has one column; replaced by sequence/test_markov.py, which says so"
 }
-SHORTEST = (
-    "of sequences of two steps the order is chosen by pairs that no other sequence has; the next instance is told it, and "
-    "keeps the tolerance"
-)
 LISTS = "the check fits to a list of lists, which are sequences of any length, and wants tables of other widths refused"
 LEARNS = "check_learns ({})".format
 DEPENDENCE = ("two columns", "categories", "counts", "mixed columns")
@@ -330,10 +326,7 @@ INSTANCES = {
     ),
     "markov chain": Instance(
         lambda: MarkovChainDensity(),
-        fails={
-            **ONE_COLUMN,
-            **dict.fromkeys((LEARNS("numbers in steps"), LEARNS("counts in steps")), SHORTEST),
-        },
+        fails=ONE_COLUMN,
     ),
     "markov chain, of pairs": Instance(lambda: MarkovChainDensity(2), fails=ONE_COLUMN),
     "markov chain, witten-bell, given lengths": Instance(

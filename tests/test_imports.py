@@ -88,6 +88,8 @@ NEEDS_TORCH = {
     "energy/_tilt",
     "bayes_net/_bayes_net",
     "mixture/_continuous",
+    "sequence/_autoregressive",
+    "sequence/_batches",
     "latent/_vae",
     "latent/_queries",
 }

@@ -7,9 +7,9 @@ Each family has a module, which says what it is measured on, and beside what. Da
 from pathlib import Path
 
 from benchmarks.results import Results
-from benchmarks.sequences import hidden_markov, markov
+from benchmarks.sequences import hidden_markov, markov, networks
 
-FAMILIES = {"markov": markov, "hidden_markov": hidden_markov}
+FAMILIES = {"markov": markov, "hidden_markov": hidden_markov, "network": networks}
 
 
 def add_arguments(parser):

@@ -46,6 +46,18 @@ class WeightedRows(Dataset):
             The one with the averaged weights, which change in training.
         """
 
+    def arranged(self, order, batch_size):
+        """Return a new order of the rows with those beside each other that make good batches; by default as it is.
+
+        Parameters
+        ----------
+        order : Tensor of int
+            A random order.
+        batch_size : int
+            Number of rows of a batch.
+        """
+        return order
+
     def before_pass(self, index):
         """Prepare rows for a pass over them.
 
@@ -105,7 +117,7 @@ class RowBatches:
 
     def __iter__(self):
         n = len(self.rows)
-        order = self._shuffled(n) if self.shuffle else None
+        order = self.rows.arranged(self._shuffled(n), self.batch_size) if self.shuffle else None
         self.rows.before_pass(order[..., : self.max_rows] if self.shuffle else slice(self.max_rows))
         for start in range(0, min(n, self.max_rows), self.batch_size):
             batch = slice(start, start + self.batch_size)

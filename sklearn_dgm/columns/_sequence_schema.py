@@ -165,6 +165,29 @@ class SequenceSchema(Stateful):
         Z, log_det = self.encode_steps(X)
         return Z, Z.sums(log_det)
 
+    def encode_part(self, sequence: Any) -> NDArray[np.float64]:
+        """Encode a part of a sequence, of whatever length.
+
+        Parameters
+        ----------
+        sequence : {str, list, tuple, ndarray, DataFrame}
+            Steps, in the form of a row of a 1-D container, or the cells of a row of a table.
+
+        Returns
+        -------
+        steps : ndarray of shape (n_steps, n_columns)
+            Encoded steps.
+
+        Raises
+        ------
+        ValueError
+            If the steps have other columns than those of `fit`, or a value that :class:`ColumnSchema` refuses.
+        """
+        _, table, lengths = read_sequences([sequence])
+        self._check_columns(table)
+        with naming_steps([sequence], lengths):
+            return self.steps.encode(table)[0]
+
     def check_lengths(self, lengths: NDArray[np.intp]):
         """Refuse sequences of a length that `fit` has not seen, where it is fixed.
 

@@ -55,6 +55,8 @@ class MADE(AncestralDensity):
         Weight of the L1 penalty on what training changes in the linear path to categories.
     targets : list of int, default=None
         The columns whose conditionals it computes; None for all. Other columns are given.
+    n_context : int, default=0
+        Numbers beside the columns of a row that all hidden units see, such as what another network has made of it.
     """
 
     layer, path = MaskedLinear, LinearPath
@@ -71,8 +73,10 @@ class MADE(AncestralDensity):
         input_dropout=0.0,
         sparsity=0.0,
         targets=None,
+        n_context=0,
     ):
         super().__init__()
+        self.n_context = n_context
         self.adjacency = adjacency = np.asarray(adjacency, dtype=bool)
         self.activation = ACTIVATIONS[activation]
         self._activation, self._hidden_sizes = activation, hidden_sizes
@@ -83,7 +87,9 @@ class MADE(AncestralDensity):
         self.bank = HeadBank(variables, targets, n_components, base)
         self.residuals = Residuals(self.inputs, self.bank.numbers)
         self.variables, self.targets = self.inputs.variables, self.bank.targets
-        self.hidden_labels = [hidden_labels(adjacency, size, self.targets) for size in hidden_sizes]
+        self.hidden_labels = [
+            hidden_labels(adjacency, size, self.targets, n_context > 0) for size in hidden_sizes
+        ]
         self._build_layers()
         self.sparse_rows = self._rows_of_categories()
         self.axes = None
@@ -103,6 +109,7 @@ class MADE(AncestralDensity):
                 "input_dropout": self.input_dropout,
                 "sparsity": self.sparsity,
                 "targets": self.targets,
+                "n_context": self.n_context,
             }
         )
 
@@ -111,7 +118,8 @@ class MADE(AncestralDensity):
         adjacency, bank, of_numbers = self.adjacency, self.bank, self.residuals.label
         # Inputs are what the labels' parents are made of; hidden units, and residuals, have seen the parents already.
         of_residuals = adjacency[of_numbers] & connections(adjacency, of_numbers)
-        mask = np.concatenate([adjacency[self.inputs.label], of_residuals])
+        of_context = np.ones((self.n_context, len(adjacency)), dtype=bool)
+        mask = np.concatenate([adjacency[self.inputs.label], of_residuals, of_context])
         self.hidden = nn.ModuleList()
         for labels in self.hidden_labels:
             self.hidden.append(self.layer(mask[:, labels].T))
@@ -127,7 +135,7 @@ class MADE(AncestralDensity):
     @property
     def stack_key(self):
         """What networks have in common that can be a :class:`~sklearn_dgm.nn.stack.MADEStack`; None if it cannot."""
-        if self.layer is not MaskedLinear or self.inputs.embeddings:
+        if self.layer is not MaskedLinear or self.inputs.embeddings or self.n_context:
             return None
         shape = self._hidden_sizes, self._activation, self.inputs.n_features, self.sparsity
         return *shape, self.bank.stack_key
@@ -146,7 +154,7 @@ class MADE(AncestralDensity):
     @property
     def n_inputs(self):
         """Number of inputs of the first hidden layer."""
-        return self.inputs.n_inputs + len(self.residuals.label)
+        return self.inputs.n_inputs + len(self.residuals.label) + self.n_context
 
     @property
     def width(self):
@@ -205,9 +213,11 @@ class MADE(AncestralDensity):
         """Return the network, or in its training a copy, whose units see what is entered column by column."""
         return self if self.axes is None else copy.deepcopy(self).settle()
 
-    def params(self, z):
-        """Return the parameters of all conditionals, of shape (n, n_params)."""
+    def params(self, z, context=None):
+        """Return the parameters of all conditionals, of shape (n, n_params), given a context of (n, n_context)."""
         inputs, squashed = self.see(z)
+        if context is not None:
+            inputs = torch.cat([inputs, context], dim=1)
         h = dropout(inputs, self.input_dropout, self.training)
         for layer in self.hidden:
             h = self.activation(layer(h))
@@ -215,13 +225,15 @@ class MADE(AncestralDensity):
         rows = torch.from_numpy(self.bank.linear_rows).to(z.device)
         return (self.out(h) + self.bias).index_add(1, rows, self.skip(squashed))
 
-    def log_prob_features(self, z):
+    def log_prob_features(self, z, context=None):
         """Return the log-density of each column given its parents.
 
         Parameters
         ----------
         z : Tensor of shape (n, d)
             Encoded rows.
+        context : Tensor of shape (n, n_context), default=None
+            The numbers beside them.
 
         Returns
         -------
@@ -231,7 +243,7 @@ class MADE(AncestralDensity):
         # Values so far out would overflow on the way, into NaN; 0 stands in for them.
         possible = z.abs() < FARTHEST
         z = torch.where(possible, z, 0)
-        return torch.where(possible, self.bank.log_prob(self.params(z), z), -torch.inf)
+        return torch.where(possible, self.bank.log_prob(self.params(z, context), z), -torch.inf)
 
     def normal_scores(self, z):
         """Return normal scores: standard normal quantiles of each conditional cdf; of mixture heads only.
@@ -289,7 +301,7 @@ class MADE(AncestralDensity):
         missing[:, j] = False
         return branches.shares.masked_fill(missing[:, None], 0).sum(dim=2)
 
-    def visit(self, z):
+    def visit(self, z, context=None):
         """Go through the columns in topological order; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
 
         Every hidden unit is computed once, as soon as all it sees is known. Columns that are no targets have no
@@ -301,6 +313,8 @@ class MADE(AncestralDensity):
         n, like, bank = len(z), self.skip.weight, self.bank
         features = like.new_zeros(n, self.inputs.n_features)
         inputs = like.new_zeros(n, self.n_inputs)
+        if context is not None:
+            inputs[:, -self.n_context :] = context
         hidden = [like.new_zeros(n, len(labels)) for labels in self.hidden_labels]
         steps = steps_until_seen(self.adjacency)
         ready = [

@@ -73,8 +73,8 @@ def steps_until_seen(adjacency):
     return np.where(adjacency, position[:, None] + 1, 0).max(axis=0)
 
 
-def hidden_labels(adjacency, n_units, targets=None):
-    """Spread hidden units evenly over the columns that have parents.
+def hidden_labels(adjacency, n_units, targets=None, has_context=False):
+    """Spread hidden units evenly over the columns that have parents, or over all, if there is a context.
 
     Parameters
     ----------
@@ -84,6 +84,8 @@ def hidden_labels(adjacency, n_units, targets=None):
         Number of hidden units of a layer.
     targets : list of int, default=None
         The columns that get units; None for all.
+    has_context : bool, default=False
+        Whether units see something beside the columns, so that those without parents have units, too.
 
     Returns
     -------
@@ -94,7 +96,8 @@ def hidden_labels(adjacency, n_units, targets=None):
     columns = np.argsort(steps, kind="stable")
     if targets is not None:
         columns = columns[np.isin(columns, targets)]
-    columns = columns[steps[columns] > 0] if steps[columns].any() else columns
+    if steps[columns].any() and not has_context:
+        columns = columns[steps[columns] > 0]
     return columns[np.arange(n_units) * len(columns) // n_units]
 
 

@@ -9,6 +9,7 @@ import torch
 
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
 from sklearn_dgm.nn.bayes_net import BayesNet
+from sklearn_dgm.nn.causal import CELLS, CausalNetwork
 from sklearn_dgm.nn.completion import log_marginal
 from sklearn_dgm.nn.config import config_of, module_of
 from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
@@ -141,6 +142,18 @@ def test_config_and_state_build_a_continuous_mixture_anew():
     z = torch.from_numpy(z)
     z[::3, 1], z[::4, 3] = torch.nan, torch.nan
     assert torch.equal(other.log_prob(z), module.log_prob(z))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_config_and_state_build_a_causal_network_anew(cell):
+    torch.manual_seed(0)
+    module = trained(CausalNetwork(VARIABLES, cell, 8, 2, (7,), 0.2, True, True))
+    other = anew(module)
+    assert config_of(other) == config_of(module)
+    n = torch.tensor([5, 3, 5])
+    batch = rows(15).reshape(3, 5, 6), n, torch.full((3, 5), -2.0), torch.full((3,), -1.0)
+    assert torch.isfinite(module.log_prob(batch)).all()
+    assert torch.equal(other.log_prob(batch), module.log_prob(batch))
 
 
 @pytest.mark.parametrize("kind", [TableInputs, HeadBank])

@@ -72,6 +72,20 @@ def test_wide_tables_have_no_linear_paths_of_components(monkeypatch):
     np.testing.assert_allclose(fast, slow, atol=1e-9)
 
 
+def test_all_columns_see_the_context():
+    torch.manual_seed(0)
+    module = MADE(MIXED, complete_adjacency(SHUFFLED), (32,), "silu", 3, "logistic", n_context=4)
+    module = module.double().eval()
+    generator = torch.Generator().manual_seed(1)
+    z = module.sample(20, generator)
+    context = torch.randn(20, 4, dtype=torch.float64, generator=generator)
+    with torch.no_grad():
+        expected = module.log_prob_features(z, context)
+        for j, conditional in module.visit(z, context):
+            np.testing.assert_allclose(conditional.log_prob(z[:, j]), expected[:, j], atol=1e-9)
+        assert (module.log_prob_features(z, context + 1) != expected).all()
+
+
 def test_width_counts_the_logits_that_parameters_make():
     assert build([Variable(None, False), Variable(5000, False)]).width == 5000
 
