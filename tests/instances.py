@@ -23,6 +23,7 @@ from sklearn_dgm import (
     EnsembleDensity,
     FlowDensity,
     GenerativeClassifier,
+    HiddenMarkovDensity,
     HistogramDensity,
     MarkovChainDensity,
     MixtureDensity,
@@ -439,6 +440,7 @@ INSTANCES = {
         ),
         fails={"check_normalized_untrained": PARTITION},
     ),
+    "hidden markov": Instance(lambda: HiddenMarkovDensity(3, random_state=0)),
 }
 
 # Public estimators that are no densities, and the files that run scikit-learn's checks on them.
