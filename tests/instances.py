@@ -15,6 +15,7 @@ from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from sklearn_dgm import (
     AutoregressiveDensity,
+    AutoregressiveSequenceDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
     ContinuousMixtureDensity,
@@ -62,6 +63,13 @@ TRAINED = {
         "test_weights_equal_repeats_on_held_out_rows"
     )
 }
+OF_SEQUENCES = {
+    "check_weights_equal_repeats": (
+        "as for other networks, and repeats are in several parts by which n-grams are scored; replaced by "
+        "sequence/test_autoregressive.py: test_weights_are_repeats_in_full_batches"
+    )
+}
+QUICK_CELL = {"hidden_size": 16, "max_epochs": 5}
 # Scikit-learn's checks of the same, which look at what transformers say.
 TRAINED_TRANSFORMER = {
     "fails": TRAINED,
@@ -337,6 +345,13 @@ INSTANCES = {
         lambda: GenerativeClassifier(MarkovChainDensity(2)),
         fails={**ONE_COLUMN, "check_normalized (one column)": PIECES_OF_COMPONENTS},
         fails_scikit_learn={"check_classifiers_train": LISTS},
+    ),
+    "autoregressive sequences": Instance(
+        lambda: AutoregressiveSequenceDensity(**QUICK_CELL), fails=OF_SEQUENCES
+    ),
+    "autoregressive sequences, transformer": Instance(
+        lambda: AutoregressiveSequenceDensity("transformer", ngram_order=None, **QUICK_CELL),
+        fails=OF_SEQUENCES,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

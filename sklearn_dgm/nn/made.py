@@ -56,7 +56,7 @@ class MADE(AncestralDensity):
     targets : list of int, default=None
         The columns whose conditionals it computes; None for all. Other columns are given.
     n_context : int, default=0
-        Numbers beside the columns of a row that all hidden units see, such as what another network has made of it.
+        Numbers beside the columns of a row, such as what another network has made of it. All layers see them.
     """
 
     layer, path = MaskedLinear, LinearPath
@@ -123,7 +123,7 @@ class MADE(AncestralDensity):
         self.hidden = nn.ModuleList()
         for labels in self.hidden_labels:
             self.hidden.append(self.layer(mask[:, labels].T))
-            mask = connections(adjacency, labels)
+            mask = np.concatenate([connections(adjacency, labels), of_context])
         # Columns start alike wherever their heads stand, which is a matter of their bounds, for one.
         by_column = np.argsort(bank.param_label, kind="stable")
         self.out = self.layer(mask[:, bank.param_label[by_column]].T, bias=False)
@@ -222,6 +222,8 @@ class MADE(AncestralDensity):
         for layer in self.hidden:
             h = self.activation(layer(h))
             h = dropout(h, self.dropout, self.training)
+            if context is not None:
+                h = torch.cat([h, context], dim=1)
         rows = torch.from_numpy(self.bank.linear_rows).to(z.device)
         return (self.out(h) + self.bias).index_add(1, rows, self.skip(squashed))
 
@@ -313,9 +315,10 @@ class MADE(AncestralDensity):
         n, like, bank = len(z), self.skip.weight, self.bank
         features = like.new_zeros(n, self.inputs.n_features)
         inputs = like.new_zeros(n, self.n_inputs)
+        hidden = [like.new_zeros(n, len(labels) + self.n_context) for labels in self.hidden_labels]
         if context is not None:
-            inputs[:, -self.n_context :] = context
-        hidden = [like.new_zeros(n, len(labels)) for labels in self.hidden_labels]
+            for seen in (inputs, *hidden):
+                seen[:, -self.n_context :] = context
         steps = steps_until_seen(self.adjacency)
         ready = [
             np.searchsorted(steps[labels], np.arange(len(steps) + 1), "right")

@@ -74,7 +74,7 @@ def test_wide_tables_have_no_linear_paths_of_components(monkeypatch):
 
 def test_all_columns_see_the_context():
     torch.manual_seed(0)
-    module = MADE(MIXED, complete_adjacency(SHUFFLED), (32,), "silu", 3, "logistic", n_context=4)
+    module = MADE(MIXED, complete_adjacency(SHUFFLED), (32, 24), "silu", 3, "logistic", n_context=4)
     module = module.double().eval()
     generator = torch.Generator().manual_seed(1)
     z = module.sample(20, generator)

@@ -140,13 +140,13 @@ def test_steps_of_mixed_columns_integrate_to_one(cell):
 
 
 def test_it_learns_what_follows():
-    X = mixed_frames(200)
-    density = fitted(X=X, hidden_size=16, max_epochs=25)
+    X = mixed_frames(150)
+    density = fitted(X=X, hidden_size=16, max_epochs=12, dropout=0.1)
     # Of a cumulative sum: standard normals of scale 0.1, a coin, and the length.
     best = -0.5 * np.log(2 * np.pi * np.e * 0.01) - np.log(2)
     lengths = [len(frame) for frame in X]
     mean = density.score(X) / sum(lengths)
-    assert mean == pytest.approx(best - len(X) * np.log(4) / sum(lengths), abs=0.35)
+    assert mean == pytest.approx(best - len(X) * np.log(4) / sum(lengths), abs=0.5)
     drawn = pd.concat(density.sample(100, random_state=0))
     assert set(drawn["kind"]) == {"x", "y"}
 
@@ -155,9 +155,11 @@ def test_an_ngram_beside_the_network_helps():
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefgh"), 6)) for _ in range(20)]
     X = [words[i] for i in rng.integers(20, size=300)]
-    alone, beside = (fitted(X=X, ngram_order=order).score(X) for order in (None, "auto"))
-    assert beside > alone
-    assert fitted(X=X).ngrams_.order >= 3
+    alone, beside = (fitted(X=X, ngram_order=order) for order in (None, 3))
+    assert beside.score(X) > alone.score(X)
+    assert alone.ngrams_ is None
+    assert beside.ngrams_.order == 3
+    assert fitted(X=X[:15]).ngrams_ is None
 
 
 def test_ngrams_have_not_counted_what_they_are_trained_beside():
@@ -305,6 +307,6 @@ def test_it_is_no_worse_than_counting():
     rng = np.random.default_rng(0)
     # The third letter repeats the first, which a chain of first order cannot know.
     X = ["".join([u, v, u]) for u, v in zip(*rng.choice(list("abc"), (2, 400)), strict=True)]
-    density = fitted(X=X, hidden_size=32, max_epochs=15)
+    density = fitted(X=X, hidden_size=16, max_epochs=10, dropout=0.1, lr=0.01)
     chain = MarkovChainDensity(order=2).fit(X)
     assert density.score(X) > chain.score(X) + 200
