@@ -244,11 +244,11 @@ class CausalNetwork(nn.Module):
         before[firsts] = self.before.to(before)
         return torch.cat([_bounded(before), steps], dim=1)
 
-    def _seen(self, steps):
+    def seen(self, steps):
         """Return what the cell sees of steps, with a flag that is none of the begin."""
         return F.pad(self.inputs(_bounded(steps)), (0, 1))
 
-    def _begin(self, n):
+    def begin(self, n):
         """Return what the cell sees of the begin of sequences."""
         begin = self.before.new_zeros(n, 1, self.inputs.n_inputs + 1)
         begin[..., -1] = 1.0
@@ -272,7 +272,7 @@ class CausalNetwork(nn.Module):
             What is seen of each sequence in all.
         """
         n = len(padded)
-        contexts, _ = self.cell(torch.cat([self._begin(n), self._seen(padded)], dim=1))
+        contexts, _ = self.cell(torch.cat([self.begin(n), self.seen(padded)], dim=1))
         contexts = dropout(contexts, self.dropout, self.training)
         return contexts[:, :-1][is_step], contexts[torch.arange(n), is_step.sum(dim=1)]
 
@@ -376,7 +376,7 @@ class CausalNetwork(nn.Module):
         """
         if prefix is None:
             prefix = self.before.new_zeros(0, len(self.variables))
-        seen = torch.cat([self._begin(1), self._seen(prefix)[None]], dim=1)
+        seen = torch.cat([self.begin(1), self.seen(prefix)[None]], dim=1)
         contexts, state = self.cell(seen)
         rows = torch.arange(n_samples, device=prefix.device)
         state = _of_rows(state, torch.zeros_like(rows))
@@ -386,7 +386,9 @@ class CausalNetwork(nn.Module):
         drawn = [prefix.repeat(n_samples, 1)]
         of_rows = [rows.repeat_interleave(len(prefix))]
         while True:
-            log_p = None if other is None else self._mixed_codes(before, context, other)
+            log_p = None
+            if other is not None:
+                log_p = self.mixed_codes(before, context, other.distributions())
             if self.ends:
                 log_odds = self.end_log_odds(context)
                 if log_p is not None:
@@ -404,7 +406,7 @@ class CausalNetwork(nn.Module):
             else:
                 z = _drawn(log_p[goes_on][:, : self.variables[0].n_levels] / temperature, uniforms)
                 other.advance(goes_on, z[:, 0])
-            context, state = self.cell(self._seen(z)[:, None], _of_rows(state, goes_on))
+            context, state = self.cell(self.seen(z)[:, None], _of_rows(state, goes_on))
             context, before = context[:, -1], z
             drawn.append(z)
             of_rows.append(rows)
@@ -431,15 +433,25 @@ class CausalNetwork(nn.Module):
                 z[:, j] = _drawn(log_p / temperature, u[:, None])[:, 0]
         return z[:, d:]
 
-    def _mixed_codes(self, before, context, other):
-        """Return the log-probabilities of all codes of the next step, and then of the end, in the mixture."""
+    def mixed_codes(self, before, context, others):
+        """Return the log-probabilities of all codes of the next step, and then of the end, in the mixture.
+
+        Parameters
+        ----------
+        before : Tensor of shape (n, 1)
+            The codes of the last steps.
+        context : Tensor of shape (n, size)
+            What has been seen.
+        others : array-like of shape (n, n_symbols)
+            The probabilities that the other density gives the codes of the next step, and then the end.
+        """
         z = torch.cat([before, torch.zeros_like(before)], dim=1)
         *_, (_, conditional) = self.steps.visit(z, context)
         log_p = _log_prob_codes(conditional, self.variables[0].n_levels)
         if self.ends:
             log_odds = self.end_log_odds(context)[:, None]
             log_p = torch.cat([log_p + F.logsigmoid(-log_odds), F.logsigmoid(log_odds)], dim=1)
-        others = torch.as_tensor(other.distributions(), device=log_p.device).log()
+        others = torch.as_tensor(others, device=log_p.device).log()
         return mixed(log_p, self.gate(context), others)
 
 

@@ -28,6 +28,7 @@ from sklearn_dgm.sequence._batches import (
     SequenceSplits,
     log_prob_steps,
 )
+from sklearn_dgm.sequence._network_factors import NetworkStepFactors
 from sklearn_dgm.tags import DensityTags
 
 # Steps of a batch at most, and sequences at least and at most.
@@ -368,6 +369,15 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
                 f"prefix has {len(steps)} steps, but sequences have {self.schema_.lengths_[-1]} at most."
             )
 
+    def _sequences_at_once(self):
+        """Return how many sequences are drawn or coded together, so that what is kept of them fits into memory."""
+        of_row = max(self._module.width, 2 * self.n_layers * self.hidden_size * self._longest)
+        return int(np.clip(NUMBERS_AT_ONCE // of_row, 1, ROWS_AT_ONCE))
+
+    def _step_factors(self):
+        """Return the conditionals of the steps, as :class:`~sklearn_dgm._queries.factors.StepFactors`."""
+        return NetworkStepFactors(self._module, self.ngrams_, self._sequences_at_once())
+
     def _draw(self, n_samples, rng, prefix=None, temperature=1.0):
         if prefix is None:
             prefix = np.empty((0, len(self.schema_.columns_)))
@@ -375,8 +385,7 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         device = self._module_device()
         generator = torch_generator(rng, device)
         of_prefix = torch.tensor(prefix, device=device)
-        of_row = max(self._module.width, 2 * self.n_layers * self.hidden_size * self._longest)
-        step = int(np.clip(NUMBERS_AT_ONCE // of_row, 1, ROWS_AT_ONCE))
+        step = self._sequences_at_once()
         steps, n_steps = [], []
         with one_thread():
             for start in range(0, n_samples, step):

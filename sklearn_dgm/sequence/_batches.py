@@ -166,7 +166,7 @@ class NGramContexts:
     def advance(self, rows, codes):
         """Keep some of the sequences, flagged by `rows`, which had these codes next."""
         kept, codes = self.contexts[rows.cpu().numpy()], codes.cpu().numpy().astype(int)
-        self.contexts = np.column_stack([kept, codes])[:, 1:]
+        self.contexts = self.ngrams.contexts_after(kept, codes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 
-from sklearn_dgm import DensityCodec, MarkovChainDensity
+from sklearn_dgm import AutoregressiveSequenceDensity, DensityCodec, MarkovChainDensity
 from sklearn_dgm._queries.factors import ColumnConditional, StepFactors
 from tests.sequence.test_rows import assert_same
 from tests.sequence.toys import CONTAINERS, IndependentSteps
@@ -236,3 +236,22 @@ def test_a_markov_chain_compresses_as_it_scores(length):
     numbers = np.random.default_rng(0).normal(size=(50, 6)).round(2)
     of_numbers = DensityCodec(MarkovChainDensity(order=2)).fit(numbers)
     np.testing.assert_array_equal(of_numbers.decode(of_numbers.encode(numbers)), numbers)
+
+
+@pytest.mark.parametrize(
+    ("cell", "ngram_order"), [("gru", 2), ("gru", None), ("transformer", None)]
+)
+def test_a_network_compresses_as_it_scores(cell, ngram_order):
+    network = AutoregressiveSequenceDensity(
+        cell, hidden_size=16, ngram_order=ngram_order, max_epochs=2, random_state=0
+    )
+    X = texts(60, 0)
+    codec = DensityCodec(network).fit(X)
+    bits = codec.code_length(X)
+    np.testing.assert_allclose(bits, -codec.estimator_.score_samples(X) / np.log(2), rtol=1e-6)
+    stream = codec.encode([*X, "abx"])
+    assert codec.decode(stream) == [*X, "abx"]
+    if ngram_order is None:
+        frames = [row for row in CONTAINERS["frames of pandas"] for _ in range(8)]
+        of_frames = DensityCodec(network).fit(frames)
+        assert_same(of_frames.decode(of_frames.encode(frames[:5])), frames[:5])
