@@ -150,6 +150,8 @@ def validate_sequences(estimator, X, *, reset):
     ValueError
         If there is no sequence, or X is a table of other columns than that of `fit`.
     """
+    if isinstance(X, str):
+        raise ValueError("X is a string, which is one sequence; hand in a list of sequences, [X].")
     if is_table(X):
         return validate_table(estimator, X, reset=reset)
     if len(X) == 0:

@@ -39,8 +39,13 @@ from sklearn_dgm.codec._columns import (
     values_of,
     without_negative_zeros,
 )
-from sklearn_dgm.codec._exact import check_same, markers_beside, with_markers
-from sklearn_dgm.codec._rows import DecodedSequences, SequenceRows, TableRows
+from sklearn_dgm.codec._exact import (
+    categories_of,
+    check_same,
+    markers_beside,
+    with_markers,
+)
+from sklearn_dgm.codec._rows import DecodedSequences, SequenceRows, TableRows, said_of
 from sklearn_dgm.codec._stream import Stream, fingerprint_of, pack
 from sklearn_dgm.columns import SequenceSchema, check_container, is_frame, is_table
 from sklearn_dgm.columns._building import TableSpec, fill, part_of, template_of
@@ -240,12 +245,14 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         integers = np.flatnonzero(as_whole).tolist()
         coded = cells, numbers, missing, negative, integers, known, stored
         template = self._template(container)
-        made = _filled(template, self._columns(*coded, template=template), len(known))
+        columns = self._columns(*coded, template=template)
+        made = _filled(template, columns, len(known))
         markers = markers_beside(X, made)
         if markers:
             columns = self._columns(*coded, template=template, markers=markers)
             made = _filled(template, columns, len(known))
         check_same(X, made)
+        rows.check_made(self._density().schema_, rows.header(known), template, columns)
         header = {
             **rows.header(known),
             "rows": X.shape[0],
@@ -478,7 +485,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             seen = "an array" if isinstance(own, np.dtype) else f"a {own.frame.__module__} frame"
             raise ValueError(f"X is a {type(X).__module__} frame, but fit has seen {seen}.")
         for name, dtype, expected in zip(template.labels, template.dtypes, own.dtypes, strict=True):
-            if dtype != expected or _categories(dtype) != _categories(expected):
+            if dtype != expected or categories_of(dtype) != categories_of(expected):
                 raise ValueError(
                     f"column {name!r} has dtype {dtype!r}, but had {expected!r} in fit; convert it."
                 )
@@ -486,10 +493,11 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _fingerprint(self, factors):
         schema = self._density().schema_
-        columns, length = schema.columns_, getattr(schema, "length_", "")
+        columns = schema.columns_
+        said = said_of(schema) if isinstance(schema, SequenceSchema) else ""
         of_schema = [tuple(vars(column).values()) for column in columns]
         of_cells = [(cells.grid, cells.first, cells.n_cells) for cells in self._fitted_cells]
-        return fingerprint_of([*of_schema, length, *of_cells, *factors.parameters()])
+        return fingerprint_of([*of_schema, said, *of_cells, *factors.parameters()])
 
     def _checked(self, X, reset=False):
         check_container(X)
@@ -508,12 +516,6 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.estimator).input_tags
         return tags
-
-
-def _categories(dtype):
-    """Return the categories of a dtype in their order; None if it has none."""
-    categories = getattr(dtype, "categories", None)
-    return None if categories is None else list(categories)
 
 
 def _filled(template, made, n):

@@ -167,3 +167,51 @@ def _same(given, other):
     if given.dtype.kind in "mM":
         return given.view(np.int64) == other.view(np.int64)
     return given == other
+
+
+def check_same_sequences(X, made):
+    """Refuse sequences of which the containers would not come back as they are, though their steps do.
+
+    Parameters
+    ----------
+    X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+        The sequences.
+    made : {list, ndarray, Series, DataFrame} of n_sequences sequences
+        What would come back.
+
+    Raises
+    ------
+    ValueError
+        If a sequence differs; it is named.
+    """
+    if is_frame(X) or getattr(X, "ndim", 1) == 2:
+        check_same(X, made)
+        return
+    if getattr(X, "ndim", 1) == 3:
+        check_same(X.reshape(len(X), -1), made.reshape(len(X), -1))
+        return
+    for i, (row, other) in enumerate(zip(list(X), list(made), strict=True)):
+        if _form_of(row) != _form_of(other):
+            raise ValueError(
+                f"row {i} of X is {_form_of(row)}, which would come back as {_form_of(other)}; convert it to what fit "
+                "has seen, or all rows to one type."
+            )
+
+
+def _form_of(row):
+    """Say of what type a sequence is, and what its steps are made of."""
+    name = "str" if isinstance(row, str) else type(row).__name__
+    if is_frame(row):
+        dtypes = row.dtypes.tolist() if hasattr(row.dtypes, "tolist") else row.dtypes
+        return name, [(str(dtype), categories_of(dtype)) for dtype in dtypes]
+    if isinstance(row, np.ndarray):
+        return name, str(row.dtype)
+    if isinstance(row, list | tuple):
+        return name, sorted({type(step).__name__ for step in row})
+    return name
+
+
+def categories_of(dtype):
+    """Return the categories of a dtype in their order; None if it has none."""
+    categories = getattr(dtype, "categories", None)
+    return None if categories is None else list(categories)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sklearn_dgm.codec._blocks import RowCoder
+from sklearn_dgm.codec._exact import categories_of, check_same_sequences
 from sklearn_dgm.codec._sequences import SequenceCoder
 from sklearn_dgm.columns._building import TableSpec, fill, part_of
 from sklearn_dgm.columns._sequences import (
@@ -45,6 +46,9 @@ class TableRows(NamedTuple):
         of_all = np.full(len(coded), np.inf)
         of_all[coded] = bits
         return of_all
+
+    def check_made(self, schema, header, template, made):
+        """Refuse a container that would not come back: there is none around a table."""
 
     def header(self, coded):
         """Return what a stream has to say besides of rows."""
@@ -123,6 +127,12 @@ class SequenceRows(NamedTuple):
         of_all[is_coded] = bits
         return of_all
 
+    def check_made(self, schema, header, template, made):
+        """Refuse a container that would not come back from columns of steps, see :meth:`DecodedSequences.build`."""
+        decoded = DecodedSequences(schema, header)
+        decoded.lengths = self.lengths
+        check_same_sequences(self.given, decoded.build(template, made))
+
     def header(self, coded):
         """Return what a stream has to say besides of sequences: the container, and lengths that are not coded."""
         apart = ~self._is_coded(coded)
@@ -139,7 +149,16 @@ def _parts(form):
     """Return what has to be the same of two forms for one to come back as the other."""
     spec = form.template
     labels = [*spec.labels] if form.container == "table" else form.name
-    return form.container, form.cell, spec.frame, labels, [str(dtype) for dtype in spec.dtypes]
+    dtypes = [(str(dtype), categories_of(dtype)) for dtype in spec.dtypes]
+    return form.container, form.cell, spec.frame, labels, dtypes
+
+
+def said_of(schema):
+    """Return what else of a schema of sequences a stream rests on, as text."""
+    form = schema._form
+    has_spec = isinstance(form.template, TableSpec)
+    parts = _parts(form)[:2] + _parts(form)[3:] if has_spec else form[:2]
+    return repr((schema.length_, form.template.frame.__module__ if has_spec else "", parts))
 
 
 def _said(form):
@@ -164,8 +183,6 @@ class DecodedSequences:
 
     def __init__(self, schema, header):
         n, own = header.get("sequences", 0), schema._form
-        # Of a table and of a 3-D array, also if it has no row.
-        self._n_steps = int(schema.lengths_[0])
         self.is_apart = np.zeros(n, dtype=bool)
         self.is_apart[header.get("apart", [])] = True
         self._ends = schema.length_ == "stop"
@@ -174,6 +191,8 @@ class DecodedSequences:
         container, cell = header.get("form", own[:2])
         is_own = (container, cell) == own[:2]
         self.form = own if is_own else SequenceForm(container, cell)
+        # Of a table and of a 3-D array without a row, there is that of `fit`.
+        self._fitted_length = int(schema.lengths_[0])
 
     def coder(self, factors, cells):
         """Return what takes sequences off a stack."""
@@ -193,16 +212,16 @@ class DecodedSequences:
         made : list of tuple
             Values and flags of the missing ones (or None), of each column.
         """
-        n = len(self.lengths)
+        n, n_steps = len(self.lengths), int([*self.lengths, self._fitted_length][0])
         if self.form.container != "table":
             parts = [partial(part_of, *column) for column in made]
             steps = fill(template, parts, self.lengths.sum(), exact=True)
             if self.form.container == "array":
-                return steps.reshape(n, self._n_steps, steps.shape[1])
+                return steps.reshape(n, n_steps, steps.shape[1])
             return build_sequences(self.form, steps, self.lengths)
         (values, gaps), own = made[0], self.form.template
         gaps = np.zeros(len(values), dtype=bool) if gaps is None else gaps
-        of_steps = (part.reshape(n, self._n_steps).T for part in (values, gaps))
+        of_steps = (part.reshape(n, n_steps).T for part in (values, gaps))
         parts = zip(*of_steps, strict=True)
         own = own if isinstance(own, TableSpec) else template
         return fill(own, [partial(part_of, *column) for column in parts], n, exact=True)

@@ -244,11 +244,12 @@ def _missing(values):
     if kind in "mM":
         return np.isnat(values)
     if kind == "O":
-        return np.fromiter(map(_is_missing, values), dtype=bool, count=len(values))
+        return np.fromiter(map(is_missing, values), dtype=bool, count=len(values))
     return np.zeros(1, dtype=bool)
 
 
-def _is_missing(value):
+def is_missing(value):
+    """Tell whether a cell is what some library calls missing."""
     if isinstance(value, float | np.floating | np.datetime64 | np.timedelta64):
         return value != value
     if isinstance(value, Decimal):  # of which a signalling one does not compare

@@ -1,15 +1,18 @@
 """The road between a user's sequences and what a model works on: one schema for all steps."""
 
 import functools
+import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
 
 from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns._building import fill, part_of
 from sklearn_dgm.columns._column import Column
 from sklearn_dgm.columns._frames import is_frame
+from sklearn_dgm.columns._objects import STRINGS
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._schema import ColumnSchema
 from sklearn_dgm.columns._sequences import (
@@ -37,7 +40,7 @@ class SequenceSchema(Stateful):
     length_ : {"fixed", "stop", "given"}
         What it is.
     lengths_ : ndarray of int of shape (n_lengths,)
-        The lengths among the fitted sequences, increasing.
+        The lengths among the sequences of the first fit, increasing.
     length_shares_ : ndarray of shape (n_lengths,)
         Their shares of the weight.
 
@@ -79,6 +82,7 @@ class SequenceSchema(Stateful):
             :class:`ColumnSchema` refuses.
         """
         form, table, lengths = read_sequences(X)
+        _warn_of_one_column(form, table, X)
         weight = np.ones(len(lengths)) if sample_weight is None else np.asarray(sample_weight)
         self.length_ = self._resolve_length(form, lengths)
         if not (lengths * weight).any():
@@ -102,7 +106,7 @@ class SequenceSchema(Stateful):
             )
         if self.length == "fixed":
             _check_lengths(lengths, lengths[0])
-        return self.length
+        return "fixed" if form.is_fixed else self.length
 
     @property
     def columns_(self) -> list[Column]:
@@ -235,7 +239,9 @@ class SequenceSchema(Stateful):
             return build_sequences(form, self.steps.decode(Z.steps), Z.lengths)
         (column,), steps = self.columns_, Z.steps.reshape(len(Z), -1)
         decoders = [functools.partial(_decode_block, column, z) for z in steps.T]
-        return fill(form.template, decoders, len(Z))
+        # Columns of several dtypes are steps of one distribution, which not each of them can hold.
+        dtypes = getattr(form.template, "dtypes", ())
+        return fill(form.template, decoders, len(Z), clip=len(set(map(str, dtypes))) <= 1)
 
     def build(self, table: Any, lengths: NDArray[np.intp]) -> Any:
         """Make a container like the fitted one of a table of steps, of which some may have missing cells.
@@ -310,6 +316,20 @@ def _check_lengths(lengths, expected):
             f"sequence {other[0]} has {lengths[other[0]]} step(s), but all should have {expected}, since the length is "
             "fixed; with length='stop' or 'given' it need not be."
         )
+
+
+def _warn_of_one_column(form, table, X):
+    """Warn of strings in a table of one column, of which each would be a sequence of one step."""
+    if form.container == "table" and X.shape[1] == 1:
+        (column,) = raw_columns(table)
+        if column.content == STRINGS:
+            column_of = f"X[{X.columns[0]!r}]" if is_frame(X) else "X[:, 0]"
+            warnings.warn(
+                f"X is a table of one column of strings, of which each is a single step; if each is to be a sequence of "
+                f"characters, hand in the column, {column_of}.",
+                DataConversionWarning,
+                stacklevel=2,
+            )
 
 
 def _decode_block(column, z, block):

@@ -7,6 +7,7 @@ that looks into them: beyond, there are steps, and how many belong to each seque
 import re
 from contextlib import contextmanager
 from itertools import chain
+from numbers import Number
 from typing import Any, NamedTuple
 
 import narwhals as nw
@@ -15,7 +16,7 @@ import numpy as np
 from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns._building import fill, part_of, template_of
 from sklearn_dgm.columns._frames import is_frame, stacked
-from sklearn_dgm.columns._reading import raw_columns
+from sklearn_dgm.columns._reading import is_missing, raw_columns
 
 
 class Sequences(Stateful):
@@ -84,20 +85,28 @@ class SequenceForm(NamedTuple):
     @property
     def is_fixed(self):
         """Whether all sequences have one length by the form of the container."""
+        if self.container == "series":  # polars has lists of one length
+            return str(self.template.dtypes[0]).startswith("Array(")
         return self.container in ("table", "array")
 
 
 def is_table(X):
     """Tell whether X is a 2-D table, or nothing that could hold sequences, rather than a container of these."""
     if isinstance(X, list | tuple):
-        return not X or (np.isscalar(X[0]) and not isinstance(X[0], str))
+        return len(X) > 0 and all(isinstance(row, Number) for row in X)
     if isinstance(X, np.ndarray):
-        return X.ndim == 2 or (X.ndim < 3 and X.dtype.kind not in "OUST")
-    return not _is_series(X)
+        return X.ndim in (0, 2) or (X.ndim == 1 and X.dtype.kind not in "OUST")
+    return isinstance(X, str) or not (_is_series(X) or _is_array_of_pandas(X))
 
 
 def _is_series(X):
     return nw.dependencies.is_into_series(X)
+
+
+def _is_array_of_pandas(X):
+    """Tell whether X is the values of a series, or an index."""
+    is_of_pandas = type(X).__module__.partition(".")[0] == "pandas"
+    return is_of_pandas and getattr(X, "ndim", 0) == 1 and hasattr(X, "to_numpy")
 
 
 def read_sequences(X):
@@ -139,7 +148,7 @@ def read_sequences(X):
         raise ValueError(
             f"X has {X.ndim} dimensions; sequences have 3 at most: (n_sequences, n_steps, n_columns)."
         )
-    rows = X.to_list() if _is_series(X) else list(X)
+    rows = nw.from_native(X, series_only=True).to_list() if _is_series(X) else list(X)
     cells = [_kind_of_cell(row, i) for i, row in enumerate(rows)]
     if "nested" in cells:  # of which an empty one looks like any list
         cells = ["nested" if len(row) == 0 else c for row, c in zip(rows, cells, strict=True)]
@@ -152,7 +161,7 @@ def read_sequences(X):
     if _is_series(X):
         frame = X.to_frame()
         return SequenceForm("series", cell, template_of(frame), X.name), table, lengths
-    container = "objects" if isinstance(X, np.ndarray) else "list"
+    container = "list" if isinstance(X, list | tuple) else "objects"
     return SequenceForm(container, cell), table, lengths
 
 
@@ -167,8 +176,11 @@ def _steps_of_table(X):
     dtypes = set(frame.schema.values())
     if len(dtypes) > 1 or nw.Object in dtypes:
         _check_alike_columns(X)
-    if len(dtypes) > 1 and all(dtype.is_numeric() for dtype in dtypes):
-        columns = [column.cast(nw.Float64) for column in columns]
+    if len(dtypes) > 1:
+        is_text = all(dtype in (nw.String, nw.Categorical, nw.Enum) for dtype in dtypes)
+        common = nw.String if is_text else nw.Float64
+        if is_text or all(dtype.is_numeric() for dtype in dtypes):
+            columns = [column.cast(common) for column in columns]
     parts = [frame.select(column).to_native() for column in columns]
     n, length = X.shape
     return stacked(parts, np.arange(n * length).reshape(length, n).T.ravel())
@@ -188,6 +200,8 @@ def _check_alike_columns(X):
 
 def _kind_of_cell(row, i):
     """Name the kind of a sequence."""
+    if isinstance(row, np.ma.MaskedArray):
+        raise ValueError(f"row {i} of X is a masked array; put NaN where it is masked.")
     if isinstance(row, str):
         return "string"
     if is_frame(row):
@@ -201,15 +215,12 @@ def _kind_of_cell(row, i):
         return "array" if row.ndim == 1 else "rows"
     if _is_series(row):
         return "array"
-    if row is None or (np.isscalar(row) and row != row):
+    if is_missing(row):
         raise ValueError(
             f"row {i} of X is missing ({row}); each row should be a sequence, if of no step at all."
         )
-    what = (
-        "bytes, which X.decode() makes a string"
-        if isinstance(row, bytes)
-        else f"a {type(row).__name__}"
-    )
+    is_bytes = isinstance(row, bytes)
+    what = "bytes, which decode() makes a string" if is_bytes else f"of type {type(row).__name__}"
     if isinstance(row, np.ndarray):
         what = f"an array of {row.ndim} dimensions"
     raise TypeError(
@@ -222,14 +233,14 @@ def _lengths(rows):
 
 
 def _column_of(values):
-    """Return a list of cells as a table of one column: numbers, or objects as they are."""
-    try:
+    """Return a list of cells as a table of one column: numbers of one type, or objects as they are."""
+    types = set(map(type, values))
+    if len(types) == 1 and issubclass(*types, Number | np.generic):
         column = np.array(values)
-    except ValueError:  # of sequences again
-        column = np.empty(0)
-    if column.shape != (len(values),) or column.dtype.kind not in "fiubmM" or not values:
-        column = np.empty(len(values), dtype=object)
-        column[:] = values
+        if column.dtype.kind in "fiubmM":
+            return column.reshape(-1, 1)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
     return column.reshape(-1, 1)
 
 
@@ -325,17 +336,24 @@ def naming_steps(X, lengths):
 
 def _renamed(message, X, lengths):
     """Return a message about a row of the table of all steps as one about a sequence."""
-    found = re.search(r"\brow (\d+)", message)
-    if not found:
+    # What a cell holds may say "row", too, but stands before the place where it is.
+    *_, found = [None, *re.finditer(r"(?:in|,) row (\d+)", message)]
+    if found is None:
         return message
     step = int(found[1])
     row = int(np.searchsorted(np.cumsum(lengths), step, side="right"))
     step -= int(lengths[:row].sum())
     if not hasattr(X, "shape") or len(X.shape) != 2:
-        return message.replace(found[0], f"sequence {row}, step {step}", 1)
+        return _with(message, found, f"sequence {row}, step {step}")
     label = X.columns[step] if is_frame(X) else step
-    message = message.replace(found[0], f"row {row}", 1)
+    message = _with(message, found, f"row {row}")
     return re.sub(r"\bcolumn ('step'|0)", f"column {label!r}", message, count=1)
+
+
+def _with(message, found, place):
+    """Return a message with a row, where it was found, told as another place."""
+    start, end = found.span()
+    return f"{message[:start]}{found[0].partition(' row ')[0]} {place}{message[end:]}"
 
 
 def build_sequences(form, table, lengths):
@@ -367,7 +385,9 @@ def build_sequences(form, table, lengths):
         objects[i] = row
     if form.container == "objects":
         return objects
-    frame = fill(form.template, [lambda block: part_of(objects, None, block)], len(rows))
+    # Of categories, most sequences that are drawn are none.
+    parts = [lambda block: part_of(objects, None, block)]
+    frame = fill(form.template, parts, len(rows), clip=False)
     series = nw.from_native(frame, eager_only=True)[:, 0].to_native()
     return series if form.name is not None else series.rename(None)
 

@@ -11,8 +11,6 @@ from sklearn_dgm._state import Stateful
 KNESER_NEY, WITTEN_BELL = "kneser-ney", "witten-bell"
 # Keys of n-grams are integers of 64 bits.
 MAX_KEY = 2**62
-# Numbers that a block of distributions takes up.
-NUMBERS_AT_ONCE = 2**22
 # Orders beyond are not tried where the best one is looked for.
 MAX_ORDER = 10
 # What is less than this share of a sum is left of it by rounding.
@@ -394,36 +392,13 @@ class NGrams(Stateful):
             p[np.repeat(rows, n), level.symbols[place]] += level.own[place]
         return p
 
-    def blocks_of_distributions(self, symbols, lengths):
-        """Yield the distribution of each term of sequences, for a bounded number of terms at once.
-
-        Parameters
-        ----------
-        symbols : ndarray of int of shape (n_steps,)
-            Symbols of all sequences under each other; -1 for an unknown one.
-        lengths : ndarray of int of shape (n_sequences,)
-            Numbers of steps.
-
-        Yields
-        ------
-        block : slice
-            Which terms.
-        p : ndarray of shape (n_block, n_symbols)
-            Probabilities of all symbols.
-        """
-        contexts = self.grams(symbols, lengths)[:, :-1]
-        n_at_once = max(NUMBERS_AT_ONCE // self.n_symbols, 1)
-        for start in range(0, len(contexts), n_at_once):
-            block = slice(start, start + n_at_once)
-            yield block, self.distributions(contexts[block])
-
     def first_contexts(self, n_sequences):
         """Return the contexts of first steps, of shape (n_sequences, order - 1)."""
         return np.full((n_sequences, self.order - 1), self._begin)
 
     def contexts_after(self, contexts, symbols):
-        """Return contexts, of shape (n, order - 1), after a further symbol of each."""
-        return np.column_stack([contexts, symbols])[:, 1:]
+        """Return contexts, of shape (n, order - 1), after a further symbol of each, -1 for an unknown one."""
+        return np.column_stack([contexts, np.where(symbols < 0, self._unknown, symbols)])[:, 1:]
 
     def sample(self, n_sequences, rng, lengths=None):
         """Draw sequences, all of them step by step.
@@ -507,7 +482,9 @@ def _discounts(count):
 def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends=False):
     """Choose the order under which each term of sequences is predicted best by all other terms.
 
-    Orders are tried from 1 on, until two in succession have been no better, up to 10.
+    Weights are counted in units of that of the rarest sequence, so that neither their scale matters, nor whether all
+    sequences are repeated as often: a term is not to be predicted by its own repeats. Orders are tried from 1 on, until
+    two in succession have been no better, up to 10.
 
     Parameters
     ----------
@@ -521,6 +498,7 @@ def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends
     order : int
         The order.
     """
+    weight = _in_units_of_rarest(symbols, lengths, weight)
     # Before all terms of the longest sequence there is only its begin.
     highest_order = min(MAX_ORDER, int(lengths.max()) + ends + 1)
     longest = NGrams(n_values, highest_order, smoothing, ends=ends)
@@ -533,3 +511,13 @@ def best_order(symbols, lengths, weight, n_values, smoothing=KNESER_NEY, *, ends
         elif len(tables) == best + 2:
             break
     return best
+
+
+def _in_units_of_rarest(symbols, lengths, weight):
+    """Return weights of sequences in units of the least weight that a distinct one has in all."""
+    weight = np.ones(len(lengths)) if weight is None else weight
+    symbols, ends = symbols.astype(np.int64), np.cumsum(lengths).tolist()
+    pairs = zip(lengths.tolist(), ends, strict=True)
+    numbers: dict[bytes, int] = {}
+    place = [numbers.setdefault(symbols[end - n : end].tobytes(), len(numbers)) for n, end in pairs]
+    return weight / np.bincount(place, weight).min()

@@ -134,8 +134,8 @@ class BaseSequenceDensity(BaseDensity):
         -------
         log_density : ndarray
             For a table or a 3-D array of shape (n_sequences, n_steps); for others an array of objects, of which each is
-            an ndarray of shape (n_steps,), or (n_steps + 1,) if the length is "stop": the last number is that of the
-            end. In nats, in the units of X; 0 for a missing step. The sums are `score_samples(X)`.
+            an ndarray of shape (n_steps,). If the length is "stop", there is one number more, which is that of the end.
+            In nats, in the units of X; 0 for a missing step. The sums are `score_samples(X)`.
 
         Raises
         ------
@@ -152,9 +152,11 @@ class BaseSequenceDensity(BaseDensity):
     def _by_sequence(self, X, Z, of_steps, of_ends=None):
         """Return what there is one of for each step as an array where X is one, as arrays by sequence elsewhere."""
         parts = Z.split(of_steps)
+        if of_ends is not None:
+            parts = [np.append(part, end) for part, end in zip(parts, of_ends, strict=True)]
         if is_table(X) or getattr(X, "ndim", 1) == 3:
             return np.stack(parts)
         result = np.empty(len(Z), dtype=object)
         for i, part in enumerate(parts):
-            result[i] = part if of_ends is None else np.append(part, of_ends[i])
+            result[i] = part
         return result

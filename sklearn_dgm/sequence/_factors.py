@@ -2,6 +2,9 @@
 
 from sklearn_dgm._queries.factors import ColumnConditional, StepFactors
 
+# Numbers that the distributions of a block of sequences take up.
+NUMBERS_AT_ONCE = 2**18
+
 
 class ChainFactors(StepFactors):
     """Conditionals of steps given n-grams; a state is the context of each sequence.
@@ -14,10 +17,9 @@ class ChainFactors(StepFactors):
         What values a symbol stands for.
     """
 
-    rows_at_once = 1024
-
     def __init__(self, ngrams, axis):
         self.ngrams, self.axis = ngrams, axis
+        self.rows_at_once = max(NUMBERS_AT_ONCE // ngrams.n_symbols, 1)
 
     def parameters(self):
         """Yield the parameters of all probabilities; see :class:`~sklearn_dgm._queries.factors.StepFactors`."""

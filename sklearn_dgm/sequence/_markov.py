@@ -53,8 +53,8 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
         The kind of the column by its index, 0: "continuous", "rounded", "mixed", "integer" or "categorical".
     handle_unknown : {"impossible", "error", "rare"}, default="impossible"
         What a symbol is that `fit` has not seen: impossible, an error, or as likely after any steps as a new one was at
-        the end of the fitted rows; see :class:`~sklearn_dgm.columns.ColumnSchema`. What follows it is given the steps
-        after it.
+        the end of the fitted rows; see :class:`~sklearn_dgm.columns.ColumnSchema`. As steps
+        before others all unknown ones are one symbol.
     bounds : dict, "observed" or None, default=None
         Where numbers can lie; see :class:`~sklearn_dgm.columns.ColumnSchema`.
 
@@ -82,9 +82,11 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     Notes
     -----
     The first `partial_fit` settles the symbols, the cells of numbers and, if it is "auto", the order. Symbols that come
-    later are unknown ones, and not counted; a list of all of them in the first call avoids that. To `merge` models that
-    were fitted apart, fit them with one schema, of `learn_schema` for all sequences. Merged and further counts are then
-    those of all sequences at once.
+    later are unknown ones, which are not counted but as what comes before others; a list of all of them in the first
+    call avoids that. To `merge` models that were fitted apart, fit them with one schema, of `learn_schema` for all
+    sequences. Merged and further counts are then those of all sequences at once.
+
+    Weights are counts: where all of them are far below one, little has been seen, and shorter contexts say most.
 
     Steps must not be missing.
 
@@ -186,7 +188,7 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     def _check_same_cells(self, other):
         for name, mine, its in (
             ("order", self.order_, other.order_),
-            ("length", self.schema_.length_, other.schema_.length_),
+            ("length", _length_of(self.schema_), _length_of(other.schema_)),
         ):
             if mine != its:
                 raise ValueError(
@@ -215,6 +217,13 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
         symbols, lengths = self._ngrams.sample(n_samples, rng, lengths)
         steps = self._axis.icdf_within(symbols, rng.random(len(symbols)))
         return Sequences(steps[:, None], lengths)
+
+
+def _length_of(schema):
+    """Say what the length is, and which one where it is fixed."""
+    return (
+        f"{schema.length_}, {schema.lengths_[0]}" if schema.length_ == "fixed" else schema.length_
+    )
 
 
 @dataclass(frozen=True)

@@ -111,13 +111,10 @@ def test_it_is_the_formula(smoothing, order, weighted, ends):
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
-def test_distributions_sum_to_one_and_have_what_is_scored(smoothing, monkeypatch):
-    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 40)
+def test_distributions_sum_to_one_and_have_what_is_scored(smoothing):
     symbols, lengths = stacked(sequences())
     ngrams = NGrams(3, 4, smoothing, ends=True).fit(symbols, lengths)
-    blocks = list(ngrams.blocks_of_distributions(symbols, lengths))
-    assert len(blocks) > 3
-    p = np.concatenate([of_block for _, of_block in blocks])
+    p = ngrams.distributions(ngrams.grams(symbols, lengths)[:, :-1])
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-15)
     assert (p > 0).all()
     target = ngrams.grams(symbols, lengths)[:, -1]
