@@ -376,13 +376,8 @@ class CausalNetwork(nn.Module):
         """
         if prefix is None:
             prefix = self.before.new_zeros(0, len(self.variables))
-        seen = torch.cat([self.begin(1), self.seen(prefix)[None]], dim=1)
-        contexts, state = self.cell(seen)
         rows = torch.arange(n_samples, device=prefix.device)
-        state = _of_rows(state, torch.zeros_like(rows))
-        context = contexts[:, -1].expand(n_samples, -1)
-        before = prefix[-1] if len(prefix) else self.before
-        before = before.expand(n_samples, -1)
+        before, context, state = self._after(prefix, n_samples)
         drawn = [prefix.repeat(n_samples, 1)]
         of_rows = [rows.repeat_interleave(len(prefix))]
         while True:
@@ -412,6 +407,14 @@ class CausalNetwork(nn.Module):
             of_rows.append(rows)
         order = torch.cat(of_rows).argsort(stable=True)
         return torch.cat(drawn)[order], torch.bincount(torch.cat(of_rows), minlength=n_samples)
+
+    def _after(self, prefix, n):
+        """Return the last step, the context and the state of n sequences that have begun alike."""
+        seen = torch.cat([self.begin(1), self.seen(prefix)[None]], dim=1)
+        contexts, state = self.cell(seen)
+        first = torch.zeros(n, dtype=torch.long, device=prefix.device)
+        before = prefix[-1] if len(prefix) else self.before
+        return before.expand(n, -1), contexts[first, -1], _of_rows(state, first)
 
     def _uniforms(self, shape, generator):
         """Return float64 numbers between 0 and 1."""
