@@ -188,7 +188,7 @@ def check_same_sequences(X, made):
         check_same(X, made)
         return
     if getattr(X, "ndim", 1) == 3:
-        check_same(X.reshape(len(X), -1), made.reshape(len(X), -1))
+        check_same(*(cells.reshape(len(X), np.prod(X.shape[1:])) for cells in (X, made)))
         return
     for i, (row, other) in enumerate(zip(list(X), list(made), strict=True)):
         if _form_of(row) != _form_of(other):

@@ -241,7 +241,7 @@ class SequenceSchema(Stateful):
         decoders = [functools.partial(_decode_block, column, z) for z in steps.T]
         # Columns of several dtypes are steps of one distribution, which not each of them can hold.
         dtypes = getattr(form.template, "dtypes", ())
-        return fill(form.template, decoders, len(Z), clip=len(set(map(str, dtypes))) <= 1)
+        return fill(form.template, decoders, len(Z), clip=len(set(dtypes)) <= 1)
 
     def build(self, table: Any, lengths: NDArray[np.intp]) -> Any:
         """Make a container like the fitted one of a table of steps, of which some may have missing cells.

@@ -255,3 +255,49 @@ def test_a_network_compresses_as_it_scores(cell, ngram_order):
         frames = [row for row in CONTAINERS["frames of pandas"] for _ in range(8)]
         of_frames = DensityCodec(network).fit(frames)
         assert_same(of_frames.decode(of_frames.encode(frames[:5])), frames[:5])
+
+
+CATEGORIES = pd.CategoricalDtype(["ab", "ba"])
+
+
+@pytest.mark.parametrize(
+    ("fitted", "X", "message"),
+    [
+        (pd.Series(["ab", "b"], dtype="category"), pd.Series(["ab"], dtype=CATEGORIES), "fit has"),
+        (
+            pd.DataFrame({"a": [1, 2], "b": [1.5, 2.0]}),
+            pd.DataFrame({"a": [2**60 + 1, 2], "b": [1.5, 2.0]}),
+            "come back as",
+        ),
+        ([np.array([1, 2]), np.array([1])], [np.array([1]), np.array([2], dtype="i1")], "row 1"),
+        ([[(1.0,), (2.0,)], [(1.0,)]], [[(1.0,), (2.0,)]], "come back as"),
+        ([[1.0], [2.0]], [pd.Series([1.0])], "come back as"),
+    ],
+)
+def test_what_would_not_come_back_is_refused(fitted, X, message):
+    with pytest.raises(ValueError, match=message):
+        codec_of(fitted).encode(X)
+
+
+def test_sequences_of_several_types_come_back():
+    codec = codec_of([[1, 2], [3]])
+    for X in ([[2**60 + 1, 1.5], [3]], [[1, True], [3]], [[1, 2.0], [3]]):
+        made = codec.decode(codec.encode(X))
+        assert [[(type(v), v) for v in row] for row in made] == [
+            [(type(v), v) for v in row] for row in X
+        ]
+
+
+def test_tables_of_other_widths_than_the_shortest_fitted_sequence():
+    codec = codec_of([[1, 2, 3], [2, 3]])
+    X = np.array([[1, 2, 3], [3, 2, 1]])
+    assert_same(codec.decode(codec.encode(X)), X)
+    assert_same(codec.decode(codec.encode(X[:, :, None])), X[:, :, None])
+
+
+def test_streams_of_other_containers():
+    series = codec_of(pd.Series(["ab", "b"], name="q"))
+    stream = series.encode(pd.Series(["ab"], name="q"))
+    for other in (["ab", "b"], pd.Series(["ab", "b"], name="other")):
+        with pytest.raises(ValueError, match="another model"):
+            codec_of(other).decode(stream)

@@ -237,3 +237,31 @@ def test_the_order_is_chosen_and_searched():
     )
     search = GridSearchCV(MarkovChainDensity(), {"order": [1, 2]}, cv=3).fit(X)
     assert search.best_params_ == {"order": 2}
+
+
+def test_the_order_rests_neither_on_the_unit_of_weights_nor_on_repeats_of_all():
+    rng = np.random.default_rng(0)
+    step = rng.dirichlet(np.full(6, 0.3), 36)
+    X = []
+    for _ in range(300):
+        text = [0, 1]
+        for _ in range(rng.integers(3, 9)):
+            text.append(rng.choice(6, p=step[6 * text[-2] + text[-1]]))
+        X.append("".join("abcdef"[k] for k in text))
+    order = MarkovChainDensity().fit(X).order_
+    assert order > 1
+    for weight in (2.0, 10.0, 1 / 300, 1e-300):
+        weighted = MarkovChainDensity().fit(X, sample_weight=np.full(len(X), weight))
+        assert weighted.order_ == order
+    assert MarkovChainDensity().fit(X * 3).order_ == order
+
+
+def test_chains_of_other_lengths_are_not_merged():
+    A = np.array([["a", "b"], ["b", "a"]], dtype=object)
+    B = np.array([["a", "b", "b"], ["b", "a", "a"]], dtype=object)
+    with pytest.raises(ValueError, match="length is fixed, 2 and fixed, 3"):
+        MarkovChainDensity(2).fit(A).merge(MarkovChainDensity(2).fit(B))
+    chain = MarkovChainDensity(2, length="given").fit(A[:, :, None])
+    assert chain.schema_.length_ == "fixed"
+    with pytest.raises(ValueError, match="all should have 2"):
+        chain.partial_fit(B[:, :, None])

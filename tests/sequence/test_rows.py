@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -165,7 +165,7 @@ def test_weights_are_repeats():
         (["ab", None], "row 1 of X is missing"),
         (["ab", float("nan")], "row 1 of X is missing"),
         (["ab", b"ab"], "row 1 of X is bytes"),
-        (["ab", 3], "row 1 of X is a int"),
+        (["ab", 3], "row 1 of X is of type int"),
         (["ab", ["a"]], "row 1 of X is a list, row 0 a string"),
         ([np.eye(2), np.ones((1, 3))], "row 1 of X has 3 columns a step"),
         ([np.ones((1, 1, 1))], "row 0 of X is an array of 3 dimensions"),
@@ -176,8 +176,14 @@ def test_weights_are_repeats():
         (pd.DataFrame({"u": [1.0], "v": ["x"]}), "column 'v' holds strings, column 'u' numbers"),
         ([pd.DataFrame({"u": [1]}), pd.DataFrame({"v": [1]})], "row 1 of X is a DataFrame of"),
         ([""], "no step at all"),
-        ([], "Expected 2D array"),
+        ([], "0 sequence"),
         ([1.0, 2.0], "Expected 2D array"),
+        ([1.0, "ab"], "row 0 of X is of type float"),
+        ([np.nan, "ab"], "row 0 of X is missing"),
+        (pd.Series(["ab", pd.NA], dtype="string"), "row 1 of X is missing"),
+        ("ab", r"one sequence; hand in a list of sequences, \[X\]"),
+        (np.array("ab"), "Expected 2D array"),
+        ([np.ma.array([1, 2], mask=[0, 1])], "row 0 of X is a masked array"),
         (np.empty((0, 3, 1)), "0 sequence"),
         (np.empty((2, 0, 1)), "0 step"),
         (np.empty((2, 2, 1, 1)), "4 dimensions"),
@@ -252,3 +258,54 @@ def test_it_is_a_density_to_scikit_learn():
 def test_scikit_learn_checks_of_tables():
     results = check_estimator(IndependentSteps(), on_skip=None)
     assert {result["status"] for result in results} <= {"passed", "skipped"}
+
+
+def test_values_of_series_and_indices_hold_sequences():
+    X = pd.Series(TEXTS)
+    expected = IndependentSteps().fit(TEXTS).score_samples(TEXTS)
+    for values in (X.values, X.array, pd.Index(X), np.array(TEXTS)):
+        density = IndependentSteps().fit(values)
+        np.testing.assert_array_equal(density.score_samples(values), expected)
+        assert density.sample(2, random_state=0).dtype == object
+
+
+def test_a_table_of_one_column_of_strings_warns():
+    with pytest.warns(DataConversionWarning, match=r"hand in the column, X\['name'\]"):
+        IndependentSteps().fit(pd.DataFrame({"name": ["anna", "bob"]}))
+    with pytest.warns(DataConversionWarning, match=r"X\[:, 0\]"):
+        IndependentSteps().fit(np.array([["anna"], ["bob"]], dtype=object))
+
+
+def test_errors_name_the_step_whatever_a_cell_holds():
+    density = IndependentSteps().fit([[1.0, 2.0], [3.0]])
+    with pytest.raises((TypeError, ValueError), match="'in row 0' in sequence 1, step 1"):
+        density.score_samples([[1.0], [2.0, "in row 0"]])
+
+
+def test_scores_of_steps_sum_up_whatever_the_container():
+    density = IndependentSteps().fit([[1.0, 2.0, 3.0], [2.0, 3.0]])
+    table = np.array([[1.0, 2.0], [2.0, 2.0]])
+    for X in (table, table[:, :, None], table.tolist(), pd.DataFrame(table)):
+        steps = density.score_steps(X)
+        assert len(steps[0]) == 3
+        np.testing.assert_allclose([part.sum() for part in steps], density.score_samples(X))
+
+
+def test_draws_hold_what_the_dtypes_of_the_container_do_not():
+    categories = pd.Series(["ab", "ba", "ab"], dtype="category")
+    drawn = IndependentSteps().fit(categories).sample(50, random_state=0)
+    assert drawn.notna().all()
+    assert set("".join(drawn)) == {"a", "b"}
+    enums = pl.Series("x", ["ab", "ba"], dtype=pl.Enum(["ab", "ba"]))
+    assert IndependentSteps().fit(enums).sample(50, random_state=0).null_count() == 0
+    columns = pd.DataFrame({"a": pd.Categorical(["x", "y"]), "b": pd.Categorical(["y", "z"])})
+    drawn = IndependentSteps().fit(columns).sample(100, random_state=0)
+    assert drawn.notna().all(axis=None)
+    assert set(drawn["a"]) == {"x", "y", "z"}
+    numbers = pd.DataFrame({"a": np.array([1, 2], dtype=np.int8), "b": [1000.5, 2.0]})
+    density = IndependentSteps().fit(numbers)
+    drawn = density.sample(200, random_state=0)
+    assert drawn["a"].max() > 127
+    assert (drawn["a"] % 1 > 0).any()
+    fixed = pl.Series("x", [[1.0, 2.0], [3.0, 4.0]], dtype=pl.Array(pl.Float64, 2))
+    assert IndependentSteps().fit(fixed).sample(3, random_state=0).dtype == fixed.dtype
