@@ -2,9 +2,9 @@
 Hidden states of a hymn
 =======================
 
-A hidden Markov model says that each step of a sequence depends on a hidden state, and each state on the one before. Here
-a step is a chord: for every key of a keyboard whether it sounds. The tune is "Old Hundredth" (Geneva, 1551), in four
-voices and in seven keys; a drawn piece stands beside it as a piano roll.
+A hidden Markov model says that each step of a sequence depends on a hidden state, and each state on the one before.
+Here a step is a chord: for every key of a keyboard whether it sounds. The tune is "Old Hundredth" (Geneva, 1551), in
+four voices and in seven keys; a drawn piece stands beside it as a piano roll.
 
 The model knows which chords there are and which follows which, and little further back: nearly all chords of the drawn
 piece, and moves from one to the next, are those of the hymn, but phrases do not end where those of the hymn do, and the

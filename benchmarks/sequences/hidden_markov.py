@@ -1,7 +1,7 @@
 """Hidden Markov models of names and chorales, and their speed beside hmmlearn.
 
-The number of states is the one that is best for the validation sequences. When to stop, those sequences say that the fit
-holds out of the others. Of speed there are two tasks: names, ten steps of expectation and maximisation from
+The number of states is the one that is best for the validation sequences. When to stop, those sequences say that the
+fit holds out of the others. Of speed there are two tasks: names, ten steps of expectation and maximisation from
 random parameters with 32 states; and one long sequence of numbers that is scored with 5 states. hmmlearn has two
 implementations, "log", its default, and "scaling"; `ratio` is its median time over ours, in turns in one run.
 """
