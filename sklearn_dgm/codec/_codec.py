@@ -158,7 +158,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features) or container of sequences
             Rows to learn from.
         y : None
             Ignored, present for API consistency by convention.
@@ -201,12 +201,12 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def encode(self, X: MatrixLike) -> bytes:
-        """Compress a table.
+        """Compress a table, or sequences.
 
         Parameters
         ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows, also none at all. A DataFrame has the dtypes seen in `fit`; an array any.
+        X : {array-like, DataFrame} of shape (n_samples, n_features) or container of sequences
+            Rows, also none at all. DataFrames, and series of sequences, have the dtypes seen in `fit`; arrays any.
 
         Returns
         -------
@@ -273,7 +273,7 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         return stream.to_bytes()
 
     def decode(self, stream: Any) -> MatrixLike:
-        """Decompress a table.
+        """Decompress a table, or sequences.
 
         Parameters
         ----------
@@ -282,8 +282,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
         Returns
         -------
-        X : {ndarray, DataFrame} of shape (n_samples, n_features)
-            The table that was encoded.
+        X : {ndarray, DataFrame} of shape (n_samples, n_features) or container of sequences
+            What was encoded.
 
         Raises
         ------
@@ -304,11 +304,13 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         coder = sequences.coder(factors, cells) if sequences else RowCoder(factors, cells)
         known = np.ones(header.get("rows", 0), dtype=bool)
         known[stream.stored[0] if stream.stored else []] = False
-        coded = _decoded(stream, coder, known.sum())
+        numbers, missing, negative = _decoded(stream, coder, known.sum())
         template = self._template(header.get("dtype"))
         made = self._columns(
             cells,
-            *coded,
+            numbers,
+            missing,
+            negative,
             header.get("integers", []),
             known,
             stream.stored,
@@ -353,14 +355,14 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
+        X : {array-like, DataFrame} of shape (n_samples, n_features) or container of sequences
             Rows, also none at all.
 
         Returns
         -------
         bits : ndarray of shape (n_samples,)
-            Bits of each row, infinite where the density has no probability for it. Which cells are missing, and which
-            zeros are negative, is not counted.
+            Bits of each row, infinite where it cannot be coded, since the density has no probability for a cell. Which
+            cells are missing, and which zeros are negative, is not counted.
 
         Raises
         ------

@@ -337,9 +337,10 @@ def naming_steps(X, lengths):
 def _renamed(message, X, lengths):
     """Return a message about a row of the table of all steps as one about a sequence."""
     # What a cell holds may say "row", too, but stands before the place where it is.
-    *_, found = [None, *re.finditer(r"(?:in|,) row (\d+)", message)]
-    if found is None:
+    all_found = list(re.finditer(r"(?:in|,) row (\d+)", message))
+    if not all_found:
         return message
+    found = all_found[-1]
     step = int(found[1])
     row = int(np.searchsorted(np.cumsum(lengths), step, side="right"))
     step -= int(lengths[:row].sum())
