@@ -98,6 +98,8 @@ FLAT = {
         ("CPU seconds of the fit", "fit_seconds", ",.2f"),
         ("CPU seconds to score", "score_seconds", ",.3f"),
         ("times ours", "ratio", ".2f"),
+        ("bytes", "bytes", ",d"),
+        ("of the best program's", "share", ".3f"),
         ("impossible", "impossible", "d"),
         ("notes", "notes", ""),
     ],

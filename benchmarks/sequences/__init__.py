@@ -7,9 +7,14 @@ Each family has a module, which says what it is measured on, and beside what. Da
 from pathlib import Path
 
 from benchmarks.results import Results
-from benchmarks.sequences import hidden_markov, markov, networks
+from benchmarks.sequences import codecs, hidden_markov, markov, networks
 
-FAMILIES = {"markov": markov, "hidden_markov": hidden_markov, "network": networks}
+FAMILIES = {
+    "markov": markov,
+    "hidden_markov": hidden_markov,
+    "network": networks,
+    "codec": codecs,
+}
 
 
 def add_arguments(parser):
