@@ -6,6 +6,7 @@ the tenth alone, as one text. The network is that of `networks.py`. `share` is o
 
 import bz2
 import lzma
+import platform
 import time
 
 from benchmarks.results import version_of
@@ -23,10 +24,12 @@ def _zstandard(text):
     return zstandard.ZstdCompressor(level=22).compress(text)
 
 
+# What compresses, and its version.
+PYTHON = platform.python_version()
 PROGRAMS = {
-    "bzip2": lambda text: bz2.compress(text, 9),
-    "xz": lambda text: lzma.compress(text, preset=9 | lzma.PRESET_EXTREME),
-    "zstd": _zstandard,
+    "bzip2": (lambda text: bz2.compress(text, 9), PYTHON),
+    "xz": (lambda text: lzma.compress(text, preset=9 | lzma.PRESET_EXTREME), PYTHON),
+    "zstd": (_zstandard, version_of("zstandard")),
 }
 
 
@@ -50,13 +53,13 @@ def measure(results, args):
     text = "".join(test).encode()
     record = {"data": "shakespeare, compressed", "case": "codec", "rows": len(test)}
     sizes = {}
-    for peer, compress in PROGRAMS.items():
+    for peer, (compress, version) in PROGRAMS.items():
 
         def measure_program(peer=peer, compress=compress):
             sizes[peer] = len(compress(text))
             return {"bytes": sizes[peer], "unit": "text"}
 
-        results.attempt(record | {"peer": peer}, measure_program)
+        results.attempt(record | {"peer": peer, "version": version}, measure_program)
     best = min(sizes.values())
     for peer, density in DENSITIES.items():
 
