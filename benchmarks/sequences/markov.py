@@ -49,7 +49,7 @@ def measure(results, args):
 
 
 def measure_likelihood(results, name, train, test, unit, n_units, **params):
-    record = {"data": name, "case": "likelihood", "version": version_of("sklearn-dgm")}
+    record = {"data": name, "case": "", "version": version_of("sklearn-dgm")}
     for peer, of_peer in MODELS.items():
         results.attempt(
             record | {"peer": peer, "rows": len(train) + len(test), "unit": unit},
