@@ -152,6 +152,12 @@ def validate_sequences(estimator, X, *, reset):
     """
     if isinstance(X, str):
         raise ValueError("X is a string, which is one sequence; hand in a list of sequences, [X].")
+    is_line = is_table(X) and (isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1)
+    if is_line:
+        raise ValueError(
+            "Expected 2D array, got 1D array instead: X holds numbers, which are one sequence; hand in a list of "
+            "sequences, [X]."
+        )
     if is_table(X):
         return validate_table(estimator, X, reset=reset)
     if len(X) == 0:

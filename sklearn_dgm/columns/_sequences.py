@@ -336,6 +336,10 @@ def naming_steps(X, lengths):
 
 def _renamed(message, X, lengths):
     """Return a message about a row of the table of all steps as one about a sequence."""
+    message = message.replace(
+        "No missing values are taken; DensityImputer fills them in.",
+        "No missing steps are taken; HiddenMarkovDensity takes them, and fills them in by conditional_sample.",
+    )
     # What a cell holds may say "row", too, but stands before the place where it is.
     all_found = list(re.finditer(r"(?:in|,) row (\d+)", message))
     if not all_found:

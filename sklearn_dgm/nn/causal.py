@@ -347,7 +347,16 @@ class CausalNetwork(nn.Module):
         return -log_p.new_zeros(len(lengths)).index_add(0, of_terms, log_p)
 
     @torch.no_grad()
-    def sample(self, n_samples, generator, lengths=None, prefix=None, temperature=1.0, other=None):
+    def sample(
+        self,
+        n_samples,
+        generator,
+        lengths=None,
+        prefix=None,
+        temperature=1.0,
+        other=None,
+        max_steps=None,
+    ):
         """Draw sequences, all of them step by step.
 
         Parameters
@@ -366,6 +375,8 @@ class CausalNetwork(nn.Module):
             What the network is mixed with: `distributions()` returns the probabilities of the codes of the next step,
             and of the end in the last column, of shape (n, n_codes); `advance(rows, codes)` keeps some of the
             sequences, which had these codes next.
+        max_steps : int, default=None
+            Steps after which all sequences end; None for none.
 
         Returns
         -------
@@ -382,16 +393,19 @@ class CausalNetwork(nn.Module):
         of_rows = [rows.repeat_interleave(len(prefix))]
         while True:
             log_p = None
-            if other is not None:
-                log_p = self.mixed_codes(before, context, other.distributions())
+            if other is not None or (temperature != 1 and len(self.variables) == 1):
+                others = None if other is None else other.distributions()
+                log_p = _tempered(self.log_prob_codes(before, context, others), temperature)
             if self.ends:
-                log_odds = self.end_log_odds(context)
+                # Of symbols the end is one, which a temperature weighs with the others.
+                log_odds = self.end_log_odds(context) / temperature
                 if log_p is not None:
                     log_odds = log_p[:, -1] - log_p[:, :-1].logsumexp(dim=1)
-                uniforms = self._uniforms(len(rows), generator)
-                goes_on = uniforms > torch.sigmoid(log_odds / temperature)
+                goes_on = self._uniforms(len(rows), generator) > torch.sigmoid(log_odds)
             else:
                 goes_on = lengths[rows] > len(prefix) + len(drawn) - 1
+            if max_steps is not None and len(drawn) > max_steps:
+                goes_on = torch.zeros_like(goes_on)
             rows, context, before = rows[goes_on], context[goes_on], before[goes_on]
             if not len(rows):
                 break
@@ -399,8 +413,9 @@ class CausalNetwork(nn.Module):
             if log_p is None:
                 z = self._draw_columns(before, context, uniforms, temperature)
             else:
-                z = _drawn(log_p[goes_on][:, : self.variables[0].n_levels] / temperature, uniforms)
-                other.advance(goes_on, z[:, 0])
+                z = _drawn(log_p[goes_on][:, : self.variables[0].n_levels], uniforms)
+                if other is not None:
+                    other.advance(goes_on, z[:, 0])
             context, state = self.cell(self.seen(z)[:, None], _of_rows(state, goes_on))
             context, before = context[:, -1], z
             drawn.append(z)
@@ -433,11 +448,11 @@ class CausalNetwork(nn.Module):
                 z[:, j] = conditional.sample(u)
             else:
                 log_p = _log_prob_codes(conditional, self.variables[j - d].n_levels)
-                z[:, j] = _drawn(log_p / temperature, u[:, None])[:, 0]
+                z[:, j] = _drawn(_tempered(log_p, temperature), u[:, None])[:, 0]
         return z[:, d:]
 
-    def mixed_codes(self, before, context, others):
-        """Return the log-probabilities of all codes of the next step, and then of the end, in the mixture.
+    def log_prob_codes(self, before, context, others=None):
+        """Return the log-probabilities of all codes of the next step, and then of the end if that is a part.
 
         Parameters
         ----------
@@ -445,8 +460,8 @@ class CausalNetwork(nn.Module):
             The codes of the last steps.
         context : Tensor of shape (n, size)
             What has been seen.
-        others : array-like of shape (n, n_symbols)
-            The probabilities that the other density gives the codes of the next step, and then the end.
+        others : array-like of shape (n, n_symbols), default=None
+            The probabilities that the other density of the mixture gives these, where there is one.
         """
         z = torch.cat([before, torch.zeros_like(before)], dim=1)
         *_, (_, conditional) = self.steps.visit(z, context)
@@ -454,6 +469,8 @@ class CausalNetwork(nn.Module):
         if self.ends:
             log_odds = self.end_log_odds(context)[:, None]
             log_p = torch.cat([log_p + F.logsigmoid(-log_odds), F.logsigmoid(log_odds)], dim=1)
+        if others is None:
+            return log_p
         others = torch.as_tensor(others, device=log_p.device).log()
         return mixed(log_p, self.gate(context), others)
 
@@ -469,6 +486,11 @@ def _log_prob_codes(conditional, n_levels):
     codes = torch.arange(n_levels, dtype=params.dtype, device=params.device)
     column = slice(conditional.place, conditional.place + 1)
     return conditional.head.log_prob(params[:, None, None], codes[:, None], column)[..., 0]
+
+
+def _tempered(log_p, temperature):
+    """Return the logarithms of powers of probabilities, up to a factor; the largest one is one."""
+    return (log_p - log_p.max(dim=1, keepdim=True).values) / temperature
 
 
 def _drawn(log_p, uniforms):

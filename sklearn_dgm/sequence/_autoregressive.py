@@ -35,6 +35,8 @@ from sklearn_dgm.tags import DensityTags
 STEPS_OF_BATCH, MIN_BATCH, MAX_BATCH = 1024, 8, 64
 # Steps that training starts from at most.
 MAX_START = 2**16
+# With a temperature, steps that are drawn at most, as a multiple of the longest fitted sequence.
+TIMES_LONGEST = 10
 # Sequences from which on there is an n-gram by itself.
 MIN_SEQUENCES = 20
 
@@ -195,10 +197,10 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         columns = self.schema_.columns_
         has_symbols = len(columns) == 1 and columns[0].is_categorical
         if self.ngram_order == "auto":
-            if not has_symbols or len(Z) < MIN_SEQUENCES:
-                return None
             if self._continues():
                 return None if self.ngrams_ is None else self.ngrams_.order
+            if not has_symbols or len(Z) < MIN_SEQUENCES:
+                return None
             n_values = len(columns[0].categories)
             codes = Z.steps[:, 0].astype(int)
             return best_order(codes, Z.lengths, sample_weight, n_values, ends=self._ends)
@@ -322,7 +324,8 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         temperature : float, default=1.0
             Whether a sequence ends, and its next symbol, are drawn with probabilities that are proportional to
             ``p ** (1 / temperature)``. Below 1 draws are of what is most probable, and no longer of the density that
-            `score_samples` has; of symbols and categories alone. With a low temperature a sequence may hardly ever end.
+            `score_samples` has; of symbols and categories alone. Unless it is 1, sequences have ten times as many steps
+            as the longest one of `fit` at most, since with a low temperature one may never end.
 
         Returns
         -------
@@ -342,7 +345,10 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
             self._check_categories(temperature)
         steps = np.empty((0, len(self.schema_.columns_)))
         if prefix is not None:
-            steps = self.schema_.encode_part(prefix)
+            try:
+                steps = self.schema_.encode_part(prefix)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"prefix is no part of a sequence: {error}") from error
             self._check_prefix(steps)
         draw = partial(self._draw, prefix=steps, temperature=float(temperature))
         return self._sample(n_samples, random_state, draw)
@@ -398,7 +404,10 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
                 other = None
                 if self.ngrams_ is not None:
                     other = NGramContexts(self.ngrams_, n, prefix[:, 0].astype(int))
-                drawn = self._module.sample(n, generator, of_chunk, of_prefix, temperature, other)
+                most = None if temperature == 1 else TIMES_LONGEST * max(self._longest, 1)
+                drawn = self._module.sample(
+                    n, generator, of_chunk, of_prefix, temperature, other, most
+                )
                 steps.append(drawn[0].cpu().numpy())
                 n_steps.append(drawn[1].cpu().numpy())
         return Sequences(np.concatenate(steps), np.concatenate(n_steps))

@@ -205,8 +205,9 @@ class Chain(Stateful):
                 moved = _times(ends[: len(b_of)], onward) if t else ends.copy()
                 moved *= b_of[:, None]
                 total = moved @ ones  # which sums short axes faster than a sum
-                ends[: len(b_of)] = moved / np.maximum(total, LEAST)[:, :, None]
-                logs[: len(b_of)] += np.log(total)
+                least = np.maximum(total, LEAST)
+                ends[: len(b_of)] = moved / least[:, :, None]
+                logs[: len(b_of)] += np.where(total > 0, np.log(least), -np.inf)
             for i, places, begins in steps.pieces:
                 first[i] = self._first if begins else end @ onward
                 log_p = np.log(first[i]) + logs[i]

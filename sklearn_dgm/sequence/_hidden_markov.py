@@ -283,7 +283,7 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         y : {list, ndarray, Series, DataFrame} or None, default=None
             Labels of the states: for each sequence a list or an array with one label for each step, or None where none
             is known; a table for a table. Single labels that are unknown are None, NaN or -1. If all are known, the
-            fit is counting. What holds no sequences, such as one number for each row, is ignored.
+            fit is counting. One number or string for each sequence is no label of states, and ignored.
         sample_weight : array-like of shape (n_sequences,), default=None
             Non-negative weights: a weight of 2 counts as the sequence twice, 0 as its absence.
         schema : SequenceSchema, default=None
@@ -318,9 +318,10 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             states, labels = None, None
             if y is not None:
                 lengths = read_sequences(self._validate(X, reset=False))[2]
-                states, labels = read_labels(y, lengths)
-            if labels is not None and weight is not None:
-                labels = labels[np.repeat(check_weights(X, sample_weight) > 0, lengths)]
+                counted = None if weight is None else check_weights(X, sample_weight) > 0
+                states, labels = read_labels(y, lengths, counted)
+                if labels is not None and counted is not None:
+                    labels = labels[np.repeat(counted, lengths)]
             self.states_ = np.arange(self.n_states) if states is None else states
             self._fit(Z, weight, labels)
         return self
@@ -378,7 +379,7 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         if not wanted:
             return is_valid
         n_valid = max(round(self.validation_fraction * len(candidates)), 1)
-        if n_valid >= np.count_nonzero(data.lengths):
+        if n_valid > len(candidates) or n_valid >= np.count_nonzero(data.lengths):
             raise ValueError(
                 "early_stopping=True needs 2 sequences at least that have steps, are not equal, and of which one has no "
                 f"labels; X has {len(candidates)}."

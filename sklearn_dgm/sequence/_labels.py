@@ -6,9 +6,10 @@ import narwhals as nw
 import numpy as np
 
 from sklearn_dgm.columns import is_frame
+from sklearn_dgm.columns._reading import is_missing
 
 
-def read_labels(y, lengths):
+def read_labels(y, lengths, counted=None):
     """Read the labels of the states of sequences.
 
     Parameters
@@ -17,6 +18,8 @@ def read_labels(y, lengths):
         For each sequence the labels of its steps, or None; what holds no sequences is no labels of states.
     lengths : ndarray of int of shape (n_sequences,)
         Numbers of steps.
+    counted : ndarray of bool of shape (n_sequences,), default=None
+        Which sequences have weight; labels of others tell nothing.
 
     Returns
     -------
@@ -28,21 +31,31 @@ def read_labels(y, lengths):
     Raises
     ------
     ValueError
-        If there are not as many labels as steps, or they are of several types.
+        If there are not as many labels as steps, or as many entries as sequences, or they are of several types.
     """
     rows = _rows(y)
-    if rows is None or not any(_is_sequence(row) for row in rows):
+    if rows is None:
         return None, None
     if len(rows) != len(lengths):
-        raise ValueError(f"y has labels of {len(rows)} sequence(s), X has {len(lengths)}.")
+        raise ValueError(
+            f"y has {len(rows)} entries, X has {len(lengths)} sequence(s). Lengths are not taken: hand in a list of "
+            "sequences, such as numpy.split(X, numpy.cumsum(lengths)[:-1])."
+        )
+    if not any(_is_sequence(row) for row in rows):
+        return None, None
     labels = []
     for i, (row, length) in enumerate(zip(rows, lengths.tolist(), strict=True)):
-        own = [None] * length if row is None else list(row)
+        is_unknown = not _is_sequence(row) and is_missing(row)
+        if not _is_sequence(row) and not is_unknown:
+            raise ValueError(
+                f"y has {row!r} for sequence {i}, where there should be a list of labels."
+            )
+        own = [None] * length if is_unknown else list(row)
         if len(own) != length:
             raise ValueError(
                 f"y has {len(own)} label(s) of sequence {i}, which has {length} step(s)."
             )
-        labels += own
+        labels += own if counted is None or counted[i] else [None] * length
     known = [not _is_unknown(label) for label in labels]
     try:
         states = sorted({label for label, one in zip(labels, known, strict=True) if one})
@@ -65,9 +78,13 @@ def _rows(y):
 
 
 def _is_sequence(row):
-    is_array = isinstance(row, np.ndarray) and row.ndim == 1
-    return is_array or isinstance(row, list | tuple) or nw.dependencies.is_into_series(row)
+    if isinstance(row, np.ndarray) and row.ndim != 1:
+        raise ValueError(
+            f"labels of a sequence in y should be 1-D, got an array of shape {row.shape}."
+        )
+    is_array = isinstance(row, np.ndarray | list | tuple)
+    return is_array or nw.dependencies.is_into_series(row)
 
 
 def _is_unknown(label):
-    return label is None or label != label or (isinstance(label, Real) and label == -1)
+    return is_missing(label) or (isinstance(label, Real) and label == -1)

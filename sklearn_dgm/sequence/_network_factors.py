@@ -78,7 +78,7 @@ class NetworkStepFactors(StepFactors):
             return state
         others = self.ngrams.distributions(state.grams)
         with one_thread(), torch.no_grad():
-            log_p = self.module.mixed_codes(state.before, state.context, others)
+            log_p = self.module.log_prob_codes(state.before, state.context, others)
         return state._replace(log_p=log_p)
 
     def take(self, state, rows):

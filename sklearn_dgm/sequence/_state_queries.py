@@ -97,7 +97,7 @@ class StateQueriesMixin(BaseSequenceDensity):
             raise ValueError(f"algorithm should be 'viterbi' or 'posterior', got {algorithm!r}.")
         Z = self._encode(X)[0]
         states = np.empty(len(Z.steps), dtype=np.intp)
-        for steps, block, _ in self._step_blocks(Z, cut=False):
+        for steps, block, _ in self._step_blocks(Z, cut=algorithm != "viterbi"):
             log_b = self._log_b(Z.steps[block])
             if algorithm == "viterbi":
                 states[block] = steps.back(self._chain.most_probable(steps, log_b[steps.order]))

@@ -310,3 +310,23 @@ def test_it_is_no_worse_than_counting():
     density = fitted(X=X, hidden_size=16, max_epochs=10, dropout=0.1, lr=0.01)
     chain = MarkovChainDensity(order=2).fit(X)
     assert density.score(X) > chain.score(X) + 200
+
+
+@pytest.mark.parametrize("ngram_order", ["auto", None])
+def test_a_temperature_near_zero_draws_the_most_probable_and_ends(ngram_order):
+    density = of_texts(ngram_order=ngram_order)
+    longest = 10 * max(map(len, texts()))
+    for temperature in (1e-3, 1e-310):
+        drawn = density.sample(20, random_state=0, temperature=temperature)
+        assert max(map(len, drawn)) <= longest
+        assert len(set(drawn)) == 1
+    with pytest.raises((TypeError, ValueError), match="prefix is no part of a sequence"):
+        density.sample(prefix=5)
+
+
+def test_a_warm_start_with_few_sequences_keeps_the_mixture():
+    density = fitted(X=texts(), warm_start=True)
+    assert density.ngrams_ is not None
+    density.fit(texts()[:5])
+    assert density.ngrams_ is not None
+    assert np.isfinite(density.score_samples(texts()[:5])).all()

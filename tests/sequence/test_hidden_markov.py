@@ -15,8 +15,11 @@ from sklearn.neighbors import KernelDensity
 from sklearn_dgm import (
     BayesianNetworkDensity,
     HiddenMarkovDensity,
+    MarkovChainDensity,
     MixtureDensity,
 )
+from sklearn_dgm.sequence._chain import Chain
+from sklearn_dgm.sequence._step_order import StepOrder
 
 # As hmmlearn learns: no prior, all sequences, and no look at convergence.
 PLAIN = {
@@ -231,7 +234,7 @@ def test_some_labels_are_summed_over_like_the_others():
     ("y", "message"),
     [
         ([["a"], ["a"]], r"y has 1 label\(s\) of sequence 0, which has 2 step"),
-        ([["a", "b"]], r"y has labels of 1 sequence\(s\), X has 2"),
+        ([["a", "b"]], r"y has 1 entries, X has 2 sequence"),
         ([["a", 3], [None]], "one type"),
     ],
 )
@@ -337,3 +340,47 @@ def test_one_state_is_independent_steps():
     steps = np.concatenate(X)[:, 0]
     expected = stats.norm.logpdf(steps, steps.mean(), steps.std()).sum()
     assert density.score(X) == pytest.approx(expected)
+
+
+def test_labels_of_sequences_without_weight_make_no_states():
+    X = [np.array([0.0, 1.0, 0.2, 1.1]) + 0.01 * i for i in range(20)]
+    y = [["u", "v", "u", "v"]] * 19 + [["w"] * 4]
+    weight = np.arange(20) < 19
+    all_of_them = HiddenMarkovDensity(random_state=0).fit(X, y, sample_weight=weight)
+    others = HiddenMarkovDensity(random_state=0).fit(X[:19], y[:19])
+    assert all_of_them.states_.tolist() == ["u", "v"]
+    np.testing.assert_allclose(all_of_them.score_samples(X), others.score_samples(X))
+
+
+def test_lengths_in_place_of_labels_are_refused():
+    X = np.random.default_rng(0).normal(size=(30, 1))
+    with pytest.raises(ValueError, match="Lengths are not taken: hand in a list"):
+        HiddenMarkovDensity(2).fit(X, [10, 20])
+    with pytest.raises(ValueError, match="1D array instead: X holds numbers, which are one seq"):
+        HiddenMarkovDensity(2).fit(X[:, 0])
+
+
+def test_unknown_labels_are_those_of_any_library():
+    words = ["abba", "ab", "ba", "bab"]
+    y = [pd.Series([pd.NA, 1, 0, 1], dtype="Int64"), float("nan"), None, [0, None, 1]]
+    assert HiddenMarkovDensity(random_state=0).fit(words, y).states_.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="early_stopping=True needs 2 sequences"):
+        HiddenMarkovDensity(2, early_stopping=True).fit(words, [[0] * len(w) for w in words])
+
+
+def test_pieces_keep_a_path_that_small_numbers_lead_to():
+    chain = Chain(2, None)
+    chain.transition = np.eye(2)
+    log_b = np.zeros((3000, 2))
+    log_b[10, 0] = -690
+    log_b[[100, 200], 1] = -500
+    ends = []
+    for cut in (2, None):
+        steps = StepOrder(np.array([3000]), cut)
+        ends.append(steps.back(chain.forward(steps, log_b, steps.order).filtered)[-1])
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-6)
+
+
+def test_missing_steps_are_told_who_takes_them():
+    with pytest.raises(ValueError, match="HiddenMarkovDensity takes them"):
+        MarkovChainDensity().fit([["a", None], ["b"]])
