@@ -12,7 +12,7 @@ from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
 # Numbers of the embedding of a state, and units of the hidden layer.
 EMBEDDING_SIZE, HIDDEN_SIZES = 16, (64,)
 # Steps of Adam for each step of EM, and how large they are.
-N_STEPS, LEARNING_RATE = 10, 0.01
+N_STEPS, LEARNING_RATE = 30, 0.01
 
 
 class NetworkLearner:
