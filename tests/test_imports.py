@@ -90,6 +90,7 @@ NEEDS_TORCH = {
     "mixture/_continuous",
     "sequence/_autoregressive",
     "sequence/_batches",
+    "sequence/_network_emissions",
     "sequence/_network_factors",
     "latent/_vae",
     "latent/_queries",

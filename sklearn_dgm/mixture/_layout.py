@@ -36,6 +36,10 @@ class DecoderLayout(Stateful):
         Encoded rows, NaN where a cell is missing.
     weight : ndarray of shape (n,)
         Their weights.
+    n_components : int, default=1
+        Number of components, which says how large the variances are that theirs are drawn towards.
+    reg_covar : "auto" or float, default="auto"
+        What is added to variances; see :class:`~sklearn_dgm.mixture._normals.Normals`.
 
     Attributes
     ----------
@@ -51,7 +55,7 @@ class DecoderLayout(Stateful):
         Log-probabilities of the cells in the rows of :meth:`learn`.
     """
 
-    def __init__(self, columns, component, Z, weight):
+    def __init__(self, columns, component, Z, weight, n_components=1, reg_covar="auto"):
         is_tree = component == "tree"
         is_number = [not (is_tree or c.is_counted or c.is_flag) for c in columns]
         numbers = np.flatnonzero(is_number).tolist()
@@ -63,8 +67,9 @@ class DecoderLayout(Stateful):
         elif tabled:
             self.tables = ColumnTables(columns, tabled, True, Z, weight, 1)
         if numbers:
-            near = _without_far_out(Z, numbers, weight)
-            self.normals = Normals(columns, numbers, near, weight, 1, "diag", 1, "auto")
+            near = without_far_out(Z, numbers, weight)
+            of_normals = n_components, "diag", 1, reg_covar
+            self.normals = Normals(columns, numbers, near, weight, *of_normals)
 
     @property
     def is_tree(self):
@@ -170,7 +175,7 @@ class PreparedSplits(Splits):
         return self.encoded[index], self.counts[index]
 
 
-def _without_far_out(Z, numbers, weight):
+def without_far_out(Z, numbers, weight):
     """Return encoded rows whose numbers lie near the bulk, whose standard deviations far ones do not set."""
     near = Z.copy()
     for j in numbers:

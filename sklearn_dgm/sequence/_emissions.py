@@ -36,10 +36,6 @@ class DensityEmissions(Stateful):
         with np.errstate(over="ignore", divide="ignore"):
             return np.column_stack([_log_density(density, Z) for density in self.densities])
 
-    def log_prior(self):
-        """Return 0: what densities are drawn towards is up to them."""
-        return 0.0
-
     @property
     def n_parameters_of_components(self):
         """Number of free parameters, where the densities count theirs."""

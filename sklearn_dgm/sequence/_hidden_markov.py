@@ -48,11 +48,13 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     ----------
     n_states : int, default=8
         Number of states; with labels `y` the labels are the states.
-    emission : {"auto", "gaussian", "tree"} or density, default="auto"
+    emission : {"auto", "gaussian", "tree", "network"} or density, default="auto"
         What a state emits. "auto": columns that are independent given the state, each by its kind: numbers are normal;
         categories, counts of few values and the atoms of mixed columns have tables. "gaussian": numbers are jointly
-        normal. "tree": all columns have tables, numbers of bins, along a tree for each state. A density: each state
-        has a clone of it, which is fitted with weights; a :class:`~sklearn_dgm.MixtureDensity` for mixtures.
+        normal. "tree": all columns have tables, numbers of bins, along a tree for each state. "network": columns
+        as of "auto", but all states share one network, which decodes an embedding of each, so that they learn from
+        each other; gradient steps take the place of maximisation [2]_. A density: each state has a clone of it, which
+        is fitted with weights; a :class:`~sklearn_dgm.MixtureDensity` for mixtures.
     covariance_type : {"full", "tied", "diag", "spherical", "factor"}, default="full"
         Form of the covariances if `emission` is "gaussian"; see :class:`~sklearn_dgm.MixtureDensity`.
     n_factors : int, default=2
@@ -159,6 +161,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     ----------
     .. [1] L. R. Rabiner, "A tutorial on hidden Markov models and selected applications in speech recognition",
        Proceedings of the IEEE 77 (1989), https://doi.org/10.1109/5.18626
+    .. [2] R. Salakhutdinov, S. Roweis and Z. Ghahramani, "Optimization with EM and expectation-conjugate-gradient",
+       International Conference on Machine Learning (2003), pages 672-679
 
     Examples
     --------
@@ -182,7 +186,7 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         **BaseSequenceDensity._parameter_constraints,
         "n_states": [Interval(Integral, 1, None, closed="left")],
         "emission": [
-            StrOptions({"auto", "gaussian", "tree"}),
+            StrOptions({"auto", "gaussian", "tree", "network"}),
             HasMethods(["fit", "score_samples"]),
         ],
         "covariance_type": [StrOptions({"full", "tied", "diag", "spherical", "factor"})],
@@ -389,6 +393,11 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
 
     def _learner(self, rows, n_states, rng):
         """Return what learns emissions."""
+        if self.emission == "network":
+            from sklearn_dgm.sequence._network_emissions import NetworkLearner
+
+            alpha, columns = float(self.alpha), self.schema_.columns_
+            return NetworkLearner(columns, rows, n_states, alpha, self.reg_covar, rng)
         if isinstance(self.emission, str):
             is_auto = self.emission == "auto"
             mixture = FiniteMixture.of(

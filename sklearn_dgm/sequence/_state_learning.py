@@ -185,6 +185,10 @@ class MixtureLearner:
         """Learn from the weights of distinct steps in each state."""
         self.emissions.learn(self.emissions.count(self.prepared, responsibilities))
 
+    def log_prior(self):
+        """Return the log-density of the prior of emissions, up to a constant."""
+        return self.emissions.log_prior()
+
     def small_steps(self):
         """Return a context of fits that go on with those before."""
         return nullcontext()
@@ -224,6 +228,10 @@ class DensityLearner:
         parts[:, lost] = (self.rows.weight / self.rows.weight.sum())[:, None]
         parts[np.isnan(self.rows.Z).all(axis=1)] = 0.0
         self.emissions.densities = self._parts.fit(self.table, parts, self.task)
+
+    def log_prior(self):
+        """Return 0: what densities are drawn towards is up to them."""
+        return 0.0
 
     def small_steps(self):
         """Return a context of fits that go on with those before."""
@@ -266,7 +274,7 @@ def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
     ----------
     chain : Chain
         The chain; it is changed.
-    learner : {MixtureLearner, DensityLearner}
+    learner : {MixtureLearner, DensityLearner, NetworkLearner}
         Learns emissions; it is changed.
     train : Part
         Sequences to learn from.
@@ -295,7 +303,7 @@ def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
             learner.maximise(train.responsibilities(posterior))
             log_conditional = learner.log_conditional()
             passed = chain.forward(train.steps, train.log_b(log_conditional), train.rows)
-            objective = train.log_likelihood(chain, passed) + learner.emissions.log_prior()
+            objective = train.log_likelihood(chain, passed) + learner.log_prior()
             objectives.append((objective + chain.log_prior(alpha)) / train.total)
             if valid is not None:
                 of_valid = chain.forward(valid.steps, valid.log_b(log_conditional), valid.rows)

@@ -13,7 +13,9 @@ from sklearn_dgm.sequence._chain import Chain
 
 def _counts_parameters(density):
     """Tell whether what states emit says how many parameters it has."""
-    return isinstance(density.emission, str) or hasattr(density.emission, "bic")
+    if isinstance(density.emission, str):
+        return density.emission != "network"
+    return hasattr(density.emission, "bic")
 
 
 class StateParametersMixin(ComponentParametersMixin, BaseSequenceDensity):
@@ -63,9 +65,8 @@ class StateParametersMixin(ComponentParametersMixin, BaseSequenceDensity):
         """Number of free parameters."""
         check_is_fitted(self)
         if not _counts_parameters(self):
-            raise AttributeError(
-                f"There is no n_parameters_: {type(self.emission).__name__} does not count its parameters."
-            )
+            one = self.emission if isinstance(self.emission, str) else type(self.emission).__name__
+            raise AttributeError(f"There is no n_parameters_: {one} does not count its parameters.")
         return self._chain.n_parameters + self._mixture.n_parameters_of_components
 
     @available_if(_counts_parameters)

@@ -1,6 +1,7 @@
 """Hidden Markov densities beside enumeration, hmmlearn, and counting."""
 
 import itertools
+import pickle
 import warnings
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn_dgm import (
     MarkovChainDensity,
     MixtureDensity,
 )
+from sklearn_dgm._state import fitted_state, set_fitted_state
 from sklearn_dgm.sequence._chain import Chain
 from sklearn_dgm.sequence._step_order import StepOrder
 
@@ -384,3 +386,111 @@ def test_pieces_keep_a_path_that_small_numbers_lead_to():
 def test_missing_steps_are_told_who_takes_them():
     with pytest.raises(ValueError, match="HiddenMarkovDensity takes them"):
         MarkovChainDensity().fit([["a", None], ["b"]])
+
+
+def test_the_step_of_a_network_is_up_the_gradient_of_the_forward_pass():
+    torch = pytest.importorskip("torch")
+    from sklearn_dgm.mixture._rows import WeightedRows
+    from sklearn_dgm.sequence._chain import Chain
+    from sklearn_dgm.sequence._network_emissions import NetworkLearner
+    from sklearn_dgm.sequence._step_order import StepOrder
+
+    rng = np.random.default_rng(0)
+    X = [pd.DataFrame({"size": rng.normal(size=4), "kind": list("xyxz")}) for _ in range(2)]
+    X[0].loc[1, "size"] = X[1].loc[2, "kind"] = None
+    schema = HiddenMarkovDensity().learn_schema(X)
+    Z = schema.encode(X)[0]
+    rows = WeightedRows.of(Z.steps, None)
+    learner = NetworkLearner(schema.columns_, rows, 3, 0.0, 0.0, rng)
+    chain = Chain(3, None)
+    chain.start, chain.transition = rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(3), 3)
+    steps = StepOrder(Z.lengths, 3)
+    passed = chain.forward(steps, learner.log_conditional(), rows.place[steps.order])
+    posterior = steps.back(chain.backward(steps, passed)[0])
+    shares = np.stack([posterior[rows.place == i].sum(axis=0) for i in range(len(rows.Z))])
+    parameters = [learner.embeddings, *learner.module.parameters()]
+    by_counts = torch.autograd.grad(
+        learner.loss(learner.emissions.count(learner._prepared, shares)), parameters
+    )
+    # The same by the recursion itself.
+    inputs = torch.from_numpy(learner.layout.rows(Z.steps))
+    start, onward = torch.from_numpy(chain.start), torch.from_numpy(chain.transition)
+    log_b = learner.module.log_joint(inputs, learner.embeddings)
+    total = 0.0
+    for of_sequence in log_b.split(Z.lengths.tolist()):
+        log_p = start.log() + of_sequence[0]
+        for b in of_sequence[1:]:
+            log_p = (log_p[:, None] + onward.log()).logsumexp(dim=0) + b
+        total = total + log_p.logsumexp(dim=0)
+    by_recursion = torch.autograd.grad(-total, parameters)
+    for got, expected in zip(by_counts, by_recursion, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def of_network():
+    """Return steps of two states, the states, and a density whose states one network describes."""
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    states = [np.cumsum(rng.random(20) < 0.2) % 2 for _ in range(20)]
+    X = [
+        pd.DataFrame({"size": rng.normal(6.0 * s), "kind": np.array(["a", "b"])[s]}) for s in states
+    ]
+    for x in X[:5]:
+        x.loc[3, "size"], x.loc[5, "kind"] = np.nan, None
+    return X, states, HiddenMarkovDensity(2, "network", random_state=0).fit(X)
+
+
+def test_a_network_learns_states_that_are_far_apart(of_network):
+    X, states, density = of_network
+    predicted = np.concatenate(density.predict(X))
+    agree = np.mean(predicted == np.concatenate(states))
+    assert max(agree, 1 - agree) > 0.98
+    np.testing.assert_allclose(np.sort(density.means_[:, 0]), [0, 6], atol=0.4)
+    closed = HiddenMarkovDensity(2, random_state=0).fit(X)
+    assert density.score(X) > closed.score(X) - 0.02 * sum(map(len, X))
+    drawn = pd.concat(density.sample(200, random_state=0))
+    assert drawn["size"].std() == pytest.approx(pd.concat(X)["size"].std(), rel=0.1)
+    with pytest.raises(AttributeError, match="does not count its parameters"):
+        _ = density.n_parameters_
+
+
+def test_missing_cells_of_a_network_are_summed_out_and_drawn(of_network):
+    X, _, density = of_network
+    given = X[6].head(3).copy()
+    given.loc[1, "kind"] = None
+    both = [given.assign(kind=[*given["kind"][:1], kind, *given["kind"][2:]]) for kind in "ab"]
+    p = np.exp(density.score_samples(both))
+    assert np.exp(density.score_samples([given])[0]) == pytest.approx(p.sum())
+    (completed,) = density.conditional_sample([given], random_state=0)
+    assert completed["kind"][1] in ("a", "b")
+    assert (completed["size"] == given["size"]).all()
+
+
+def test_a_network_is_seeded_and_kept(of_network):
+    import torch
+
+    X, _, density = of_network
+    torch.manual_seed(0)
+    before, n_threads = torch.get_rng_state(), torch.get_num_threads()
+    again = HiddenMarkovDensity(2, "network", random_state=0).fit(X)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == n_threads
+    scores = density.score_samples(X)
+    np.testing.assert_array_equal(again.score_samples(X), scores)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(density)).score_samples(X), scores)
+    other = set_fitted_state(HiddenMarkovDensity(2, "network"), fitted_state(density))
+    np.testing.assert_array_equal(other.score_samples(X), scores)
+
+
+def test_strings_of_a_network_sum_to_one():
+    pytest.importorskip("torch")
+    X = ["ab", "abba", "b", "", "aab", "ba", "b"]
+    density = HiddenMarkovDensity(3, "network", random_state=0, max_iter=5, tol=1.0).fit(X)
+    texts = ["".join(t) for n in range(4) for t in itertools.product("ab", repeat=n)]
+    of_short = np.exp(density.score_samples(texts)).sum()
+    stop, onward = density.stop_probabilities_, density.transition_matrix_
+    alive = (1 - density.empty_probability_) * density.start_probabilities_
+    for _ in range(3):
+        alive = ((1 - stop) * alive) @ onward
+    assert of_short + alive.sum() == pytest.approx(1, abs=1e-12)

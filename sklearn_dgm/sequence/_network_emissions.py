@@ -1,0 +1,124 @@
+"""What hidden states emit, as one network says: a decoder of the embeddings of states."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from sklearn_dgm._training.seeding import one_thread, reproducible
+from sklearn_dgm.mixture._layout import DecoderLayout, without_far_out
+from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
+
+# Numbers of the embedding of a state, and units of the hidden layer.
+EMBEDDING_SIZE, HIDDEN_SIZES = 16, (64,)
+# Steps of Adam for each step of EM, and how large they are.
+N_STEPS, LEARNING_RATE = 30, 0.01
+
+
+class NetworkLearner:
+    """Learns what states emit, as one network that decodes an embedding of each.
+
+    A step of maximisation is some gradient steps on the expected log-likelihood of steps and states, whose gradient is
+    that of the likelihood of the sequences, the forward pass included (Salakhutdinov, Roweis and Ghahramani,
+    "Optimization with EM and Expectation-Conjugate-Gradient", 2003). It is a function of expected counts, so that a
+    gradient step takes no longer where there are many rows.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of the columns of a step.
+    rows : WeightedRows
+        The distinct steps.
+    n_states : int
+        Number of states.
+    alpha : float
+        How many steps of a state the tables of all steps count as.
+    reg_covar : "auto" or float
+        What is added to variances; see :class:`~sklearn_dgm.mixture._normals.Normals`.
+    rng : Generator
+        Where the first weights come from.
+
+    Attributes
+    ----------
+    emissions : PointMixture
+        What the network says of each state.
+    """
+
+    def __init__(self, columns, rows, n_states, alpha, reg_covar, rng):
+        self.layout = DecoderLayout(
+            columns, "independent", rows.Z, rows.weight, n_states, reg_covar
+        )
+        self.layout.learn(rows.Z, rows.weight)
+        cells, normals = self.layout.cells, self.layout.normals
+        self._pseudo_counts = torch.from_numpy(alpha * np.exp(self.layout.log_cells))
+        with reproducible(rng, torch.device("cpu")):
+            self.module = ContinuousMixture(
+                cells.n_levels,
+                cells.parents,
+                self.layout.reference,
+                () if normals is None else normals.cell,
+                EMBEDDING_SIZE,
+                HIDDEN_SIZES,
+                n_states,
+            ).double()
+            self.module.start_from(self.layout.log_cells)
+            self.embeddings = torch.randn(n_states, EMBEDDING_SIZE, dtype=torch.float64)
+            self.embeddings.requires_grad_()
+        self._optimizer = torch.optim.Adam(
+            [self.embeddings, *self.module.parameters()], LEARNING_RATE
+        )
+        self.emissions = self._decoded()
+        self._prepared = self._near = self.emissions.prepare(rows.Z)
+        if normals is not None:  # squares of numbers far out would be all that there is
+            near = without_far_out(rows.Z, normals.features, rows.weight)
+            self._near = self.emissions.prepare(near)
+
+    def log_conditional(self):
+        """Return the log-densities of the distinct steps given each state."""
+        return self.emissions.log_conditional(self._prepared)
+
+    def log_prior(self):
+        """Return the log-density of the prior of tables and variances, up to a constant."""
+        tables, normals = self.emissions.tables, self.emissions.normals
+        of_tables = (
+            0.0 if tables is None else np.sum(self._pseudo_counts.numpy() * tables.log_cells)
+        )
+        return of_tables + (0.0 if normals is None else normals.log_prior())
+
+    def maximise(self, responsibilities):
+        """Learn from the weights of distinct steps in each state."""
+        counts = self.emissions.count(self._near, responsibilities)
+        with one_thread():
+            for _ in range(N_STEPS):
+                self._optimizer.zero_grad()
+                (self.loss(counts) / counts.weight.sum()).backward()
+                self._optimizer.step()
+            self.emissions = self._decoded()
+
+    def loss(self, counts):
+        """Return minus the expected log-density of counts and of the prior, up to a constant."""
+        logits, means, scales = self.module.decode(self.embeddings)
+        loss = logits.new_zeros(())
+        if counts.cells is not None:
+            cells = torch.from_numpy(counts.cells) + self._pseudo_counts
+            loss = loss - (cells * self.module.tables.log_cells(logits)).sum()
+        if counts.moments is not None:
+            weight, first, second = map(torch.from_numpy, counts.moments)
+            prior = self.emissions.normals.covariances.prior
+            variances, ridge = map(torch.from_numpy, (prior.variances, prior.ridge))
+            total = weight + prior.rows
+            squares = second - 2 * means * first + weight * means.square()
+            squares = squares + prior.rows * variances + total * ridge
+            loss = loss + (total * scales.log() + squares / scales.square() / 2).sum()
+        return loss
+
+    def small_steps(self):
+        """Return a context of fits that go on with those before, as all of these do."""
+        return nullcontext()
+
+    @torch.no_grad()
+    def _decoded(self):
+        """Return the mixture of what the network says of each state."""
+        logits, *normals = self.module.decode(self.embeddings)
+        arrays = self.embeddings, self.module.tables.log_cells(logits), *normals
+        return self.layout.mixture(*(array.numpy().copy() for array in arrays))
