@@ -11,6 +11,8 @@ piece, and moves from one to the next, are those of the hymn, but phrases do not
 piece changes its key where two keys share a chord.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -67,4 +69,8 @@ for ax, roll, title in zip(axes, (pieces[3], drawn), ("Old Hundredth", "Drawn"),
     ax.set(title=title, xlabel="Step (a quarter note)", xlim=(0, len(roll)))
     ax.vlines(np.arange(8, 32, 8), LOWEST, HIGHEST, color="0.8", zorder=0)
 axes[0].set(ylabel="Key (MIDI number)", ylim=(LOWEST, HIGHEST))
-plt.show()
+
+pictures = Path("pictures")
+pictures.mkdir(exist_ok=True)
+fig.savefig(pictures / "hidden_states.png", dpi=120)
+print("pictures/hidden_states.png: the hymn, and the drawn piece, as piano rolls.")
