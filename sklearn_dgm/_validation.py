@@ -155,8 +155,8 @@ def validate_sequences(estimator, X, *, reset):
     is_line = is_table(X) and (isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1)
     if is_line:
         raise ValueError(
-            "Expected 2D array, got 1D array instead: X holds numbers, which are one sequence; hand in a list of "
-            "sequences, [X]."
+            "Expected 2D array, got 1D array instead: X holds numbers, which are one sequence. Reshape your data: hand "
+            "in a list of sequences, [X]."
         )
     if is_table(X):
         return validate_table(estimator, X, reset=reset)
