@@ -13,6 +13,7 @@ PARAMETERS = {
     "Duration": ("time_unit",),
     "Decimal": ("precision", "scale"),
     "Enum": ("categories",),
+    "List": ("inner",),
 }
 OBJECTS = ("Timestamp", "Timedelta", "Interval")
 DTYPES = ("CategoricalDtype", "StringDtype", "ArrowDtype")
