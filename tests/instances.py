@@ -456,6 +456,9 @@ INSTANCES = {
         fails={"check_normalized_untrained": PARTITION},
     ),
     "hidden markov": Instance(lambda: HiddenMarkovDensity(3, random_state=0)),
+    "hidden markov, network": Instance(
+        lambda: HiddenMarkovDensity(3, "network", max_iter=20, random_state=0)
+    ),
 }
 
 # Public estimators that are no densities, and the files that run scikit-learn's checks on them.
