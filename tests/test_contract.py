@@ -399,7 +399,7 @@ def test_the_codec_takes_no_density_of_some_columns(X):
     pytest.importorskip("constriction")
 
     class Factors(FailsToFit):
-        def _factors(self):
+        def _factors(self):  # there are some, which nobody is to ask for
             raise NotImplementedError
 
     with pytest.raises(

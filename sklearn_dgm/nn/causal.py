@@ -397,11 +397,8 @@ class CausalNetwork(nn.Module):
                 others = None if other is None else other.distributions()
                 log_p = _tempered(self.log_prob_codes(before, context, others), temperature)
             if self.ends:
-                # Of symbols the end is one, which a temperature weighs with the others.
-                log_odds = self.end_log_odds(context) / temperature
-                if log_p is not None:
-                    log_odds = log_p[:, -1] - log_p[:, :-1].logsumexp(dim=1)
-                goes_on = self._uniforms(len(rows), generator) > torch.sigmoid(log_odds)
+                uniforms = self._uniforms(len(rows), generator)
+                goes_on = uniforms > self._stop_probability(context, log_p, temperature)
             else:
                 goes_on = lengths[rows] > len(prefix) + len(drawn) - 1
             if max_steps is not None and len(drawn) > max_steps:
@@ -422,6 +419,12 @@ class CausalNetwork(nn.Module):
             of_rows.append(rows)
         order = torch.cat(of_rows).argsort(stable=True)
         return torch.cat(drawn)[order], torch.bincount(torch.cat(of_rows), minlength=n_samples)
+
+    def _stop_probability(self, context, log_p, temperature):
+        """Return the probabilities of the end; of symbols it is one, which a temperature weighs with the others."""
+        if log_p is None:
+            return torch.sigmoid(self.end_log_odds(context) / temperature)
+        return torch.sigmoid(log_p[:, -1] - log_p[:, :-1].logsumexp(dim=1))
 
     def _after(self, prefix, n):
         """Return the last step, the context and the state of n sequences that have begun alike."""
