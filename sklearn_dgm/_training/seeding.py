@@ -23,10 +23,10 @@ def one_thread():
 
 @contextmanager
 def reproducible(rng, device):
-    """Seed torch from a NumPy generator and compute in one thread, for the length of a block.
+    """Seed torch from a NumPy generator, compute in one thread, and learn, for the length of a block.
 
     How many threads share a sum changes its last bits, and what a grid search in two processes finds should not differ
-    from what it finds in one.
+    from what it finds in one. Nor should what a fit finds depend on the default dtype, or on gradients being off.
 
     Parameters
     ----------
@@ -43,7 +43,13 @@ def reproducible(rng, device):
         if device.type == "cuda":
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
-        yield
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def torch_generator(rng, device):

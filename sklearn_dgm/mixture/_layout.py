@@ -40,6 +40,8 @@ class DecoderLayout(Stateful):
         Number of components, which says how large the variances are that theirs are drawn towards.
     reg_covar : "auto" or float, default="auto"
         What is added to variances; see :class:`~sklearn_dgm.mixture._normals.Normals`.
+    numbers : list of int, default=None
+        Columns whose numbers are normal, unless there is a tree. By default those that are no counts or flags.
 
     Attributes
     ----------
@@ -55,10 +57,12 @@ class DecoderLayout(Stateful):
         Log-probabilities of the cells in the rows of :meth:`learn`.
     """
 
-    def __init__(self, columns, component, Z, weight, n_components=1, reg_covar="auto"):
+    def __init__(self, columns, component, Z, weight, n_components=1, reg_covar="auto", numbers=None):
         is_tree = component == "tree"
-        is_number = [not (is_tree or c.is_counted or c.is_flag) for c in columns]
-        numbers = np.flatnonzero(is_number).tolist()
+        if is_tree:
+            numbers = []
+        elif numbers is None:
+            numbers = [j for j, c in enumerate(columns) if not (c.is_counted or c.is_flag)]
         tabled = [j for j, c in enumerate(columns) if j not in numbers or c.atoms is not None]
         self.tables = self.normals = None
         if is_tree:

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from sklearn_dgm._training.seeding import one_thread, reproducible
-from sklearn_dgm.mixture._layout import DecoderLayout, without_far_out
+from sklearn_dgm.mixture._layout import DecoderLayout
+from sklearn_dgm.mixture._normals import normal_columns
 from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
 
 # Numbers of the embedding of a state, and units of the hidden layer.
 EMBEDDING_SIZE, HIDDEN_SIZES = 16, (64,)
-# Steps of Adam for each step of EM, and how large they are.
-N_STEPS, LEARNING_RATE = 30, 0.01
+# Steps of L-BFGS for the first step of EM, which start from what all states have in common, and for each further one.
+FIRST_STEPS, N_STEPS = 200, 20
 
 
 class NetworkLearner:
@@ -45,9 +46,9 @@ class NetworkLearner:
     """
 
     def __init__(self, columns, rows, n_states, alpha, reg_covar, rng):
-        self.layout = DecoderLayout(
-            columns, "independent", rows.Z, rows.weight, n_states, reg_covar
-        )
+        normal = normal_columns(columns, rows.Z, rows.weight)
+        of_rows = rows.Z, rows.weight, n_states, reg_covar, normal
+        self.layout = DecoderLayout(columns, "independent", *of_rows)
         self.layout.learn(rows.Z, rows.weight)
         cells, normals = self.layout.cells, self.layout.normals
         self._pseudo_counts = torch.from_numpy(alpha * np.exp(self.layout.log_cells))
@@ -64,14 +65,9 @@ class NetworkLearner:
             self.module.start_from(self.layout.log_cells)
             self.embeddings = torch.randn(n_states, EMBEDDING_SIZE, dtype=torch.float64)
             self.embeddings.requires_grad_()
-        self._optimizer = torch.optim.Adam(
-            [self.embeddings, *self.module.parameters()], LEARNING_RATE
-        )
+        self._n_steps = FIRST_STEPS
         self.emissions = self._decoded()
-        self._prepared = self._near = self.emissions.prepare(rows.Z)
-        if normals is not None:  # squares of numbers far out would be all that there is
-            near = without_far_out(rows.Z, normals.features, rows.weight)
-            self._near = self.emissions.prepare(near)
+        self._prepared = self.emissions.prepare(rows.Z)
 
     def log_conditional(self):
         """Return the log-densities of the distinct steps given each state."""
@@ -87,13 +83,23 @@ class NetworkLearner:
 
     def maximise(self, responsibilities):
         """Learn from the weights of distinct steps in each state."""
-        counts = self.emissions.count(self._near, responsibilities)
-        with one_thread():
-            for _ in range(N_STEPS):
-                self._optimizer.zero_grad()
-                (self.loss(counts) / counts.weight.sum()).backward()
-                self._optimizer.step()
-            self.emissions = self._decoded()
+        counts = self.emissions.count(self._prepared, responsibilities)
+        optimizer = torch.optim.LBFGS(
+            [self.embeddings, *self.module.parameters()],
+            max_iter=self._n_steps,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure():
+            optimizer.zero_grad()
+            loss = self.loss(counts) / counts.weight.sum()
+            loss.backward()
+            return loss
+
+        with torch.enable_grad(), one_thread():
+            optimizer.step(closure)
+        self._n_steps = N_STEPS
+        self.emissions = self._decoded()
 
     def loss(self, counts):
         """Return minus the expected log-density of counts and of the prior, up to a constant."""

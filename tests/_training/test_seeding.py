@@ -48,6 +48,21 @@ def test_generator_and_threads_are_restored(fails):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_defaults_of_the_process_do_not_matter():
+    """Neither the default dtype nor gradients that are off reach a block; both are as they were after it."""
+    expected = draw(0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            torch.testing.assert_close(draw(0), expected, rtol=0, atol=0)
+            with reproducible(np.random.default_rng(0), CPU):
+                assert torch.is_grad_enabled()
+            assert not torch.is_grad_enabled()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_devices_that_are_not_used_are_left_alone(monkeypatch):
     seeded = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
