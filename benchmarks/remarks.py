@@ -147,17 +147,17 @@ pgmpy finds the tree. All are met; two further runs had ratios of 22.6 and 22.8.
         """
 Mean log-likelihood of test sequences in nats, a name, a character or a time step, as "of" says; higher is better. Names:
 6,060 train, 757 test. Shakespeare: rows of 256 characters of given lengths, the last tenth is the test. Chorales: quarter
-notes, 88 flags a step, given lengths, the published split. Most runs had other processes beside them; seconds are those of
-one processor.
+notes, 88 flags a step, given lengths, the published split. All in one run, beside other processes; seconds are those of one
+processor.
 
 **markov**: targets met on names (-13.69) and shakespeare (-1.57); sex from names by one chain for each class and Bayes'
 rule, over five folds: 0.895, and 0.900 for names that are read from the back, which validation names prefer; aimed at 0.90.
 
 **hidden_markov**: the number of states is chosen on validation sequences. Targets: chorales with 16 states -8.3 met, the
 best size -6.3 in 60 seconds missed by 0.1 (with `transition_alpha=10` 256 states have -6.34, which validation pieces prefer,
-too, in 80 seconds of a busy machine). Ten steps of EM on names, 32 states: 6 times as fast as hmmlearn's "scaling" and 57
-times as its default (2 and 10 aimed at). Scores of 100,000 steps take 4.6 times as long as with "scaling" (3 aimed at,
-missed), and 1.8 times as with the default.
+too, in 80 seconds of a busy machine). Ten steps of EM on names, 32 states: 5 times as fast as hmmlearn's "scaling" and 65
+times as its default (2 and 10 aimed at; on a quieter machine 6 and 57). Scores of 100,000 steps take 4.2 times as long as
+with "scaling" (3 aimed at, missed), and 1.8 times as with the default.
 
 **network**: names with the defaults; shakespeare with a dropout of 0.2 and 4 epochs, chorales with a dropout of 0.2, and
 their training pieces in twelve keys, which is for the user to do, and 22 epochs, as many as five minutes hold; with 15 they
@@ -211,7 +211,7 @@ that single networks missed: met on kosarek (-10.5) and msweb (-9.7), missed by 
 `--digit-epochs 40 --scored-digits 1000`. AUROC: test rows from drawn ones; below TVAE's (0.994, 0.657, 0.939, 0.808 under
 `synthetic`) on german_credit, penguins, telco_churn and titanic. Target: above independent columns on every table; met on 13
 of 14, missed on horse_colic, which has 203 rows. Digits: -92.4, aimed at -93 in 300 CPU seconds; it took 449 beside four
-other processes, so that the time is missed.
+other processes, so that the time is missed; with `--digit-epochs 140` -89.8 in 1,407 CPU seconds, aimed at -90 in 1,800: met.
 
 **boltzmann**: digits: -90 in five CPU minutes with an error of log Z below 0.2 met; a net one nat above its machine missed,
 it is 0.5 above. A bracket below zero: its two sides cross, by less than their errors. BernoulliRBM's own score is a pseudo-likelihood: -85.8 where annealing says -137.7. Tables: `--only

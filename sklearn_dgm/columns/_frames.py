@@ -78,8 +78,9 @@ def _check_dimensions(X, first):
             "one column, numpy.reshape(X, (1, -1)) if they are one row"
             + ("; if each is a sequence, take a density of sequences." if is_of_strings else ".")
         )
-    if isinstance(X, list | tuple) and isinstance(first, list | tuple):
-        widths = {len(row) for row in X if isinstance(row, list | tuple)}
+    rows = list | tuple | np.ndarray
+    if isinstance(X, list | tuple) and isinstance(first, rows):
+        widths = {len(row) for row in X if isinstance(row, rows) and getattr(row, "ndim", 1)}
         if len(widths) > 1:
             raise ValueError(
                 f"rows of X have {min(widths)} to {max(widths)} values, those of a table as many as it has columns; if "

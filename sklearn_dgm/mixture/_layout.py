@@ -57,7 +57,9 @@ class DecoderLayout(Stateful):
         Log-probabilities of the cells in the rows of :meth:`learn`.
     """
 
-    def __init__(self, columns, component, Z, weight, n_components=1, reg_covar="auto", numbers=None):
+    def __init__(
+        self, columns, component, Z, weight, n_components=1, reg_covar="auto", numbers=None
+    ):
         is_tree = component == "tree"
         if is_tree:
             numbers = []

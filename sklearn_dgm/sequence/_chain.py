@@ -260,7 +260,7 @@ class Chain(Stateful):
                 q[:n_after] *= filtered[block][:n_after]
             np.divide(q, r, out=r)
             n_after, r_after = len(q), r
-        return posterior, ratio
+        return _normalised(posterior, filtered), ratio
 
     def _last_of_pieces(self, steps, passed, posterior):
         """Fill in how probable the states are at the last step of each piece, given all steps."""

@@ -53,7 +53,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         categories, counts of few values and the atoms of mixed columns have tables. "gaussian": numbers are jointly
         normal. "tree": all columns have tables, numbers of bins, along a tree for each state. "network": columns
         as of "auto", but all states share one network, which decodes an embedding of each, so that they learn from
-        each other; gradient steps take the place of maximisation [2]_. A density: each state has a clone of it, which
+        each other, which pays where states are many and steps few; gradient steps take the place of maximisation [2]_,
+        and of counting where labels are known. A density: each state has a clone of it, which
         is fitted with weights; a :class:`~sklearn_dgm.MixtureDensity` for mixtures.
     covariance_type : {"full", "tied", "diag", "spherical", "factor"}, default="full"
         Form of the covariances if `emission` is "gaussian"; see :class:`~sklearn_dgm.MixtureDensity`.
@@ -63,7 +64,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         How many steps of a state the table of all steps counts as, towards which its tables are drawn.
     transition_alpha : float, default=3.0
         Pseudo-count of each state, and of the start, spread evenly over the states that may follow. It is also that of
-        the end, as frequent as it is among all steps.
+        the end, as frequent as it is among all steps. With 0 a transition that is in no sequence is impossible; a state
+        that a step makes less probable than another by 670 nats is lost then, even if it alone could go on.
     reg_covar : "auto" or float, default="auto"
         What is added to the variances of numbers, in the units of X, squared. "auto" adds nothing and draws the
         covariance of a state towards that of all steps, which counts as two steps and, where columns have covariances,

@@ -13,7 +13,7 @@ from sklearn_dgm.nn.continuous_mixture import ContinuousMixture
 # Numbers of the embedding of a state, and units of the hidden layer.
 EMBEDDING_SIZE, HIDDEN_SIZES = 16, (64,)
 # Steps of L-BFGS for the first step of EM, which start from what all states have in common, and for each further one.
-FIRST_STEPS, N_STEPS = 200, 20
+FIRST_STEPS, N_STEPS = 200, 40
 
 
 class NetworkLearner:

@@ -308,6 +308,8 @@ def test_what_takes_tables_alone_says_so(make, message):
 
 
 def test_rows_of_different_lengths_are_no_table():
+    with pytest.raises(ValueError, match="rows of X have 1 to 2 values.*density of sequences"):
+        HistogramDensity().fit([np.zeros(2), np.zeros(1)])
     with pytest.raises(ValueError, match="rows of X have 1 to 3 values.*density of sequences"):
         HistogramDensity().fit([[1.0, 2.0, 3.0], [4.0]])
     with pytest.raises(ValueError, match="0 sequence"):

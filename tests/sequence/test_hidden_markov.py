@@ -455,6 +455,54 @@ def test_a_network_learns_states_that_are_far_apart(of_network):
         _ = density.n_parameters_
 
 
+@pytest.mark.parametrize("scale", [0.01, 0.0001])
+def test_steps_of_a_network_do_not_lower_the_objective(scale):
+    """Nor do states of small variances stop far from what each learns alone."""
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    X = [rng.normal(np.cumsum(rng.random(20) < 0.2) % 2, scale) for _ in range(40)]
+    fits = [
+        HiddenMarkovDensity(2, emission, early_stopping=False, random_state=0).fit(X)
+        for emission in ("network", "auto")
+    ]
+    assert np.diff(fits[0].lower_bounds_).min() > -1e-9
+    assert fits[0].score(X) > fits[1].score(X) - 0.01 * 800
+
+
+def test_a_network_learns_a_rare_state_far_out():
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    labels = [rng.random(30) < 0.05 for _ in range(40)]
+    X = [rng.normal(20_000.0 * of_steps) for of_steps in labels]
+    density = HiddenMarkovDensity(2, "network", random_state=0).fit(X)
+    np.testing.assert_allclose(np.sort(density.means_[:, 0]), [0, 20_000], atol=1)
+    assert density.score(X) > -2.5 * 1200
+
+
+def test_a_network_takes_counts_of_many_values_for_numbers():
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    X = [rng.poisson(np.where(np.cumsum(rng.random(30) < 0.2) % 2, 500, 100)) for _ in range(20)]
+    network, auto = (
+        HiddenMarkovDensity(2, emission, random_state=0, integer_features=[0]).fit(X)
+        for emission in ("network", "auto")
+    )
+    assert network.gaussian_features_.tolist() == auto.gaussian_features_.tolist() == [0]
+    between = [[100], [300], [500]]
+    np.testing.assert_allclose(
+        network.score_samples(between), auto.score_samples(between), rtol=0.1
+    )
+
+
+def test_posteriors_sum_to_one_where_states_underflow():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(mean, 0.3, 8) for mean in (0, 5) for _ in range(10)]
+    labels = [[mean] * 8 for mean in ("calm", "wild") for _ in range(10)]
+    density = HiddenMarkovDensity(2, transition_alpha=0, length="given").fit(X, labels)
+    (proba,) = density.predict_proba([[20.0, *np.zeros(12)]])
+    np.testing.assert_allclose(proba, [[1, 0]] * 13, atol=1e-12)
+
+
 def test_missing_cells_of_a_network_are_summed_out_and_drawn(of_network):
     X, _, density = of_network
     given = X[6].head(3).copy()
