@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.ensemble import EnsembleDensity
     from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
+    from sklearn_dgm.grammar import ContextFreeGrammarDensity
     from sklearn_dgm.histogram import HistogramDensity
     from sklearn_dgm.implicit import TabularGAN
     from sklearn_dgm.impute import DensityImputer
@@ -64,6 +65,7 @@ _HOMES = {
     "BayesianNetworkDisplay": "inspection",
     "CalibrationDisplay": "inspection",
     "ColumnSchema": "columns",
+    "ContextFreeGrammarDensity": "grammar",
     "ContinuousMixtureDensity": "mixture",
     "DeepBeliefDensity": "energy",
     "DensityCodec": "codec",

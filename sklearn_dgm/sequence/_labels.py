@@ -33,7 +33,7 @@ def read_labels(y, lengths, counted=None):
     ValueError
         If there are not as many labels as steps, or as many entries as sequences, or they are of several types.
     """
-    rows = _rows(y)
+    rows = rows_of_labels(y)
     if rows is None:
         return None, None
     if len(rows) != len(lengths):
@@ -68,8 +68,8 @@ def read_labels(y, lengths, counted=None):
     return np.array(states), np.array([numbers[label] if one else -1 for label, one in pairs])
 
 
-def _rows(y):
-    """Return what y has for each sequence; None if it is no container."""
+def rows_of_labels(y):
+    """Return what y has for each sequence as a list; None if it is no container."""
     if is_frame(y):
         return [list(row) for row in nw.from_native(y, eager_only=True).iter_rows()]
     if nw.dependencies.is_into_series(y):

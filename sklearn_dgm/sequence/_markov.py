@@ -164,9 +164,7 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
         """Return the bins of the column of the steps."""
         if not isinstance(self.bins, str) or self.bins != "auto":
             return self.bins
-        if column.kind == INTEGER and column.high - column.low < MAX_LEVELS:
-            return np.arange(column.low, column.high + 2) - 0.5
-        return "quantiles"
+        return bins_of_steps(column)
 
     def _codes(self, Z):
         """Return the symbols of all steps, -1 for unknown ones, and the log-density of values given these."""
@@ -217,6 +215,13 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
         symbols, lengths = self._ngrams.sample(n_samples, rng, lengths)
         steps = self._axis.icdf_within(symbols, rng.random(len(symbols)))
         return Sequences(steps[:, None], lengths)
+
+
+def bins_of_steps(column):
+    """Return the bins that steps have by default: a cell for each whole number, if these are few, else quantiles."""
+    if column.kind == INTEGER and column.high - column.low < MAX_LEVELS:
+        return np.arange(column.low, column.high + 2) - 0.5
+    return "quantiles"
 
 
 def _length_of(schema):

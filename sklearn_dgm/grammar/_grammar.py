@@ -1,0 +1,351 @@
+"""Probabilistic context-free grammars as an estimator."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_dgm._callbacks import fit_task
+from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
+from sklearn_dgm._typing import RandomState
+from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
+from sklearn_dgm.counts.axes import axes_of
+from sklearn_dgm.grammar._learning import (
+    WeightedSentences,
+    count_trees,
+    fit_rules,
+    no_counts,
+    random_rules,
+)
+from sklearn_dgm.grammar._proper import expected_lengths, made_proper
+from sklearn_dgm.grammar._queries import GrammarQueriesMixin, tokens_of
+from sklearn_dgm.grammar._trees import Symbol, read_trees, rows_of_trees
+from sklearn_dgm.sequence._base import BaseSequenceDensity
+from sklearn_dgm.sequence._markov import bins_of_steps
+from sklearn_dgm.tags import DensityTags
+
+# Of fewer distinct sequences none validates by default.
+LEAST_SEQUENCES = 50
+
+
+class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
+    """Distribution of sequences that a probabilistic context-free grammar derives.
+
+    A symbol has two children, which derive a part of the sequence each, or emits a word; so a sequence has trees, and its
+    probability is the sum over all of them, which the inside algorithm finds exactly [1]_. Where trees are known, rules
+    are counted; others are found by expectation and maximisation. Grammars tell what belongs together in a sequence:
+    `predict` returns the most probable trees. As models of language they are behind n-grams, which see neighbouring words
+    (:class:`~sklearn_dgm.MarkovChainDensity`).
+
+    Parameters
+    ----------
+    n_symbols : int, default=8
+        Number of symbols where no trees are known, each of which may have any children and emit any words. With trees
+        `y` their labels are the symbols.
+    markov_order : int, default=1
+        What a rule of more than two children of a node is: one of two after the other, of which each knows so many of
+        the children to come.
+    alpha : float, default=1.0
+        How many words of a symbol the distribution of all words counts as, towards which its words are drawn. Rules are
+        not smoothed.
+    glue : float, default=1.0
+        How many sequences are counted beside those whose trees are known, each of them a constituent of the others and
+        a word that nothing joins. So every sequence of known words has a tree: where no other one has any
+        probability, constituents in a row below nodes "GLUE". 0 for none.
+    n_init : int, default=1
+        Number of starts where no trees are known, of which the best is kept: by validation sequences, where there are
+        such, else by the objective.
+    max_iter : int, default=100
+        Steps of expectation and maximisation at most.
+    tol : float, default=0.0001
+        Change of the objective, in nats a word, below which to stop.
+    early_stopping : "auto" or bool, default="auto"
+        Whether some sequences without trees are held out at first, to see after which step they are most probable; the
+        fit is made anew with all sequences and as many steps then. "auto" does so with 50 distinct ones or more.
+    validation_fraction : float, default=0.1
+        Share of the distinct sequences without trees that are held out.
+    length : {"auto", "fixed", "stop", "given"}, default="auto"
+        What the length of a sequence is; see :class:`~sklearn_dgm.BaseSequenceDensity`. The grammar says when a sequence
+        ends; if the length is no part of it, its probability is that given the length.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the starts, and of what is held out.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        ``[0]`` makes labels of whole numbers, such as the indices of words.
+    integer_features : "from_dtype", array-like or None, default="from_dtype"
+        ``[0]`` makes whole numbers of floats, ``None`` continuous ones of whole numbers.
+    column_kinds : dict, default=None
+        The kind of the column by its index, 0.
+    handle_unknown : {"impossible", "error", "rare"}, default="impossible"
+        What a word is that `fit` has not seen: impossible, an error, or as likely anywhere as a new one was at the end
+        of the fitted sequences; see :class:`~sklearn_dgm.columns.ColumnSchema`. Trees do not depend on it.
+
+    Attributes
+    ----------
+    symbols_ : ndarray of str of shape (n_symbols,)
+        Names of the symbols: labels of nodes, of chains of nodes with one child each ("S+VP"), and of intermediate
+        symbols with the children to come ("NP|<NN>").
+    root_probabilities_ : ndarray of shape (n_symbols,)
+        Probabilities of the symbols that sequences are derived from.
+    n_rules_ : int
+        Number of rules of two children.
+    expected_length_ : float
+        Mean length of what the grammar derives.
+    empty_probability_ : float
+        Share of the sequences without any step, which no tree derives, if the length is "stop".
+    lower_bounds_ : ndarray of shape (n_iter_ + 1,)
+        The objective after each step of expectation and maximisation: the log-likelihood, and the log-density of the
+        prior up to a constant, in nats a word. Empty where all trees are known.
+    validation_scores_ : ndarray of shape (n_steps + 1,) or None
+        Log-likelihoods of the sequences held out, in nats a word, after each step of the fit without them.
+    n_iter_ : int
+        Number of steps of expectation and maximisation.
+    converged_ : bool
+        Whether `max_iter` was not needed.
+    schema_ : SequenceSchema
+        The kind of the steps, and the lengths.
+    score_kind_ : {"exact"}
+        `score_samples` returns exact log-densities.
+    n_features_in_ : int
+        Number of columns of a table seen in `fit`; of other containers there is none.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    BaseSequenceDensity : What rows and lengths are, and `score_steps`.
+    HiddenMarkovDensity : States in a chain rather than in a tree.
+    ParseTreeDisplay : A picture of a tree.
+
+    Notes
+    -----
+    Time grows with the cube of the length of a sequence. Steps have one column; numbers are cut into cells as
+    ``MarkovChainDensity(bins="auto")`` cuts them. Steps must not be missing.
+
+    Counting, and expectation and maximisation, give grammars whose derivations end with probability one [2]_, and so do
+    draws. `score_steps` finds the probabilities of all sequences that begin alike as Jelinek and Lafferty do [3]_; after
+    a step that is impossible others have a log-density of 0.
+
+    References
+    ----------
+    .. [1] K. Lari and S. J. Young, "The estimation of stochastic context-free grammars using the inside-outside
+       algorithm", Computer Speech & Language 4 (1990), https://doi.org/10.1016/0885-2308(90)90022-X
+    .. [2] Z. Chi and S. Geman, "Estimation of probabilistic context-free grammars", Computational Linguistics 24 (1998),
+       https://aclanthology.org/J98-2005
+    .. [3] F. Jelinek and J. D. Lafferty, "Computation of the probability of initial substring generation by stochastic
+       context-free grammars", Computational Linguistics 17 (1991), https://aclanthology.org/J91-3004
+
+    Examples
+    --------
+    >>> from sklearn_dgm import ContextFreeGrammarDensity
+    >>> sentences = [["the", "dog", "barks"], ["the", "cat", "sees", "the", "dog"]]
+    >>> trees = [
+    ...     "(S (NP (DT the) (NN dog)) (VP (VB barks)))",
+    ...     "(S (NP (DT the) (NN cat)) (VP (VB sees) (NP (DT the) (NN dog))))",
+    ... ]
+    >>> density = ContextFreeGrammarDensity(alpha=0.1).fit(sentences, trees)
+    >>> density.predict([["the", "dog", "sees", "the", "cat"]])[0]
+    '(S (NP (DT the) (NN dog)) (VP (VB sees) (NP (DT the) (NN cat))))'
+    >>> density.score_samples([["the", "cat", "barks"], ["barks", "cat", "the"]]).round(1)
+    array([ -2.7, -14.3])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseSequenceDensity._parameter_constraints,
+        "n_symbols": [Interval(Integral, 1, None, closed="left")],
+        "markov_order": [Interval(Integral, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "glue": [Interval(Real, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state", np.random.Generator],
+        "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
+    }
+    _density_tags = DensityTags(sequences=True, ties=True)
+
+    def __init__(
+        self,
+        n_symbols: int = 8,
+        *,
+        markov_order: int = 1,
+        alpha: float = 1.0,
+        glue: float = 1.0,
+        n_init: int = 1,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        early_stopping: Literal["auto"] | bool = "auto",
+        validation_fraction: float = 0.1,
+        length: Literal["auto", "fixed", "stop", "given"] = "auto",
+        random_state: RandomState = None,
+        categorical_features: Any = "from_dtype",
+        integer_features: Any = "from_dtype",
+        column_kinds: dict[Any, Any] | None = None,
+        handle_unknown: Literal["impossible", "error", "rare"] = "impossible",
+    ) -> None:
+        super().__init__(
+            length=length,
+            categorical_features=categorical_features,
+            integer_features=integer_features,
+            column_kinds=column_kinds,
+        )
+        self.n_symbols = n_symbols
+        self.markov_order = markov_order
+        self.alpha = alpha
+        self.glue = glue
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.handle_unknown = handle_unknown
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
+        """Fit the grammar to sequences.
+
+        Parameters
+        ----------
+        X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+            Sequences to learn from, such as lists of words.
+        y : {list, ndarray, Series} or None, default=None
+            For each sequence its tree, whose leaves are its steps, or None where it is unknown. A tree is a string
+            in brackets, such as ``"(S (NP (PRP it)) (VP (VBZ works)))"``, an ``nltk.Tree``, or tuples of a label and
+            children. In brackets "-LRB-" and "-RRB-" stand for brackets that are steps, "-SPACE-" for a space. If all
+            trees are known, the fit is counting; if some are, the grammar of these is where expectation and
+            maximisation begin. One number for each sequence is no tree, and ignored.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            Non-negative weights: a weight of 2 counts as the sequence twice, 0 as its absence.
+        schema : SequenceSchema, default=None
+            What :meth:`learn_schema` has learnt from more sequences than these.
+
+        Returns
+        -------
+        self : estimator
+            The fitted model. If anything fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is invalid, a step is missing, steps have several columns, the tree of a sequence is none or
+            has other leaves, or weights are negative or all zero.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the objective still changed after `max_iter` steps.
+        """
+        with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
+            return self._fit_or_restore(X, sample_weight, schema, y)
+
+    def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        with restored_on_failure(self):
+            Z, weight = self._start_fit(X, sample_weight, schema=schema)
+            trees, rows = None, rows_of_trees(y)
+            if rows is not None:
+                counted = None if weight is None else check_weights(X, sample_weight) > 0
+                trees = read_trees(rows, tokens_of(self._validate(X, reset=False)), counted)
+                if counted is not None:
+                    trees = [tree for tree, one in zip(trees, counted, strict=True) if one]
+            self._fit(Z, weight, trees)
+        return self
+
+    def _fit(self, Z, sample_weight, trees=None):
+        columns = self.schema_.columns_
+        if len(columns) != 1:
+            raise ValueError(
+                f"steps of X have {len(columns)} columns, but the words of ContextFreeGrammarDensity have one; hand in one "
+                "of them."
+            )
+        rng = check_generator(self.random_state)
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        bins = bins_of_steps(columns[0])
+        (self._axis,) = axes_of(columns, Z.steps, Z.of_steps(weight), bins)
+        symbols, n_words = self._axis.encode(Z.steps[:, 0])[0], self._axis.n_levels
+        counts = np.bincount(symbols, Z.of_steps(weight), n_words)
+        # A word more, which may be any one.
+        base = (counts + 1 / n_words) / (counts.sum() + 1)
+        self.empty_probability_ = float(weight[Z.lengths == 0].sum() / weight.sum())
+        codes = Z.split(symbols)
+        is_known = np.array([tree is not None for tree in trees or [None] * len(Z)])
+        unknown = WeightedSentences.of(
+            [own for own, known in zip(codes, is_known, strict=True) if not known],
+            weight[~is_known],
+        )
+        if is_known.any():
+            how = (n_words, self.markov_order, float(self.glue), base)
+            self._symbols, rules, known = count_trees(trees, codes, weight, *how)
+            starts = [rules.learnt(known, float(self.alpha), base)]
+        else:
+            self._symbols = [Symbol((f"N{k}",)) for k in range(self.n_symbols)]
+            mean_length = unknown.n_words / unknown.weight.sum()
+            starts = [
+                random_rules(self.n_symbols, n_words, mean_length, base, rng)
+                for _ in range(self.n_init)
+            ]
+            known = no_counts(starts[0])
+        self._rules = made_proper(self._learnt(starts, known, unknown, base, rng).used())
+        self.symbols_ = np.array([symbol.name for symbol in self._symbols])
+        self.root_probabilities_, self.n_rules_ = self._rules.root, len(self._rules.p)
+        lengths = expected_lengths(self._rules)
+        self.expected_length_ = np.inf if lengths is None else float(self._rules.root @ lengths)
+
+    def _learnt(self, starts, known, unknown, base, rng):
+        """Return the rules that are learnt from sequences without trees, beside the counts of known ones."""
+        self.lower_bounds_, self.validation_scores_ = np.empty(0), None
+        self.n_iter_, self.converged_ = 0, True
+        if not len(unknown.weight):
+            return starts[0]
+        is_valid = self._validation(len(unknown.weight), known, rng)
+        train, valid, alpha = unknown, None, float(self.alpha)
+        if is_valid.any():
+            train, valid = unknown.part(~is_valid), unknown.part(is_valid)
+        fits = [
+            fit_rules(rules, known, train, valid, alpha, base, self.max_iter, self.tol)
+            for rules in starts
+        ]
+        best = int(np.argmax([fit.quality for fit in fits]))
+        fit = fits[best]
+        self.converged_ = fit.converged
+        if not fit.converged and self.max_iter > 1:
+            warnings.warn(
+                f"The likelihood still changed after max_iter={self.max_iter} steps; raise max_iter, or tol.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if valid is not None:  # as many steps with all sequences
+            self.validation_scores_ = np.array(fit.validation_scores)
+            n_steps = fit.best_step
+            fit = fit_rules(starts[best], known, unknown, None, alpha, base, n_steps, 0.0)
+        self.lower_bounds_ = np.array(fit.lower_bounds)
+        self.n_iter_ = len(fit.lower_bounds) - 1
+        return fit.rules
+
+    def _validation(self, n_sequences, known, rng):
+        """Return flags of the distinct sequences that say when to stop."""
+        is_valid = np.zeros(n_sequences, dtype=bool)
+        wanted = self.early_stopping
+        if wanted == "auto":
+            wanted = n_sequences >= LEAST_SEQUENCES
+        if not wanted:
+            return is_valid
+        n_valid = max(round(self.validation_fraction * n_sequences), 1)
+        if n_valid >= n_sequences and not known.root.any():
+            raise ValueError(
+                "early_stopping=True needs 2 sequences at least that have steps, are not equal, and have no trees; X has "
+                f"{n_sequences}."
+            )
+        is_valid[rng.choice(n_sequences, n_valid, replace=False)] = True
+        return is_valid
