@@ -18,6 +18,7 @@ from sklearn_dgm import (
     AutoregressiveSequenceDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
+    ContextFreeGrammarDensity,
     ContinuousMixtureDensity,
     DeepBeliefDensity,
     EnergyDensity,
@@ -458,6 +459,16 @@ INSTANCES = {
     "hidden markov": Instance(lambda: HiddenMarkovDensity(3, random_state=0)),
     "hidden markov, network": Instance(
         lambda: HiddenMarkovDensity(3, "network", max_iter=20, random_state=0)
+    ),
+    "grammar": Instance(
+        lambda: ContextFreeGrammarDensity(4, max_iter=20, tol=1e-3, random_state=0),
+        fails=ONE_COLUMN,
+    ),
+    "grammar, given lengths": Instance(
+        lambda: ContextFreeGrammarDensity(
+            3, length="given", max_iter=10, tol=1e-3, early_stopping=False, random_state=0
+        ),
+        fails=ONE_COLUMN,
     ),
 }
 

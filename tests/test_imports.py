@@ -69,6 +69,8 @@ ALLOWED = {
         "mixture",
         "sequence",
     },
+    # What a grammar derives are sequences, with their contract.
+    "grammar": {*FLOOR, "counts", "sequence", "grammar"},
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},

@@ -48,7 +48,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
     markov_order : int, default=1
         What a rule of more than two children of a node is: one of two after the other, of which each knows so many of
         the children to come.
-    alpha : float, default=1.0
+    alpha : float, default=3.0
         How many words of a symbol the distribution of all words counts as, towards which its words are drawn. Rules are
         not smoothed.
     glue : float, default=1.0
@@ -173,7 +173,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         n_symbols: int = 8,
         *,
         markov_order: int = 1,
-        alpha: float = 1.0,
+        alpha: float = 3.0,
         glue: float = 1.0,
         n_init: int = 1,
         max_iter: int = 100,

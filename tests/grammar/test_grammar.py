@@ -1,0 +1,329 @@
+"""Grammars as estimators: what they learn from trees and without, and the contract."""
+
+import warnings
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_dgm import ContextFreeGrammarDensity, DensityOutlierDetector, HiddenMarkovDensity
+from sklearn_dgm._state import fitted_state, set_fitted_state
+from sklearn_dgm.grammar._inside import Pairs
+from sklearn_dgm.grammar._learning import WeightedSentences, fit_rules, no_counts, random_rules
+from sklearn_dgm.grammar._proper import partition_functions
+from sklearn_dgm.grammar._rules import Rules
+from sklearn_dgm.grammar._trees import Symbol
+from tests.grammar.test_trees import Tree
+from tests.sequence.toys import CONTAINERS
+
+TREES = [
+    "(S (NP (DT the) (NN dog)) (VP (VB barks)))",
+    "(S (NP (DT the) (JJ old) (JJ grey) (NN cat)) (VP (VB sees) (NP (DT a) (NN dog))))",
+    "(S (NP (DT a) (NN dog)) (VP (VB sees) (NP (DT the) (NN bird)) (PP (P with) (NP (DT a) (NN cat)))))",
+    "(S (NP (DT the) (JJ old) (NN bird)) (VP (VB sings)))",
+    "(NP (DT the) (NN cat))",
+]
+
+
+def words_in(tree):
+    return [word.rstrip(")") for word in tree.split() if not word.startswith("(")]
+
+
+SENTENCES = [words_in(tree) for tree in TREES]
+
+
+def fitted(**params):
+    return ContextFreeGrammarDensity(**{"alpha": 0.1} | params).fit(SENTENCES, TREES)
+
+
+def nested(n=300, seed=0):
+    """Draw strings of brackets that are closed in the order that they must be."""
+    rng, texts = np.random.default_rng(seed), []
+    for _ in range(n):
+        text = "S"
+        while "S" in text:
+            inner = ["S" if rng.random() < 0.35 else "" for _ in range(2)]
+            a, b = ("[", "]") if rng.random() < 0.5 else ("<", ">")
+            text = text.replace("S", f"{a}{inner[0]}{b}{inner[1]}", 1)
+        texts.append(text)
+    return texts
+
+
+def test_trees_are_counted():
+    density = fitted(alpha=0.0, glue=0.0)
+    names = density.symbols_.tolist()
+    assert names[:4] == ["DT", "JJ", "NN", "NP"]
+    assert density.root_probabilities_[names.index("S")] == pytest.approx(0.8)
+    score = density.score_samples([["the", "dog", "barks"]])
+    # A root S, of which two of four have a VP of a verb alone; NP of two children, "the", "dog" and "barks".
+    p = (4 / 5) * (2 / 4) * (6 / 8) * (5 / 8) * (3 / 8) * (1 / 2)
+    assert np.exp(score[0]) == pytest.approx(p, rel=1e-12)
+    assert np.isneginf(density.score_samples([["dog", "the"]]))[0]
+    assert density.predict([["dog", "the"]])[0] is None
+    assert density.n_iter_ == 0
+
+
+def test_trees_of_fit_come_back():
+    density = fitted()
+    assert density.predict(SENTENCES).tolist() == TREES
+    tuples = density.predict(SENTENCES[:1], form="tuples")[0]
+    assert tuples == ("S", ("NP", ("DT", "the"), ("NN", "dog")), ("VP", ("VB", "barks")))
+    again = ContextFreeGrammarDensity(alpha=0.1).fit(
+        SENTENCES, list(density.predict(SENTENCES, form="tuples"))
+    )
+    np.testing.assert_array_equal(again.score_samples(SENTENCES), density.score_samples(SENTENCES))
+    with pytest.raises(ValueError, match="form should be"):
+        density.predict(SENTENCES, form="nltk")
+
+
+def test_every_sequence_of_known_words_has_a_tree():
+    density = fitted()
+    assert density.predict([["barks", "the", "dog"]])[0].startswith("(GLUE ")
+    rng, words = np.random.default_rng(0), sorted({w for s in SENTENCES for w in s})
+    X = [rng.choice(words, n).tolist() for n in rng.integers(1, 12, 50)]
+    assert all(tree is not None for tree in density.predict(X))
+    assert np.isfinite(density.score_samples(X)).all()
+
+
+def test_brackets_and_spaces_are_escaped():
+    X, y = ["a (", "b ("], ["(S (L a) (R (X -SPACE-) (Y -LRB-)))", None]
+    density = ContextFreeGrammarDensity(max_iter=2).fit(X[:1], y[:1])
+    assert density.predict(X[:1])[0] == y[0]
+    odd = ContextFreeGrammarDensity().fit([["a\u2003b"]], [("S", "a\u2003b")])
+    assert odd.predict([["a\u2003b"]], form="tuples")[0] == ("S", "a\u2003b")
+    with pytest.raises(ValueError, match="cannot be written in brackets"):
+        odd.predict([["a\u2003b"]])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array(TREES, dtype=object),
+        pd.Series(TREES),
+        [None, *TREES[1:]],
+        [
+            Tree(
+                "S",
+                [
+                    Tree("NP", [Tree("DT", ["the"]), Tree("NN", ["dog"])]),
+                    Tree("VP", [Tree("VB", ["barks"])]),
+                ],
+            ),
+            *TREES[1:],
+        ],
+    ],
+    ids=["array", "series", "one unknown", "objects"],
+)
+def test_containers_of_trees(y):
+    density = ContextFreeGrammarDensity(alpha=0.1, max_iter=1).fit(SENTENCES, y)
+    if y[0] is not None:
+        np.testing.assert_array_equal(
+            density.score_samples(SENTENCES), fitted().score_samples(SENTENCES)
+        )
+    assert density.predict(SENTENCES)[0] == TREES[0]
+
+
+def test_weights_are_repeats():
+    weight = [2, 0, 1, 3, 1]
+    rows = np.repeat(np.arange(5), weight)
+    y = [*TREES[:2], None, TREES[3], None]
+    params = {"alpha": 0.1, "max_iter": 5, "tol": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        weighted = ContextFreeGrammarDensity(**params).fit(SENTENCES, y, weight)
+        repeated = ContextFreeGrammarDensity(**params).fit(
+            [SENTENCES[i] for i in rows], [y[i] for i in rows]
+        )
+    keep = [0, 2, 3, 4]
+    X = [SENTENCES[i] for i in keep]
+    np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-9)
+    assert "JJ" in weighted.symbols_
+
+
+def test_unknown_trees_are_found_by_known_ones():
+    """Sentences without trees teach where a preposition belongs."""
+    y = [*TREES[:3], None, None]
+    density = ContextFreeGrammarDensity(alpha=0.1).fit(SENTENCES, y)
+    assert (np.diff(density.lower_bounds_) > -1e-12).all()
+    assert density.predict(SENTENCES[3:4])[0].startswith("(S (NP (DT the) (JJ old)")
+
+
+def test_expectation_and_maximisation_never_lower_the_objective():
+    texts = nested(40)
+    letters = sorted(set("".join(texts)))
+    codes = [np.array([letters.index(c) for c in text]) for text in texts]
+    data = WeightedSentences.of(codes, np.ones(len(codes)))
+    base = np.full(4, 0.25)
+    rules = random_rules(4, 4, 5.0, base, np.random.default_rng(0))
+    fit = fit_rules(rules, no_counts(rules), data, None, 0.5, base, 15, 0.0)
+    assert (np.diff(fit.lower_bounds) > -1e-12).all()
+    assert fit.lower_bounds[-1] > fit.lower_bounds[0] + 0.1
+    # After each step the derivations end, and sequences are as long as those seen (Chi and Geman).
+    np.testing.assert_allclose(partition_functions(fit.rules), 1, atol=1e-9)
+    mean = np.arange(400) @ fit.rules.length_probabilities(399) @ fit.rules.root
+    assert mean == pytest.approx(np.mean([len(text) for text in texts]), rel=1e-3)
+    assert data.log_likelihood(Pairs(fit.rules)) > data.log_likelihood(Pairs(rules))
+
+
+def test_nesting_is_learnt_without_trees():
+    """What a chain of as many states cannot know: which bracket is to be closed."""
+    texts, held_out = nested(300), nested(200, seed=1)
+    grammar = ContextFreeGrammarDensity(
+        6, n_init=2, max_iter=60, early_stopping=False, tol=1e-3, random_state=0
+    ).fit(texts)
+    chain = HiddenMarkovDensity(12, early_stopping=False, random_state=0).fit(texts)
+    n = sum(map(len, held_out)) + len(held_out)
+    assert grammar.score(held_out) / n > chain.score(held_out) / n + 0.05
+    swapped = [text.translate(str.maketrans("]>", ">]")) for text in held_out]
+    assert grammar.score(held_out) > grammar.score(swapped) + 2 * len(held_out)
+    assert len(grammar.lower_bounds_) == grammar.n_iter_ + 1
+
+
+def as_rules(chain, words):
+    """Write a hidden Markov model as a grammar all of whose left children are leaves."""
+    n = len(chain.start)
+    state, after = np.indices((n, n)).reshape(2, -1)
+    return Rules(
+        np.append(chain.start, np.zeros(n)),
+        state,
+        n + state,
+        after,
+        ((1 - chain.stop)[:, None] * chain.transition).ravel(),
+        np.arange(2 * n),
+        np.tile(words, (2, 1)),
+        np.append(chain.stop, np.ones(n)),
+    )
+
+
+def test_a_right_linear_grammar_is_a_hidden_markov_model():
+    texts = [*nested(100), "", ""]
+    chain = HiddenMarkovDensity(3, max_iter=5, early_stopping=False, tol=0.0, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        chain.fit(texts)
+        grammar = ContextFreeGrammarDensity(1, max_iter=1).fit(texts)
+    grammar._rules = as_rules(chain._chain, chain.tables_[0])
+    grammar._symbols = [Symbol((f"{k}",)) for k in range(6)]
+    grammar.empty_probability_ = chain.empty_probability_
+    X = [*texts, "[<]>", "[[[[[[[[", "[]" * 30]
+    np.testing.assert_allclose(grammar.score_samples(X), chain.score_samples(X), rtol=1e-10)
+    for mine, its in zip(grammar.score_steps(X), chain.score_steps(X), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-10)
+
+
+@pytest.mark.parametrize("length", ["stop", "given"])
+@pytest.mark.parametrize("handle_unknown", ["impossible", "rare"])
+def test_all_sequences_sum_to_one(length, handle_unknown):
+    X = ["a", "ab", "abb", "aabb", "", "b", "c"]
+    density = ContextFreeGrammarDensity(
+        3, max_iter=3, length=length, handle_unknown=handle_unknown, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density.fit(X)
+    symbols = "abc" if handle_unknown == "impossible" else "abc?"
+    every = [["".join(s) for s in product(symbols, repeat=n)] for n in range(5)]
+    for n, texts in enumerate(every):
+        steps = density.score_steps(texts)
+        scores = density.score_samples(texts)
+        np.testing.assert_allclose([own.sum() for own in steps], scores, atol=1e-10)
+        total = np.exp(scores).sum()
+        if length == "given":
+            assert total == pytest.approx(1, rel=1e-10)
+        else:
+            # Those of this length, and those that begin so and go on.
+            begun = [np.exp(own[:-1].sum()) for own in steps]
+            shorter = sum(np.exp(density.score_samples(part)).sum() for part in every[:n])
+            assert np.sum(begun) == pytest.approx(1 - shorter, rel=1e-9)
+    assert density.empty_probability_ == pytest.approx(1 / 7)
+    assert np.isneginf(density.score_samples(["a?"])[0]) == (handle_unknown == "impossible")
+
+
+def test_steps_of_tables_are_given_their_number():
+    table = np.array([list("abab"), list("abba"), list("bbaa"), list("abab")], dtype=object)
+    density = ContextFreeGrammarDensity(3, max_iter=20, tol=1e-2, random_state=0).fit(table)
+    rows = np.array(list(product("ab", repeat=4)), dtype=object)
+    assert np.exp(density.score_samples(rows)).sum() == pytest.approx(1, rel=1e-10)
+    np.testing.assert_allclose(
+        density.score_steps(rows).sum(axis=1), density.score_samples(rows), atol=1e-10
+    )
+    assert density.sample(5, random_state=0).shape == (5, 4)
+
+
+def test_impossible_steps_end_what_is_known():
+    density = fitted(alpha=0.0, glue=0.0)
+    (steps,) = density.score_steps([["the", "dog", "the", "dog"]])
+    assert np.isfinite(steps[:2]).all()
+    assert np.isneginf(steps[2])
+    np.testing.assert_array_equal(steps[3:], 0)
+
+
+def test_draws_follow_the_density_and_end():
+    density = fitted()
+    drawn = density.sample(4000, random_state=0)
+    assert np.isfinite(density.score_samples(drawn[:200])).all()
+    counts = pd.Series([" ".join(row) for row in drawn]).value_counts()
+    counts = counts[counts > 20]
+    expected = 4000 * np.exp(density.score_samples([key.split() for key in counts.index]))
+    observed = np.append(counts.to_numpy(), 4000 - counts.sum())
+    assert stats.chisquare(observed, np.append(expected, 4000 - expected.sum())).pvalue > 1e-3
+    mean = np.mean([len(row) for row in drawn])
+    assert mean == pytest.approx(density.expected_length_, rel=0.1)
+    assert density.sample(3, random_state=1) == density.sample(3, random_state=1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["list of strings", "tuples of words", "polars, lists", "arrays", "array", "frame of pandas"],
+)
+def test_containers(name):
+    X = CONTAINERS[name]
+    density = ContextFreeGrammarDensity(2, max_iter=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density.fit(X)
+    drawn = density.sample(10, random_state=0)
+    assert type(drawn) is type(X)
+    scores = density.score_samples(drawn)
+    np.testing.assert_allclose([part.sum() for part in density.score_steps(drawn)], scores)
+    assert len(density.predict(drawn)) == 10
+    twin = set_fitted_state(ContextFreeGrammarDensity(2), fitted_state(density))
+    np.testing.assert_array_equal(twin.score_samples(drawn), scores)
+    assert twin.predict(drawn).tolist() == density.predict(drawn).tolist()
+
+
+def test_what_is_no_tree_is_ignored_or_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density = ContextFreeGrammarDensity(2, max_iter=2, random_state=0)
+        same = density.fit(SENTENCES, [0, 1, 0, 1, 0]).score_samples(SENTENCES)
+        np.testing.assert_array_equal(density.fit(SENTENCES).score_samples(SENTENCES), same)
+        np.testing.assert_array_equal(
+            density.fit(SENTENCES, [None] * 5).score_samples(SENTENCES), same
+        )
+    before = vars(density).copy()
+    for y, message in (
+        (TREES[0], "y is a single tree"),
+        (TREES[:2], "y has 2 entries, X has 5"),
+        ([["DT", "NN", "VB"], *TREES[1:]], "for sequence 0; it should be a tree"),
+        (["dog", *TREES[1:]], "the tree of sequence 0 in y begins with 'dog'"),
+        ([*TREES[:4], "(S x)"], "the tree of sequence 4 in y has the leaf 'x'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            density.fit(SENTENCES, y)
+        assert vars(density) == before
+    with pytest.raises(ValueError, match="steps of X have 2 columns"):
+        density.fit([np.zeros((3, 2))])
+
+
+def test_searches_split_trees_with_sequences():
+    search = GridSearchCV(ContextFreeGrammarDensity(alpha=0.1), {"markov_order": [0, 1]}, cv=2)
+    X, y = SENTENCES * 4, TREES * 4
+    search.fit(X, y)
+    assert search.best_estimator_.predict(X[:1])[0] == TREES[0]
+    detector = DensityOutlierDetector(search.best_estimator_).fit(X)
+    assert len(detector.explain(X[:2])) == 2

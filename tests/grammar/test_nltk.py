@@ -1,0 +1,47 @@
+"""Grammars beside NLTK's."""
+
+import numpy as np
+import pytest
+
+from sklearn_dgm import ContextFreeGrammarDensity
+from tests.grammar.test_grammar import SENTENCES, TREES, words_in
+
+nltk = pytest.importorskip("nltk")
+
+
+def test_inside_chart_finds_as_much():
+    trees = [
+        *TREES[:3],
+        "(S (NP (DT a) (NN bird)) (VP (VB sees) (NP (NP (DT a) (NN cat)) (PP (P with) (NP (DT a) (NN dog))))))",
+    ]
+    density = ContextFreeGrammarDensity(alpha=0.0, glue=0.0).fit(
+        [words_in(tree) for tree in trees], trees
+    )
+    grammar = density.to_nltk()
+    sentence = ["the", "dog", "sees", "a", "cat", "with", "a", "bird"]
+    parses = list(nltk.parse.pchart.InsideChartParser(grammar).parse(sentence))
+    assert len(parses) == 2
+    total = sum(tree.prob() for tree in parses)
+    assert density.score_samples([sentence])[0] == pytest.approx(np.log(total), rel=1e-12)
+    (best,) = nltk.ViterbiParser(grammar).parse(sentence)
+    assert best.prob() == max(tree.prob() for tree in parses)
+    expected = nltk.Tree.fromstring(density.predict([sentence])[0])
+    assert best.leaves() == expected.leaves()
+    pp = [tree.leaves() for tree in expected.subtrees() if tree.label() == "NP"]
+    own = [tree.leaves() for tree in best.subtrees() if tree.label() == "NP"]
+    assert pp == own
+
+
+def test_its_trees_are_taken_and_read():
+    trees = [nltk.Tree.fromstring(tree) for tree in TREES]
+    density = ContextFreeGrammarDensity(alpha=0.1).fit(SENTENCES, trees)
+    predicted = density.predict(SENTENCES)
+    assert [nltk.Tree.fromstring(tree) for tree in predicted] == trees
+    with pytest.raises(ValueError, match="y is a single tree"):
+        density.fit(SENTENCES, trees[0])
+
+
+def test_numbers_are_no_words():
+    density = ContextFreeGrammarDensity(2, random_state=0, tol=0.1).fit([[0.5, 1.5], [2.5]])
+    with pytest.raises(ValueError, match="needs steps that are categories"):
+        density.to_nltk()
