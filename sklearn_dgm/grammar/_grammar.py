@@ -34,11 +34,12 @@ LEAST_SEQUENCES = 50
 class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
     """Distribution of sequences that a probabilistic context-free grammar derives.
 
-    A symbol has two children, which derive a part of the sequence each, or emits a word; so a sequence has trees, and its
-    probability is the sum over all of them, which the inside algorithm finds exactly [1]_. Where trees are known, rules
-    are counted; others are found by expectation and maximisation. Grammars tell what belongs together in a sequence:
-    `predict` returns the most probable trees. As models of language they are behind n-grams, which see neighbouring words
-    (:class:`~sklearn_dgm.MarkovChainDensity`).
+    A symbol has two children, which derive a part of the sequence each, or emits a word. So a sequence has trees, and
+    its probability is the sum over all of them, which the inside algorithm finds exactly [1]_. Where trees are known,
+    rules are counted; where they are not, expectation and maximisation finds them. A grammar tells what belongs
+    together in a sequence: `predict` returns the most probable tree. As a model of language it is behind any bigram,
+    which sees the word before (:class:`~sklearn_dgm.MarkovChainDensity`): on the Penn treebank sample 5.5 nats a word
+    beside 5.1.
 
     Parameters
     ----------
@@ -68,8 +69,8 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
     validation_fraction : float, default=0.1
         Share of the distinct sequences without trees that are held out.
     length : {"auto", "fixed", "stop", "given"}, default="auto"
-        What the length of a sequence is; see :class:`~sklearn_dgm.BaseSequenceDensity`. The grammar says when a sequence
-        ends; if the length is no part of it, its probability is that given the length.
+        What the length of a sequence is; see :class:`~sklearn_dgm.BaseSequenceDensity`. The grammar says when a
+        sequence ends; unless that is "stop", scores are those given the length, of a grammar that is fitted to both.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the starts, and of what is held out.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -121,19 +122,20 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
 
     Notes
     -----
-    Time grows with the cube of the length of a sequence. Steps have one column; numbers are cut into cells as
-    ``MarkovChainDensity(bins="auto")`` cuts them. Steps must not be missing.
+    Time grows with the number of rules and the cube of the length of a sequence: 25 words by 5,000 rules take about
+    1/30 second. Steps have one column; numbers are cut into cells as ``MarkovChainDensity(bins="auto")`` does it. Steps
+    must not be missing.
 
-    Counting, and expectation and maximisation, give grammars whose derivations end with probability one [2]_, and so do
-    draws. `score_steps` finds the probabilities of all sequences that begin alike as Jelinek and Lafferty do [3]_; after
-    a step that is impossible others have a log-density of 0.
+    Derivations of grammars that are counted, or found by expectation and maximisation, end with probability one [2]_;
+    so draws do. `score_steps` takes the probabilities of all sequences that begin alike [3]_; after an impossible step,
+    of which nothing can be said, others have a log-density of 0.
 
     References
     ----------
     .. [1] K. Lari and S. J. Young, "The estimation of stochastic context-free grammars using the inside-outside
        algorithm", Computer Speech & Language 4 (1990), https://doi.org/10.1016/0885-2308(90)90022-X
-    .. [2] Z. Chi and S. Geman, "Estimation of probabilistic context-free grammars", Computational Linguistics 24 (1998),
-       https://aclanthology.org/J98-2005
+    .. [2] Z. Chi and S. Geman, "Estimation of probabilistic context-free grammars", Computational Linguistics 24
+       (1998), https://aclanthology.org/J98-2005
     .. [3] F. Jelinek and J. D. Lafferty, "Computation of the probability of initial substring generation by stochastic
        context-free grammars", Computational Linguistics 17 (1991), https://aclanthology.org/J91-3004
 
@@ -149,7 +151,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
     >>> density.predict([["the", "dog", "sees", "the", "cat"]])[0]
     '(S (NP (DT the) (NN dog)) (VP (VB sees) (NP (DT the) (NN cat))))'
     >>> density.score_samples([["the", "cat", "barks"], ["barks", "cat", "the"]]).round(1)
-    array([ -2.7, -14.3])
+    array([-2.3, -9.2])
     """
 
     _parameter_constraints: dict = {

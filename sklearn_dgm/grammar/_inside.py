@@ -176,7 +176,7 @@ class Splits(NamedTuple):
 
 
 def after(of_spans, length):
-    """Return a view of what right parts of the spans of a length have: by first step of the span, and length of the left part.
+    """Return a view of what right parts of the spans of a length have, by span and length of the left part.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class WeightedSentences(NamedTuple):
         return float(self.weight @ self.lengths)
 
     def expectation(self, pairs):
-        """Return the log-likelihood under a grammar, and expected counts; sequences without a parse count for nothing."""
+        """Return the log-likelihood under a grammar, and expected counts; what has no parse counts for nothing."""
         rules = pairs.rules
         total, counts = 0.0, no_counts(rules)
         for batch in batches(self.codes, self.lengths, rules.n_symbols):

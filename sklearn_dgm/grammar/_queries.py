@@ -62,7 +62,8 @@ class GrammarQueriesMixin(BaseSequenceDensity):
             log_empty, log_filled = self._log_empty()
             log_p = np.where(Z.lengths > 0, log_p + log_filled, log_empty)
         else:
-            log_p = _less(log_p, self._log_lengths(Z.lengths))
+            possible = log_p > -np.inf
+            log_p[possible] -= self._log_lengths(Z.lengths)[possible]
         return log_p + Z.sums(log_within)
 
     def _log_prob_steps(self, Z):
@@ -107,6 +108,9 @@ class GrammarQueriesMixin(BaseSequenceDensity):
             for batch in batches(padded.ravel(), np.full(n + 1, n), len(self._symbols)):
                 chart = inside(pairs, self._emission(batch.codes))
                 known[i, batch.rows] = chart.log_prob(self._rules.root)
+        known[np.isneginf(known[:, 0]), 0] = (
+            0.0  # so that of an impossible length the first step is impossible
+        )
         return known
 
     def _draw(self, n_samples, rng):
@@ -131,7 +135,7 @@ class GrammarQueriesMixin(BaseSequenceDensity):
             Sequences.
         form : {"brackets", "tuples"}, default="brackets"
             Trees as strings, which ``nltk.Tree.fromstring`` reads, too, and in which "-LRB-" and "-RRB-" stand for
-            brackets that are steps, "-SPACE-" for a space; or as tuples of a label and children, whose leaves are steps.
+            brackets that are steps, "-SPACE-" for a space; or as tuples of a label and children, with steps as leaves.
 
         Returns
         -------
@@ -190,10 +194,6 @@ class GrammarQueriesMixin(BaseSequenceDensity):
 
 
 def _less(log_p, log_q):
-    """Return log p - log q; 0 where both are impossible."""
-    impossible = np.isneginf(log_q)
-    return np.where(
-        impossible,
-        np.where(impossible & np.isneginf(log_p), 0.0, log_p),
-        log_p - np.where(impossible, 0.0, log_q),
-    )
+    """Return log p - log q of what is no more probable; 0 beside what is impossible."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isneginf(log_q), 0.0, log_p - log_q)

@@ -116,7 +116,7 @@ class Rules(Stateful):
         )
 
     def mean_children(self):
-        """Return how many children of each symbol a symbol has in the mean, a sparse array of shape (n_symbols, n_symbols)."""
+        """Return the mean numbers of children by parent and child, a csr_array of shape (n_symbols, n_symbols)."""
         of_both = (np.tile(self.parent, 2), np.concatenate([self.left, self.right]))
         return sparse.csr_array((np.tile(self.p, 2), of_both), shape=(self.n_symbols,) * 2)
 

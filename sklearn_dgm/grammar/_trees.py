@@ -24,8 +24,8 @@ class Symbol(NamedTuple):
     Attributes
     ----------
     labels : tuple of str
-        The labels of a chain of nodes, the highest first; of an intermediate symbol that of the node; none of a leaf that
-        has siblings.
+        The labels of a chain of nodes, the highest first; of an intermediate symbol that of the node; none of a leaf
+        that has siblings.
     marks : tuple of str
         Of an intermediate symbol a mark, and the names of the children to come; of such a leaf its word.
     """

@@ -1,5 +1,6 @@
 """Grammars as estimators: what they learn from trees and without, and the contract."""
 
+import pickle
 import warnings
 from itertools import product
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
@@ -142,6 +144,21 @@ def test_weights_are_repeats():
     X = [SENTENCES[i] for i in keep]
     np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-9)
     assert "JJ" in weighted.symbols_
+
+
+def test_predictions_keep_what_is_checked_of_numbers():
+    X, y = SENTENCES * 2, [*TREES, *[None] * 5]
+    density = ContextFreeGrammarDensity(alpha=0.1, max_iter=5, tol=1e-2)
+    trees = density.fit(X, y).predict(X).tolist()
+    assert pickle.loads(pickle.dumps(density)).predict(X).tolist() == trees
+    order = np.random.default_rng(0).permutation(len(X))
+    assert density.predict([X[i] for i in order]).tolist() == [trees[i] for i in order]
+    assert [density.predict([own])[0] for own in X] == trees
+    assert clone(density).fit(X, y).predict(X).tolist() == trees
+    assert clone(density).fit(X, y, np.full(len(X), 3)).predict(X).tolist() == trees
+    numbers = np.random.default_rng(0).normal(size=(30, 4))
+    found = ContextFreeGrammarDensity(3, max_iter=20, tol=1e-3, random_state=0).fit(numbers)
+    assert found.predict(numbers[::-1]).tolist() == found.predict(numbers).tolist()[::-1]
 
 
 def test_unknown_trees_are_found_by_known_ones():

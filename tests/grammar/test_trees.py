@@ -33,7 +33,9 @@ def test_further_children_hang_below_symbols_that_know_a_few_of_them():
     assert ("NP|<JJ>", "JJ", "NN") in names(TREE, WORDS)
     assert {("NP", "DT", "NP|<>"), ("NP|<>", "JJ", "NP|<>"), ("NP|<>", "JJ", "NN")} == {
         rule
-        for rule in names("(NP (DT the) (JJ a) (JJ b) (JJ c) (NN d))", ["the", "a", "b", "c", "d"], 0)
+        for rule in names(
+            "(NP (DT the) (JJ a) (JJ b) (JJ c) (NN d))", ["the", "a", "b", "c", "d"], 0
+        )
         if len(rule) == 3
     }
     of_two = names(TREE, WORDS, 2)
