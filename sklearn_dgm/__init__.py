@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         CalibrationDisplay,
         DensityDisplay,
         OutlierDisplay,
+        ParseTreeDisplay,
         TrainingDisplay,
     )
     from sklearn_dgm.latent import VariationalAutoencoderDensity
@@ -85,6 +86,7 @@ _HOMES = {
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
+    "ParseTreeDisplay": "inspection",
     "RestrictedBoltzmannDensity": "energy",
     "TabularGAN": "implicit",
     "TrainingDisplay": "inspection",

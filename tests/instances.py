@@ -473,7 +473,7 @@ INSTANCES = {
         lambda: HiddenMarkovDensity(3, "network", max_iter=20, random_state=0)
     ),
     "grammar": Instance(
-        lambda: ContextFreeGrammarDensity(n_init=3, random_state=0),
+        lambda: ContextFreeGrammarDensity(n_init=3, max_iter=30, tol=1e-3, random_state=0),
         fails=ONE_COLUMN,
         fails_scikit_learn=TREES,
     ),

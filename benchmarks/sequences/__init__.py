@@ -1,4 +1,4 @@
-"""Densities of sequences beside each other and named peers: names, text and chorales.
+"""Densities of sequences beside each other and named peers: names, text, chorales and trees.
 
 Each family has a module, which says what it is measured on, and beside what. Data and splits are those of
 `benchmarks/sequences/data.py`.
@@ -7,13 +7,14 @@ Each family has a module, which says what it is measured on, and beside what. Da
 from pathlib import Path
 
 from benchmarks.results import Results
-from benchmarks.sequences import codecs, hidden_markov, markov, networks
+from benchmarks.sequences import codecs, grammars, hidden_markov, markov, networks
 
 FAMILIES = {
     "markov": markov,
     "hidden_markov": hidden_markov,
     "network": networks,
     "codec": codecs,
+    "grammar": grammars,
 }
 
 

@@ -14,6 +14,8 @@ from scipy import sparse
 
 from sklearn_dgm.grammar._rules import RuleCounts
 
+# Of so many of all parents and pairs that are rules, a product of matrices is faster than the rules one by one.
+SHARE_OF_DENSE = 0.2
 # Numbers that are multiplied at once, few enough for the fast memory of a processor; numbers that charts take up.
 NUMBERS_AT_ONCE, NUMBERS_OF_CHARTS = 2**15, 2**22
 
@@ -110,6 +112,13 @@ class Pairs:
             parents = self.rules.parent[self._first_rules]
             best[parents] = np.maximum.reduceat(of_rules, self._first_rules, axis=0)
         return best
+
+    def sums_by_rule(self, of_parents, of_pairs):
+        """Return for each rule the sum over spans of what its parent has times what its pair has."""
+        parent = self.rules.parent
+        if SHARE_OF_DENSE * self.weights.shape[0] * self.weights.shape[1] < len(parent):
+            return (of_parents @ of_pairs.T)[parent, self.of_rule]
+        return np.einsum("rs,rs->r", of_parents[parent], of_pairs[self.of_rule])
 
     def passed_down(self, above, splits, is_left):
         """Return what pairs of all spans, of shape (n_pairs, n_spans), pass down to one child.
@@ -286,7 +295,7 @@ def expected_counts(pairs, chart, codes, weight):
         splits = Splits.of(chart, chart, length, chart.log_scale[:, :n_spans, length])
         own = outside[..., :n_spans, length].reshape(rules.n_symbols, -1)
         of_pairs = pairs.joined(splits)
-        of_rules += np.einsum("rs,rs->r", own[rules.parent], of_pairs[pairs.of_rule])
+        of_rules += pairs.sums_by_rule(own, of_pairs)
         above, shape = pairs.weights.T @ own, (rules.n_symbols, *splits.weight.shape)
         below = pairs.passed_down(above, splits, is_left=True).reshape(shape)
         outside[..., :n_spans, 1:length] += below * splits.weight

@@ -25,6 +25,7 @@ BOTH = [False, True]
 @pytest.fixture(params=[2**15, 20], ids=["at once", "in blocks"])
 def blocks(request, monkeypatch):
     monkeypatch.setattr(_inside, "NUMBERS_AT_ONCE", request.param)
+    monkeypatch.setattr(_inside, "SHARE_OF_DENSE", float(request.param > 20))
 
 
 def charted(rules, codes, is_best=False):
