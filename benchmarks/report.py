@@ -95,6 +95,7 @@ FLAT = {
         ("target", "target", ".2f"),
         ("of", "unit", ""),
         ("accuracy", "accuracy", ".3f"),
+        ("labelled F1", "f1", ".1f"),
         ("CPU seconds of the fit", "fit_seconds", ",.2f"),
         ("CPU seconds to score", "score_seconds", ",.3f"),
         ("times ours", "ratio", ".2f"),

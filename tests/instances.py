@@ -473,12 +473,14 @@ INSTANCES = {
         lambda: HiddenMarkovDensity(3, "network", max_iter=20, random_state=0)
     ),
     "grammar": Instance(
-        lambda: ContextFreeGrammarDensity(n_init=3, max_iter=30, tol=1e-3, random_state=0),
+        lambda: ContextFreeGrammarDensity(5, n_init=2, max_iter=30, tol=1e-3, random_state=0),
         fails=ONE_COLUMN,
         fails_scikit_learn=TREES,
     ),
     "grammar, given lengths": Instance(
-        lambda: ContextFreeGrammarDensity(6, length="given", early_stopping=False, random_state=0),
+        lambda: ContextFreeGrammarDensity(
+            6, length="given", max_iter=30, tol=1e-3, early_stopping=False, random_state=0
+        ),
         fails=ONE_COLUMN,
         fails_scikit_learn=TREES,
     ),

@@ -1,13 +1,13 @@
 """Grammars counted in the Penn treebank sample, beside n-grams of the same words, and their charts beside NLTK's.
 
 The first 3,514 sentences are learnt from; the first 120 of the others with at most 25 words are scored and parsed.
-Log-likelihoods are in nats a word, with the end of the sentence. `F1` is that of labelled brackets as evalb counts them:
-all nodes but those of single words, the root among them, by their labels and spans without punctuation; in brackets
-with it. `markov_order` and `alpha` are defaults, which were chosen on the last 350 sentences of training, by grammars
-of the others (docs/measurements.md).
+Log-likelihoods are in nats a word, with the end of the sentence. `f1` is that of labelled brackets as evalb counts
+them: all nodes but those of single words, by their labels and spans, as if punctuation were not there; the notes have it
+with punctuation. `markov_order` and `alpha` are defaults, which were chosen on the last 350 sentences of training, by
+grammars of the others (docs/measurements.md).
 
-NLTK's ViterbiParser gets the same grammar, in which words of no sentence that it parses are one word; `ratio` is its time
-over ours in one run.
+NLTK's ViterbiParser gets the same grammar, in which words of no sentence that it parses are one word; `ratio` is its
+time over ours in one run.
 """
 
 import time
