@@ -69,6 +69,15 @@ def test_trees_are_counted():
     assert density.n_iter_ == 0
 
 
+@pytest.mark.parametrize("params", [{}, {"alpha": 0.0, "glue": 0.0}, {"alpha": 30.0, "glue": 5.0}])
+def test_probabilities_of_what_a_symbol_derives_sum_to_one(params):
+    rules = fitted(**params)._rules
+    np.testing.assert_allclose(rules.words.sum(axis=1), 1, rtol=1e-12)
+    sums = rules.emits + np.bincount(rules.parent, rules.p, rules.n_symbols)
+    np.testing.assert_allclose(sums, 1, rtol=1e-12)
+    assert rules.root.sum() == pytest.approx(1)
+
+
 def test_trees_of_fit_come_back():
     density = fitted()
     assert density.predict(SENTENCES).tolist() == TREES
