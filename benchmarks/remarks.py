@@ -147,8 +147,8 @@ pgmpy finds the tree. All are met; two further runs had ratios of 22.6 and 22.8.
         """
 Mean log-likelihood of test sequences in nats, a name, a character or a time step, as "of" says; higher is better. Names:
 6,060 train, 757 test. Shakespeare: rows of 256 characters of given lengths, the last tenth is the test. Chorales: quarter
-notes, 88 flags a step, given lengths, the published split. All in one run, beside other processes; seconds are those of one
-processor.
+notes, 88 flags a step, given lengths, the published split. Treebank: sentences of words, 3,514 train, 120 of at most 25
+words test. All but the latter in one run, beside other processes; seconds are those of one processor.
 
 **markov**: targets met on names (-13.69) and shakespeare (-1.57); sex from names by one chain for each class and Bayes'
 rule, over five folds: 0.895, and 0.900 for names that are read from the back, which validation names prefer; aimed at 0.90.
@@ -163,6 +163,12 @@ with "scaling" (3 aimed at, missed), and 1.8 times as with the default.
 their training pieces in twelve keys, which is for the user to do, and 22 epochs, as many as five minutes hold; with 15 they
 had -5.69 on the test pieces, which was known then. Targets: names -13.2, shakespeare -1.50 (in ten minutes) and chorales
 -5.6 (in five minutes) met. Published for chorales: RNN-NADE -5.56.
+
+**grammar**: sentences of the Penn treebank sample. Targets -5.55 nats a word and a labelled F1 of 71: missed by little
+with the defaults (order 1), which had the best trees of validation sentences, met with the setting that had their best
+likelihood; a bigram is ahead of both, as of any plain grammar. Every sentence is parsed. 0.05 seconds for the score of 25
+words by 5,000 rules: about that, on a busy machine; a tree takes twice to three times as long. NLTK's parser finds the
+same trees in 400 times the time.
 
 **codec**: bytes of the last tenth of shakespeare; aimed at three quarters of the best program's: missed, the n-gram has 84 %
 and the network 80 %.

@@ -3,8 +3,8 @@
 The first 3,514 sentences are learnt from; the first 120 of the others with at most 25 words are scored and parsed.
 Log-likelihoods are in nats a word, with the end of the sentence. `f1` is that of labelled brackets as evalb counts
 them: all nodes but those of single words, by their labels and spans, as if punctuation were not there; notes have it
-with punctuation. On the last 350 sentences of training, by grammars of the others, the defaults have the best trees, and
-`BEST_SCORE` the best log-likelihood (docs/measurements.md).
+with punctuation. On the last 350 sentences of training, by grammars of the others, the defaults have the best trees,
+and `BEST_SCORE` the best log-likelihood (docs/measurements.md).
 
 NLTK's ViterbiParser gets the same grammar, in which words of no sentence that it parses are one word; `ratio` is its
 time over ours in one run.
