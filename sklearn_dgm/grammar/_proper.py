@@ -26,7 +26,7 @@ def partition_functions(rules):
         Probabilities.
     """
     n = rules.n_symbols
-    Z, one = np.zeros(n), sparse.eye_array(n, format="csc")
+    Z, one = np.zeros(n), sparse.csc_array(sparse.identity(n))
     both = np.tile(rules.parent, 2), np.concatenate([rules.left, rules.right])
     for _ in range(MAX_STEPS):
         left, right = Z[rules.left], Z[rules.right]
@@ -53,7 +53,7 @@ def expected_lengths(rules):
     lengths : ndarray of shape (n_symbols,) or None
         Mean numbers of words; None if some are not finite, since the spectral radius of the mean matrix is 1 or more.
     """
-    system = sparse.eye_array(rules.n_symbols, format="csc") - rules.mean_children().tocsc()
+    system = sparse.csc_array(sparse.identity(rules.n_symbols)) - rules.mean_children().tocsc()
     # The radius is below 1 if, and only if, the mean numbers of descendants are positive.
     descendants = linalg.spsolve(system, np.ones(rules.n_symbols))
     if not (np.isfinite(descendants).all() and (descendants > 0).all()):

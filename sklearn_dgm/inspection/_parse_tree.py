@@ -118,7 +118,9 @@ class ParseTreeDisplay:
             ax = figure.add_axes((0, 0, 1, 1))
         self.ax_, self.figure_ = ax, ax.figure
         ax.set_axis_off()
-        self.labels_, self.leaves_, self.lines_ = [], [], []
+        self.labels_: list[Any] = []
+        self.leaves_: list[Any] = []
+        self.lines_: list[Any] = []
         nodes, below = _in_order(self.tree)
         texts = [self._write(node) for node in nodes]
         x, y, width = _places(below, [self._width(text) + GAP for text in texts])
