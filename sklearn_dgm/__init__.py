@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.sequence import BaseSequenceDensity, HiddenMarkovDensity, MarkovChainDensity
     from sklearn_dgm.sequence._autoregressive import AutoregressiveSequenceDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
+    from sklearn_dgm.topic import LatentDirichletAllocationDensity
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
@@ -79,6 +80,7 @@ _HOMES = {
     "GivenMixin": "_queries.given",
     "HiddenMarkovDensity": "sequence",
     "HistogramDensity": "histogram",
+    "LatentDirichletAllocationDensity": "topic",
     "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
