@@ -58,7 +58,7 @@ class LatentDirichletAllocationDensity(
     log_likelihood : {"particles", "bound"}, default="particles"
         What scores are: estimates by particle filters, or the lower bound of variational Bayes for each document,
         which is quick, and some nats too low.
-    n_particles : int, default=200
+    n_particles : int, default=500
         Particles of a document, in ten filters. It may be changed after `fit`.
     verbose : int, default=0
         Whether to print a line for each pass.
@@ -162,7 +162,7 @@ class LatentDirichletAllocationDensity(
         max_iter: int = 300,
         tol: float = 1e-3,
         log_likelihood: Literal["particles", "bound"] = "particles",
-        n_particles: int = 200,
+        n_particles: int = 500,
         verbose: int = 0,
         random_state: RandomState = None,
     ) -> None:
@@ -188,7 +188,8 @@ class LatentDirichletAllocationDensity(
         self._lengths = LengthDistribution().fit(Z.lengths, weight)
         if not Z.lengths.any():
             raise ValueError("X holds no word at all; at least one document should have one.")
-        documents, weight = Z[Z.lengths > 0].distinct(weight[Z.lengths > 0])
+        documents, place = Z[Z.lengths > 0].distinct()
+        weight = np.bincount(place, weight[Z.lengths > 0])
         found = allocate(
             documents,
             weight,
@@ -225,36 +226,42 @@ class LatentDirichletAllocationDensity(
         """Return the log-probabilities of sequences of the words, given the lengths, and standard errors."""
         estimated = (self.score_kind_ == "estimate") & (Z.lengths > 1) & (Z.lengths <= MOST_WORDS)
         log_prob, std = np.empty(len(Z)), np.where(Z.lengths > MOST_WORDS, np.nan, 0.0)
-        others = np.flatnonzero(~estimated)
-        log_prob[others] = self._of_parts(Z[others], Documents.lower_bounds)
-        found: dict[int, tuple[float, float]] = {}
-        uncertainty = self._uncertainty_of_words()
-        for i in np.flatnonzero(estimated):
-            words, counts = Z.document(i)
-            key = Z.key(i)
-            if key not in found:
-                order = np.argsort(uncertainty[words], kind="stable")
-                of_filters = filtered_log_prob(
-                    np.repeat(words[order], counts[order].astype(np.intp)),
-                    self.components_,
-                    self.doc_topic_prior_,
-                    self.n_particles // N_FILTERS,
-                    np.random.default_rng(key),
-                )
-                found[key] = log_mean_and_std(of_filters)
-            log_prob[i], std[i] = found[key]
+        log_prob[~estimated] = self._of_parts(Z[~estimated], Documents.lower_bounds)
+        if estimated.any():
+            distinct, place = Z[estimated].distinct()
+            found = self._of_parts(distinct, self._estimates, tol=1e-3)
+            log_prob[estimated], std[estimated] = found[place].T
         return log_prob, std
 
-    def _uncertainty_of_words(self):
-        """Return the entropy of the topic of each word, of shape (n_features_in_,)."""
-        joint = self.components_ * self.doc_topic_prior_[:, None]
+    def _estimates(self, documents):
+        """Return estimates of the log-probabilities of sequences of words, and their standard errors, in columns."""
+        topics, prior, Z = self.components_, self.doc_topic_prior_, documents.Z
+        joint = topics * prior[:, None]
         posterior = joint / joint.sum(axis=0)
-        return -(posterior * np.log(posterior)).sum(axis=0)
+        # Words that tell most of their topic come first.
+        entropy = -(posterior * np.log(posterior)).sum(axis=0)
+        expected, found = documents.responsibilities(), np.empty((len(Z), 2))
+        for i, end in enumerate(Z.matrix.indptr[1:]):
+            words, counts = Z.document(i)
+            cells = np.arange(end - len(words), end)
+            order = np.argsort(entropy[words], kind="stable")
+            order = np.repeat(order, counts[order].astype(np.intp))
+            found[i] = log_mean_and_std(
+                filtered_log_prob(
+                    words[order],
+                    topics,
+                    prior,
+                    expected[cells[order]],
+                    self.n_particles // N_FILTERS,
+                    np.random.default_rng(Z.key(i)),
+                )
+            )
+        return found
 
-    def _of_parts(self, Z, ask):
+    def _of_parts(self, Z, ask, **tol):
         """Ask about documents, of which not too many are looked at at once."""
         found = [
-            ask(Documents(Z[part], self.components_, self.doc_topic_prior_))
+            ask(Documents(Z[part], self.components_, self.doc_topic_prior_, **tol))
             for part in parts(Z, self.n_components)
         ]
         return np.concatenate(found) if found else np.empty(0)

@@ -56,24 +56,19 @@ class Counts:
         content = words.astype(np.int64).tobytes() + counts.tobytes()
         return int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "little")
 
-    def distinct(self, weight):
-        """Return distinct documents, in an order that does not depend on that of the rows, and their weights.
-
-        Parameters
-        ----------
-        weight : ndarray of shape (n_documents,)
-            Weights of the documents.
+    def distinct(self):
+        """Return the distinct documents, in an order that does not depend on that of the rows.
 
         Returns
         -------
         documents : Counts
             One of each.
-        weight : ndarray of shape (n_distinct,)
-            Sums of the weights of equal ones.
+        place : ndarray of int of shape (n_documents,)
+            Which of them each document is.
         """
         keys = np.array([self.key(i) for i in range(len(self))], dtype=object)
         _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-        return self[first], np.bincount(place, weight)
+        return self[first], place
 
 
 class CountSchema(Stateful):

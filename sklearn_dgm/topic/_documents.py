@@ -6,8 +6,7 @@ from scipy.special import gammaln, psi
 
 # Words of documents times topics at once.
 NUMBERS_AT_ONCE = 2**22
-# Iterations at most, and the share of its words by which a document changes in the last one.
-MAX_ITER, TOL = 1000, 1e-7
+MAX_ITER = 1000
 
 
 def parts(Z, n_topics):
@@ -28,6 +27,8 @@ class Documents:
         Probabilities of words.
     prior : ndarray of shape (n_topics,)
         Parameters of the Dirichlet distribution of topic shares.
+    tol : float, default=1e-7
+        Share of its words by which a document changes in the last iteration.
 
     Attributes
     ----------
@@ -40,9 +41,9 @@ class Documents:
        (2003), https://jmlr.org/papers/v3/blei03a.html
     """
 
-    def __init__(self, Z, topics, prior):
+    def __init__(self, Z, topics, prior, tol=1e-7):
         cells = np.arange(len(Z.matrix.data))
-        self.prior = prior
+        self.Z, self.prior = Z, prior
         self.sums = sparse.csr_array(
             (Z.matrix.data, cells, Z.matrix.indptr), shape=(len(Z), len(cells))
         )
@@ -55,7 +56,7 @@ class Documents:
             before = self.posterior[moving]
             self.posterior[moving] = self._updated()[moving]
             change = np.abs(self.posterior[moving] - before).max(axis=1)
-            moving = moving[change > TOL * (1 + Z.lengths[moving])]
+            moving = moving[change > tol * (1 + Z.lengths[moving])]
             if not len(moving):
                 break
 
@@ -66,8 +67,12 @@ class Documents:
         return self.of_words * power[self.of_document]
 
     def _updated(self):
+        return self.prior + self.sums @ self.responsibilities()
+
+    def responsibilities(self):
+        """Return the probabilities of the topics of each word of each document, of shape (n_cells, n_topics)."""
         joint = self._joint()
-        return self.prior + self.sums @ (joint / joint.sum(axis=1, keepdims=True))
+        return joint / joint.sum(axis=1, keepdims=True)
 
     def shares(self):
         """Return expected topic shares, of shape (n_documents, n_topics)."""

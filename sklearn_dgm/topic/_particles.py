@@ -1,20 +1,23 @@
 """Probabilities of documents by particle filters, whose expectation is the probability itself."""
 
 import numpy as np
+from scipy.special import gammaln
 
 # Filters of a document, whose spread tells the error.
 N_FILTERS = 10
-# Numbers at once when the topics of earlier words are drawn anew.
-NUMBERS_AT_ONCE = 2**18
+# How much of what is expected of later words the particles go by, and the least of a word that they look ahead to.
+AHEAD, LEAST_AHEAD = 0.2, 0.02
 
 
-def filtered_log_prob(tokens, topics, prior, n_particles, rng):
+def filtered_log_prob(tokens, topics, prior, expected, n_particles, rng):
     """Estimate the log-probability of a sequence of words, whose topic shares are summed out.
 
-    A particle is a topic for each word so far: the next one has its posterior given these and the word, which weights
-    the particle by the probability of the word. Where the weights of a filter are worth less than half of its
-    particles, these are resampled, and then moved by a step of Gibbs sampling: shares given all topics, and topics
-    given the shares. Neither changes the expectation of the product of the mean weights, which is the probability.
+    A particle is a topic for each word so far. With n words of each topic k among these, the particles of a filter
+    stand for topics in proportion to ``prod_k gamma(prior_k + n_k + ahead_k)``, times the probabilities of the words:
+    as if `ahead` further words were known to be of each topic. So the next topic is drawn in proportion to
+    ``(prior_k + n_k + ahead_k) * p(word | k)``, and what it would be without those words ahead is in the weight of the
+    particle. After the last word nothing is ahead, and the mean weight has the expectation that it should have,
+    whatever `ahead` has been. Particles are resampled where their weights are worth less than half of them.
 
     Parameters
     ----------
@@ -24,6 +27,8 @@ def filtered_log_prob(tokens, topics, prior, n_particles, rng):
         Probabilities of the words of each topic.
     prior : ndarray of shape (n_topics,)
         Parameters of the Dirichlet distribution of the shares.
+    expected : ndarray of shape (n_tokens, n_topics)
+        About how probable the topics of each word are, given all of them.
     n_particles : int
         Particles of a filter.
     rng : numpy.random.Generator
@@ -34,39 +39,47 @@ def filtered_log_prob(tokens, topics, prior, n_particles, rng):
     log_prob : ndarray of shape (N_FILTERS,)
         The estimate of each filter.
     """
-    shape = (N_FILTERS, n_particles)
-    of_tokens = topics[:, tokens]
-    # What a topic is drawn in proportion to, but for the word: prior and number of words, of each particle.
-    counts = np.empty((len(prior), *shape))
-    counts[:] = prior[:, None, None]
-    history = np.empty((len(tokens), *shape), dtype=np.int16)
-    weight, log_prob = np.ones(shape), np.zeros(N_FILTERS)
-    places = np.arange(N_FILTERS * n_particles)
-    for t in range(len(tokens)):
-        history[t], probability = _drawn(counts * of_tokens[:, t, None, None], rng)
-        counts.reshape(len(prior), -1)[history[t].ravel(), places] += 1
-        weight *= probability / (prior.sum() + t)
-        mean = weight.mean(axis=1)
+    n_tokens, n_topics, shape = len(tokens), len(prior), (N_FILTERS, n_particles)
+    # Single precision is enough but for the weights.
+    of_tokens = topics[:, tokens].astype(np.float32)
+    ahead = np.where(AHEAD * expected < LEAST_AHEAD, 0.0, AHEAD * expected)
+    # Ahead of each word, and of the end: there nothing, to the last bit.
+    ahead = np.append(np.cumsum(ahead[::-1], axis=0)[::-1], np.zeros((1, n_topics)), axis=0)
+    n_of_topics = np.zeros((n_topics, *shape), dtype=np.int32)
+    # The same, with the prior and what is ahead, and in proportion to what topics are drawn.
+    drawn_by, joint = np.empty((2, n_topics, *shape), dtype=np.float32)
+    drawn_by[:] = (prior + ahead[0])[:, None, None]
+    log_prob = np.full(
+        N_FILTERS,
+        gammaln(prior.sum())
+        - gammaln(prior.sum() + n_tokens)
+        + (gammaln(prior + ahead[0]) - gammaln(prior)).sum(),
+    )
+    weight, places = np.ones(shape), np.arange(N_FILTERS * n_particles)
+    for t in range(n_tokens):
+        numbers = np.arange(t + 1)
+        for k in np.flatnonzero(ahead[t] != ahead[t + 1]):
+            now, then = prior[k] + ahead[t + 1, k], prior[k] + ahead[t, k]
+            ratio = np.exp(gammaln(now + numbers) - gammaln(then + numbers))
+            weight *= ratio[n_of_topics[k]]
+            drawn_by[k] = n_of_topics[k] + now
+        np.multiply(drawn_by, of_tokens[:, t, None, None], out=joint)
+        np.add.accumulate(joint, axis=0, out=joint)
+        total = joint[-1]
+        below = joint[:-1] <= rng.random(shape, dtype=np.float32) * total
+        drawn = below.sum(axis=0, dtype=np.int16).ravel()
+        for of in (n_of_topics, drawn_by):
+            of.reshape(n_topics, -1)[drawn, places] += 1
+        weight *= total
+        mean = weight.sum(axis=1) / n_particles
         log_prob += np.log(mean)
         weight /= mean[:, None]
-        few = np.flatnonzero(np.square(weight).mean(axis=1) > 2)
-        if len(few) and t + 1 < len(tokens):
-            for f in few:
-                chosen = _systematic(weight[f], rng)
-                counts[:, f] = counts[:, f][:, chosen]
-            weight[few] = 1
-            shares = rng.standard_gamma(counts[:, few])
-            history[: t + 1, few] = _moved(shares, of_tokens[:, : t + 1], rng)
-            counts[:, few] = prior[:, None, None] + _tallies(history[: t + 1, few], len(prior))
+        for f in np.flatnonzero(np.square(weight).sum(axis=1) > 2 * n_particles):
+            chosen = _systematic(weight[f], rng)
+            n_of_topics[:, f] = n_of_topics[:, f][:, chosen]
+            drawn_by[:, f] = drawn_by[:, f][:, chosen]
+            weight[f] = 1
     return log_prob
-
-
-def _drawn(joint, rng):
-    """Draw a topic in proportion to numbers along the first axis; return it, and their sums."""
-    np.add.accumulate(joint, axis=0, out=joint)
-    total = joint[-1]
-    below = joint[:-1] <= rng.random(total.shape) * total
-    return below.sum(axis=0, dtype=np.int16), total
 
 
 def _systematic(weight, rng):
@@ -75,24 +88,6 @@ def _systematic(weight, rng):
     below = np.cumsum(weight)
     points = (np.arange(n) + rng.random()) * (below[-1] / n)
     return np.searchsorted(below, points).clip(0, n - 1)
-
-
-def _moved(shares, of_tokens, rng):
-    """Draw topics of words given shares, of shape (n_tokens, n_filters, n_particles)."""
-    n_at_once = max(1, NUMBERS_AT_ONCE // shares.size)
-    drawn = [
-        _drawn(shares[:, None] * of_tokens[:, i : i + n_at_once, None, None], rng)[0]
-        for i in range(0, of_tokens.shape[1], n_at_once)
-    ]
-    return np.concatenate(drawn)
-
-
-def _tallies(history, n_topics):
-    """Count the words of each topic, of shape (n_topics, n_filters, n_particles)."""
-    shape = history.shape[1:]
-    n = shape[0] * shape[1]
-    places = history.reshape(len(history), n) * np.intp(n) + np.arange(n)
-    return np.bincount(places.ravel(), minlength=n_topics * n).reshape(n_topics, *shape)
 
 
 def log_mean_and_std(log_prob):
