@@ -224,7 +224,7 @@ class LatentDirichletAllocationDensity(
 
     def _log_prob_words(self, Z):
         """Return the log-probabilities of sequences of the words, given the lengths, and standard errors."""
-        estimated = (self.score_kind_ == "estimate") & (Z.lengths > 1) & (Z.lengths <= MOST_WORDS)
+        estimated = (self.score_kind_ == "estimate") & (Z.lengths > 0) & (Z.lengths <= MOST_WORDS)
         log_prob, std = np.empty(len(Z)), np.where(Z.lengths > MOST_WORDS, np.nan, 0.0)
         log_prob[~estimated] = self._of_parts(Z[~estimated], Documents.lower_bounds)
         if estimated.any():
@@ -324,3 +324,9 @@ class LatentDirichletAllocationDensity(
             shares = rng.dirichlet(self.doc_topic_prior_, len(part))
             drawn.append(sparse.csr_array(rng.multinomial(part, shares @ self.components_)))
         return Counts(sparse.csr_array(sparse.vstack(drawn), dtype=np.float64))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Counts, as scikit-learn's tags say it: whole numbers from 0 on.
+        tags.input_tags.positive_only = tags.input_tags.categorical = True
+        return tags
