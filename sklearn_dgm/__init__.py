@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         CalibrationDisplay,
         DensityDisplay,
         OutlierDisplay,
+        TopicsDisplay,
         TrainingDisplay,
     )
     from sklearn_dgm.latent import VariationalAutoencoderDensity
@@ -87,6 +88,7 @@ _HOMES = {
     "OutlierDisplay": "inspection",
     "RestrictedBoltzmannDensity": "energy",
     "TabularGAN": "implicit",
+    "TopicsDisplay": "inspection",
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",

@@ -86,7 +86,7 @@ def check_flag(flag, name):
         raise ValueError(f"{name} should be True or False, got {flag!r}.")
 
 
-def validate_table(estimator, X, *, reset, dtype=None):
+def validate_table(estimator, X, *, reset, dtype=None, accept_sparse=None):
     """Check the shape and the columns of a table, whose cells may be of any kind, or of a sparse matrix.
 
     Parameters
@@ -94,11 +94,13 @@ def validate_table(estimator, X, *, reset, dtype=None):
     estimator : estimator instance
         The one whose `n_features_in_` and `feature_names_in_` are meant.
     X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
-        Rows; sparse ones are taken where the tags of the estimator say so.
+        Rows.
     reset : bool
         Whether the columns are learnt, as in `fit`, or should be those of `fit`.
     dtype : "numeric" or None, default=None
         What :func:`sklearn.utils.check_array` makes of arrays.
+    accept_sparse : bool, default=None
+        Whether sparse matrices are taken; None for what the tags of the estimator say.
 
     Returns
     -------
@@ -126,13 +128,14 @@ def validate_table(estimator, X, *, reset, dtype=None):
         X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
     if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
         X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
-    accept_sparse = "csr" if get_tags(estimator).input_tags.sparse else False
+    if accept_sparse is None:
+        accept_sparse = get_tags(estimator).input_tags.sparse
     return validate_data(
         estimator,
         X,
         reset=reset,
         dtype=dtype,
-        accept_sparse=accept_sparse,
+        accept_sparse="csr" if accept_sparse else False,
         ensure_all_finite=False,
     )
 

@@ -1,9 +1,10 @@
-"""Pictures of densities, their graphs, training, calibration and outliers, as scikit-learn's displays draw them."""
+"""Pictures of densities, their graphs, topics, training, calibration and outliers, as scikit-learn's displays draw them."""
 
 from sklearn_dgm.inspection._bayes_net import BayesianNetworkDisplay
 from sklearn_dgm.inspection._calibration import CalibrationDisplay
 from sklearn_dgm.inspection._density import DensityDisplay
 from sklearn_dgm.inspection._outlier import OutlierDisplay
+from sklearn_dgm.inspection._topics import TopicsDisplay
 from sklearn_dgm.inspection._training import TrainingDisplay
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "CalibrationDisplay",
     "DensityDisplay",
     "OutlierDisplay",
+    "TopicsDisplay",
     "TrainingDisplay",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import gammaln
+from scipy.special import entr
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 
@@ -239,7 +239,7 @@ class LatentDirichletAllocationDensity(
         joint = topics * prior[:, None]
         posterior = joint / joint.sum(axis=0)
         # Words that tell most of their topic come first.
-        entropy = -(posterior * np.log(posterior)).sum(axis=0)
+        entropy = entr(posterior).sum(axis=0)
         expected, found = documents.responsibilities(), np.empty((len(Z), 2))
         for i, end in enumerate(Z.matrix.indptr[1:]):
             words, counts = Z.document(i)

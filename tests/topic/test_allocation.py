@@ -53,13 +53,19 @@ def every(n_words, length):
 
 
 def test_topics_and_priors_are_recovered():
-    density = fitted(X=simulated(3000))
+    rng = np.random.default_rng(0)
+    topics, prior = rng.dirichlet(np.full(200, 0.1), 4), np.array([0.1, 0.2, 0.4, 0.6])
+    X = rng.multinomial(rng.poisson(150, 600), rng.dirichlet(prior, 600) @ topics)
+    density = fitted(4, X)
     np.testing.assert_allclose(density.components_.sum(axis=1), 1)
-    order = [np.abs(density.components_ - topic).sum(axis=1).argmin() for topic in TOPICS]
-    assert sorted(order) == [0, 1, 2]
-    np.testing.assert_allclose(density.components_[order], TOPICS, atol=0.04)
-    np.testing.assert_allclose(density.doc_topic_prior_[order], PRIOR, rtol=0.25)
-    assert 0.2 < density.topic_word_prior_ < 2
+    order = [np.abs(density.components_ - topic).sum(axis=1).argmin() for topic in topics]
+    assert sorted(order) == [0, 1, 2, 3]
+    assert np.abs(density.components_[order] - topics).sum(axis=1).max() < 0.15
+    np.testing.assert_allclose(density.doc_topic_prior_[order], prior, atol=0.1)
+    assert 0.07 < density.topic_word_prior_ < 0.2
+    shares = rng.dirichlet(prior, 100)
+    found = density.transform(rng.multinomial(150, shares @ topics))[:, order]
+    assert np.abs(found - shares).mean() < 0.05
 
 
 def test_given_priors_are_kept():
@@ -118,7 +124,7 @@ def test_several_topics_are_worth_more_than_one(density):
     assert gain.mean() > 2
     truth = fitted(1)
     truth.components_, truth.doc_topic_prior_, truth.score_kind_ = TOPICS, PRIOR, "estimate"
-    assert truth.score_samples(X).mean() - density.score_samples(X).mean() < 0.2
+    assert truth.score_samples(X).mean() - density.score_samples(X).mean() < 0.5
 
 
 def test_sparse_is_dense():
@@ -176,7 +182,7 @@ def test_errors_are_those_of_other_random_numbers(density, monkeypatch):
     scores, std = np.array(runs).transpose(1, 0, 2)
     mean = np.log(np.mean(np.exp(scores - scores[0]), axis=0)) + scores[0]
     assert 0.85 < np.sqrt(np.mean(((scores - mean) / std) ** 2)) < 1.35
-    assert (std < 0.5).all()
+    assert np.median(std) < 0.2
 
 
 def test_weights_are_repeats():
