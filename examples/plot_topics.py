@@ -3,8 +3,8 @@ How many topics?
 ================
 
 Latent Dirichlet allocation finds the topics of documents, and how probable it makes documents that it has not seen
-tells how many topics there are. The `perplexity` of scikit-learn's class does not tell: it depends on how many documents
-are scored at once, and prefers few topics.
+tells how many topics there are. The `perplexity` of scikit-learn's class does not tell: it depends on how many
+documents are scored at once, and of few documents it prefers few topics.
 """
 
 # %%
@@ -34,15 +34,16 @@ bank interest loan credit inflation currency bond deposit deficit central reserv
 kitchen recipe butter oven sugar flour salt garlic pepper simmer roast dough onion sauce spoon boil
 ship port cargo vessel harbour captain freight anchor dock crew voyage canal tanker pilot container shipping
 """
-COMMON = "year week report said people new part number day group time early late high low change".split()
+COMMON = "year week report said people new part number day group time early late high low change"
 
 rng = np.random.default_rng(0)
 themes = [theme.split() for theme in THEMES.strip().splitlines()]
-words = np.array([word for theme in themes for word in theme] + COMMON)
+common = COMMON.split()
+words = np.array([word for theme in themes for word in theme] + common)
 topics = np.zeros((len(themes), len(words)))
 for k, theme in enumerate(themes):
     topics[k, np.isin(words, theme)] = 0.7 * rng.dirichlet(np.ones(len(theme)))
-    topics[k, -len(COMMON) :] += 0.3 * rng.dirichlet(np.ones(len(COMMON)))
+    topics[k, -len(common) :] += 0.3 * rng.dirichlet(np.ones(len(common)))
     topics[k] += 0.1 * rng.dirichlet(np.full(len(words), 0.1))  # some words are of several themes
 topics /= topics.sum(axis=1, keepdims=True)
 
@@ -50,7 +51,10 @@ topics /= topics.sum(axis=1, keepdims=True)
 def documents(n_documents):
     shares = rng.dirichlet(np.full(len(topics), 0.15), n_documents)
     lengths = rng.negative_binomial(3, 3 / (3 + 40), n_documents) + 3
-    return [" ".join(rng.choice(words, n, p=share @ topics)) for n, share in zip(lengths, shares)]
+    return [
+        " ".join(rng.choice(words, n, p=share @ topics))
+        for n, share in zip(lengths, shares, strict=True)
+    ]
 
 
 texts = documents(800)
@@ -76,15 +80,15 @@ theirs = np.array(theirs)
 # %%
 # What scikit-learn's class computes contains a term of the prior of the topics, which is as large whatever documents
 # are scored, and divides it by the number of their words
-# (`scikit-learn#20032 <https://github.com/scikit-learn/scikit-learn/issues/20032>`_). The more topics, the larger it is;
-# the fewer documents, the more it weighs. Of newswire (1,554 documents of Reuters with 2,406 words, 20 topics) it makes a
-# perplexity of 1,364 of 604 test documents, 191,780 of 100 of them, and infinity of a single one, where that of the 100
-# is 544 by an unbiased estimate of their probabilities; and it prefers 5 topics, where 50 are better than 20.
+# (`scikit-learn#20032 <https://github.com/scikit-learn/scikit-learn/issues/20032>`_). The more topics, the larger it
+# is; the fewer documents, the more it weighs. Of newswire (1,554 documents of Reuters with 2,406 words, 20 topics) it
+# makes a perplexity of 1,364 of 604 test documents, 191,780 of 100 of them, and infinity of a single one, where that of
+# the 100 is 544 by an unbiased estimate of their probabilities; and it prefers 5 topics, where 50 are better than 20.
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), layout="constrained")
 axes[0].plot(N_TOPICS, ours, marker="o")
 axes[0].axvline(len(topics), color="grey", linestyle=":", label="there are 6")
 axes[0].set(title="LatentDirichletAllocationDensity.perplexity", ylabel="perplexity")
-for column, n in zip(theirs.T, ("80 documents", "20 of them", "5 of them")):
+for column, n in zip(theirs.T, ("80 documents", "20 of them", "5 of them"), strict=True):
     axes[1].plot(N_TOPICS, column, marker="o", label=n)
 axes[1].axvline(len(topics), color="grey", linestyle=":")
 axes[1].set(title="scikit-learn's", yscale="log")
@@ -95,22 +99,22 @@ figure.savefig(pictures / "topics_perplexity.png", dpi=100)
 
 best = N_TOPICS[int(np.argmin(ours))]
 print(f"Ours is lowest with {best} topics.")
-for column, n in zip(theirs.T, (80, 20, 5)):
+for column, n in zip(theirs.T, (80, 20, 5), strict=True):
     lowest = N_TOPICS[int(np.argmin(column))]
-    print(f"scikit-learn's of {n} documents: lowest with {lowest}; with 14 topics {column[-1]:,.0f}")
+    print(f"scikit-learn's of {n} documents: lowest with {lowest}, with 14 {column[-1]:,.0f}.")
 
 # %%
-# The same from single documents: perplexities of parts are those of the whole.
+# Ours of several documents lies between those of each.
 density = LatentDirichletAllocationDensity(best, random_state=0).fit(X_train)
-single = [density.perplexity(x) for x in X_test[:3]]
-print("of three documents", np.round(single, 1), "and of all three", round(density.perplexity(X_test[:3]), 1))
+print("Three documents:", *(f"{density.perplexity(x):.1f}" for x in X_test[:3]), end="; ")
+print(f"all of them: {density.perplexity(X_test[:3]):.1f}.")
 
 # %%
 # The topics
 # ----------
 # Counting words and finding topics is one pipeline. A display shows the words of each topic.
-pipeline = make_pipeline(CountVectorizer(), LatentDirichletAllocationDensity(best, random_state=0))
-pipeline.fit(texts)
+pipeline = make_pipeline(CountVectorizer(), LatentDirichletAllocationDensity(best, random_state=1))
+pipeline.fit(train)
 display = TopicsDisplay.from_estimator(pipeline)
 display.figure_.savefig(pictures / "topics_words.png", dpi=100)
 

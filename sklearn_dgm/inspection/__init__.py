@@ -1,4 +1,4 @@
-"""Pictures of densities, their graphs, topics, training, calibration and outliers, as scikit-learn's displays draw them."""
+"""Pictures of densities, their graphs, topics, training, calibration and outliers, in scikit-learn's manner."""
 
 from sklearn_dgm.inspection._bayes_net import BayesianNetworkDisplay
 from sklearn_dgm.inspection._calibration import CalibrationDisplay

@@ -130,7 +130,7 @@ class TopicsDisplay:
 
             n_columns = min(n_topics, 4)
             n_rows = -(-n_topics // n_columns)
-            figure, axes = plt.subplots(
+            _, axes = plt.subplots(
                 n_rows,
                 n_columns,
                 squeeze=False,

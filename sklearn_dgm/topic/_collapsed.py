@@ -107,7 +107,9 @@ def allocate(Z, weight, n_topics, doc_topic_prior, topic_word_prior, max_iter, t
         new = np.take(in_word + np.float32(eta), word, axis=0) - itself
         np.subtract(in_topic + np.float32(n_words * eta), itself, out=other)
         new /= other
-        np.subtract(np.take(in_document + alpha.astype(np.float32), document, axis=0), own, out=other)
+        np.subtract(
+            np.take(in_document + alpha.astype(np.float32), document, axis=0), own, out=other
+        )
         new *= other
         np.maximum(new, np.float32(LEAST), out=new)
         new /= new.sum(axis=1, keepdims=True)

@@ -31,7 +31,9 @@ class LengthDistribution(Stateful):
         How often, by weight.
     """
 
-    def fit(self, lengths: NDArray[np.float64], weight: NDArray[np.float64]) -> "LengthDistribution":
+    def fit(
+        self, lengths: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> "LengthDistribution":
         """Learn from lengths.
 
         Parameters
@@ -89,4 +91,6 @@ class LengthDistribution(Stateful):
         n = self.weights_.sum()
         seen = rng.choice(self.values_, n_samples, p=self.weights_ / n)
         others = rng.poisson(rng.gamma(self.size_, self.mean_ / self.size_, n_samples))
-        return np.where(rng.random(n_samples) * (n + self.worth_) < n, seen, others).astype(np.int64)
+        return np.where(rng.random(n_samples) * (n + self.worth_) < n, seen, others).astype(
+            np.int64
+        )

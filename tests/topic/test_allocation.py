@@ -17,7 +17,11 @@ from sklearn_dgm import LatentDirichletAllocationDensity
 from sklearn_dgm.topic._counts import Counts
 
 TOPICS = np.array(
-    [[0.5, 0.3, 0.1, 0.05, 0.03, 0.02], [0.02, 0.03, 0.05, 0.1, 0.3, 0.5], [0.1, 0.4, 0.0, 0.0, 0.4, 0.1]]
+    [
+        [0.5, 0.3, 0.1, 0.05, 0.03, 0.02],
+        [0.02, 0.03, 0.05, 0.1, 0.3, 0.5],
+        [0.1, 0.4, 0.0, 0.0, 0.4, 0.1],
+    ]
 )
 PRIOR = np.array([0.2, 0.4, 0.1])
 
@@ -92,7 +96,9 @@ def test_draws_follow_the_scores(of_three_words):
     expected = np.append(p, 1 - p.sum()) * len(drawn)
     rare = expected < 5
     found, expected = (np.append(of[~rare], of[rare].sum()) for of in (found, expected))
-    assert stats.chi2(len(found) - 1).sf(((found - expected) ** 2 / expected.clip(0.5)).sum()) > 1e-3
+    assert (
+        stats.chi2(len(found) - 1).sf(((found - expected) ** 2 / expected.clip(0.5)).sum()) > 1e-3
+    )
 
 
 def test_one_topic_is_a_multinomial_distribution():
@@ -136,7 +142,9 @@ def test_sparse_is_dense():
         np.testing.assert_array_equal(again.score_samples(X), density.score_samples(X))
         np.testing.assert_array_equal(density.score_samples(of(X)), density.score_samples(X))
         drawn, same = again.sample(5, random_state=0), density.sample(5, random_state=0)
-        assert isinstance(drawn, sparse.sparray if of.__name__.endswith("array") else sparse.spmatrix)
+        assert isinstance(
+            drawn, sparse.sparray if of.__name__.endswith("array") else sparse.spmatrix
+        )
         assert (drawn.format, drawn.dtype) == ("csr", X.dtype)
         np.testing.assert_array_equal(drawn.toarray(), same)
 
@@ -267,7 +275,9 @@ def test_it_warns_if_topics_still_change():
 def test_it_stands_behind_a_vectorizer():
     words = np.array(["tea", "milk", "sugar", "sun", "rain", "wind"])
     texts = [" ".join(np.repeat(words, x)) for x in simulated(120, 12)]
-    topics = LatentDirichletAllocationDensity(2, n_particles=50, max_iter=50, tol=0.01, random_state=0)
+    topics = LatentDirichletAllocationDensity(
+        2, n_particles=50, max_iter=50, tol=0.01, random_state=0
+    )
     pipeline = make_pipeline(CountVectorizer(), topics)
     scores = cross_val_score(pipeline, texts, cv=3)
     assert np.isfinite(scores).all()

@@ -56,4 +56,6 @@ def test_draws_follow_it():
     found = np.bincount(drawn.clip(0, 40), minlength=41)
     rare = expected < 5
     found, expected = (np.append(of[~rare], of[rare].sum()) for of in (found, expected))
-    assert stats.chi2(len(found) - 1).sf(((found - expected) ** 2 / expected.clip(0.5)).sum()) > 1e-3
+    assert (
+        stats.chi2(len(found) - 1).sf(((found - expected) ** 2 / expected.clip(0.5)).sum()) > 1e-3
+    )

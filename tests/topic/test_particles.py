@@ -83,7 +83,9 @@ def test_any_posterior_gives_a_bound():
     best = documents.lower_bounds()
     rng = np.random.default_rng(0)
     for _ in range(20):
-        documents.posterior = documents.posterior * rng.uniform(0.8, 1.25, documents.posterior.shape)
+        documents.posterior = documents.posterior * rng.uniform(
+            0.8, 1.25, documents.posterior.shape
+        )
         assert documents.lower_bounds() < best
         documents = Documents(document_of(tokens, topics.shape[1]), topics, prior)
 
