@@ -380,7 +380,7 @@ INSTANCES = {
     ),
     "topics, lower bound": Instance(
         lambda: LatentDirichletAllocationDensity(2, log_likelihood="bound", doc_topic_prior=0.5),
-        fails={**OF_WORDS, **OF_A_BOUND},
+        fails={LEARNS("counts"): OF_WORDS[LEARNS("counts")], **OF_A_BOUND},
         fails_scikit_learn=OF_FRACTIONS,
     ),
     "topics, only one": Instance(

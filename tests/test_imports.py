@@ -70,6 +70,7 @@ ALLOWED = {
         "sequence",
     },
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
+    "topic": {*FLOOR, "topic"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
     "impute": {*FLOOR, "_nested", "_choice"},
