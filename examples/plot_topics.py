@@ -96,6 +96,7 @@ for ax in axes:
     ax.set_xlabel("topics")
     ax.legend()
 figure.savefig(pictures / "topics_perplexity.png", dpi=100)
+print("Saved", pictures / "topics_perplexity.png")
 
 best = N_TOPICS[int(np.argmin(ours))]
 print(f"Ours is lowest with {best} topics.")
@@ -121,6 +122,7 @@ fits = [
 pipeline = max((fit.fit(train) for fit in fits), key=lambda fit: fit.score(test))
 display = TopicsDisplay.from_estimator(pipeline)
 display.figure_.savefig(pictures / "topics_words.png", dpi=100)
+print("Saved", pictures / "topics_words.png")
 
 # %%
 # Odd documents
@@ -131,4 +133,3 @@ usual = documents(50)
 odd = [" ".join(rng.permutation(" ".join(usual).split())[: len(text.split())]) for text in usual]
 gap = pipeline.score_samples(usual) - pipeline.score_samples(odd)
 print(f"{np.mean(gap > 0):.0%} of documents are more probable than shuffled ones of their length.")
-plt.show()
