@@ -24,6 +24,7 @@ from benchmarks import (
     sequences,
     speed,
     synthetic,
+    topics,
 )
 from benchmarks.results import FOLDER
 
@@ -35,6 +36,7 @@ MODULES = (
     generative,
     latent,
     sequences,
+    topics,
     ensemble,
     synthetic,
     impute,

@@ -104,6 +104,16 @@ FLAT = {
         ("impossible", "impossible", "d"),
         ("notes", "notes", ""),
     ],
+    "topics": [
+        ("perplexity of 100 documents", "perplexity", ".1f"),
+        ("target", "target", ".0f"),
+        ("of all 604", "perplexity_of_all", ".1f"),
+        ("its own of the 100", "own_perplexity", ",.0f"),
+        ("CPU seconds of the fit", "fit_seconds", ",.1f"),
+        ("and of all that were tried", "all_seconds", ",.1f"),
+        ("CPU seconds to score the 100", "score_seconds", ".2f"),
+        ("notes", "notes", ""),
+    ],
     "chow_liu": [
         ("seconds", "seconds", ".3f"),
         ("ratio to the first", "ratio", ".1f"),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         DensityDisplay,
         OutlierDisplay,
         ParseTreeDisplay,
+        TopicsDisplay,
         TrainingDisplay,
     )
     from sklearn_dgm.latent import VariationalAutoencoderDensity
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.sequence import BaseSequenceDensity, HiddenMarkovDensity, MarkovChainDensity
     from sklearn_dgm.sequence._autoregressive import AutoregressiveSequenceDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
+    from sklearn_dgm.topic import LatentDirichletAllocationDensity
 
 _HOMES = {
     "AutoregressiveDensity": "autoregressive",
@@ -82,6 +84,7 @@ _HOMES = {
     "GivenMixin": "_queries.given",
     "HiddenMarkovDensity": "sequence",
     "HistogramDensity": "histogram",
+    "LatentDirichletAllocationDensity": "topic",
     "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
@@ -89,6 +92,7 @@ _HOMES = {
     "ParseTreeDisplay": "inspection",
     "RestrictedBoltzmannDensity": "energy",
     "TabularGAN": "implicit",
+    "TopicsDisplay": "inspection",
     "TrainingDisplay": "inspection",
     "TransformedDensity": "compose",
     "TreeAugmentedNaiveBayesClassifier": "bayes_net",

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from sklearn_dgm._sklearn import check_sample_weight
@@ -85,24 +86,26 @@ def check_flag(flag, name):
         raise ValueError(f"{name} should be True or False, got {flag!r}.")
 
 
-def validate_table(estimator, X, *, reset, dtype=None):
-    """Check the shape and the columns of a table, whose cells may be of any kind.
+def validate_table(estimator, X, *, reset, dtype=None, accept_sparse=None):
+    """Check the shape and the columns of a table, whose cells may be of any kind, or of a sparse matrix.
 
     Parameters
     ----------
     estimator : estimator instance
         The one whose `n_features_in_` and `feature_names_in_` are meant.
-    X : {array-like, DataFrame} of shape (n_samples, n_features)
+    X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
         Rows.
     reset : bool
         Whether the columns are learnt, as in `fit`, or should be those of `fit`.
     dtype : "numeric" or None, default=None
         What :func:`sklearn.utils.check_array` makes of arrays.
+    accept_sparse : bool, default=None
+        Whether sparse matrices are taken; None for what the tags of the estimator say.
 
     Returns
     -------
-    X : {ndarray, DataFrame} of shape (n_samples, n_features)
-        Rows; a DataFrame as it is.
+    X : {ndarray, DataFrame, sparse matrix} of shape (n_samples, n_features)
+        Rows; a DataFrame as it is, a sparse matrix by rows (CSR).
 
     Raises
     ------
@@ -125,7 +128,16 @@ def validate_table(estimator, X, *, reset, dtype=None):
         X = np.where(np.ma.getmaskarray(X), missing, X.data) if np.ma.is_masked(X) else X.data
     if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
         X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
-    return validate_data(estimator, X, reset=reset, dtype=dtype, ensure_all_finite=False)
+    if accept_sparse is None:
+        accept_sparse = get_tags(estimator).input_tags.sparse
+    return validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=dtype,
+        accept_sparse="csr" if accept_sparse else False,
+        ensure_all_finite=False,
+    )
 
 
 def validate_sequences(estimator, X, *, reset):

@@ -33,6 +33,8 @@ class DensityTags:
         Whether rounded and mixed columns are looked for, in which values repeat and have a probability.
     sequences : bool, default=False
         Whether rows are sequences rather than rows of a table.
+    sparse : bool, default=False
+        Whether X may be a sparse matrix of SciPy.
     latents : bool, default=False
         Whether `transform` gives each row a latent representation.
     conditional : bool, default=False
@@ -50,6 +52,7 @@ class DensityTags:
     missing: bool = False
     ties: bool = False
     sequences: bool = False
+    sparse: bool = False
     latents: bool = False
     conditional: bool = False
     warm_start_within: bool = False
@@ -97,6 +100,7 @@ def with_density_tags(tags: sklearn.utils.Tags, density_tags: DensityTags) -> Ta
         string=density_tags.takes_categories or density_tags.sequences,
         three_d_array=density_tags.sequences,
         allow_nan=density_tags.missing,
+        sparse=density_tags.sparse,
     )
     return Tags(**given)
 
@@ -166,6 +170,7 @@ def common_density_tags(estimators: Iterable[Any]) -> DensityTags:
         tags.missing = tags.missing and of.missing
         tags.ties = tags.ties or of.ties
         tags.sequences = tags.sequences and of.sequences
+        tags.sparse = tags.sparse and of.sparse
         tags.conditional = tags.conditional or of.conditional
         tags.score_kind = max(tags.score_kind, of.score_kind, key=SCORE_KINDS.index)
     return tags

@@ -27,6 +27,7 @@ from sklearn_dgm import (
     GenerativeClassifier,
     HiddenMarkovDensity,
     HistogramDensity,
+    LatentDirichletAllocationDensity,
     MarkovChainDensity,
     MixtureDensity,
     NaiveBayesClassifier,
@@ -131,7 +132,26 @@ TREES = dict.fromkeys(
     "predictions are trees, which have no differences; replaced by grammar/test_grammar.py: "
     "test_predictions_keep_what_is_checked_of_numbers",
 )
+OF_FRACTIONS = dict.fromkeys(
+    (
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ),
+    "the check has fractions, which are no counts; replaced by topic/test_allocation.py: test_weights_are_repeats",
+)
 LEARNS = "check_learns ({})".format
+OF_WORDS = {
+    name: (
+        "columns are words of one bag, with one length for all of them, and other tables of counts are none; replaced "
+        "by topic/test_allocation.py: test_topics_and_priors_are_recovered, test_several_topics_are_worth_more_than_one"
+    )
+    for name in (LEARNS("counts"), "check_learns_dependence")
+}
+OF_A_BOUND = dict.fromkeys(
+    OF_COUNTS,
+    "the bound is by more nats too low for some documents; replaced by the same checks of estimates, and "
+    "topic/test_allocation.py: test_bounds_are_below_estimates",
+)
 DEPENDENCE = ("two columns", "categories", "counts", "mixed columns")
 
 INSTANCES = {
@@ -365,6 +385,21 @@ INSTANCES = {
     "autoregressive sequences, transformer": Instance(
         lambda: AutoregressiveSequenceDensity("transformer", ngram_order=None, **QUICK_CELL),
         fails=OF_SEQUENCES,
+    ),
+    "topics": Instance(
+        lambda: LatentDirichletAllocationDensity(3, n_particles=50),
+        fails=OF_WORDS,
+        fails_scikit_learn=OF_FRACTIONS,
+    ),
+    "topics, lower bound": Instance(
+        lambda: LatentDirichletAllocationDensity(2, log_likelihood="bound", doc_topic_prior=0.5),
+        fails={LEARNS("counts"): OF_WORDS[LEARNS("counts")], **OF_A_BOUND},
+        fails_scikit_learn=OF_FRACTIONS,
+    ),
+    "topics, only one": Instance(
+        lambda: LatentDirichletAllocationDensity(1),
+        fails=OF_WORDS,
+        fails_scikit_learn=OF_FRACTIONS,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

@@ -39,6 +39,10 @@ FEWER = {
     "plot_outlier_script": {"N_SPLITS = 5": "N_SPLITS = 2"},
     "plot_outliers_explained": {"range(50)": "range(5)"},
     "plot_semi_supervised_digits": {"[0.0, 0.01, 0.1, 0.3, 1.0]": "[0.0, 1.0]"},
+    "plot_topics": {
+        "documents(800)": "documents(200)",
+        "[1, 2, 3, 4, 5, 6, 7, 8, 10, 14]": "[1, 6]",
+    },
 }
 
 

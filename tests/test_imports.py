@@ -72,6 +72,7 @@ ALLOWED = {
     # What a grammar derives are sequences, with their contract.
     "grammar": {*FLOOR, "counts", "sequence", "grammar"},
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
+    "topic": {*FLOOR, "topic"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
     "impute": {*FLOOR, "_nested", "_choice"},

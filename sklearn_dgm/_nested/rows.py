@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import get_tags
 
@@ -26,8 +27,8 @@ class TableView:
     numbers : ColumnSchema or None
         The way from the table to the numbers that some of the densities want.
     template : {TableSpec, dtype} or None
-        What :func:`~sklearn_dgm.columns._building.template_of` gives of the table; None of sequences, into which only
-        their densities look.
+        What :func:`~sklearn_dgm.columns._building.template_of` gives of the table; None of sequences and of sparse
+        matrices, into which only their densities look.
     """
 
     numbers: ColumnSchema | None
@@ -56,7 +57,7 @@ class TableView:
     @classmethod
     def by(cls, numbers, X):
         """Make the view of a table, given the way from it to numbers."""
-        return cls(numbers, template_of(X) if is_table(X) else None)
+        return cls(numbers, template_of(X) if is_table(X) and not issparse(X) else None)
 
     def rows_for(self, density, X):
         """Return rows as a density takes them: the table, or numbers, whose last bits no container changes.
@@ -131,7 +132,13 @@ def validate_rows(owner, densities, X, *, reset, as_numbers=False):
     if densities and all(get_density_tags(density).sequences for density in densities):
         return validate_sequences(owner, X, reset=reset)
     is_of_numbers = as_numbers and not any(map(takes_tables, densities))
-    return validate_table(owner, X, reset=reset, dtype="numeric" if is_of_numbers else None)
+    return validate_table(
+        owner,
+        X,
+        reset=reset,
+        dtype="numeric" if is_of_numbers else None,
+        accept_sparse=all(get_density_tags(density).sparse for density in densities),
+    )
 
 
 def schema_of_numbers(densities, X, sample_weight=None):
@@ -145,9 +152,9 @@ def schema_of_numbers(densities, X, sample_weight=None):
 def check_cells(densities, X):
     """Refuse cells that not all densities take, by their row in the table and not in some part of it.
 
-    Sequences are for their densities to look into.
+    Sequences and sparse matrices are for their densities to look into.
     """
-    if not is_table(X):
+    if issparse(X) or not is_table(X):
         return
     missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in densities)
     fit_quietly(ColumnSchema(standardize=False, missing=missing), X)

@@ -4,6 +4,7 @@ from itertools import chain
 
 import narwhals as nw
 import numpy as np
+from scipy.sparse import issparse, vstack
 
 
 def is_frame(X):
@@ -115,14 +116,14 @@ def stacked(tables, order=slice(None)):
 
     Parameters
     ----------
-    tables : list of {ndarray, DataFrame, Series, list}
-        All of them arrays, lists, or DataFrames or Series of one library.
+    tables : list of {ndarray, DataFrame, Series, list, sparse matrix}
+        All of them arrays, sparse matrices, lists, or DataFrames or Series of one library.
     order : ndarray of int or slice, default=slice(None)
         Which rows of all to take.
 
     Returns
     -------
-    X : {ndarray, DataFrame, Series, list} of n_samples rows
+    X : {ndarray, DataFrame, Series, list, sparse matrix} of n_samples rows
         Their rows; a DataFrame or a Series has a new index.
     """
     if isinstance(tables[0], list):
@@ -134,6 +135,8 @@ def stacked(tables, order=slice(None)):
         ]
         series = nw.from_native(stacked(frames, order), eager_only=True)[:, 0].to_native()
         return series.rename(tables[0].name)
+    if issparse(tables[0]):
+        return vstack(tables, format="csr")[order]
     if not is_frame(tables[0]):
         return np.concatenate(tables)[order]
     frames = [nw.from_native(table, eager_only=True) for table in tables]

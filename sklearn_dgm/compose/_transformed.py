@@ -529,7 +529,8 @@ class TransformedDensity(BaseMetaDensity):
         tags = super().__sklearn_tags__()
         steps, last = split_steps(self.estimator)
         of_density = common_density_tags([last])
-        of_density.sequences = False  # transformers are those of the columns of a table
+        # Transformers are those of the columns of a table.
+        of_density.sequences = of_density.sparse = False
         of_density.missing = _allows_missing(self)
         of_density.warm_start_within = True
         takes_all = all(

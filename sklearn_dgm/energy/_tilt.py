@@ -331,7 +331,7 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        of_density = replace(tags.density_tags, missing=False, sequences=False)
+        of_density = replace(tags.density_tags, missing=False, sequences=False, sparse=False)
         if not self._is_normalised():
             of_density.score_kind = "unnormalised"
         return with_density_tags(tags, of_density)

@@ -247,7 +247,8 @@ class MixtureDensity(
             return CLOSED_FORMS
         try:
             of_component = common_density_tags([self.component])
-            return replace(of_component, sequences=False)  # which start from clusters of a table
+            # Components start from clusters of a table.
+            return replace(of_component, sequences=False, sparse=False)
         except (AttributeError, TypeError, ValueError):  # no density, which fit will say
             return DensityTags(column_kinds=())
 

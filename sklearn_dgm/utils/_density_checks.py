@@ -30,6 +30,7 @@ from sklearn_dgm.utils._check_fits import (
     _fit_once,
     _fresh,
     _given,
+    _is_positive_only,
     _labels,
     _must_work,
     _needs_kinds,
@@ -478,6 +479,8 @@ def check_impossible_points(estimator):
     density = _fit_once(estimator, X)
     far, is_float = X[:3].copy(), X.dtype.kind == "f"
     far[0, 0], far[1, 1], far[2] = (1e9, -1e100, 1e300) if is_float else (10**9, -(10**15), 10**15)
+    if _is_positive_only(estimator):
+        far = np.abs(far)
     scores = _must_work(lambda: density.score_samples(far), "a point far away raises")
     assert not np.isnan(scores).any(), "a point far away scores NaN"
     assert (scores < np.inf).all(), "a point far away scores plus infinity"

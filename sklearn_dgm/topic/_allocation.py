@@ -1,0 +1,332 @@
+"""Latent Dirichlet allocation as a density of counts."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import entr
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._validation import check_generator
+from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.tags import DensityTags
+from sklearn_dgm.topic._collapsed import allocate
+from sklearn_dgm.topic._counts import Counts, CountSchema
+from sklearn_dgm.topic._documents import Documents, parts
+from sklearn_dgm.topic._lengths import LengthDistribution
+from sklearn_dgm.topic._particles import N_FILTERS, filtered_log_prob, log_mean_and_std
+
+# Longer documents have the lower bound in place of an estimate.
+MOST_WORDS = 20_000
+# Documents times words that are drawn at once.
+NUMBERS_AT_ONCE = 2**22
+
+
+class LatentDirichletAllocationDensity(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimatedDensity
+):
+    """Density of documents as bags of words, from latent Dirichlet allocation.
+
+    A row holds how often each word occurs in a document, as :class:`~sklearn.feature_extraction.text.CountVectorizer`
+    counts them, sparse or dense. The length of a document has a distribution of its own; its topic shares are drawn
+    from a Dirichlet distribution, and each of its words from one of `n_components` topics, which is drawn by the shares
+    [1]_. A score is the log-probability of the counts::
+
+        log p(counts) = log p(length) + log(length! / prod counts!) + log p(words | length)
+
+    The last term is an integral over the shares, which is estimated, with a standard error, by particle filters.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Number of topics.
+    doc_topic_prior : float, default=None
+        Parameter of the Dirichlet distribution of topic shares, the same for all topics. With None it is learnt, one
+        for each topic.
+    topic_word_prior : float, default=None
+        Parameter of the Dirichlet distribution of the words of a topic, the same for all words. With None it is learnt.
+    max_iter : int, default=300
+        Passes through the documents at most.
+    tol : float, default=0.001
+        Passes end when the share of the words that the last one has given to other topics is smaller.
+    log_likelihood : {"particles", "bound"}, default="particles"
+        What scores are: estimates by particle filters, or the lower bound of variational Bayes for each document,
+        which is quick, and some nats too low.
+    n_particles : int, default=500
+        Particles of a document, in ten filters. It may be changed after `fit`.
+    verbose : int, default=0
+        Whether to print a line for each pass.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the topics that words start with.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        Probabilities of the words of each topic; rows sum to one, and no word is impossible.
+    doc_topic_prior_ : ndarray of shape (n_components,)
+        Parameters of the Dirichlet distribution of topic shares.
+    topic_word_prior_ : float
+        Parameter of the Dirichlet distribution of the words of a topic.
+    n_iter_ : int
+        Number of passes.
+    schema_ : CountSchema
+        The container of the counts.
+    score_kind_ : {"exact", "lower bound", "estimate"}
+        What `score_samples` returns; "exact" with a single topic.
+    n_features_in_ : int
+        Number of words.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    sklearn.decomposition.LatentDirichletAllocation : The model without scores of documents: its `perplexity` depends on
+        how many of them are scored at once. Its `components_` are pseudo-counts, whose rows do not sum to one.
+    sklearn_dgm.inspection.TopicsDisplay : The most probable words of topics.
+
+    Notes
+    -----
+    **Learning** is collapsed variational Bayes of order zero [2]_: a posterior of the topic of each word of a document,
+    given the expected topics of all others. It takes about ``8 * n_components`` bytes for each cell of X that is not
+    zero. Both priors follow by a fixed point [3]_ of the expected counts, in which the probability that a count is zero
+    is that of the posteriors [4]_. Equal documents are learnt from as one, so that a weight of 2 is the document twice.
+
+    **Particle filters.** One filter reads the words of a document, those that tell most of their topic first; see
+    [5]_ for estimates of this kind. Particles are resampled where their weights are worth less than half of them, and
+    moved by a step of Gibbs sampling [6]_. The expectation of the estimate of ``p(words | length)`` is the probability
+    itself. That of the left-to-right estimator of [7]_ with a single sweep at each position is larger, by a factor of
+    1.6 for a document of 8 words: averages at a position over particles that were moved together are not independent of
+    those before. The random numbers follow from the words of a document: it has the same score in any company. The
+    standard error is that of the mean of ten filters, whose estimates are taken for log-normal. Documents of more than
+    20,000 words have the lower bound, and NaN as its error.
+
+    **Lengths** have a negative binomial distribution, beside those seen in `fit`.
+
+    References
+    ----------
+    .. [1] D. M. Blei, A. Y. Ng, M. I. Jordan, "Latent Dirichlet Allocation", Journal of Machine Learning Research 3
+       (2003), https://jmlr.org/papers/v3/blei03a.html
+    .. [2] A. Asuncion, M. Welling, P. Smyth, Y. W. Teh, "On Smoothing and Inference for Topic Models", UAI 2009,
+       https://arxiv.org/abs/1205.2662
+    .. [3] T. P. Minka, "Estimating a Dirichlet distribution", 2000,
+       https://tminka.github.io/papers/dirichlet/minka-dirichlet.pdf
+    .. [4] Y. W. Teh, D. Newman, M. Welling, "A Collapsed Variational Bayesian Inference Algorithm for Latent Dirichlet
+       Allocation", NIPS 2006
+    .. [5] W. Buntine, "Estimating Likelihoods for Topic Models", ACML 2009,
+       https://doi.org/10.1007/978-3-642-05224-8_6
+    .. [6] W. R. Gilks, C. Berzuini, "Following a moving target: Monte Carlo inference for dynamic Bayesian models",
+       Journal of the Royal Statistical Society B 63 (2001), https://doi.org/10.1111/1467-9868.00280
+    .. [7] H. M. Wallach, I. Murray, R. Salakhutdinov, D. Mimno, "Evaluation Methods for Topic Models", ICML 2009,
+       https://doi.org/10.1145/1553374.1553515
+
+    Examples
+    --------
+    >>> from sklearn.feature_extraction.text import CountVectorizer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_dgm import LatentDirichletAllocationDensity
+    >>> texts = ["tea and milk", "milk and sugar", "sun and rain", "rain and wind"] * 5
+    >>> topics = make_pipeline(CountVectorizer(), LatentDirichletAllocationDensity(2, random_state=0)).fit(texts)
+    >>> usual, odd = topics.score_samples(["tea and sugar", "tea and wind"])
+    >>> bool(usual > odd)
+    True
+    >>> topics.transform(["wind and sun"]).shape
+    (1, 2)
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "doc_topic_prior": [None, Interval(Real, 0, None, closed="neither")],
+        "topic_word_prior": [None, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "log_likelihood": [StrOptions({"particles", "bound"})],
+        "n_particles": [Interval(Integral, 2 * N_FILTERS, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state", np.random.Generator],
+    }
+    # Exact at best: with a single topic.
+    _density_tags = DensityTags(column_kinds=("integer",), sparse=True, latents=True)
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        doc_topic_prior: float | None = None,
+        topic_word_prior: float | None = None,
+        max_iter: int = 300,
+        tol: float = 1e-3,
+        log_likelihood: Literal["particles", "bound"] = "particles",
+        n_particles: int = 500,
+        verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:
+        super().__init__()
+        self.n_components = n_components
+        self.doc_topic_prior = doc_topic_prior
+        self.topic_word_prior = topic_word_prior
+        self.max_iter = max_iter
+        self.tol = tol
+        self.log_likelihood = log_likelihood
+        self.n_particles = n_particles
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _make_schema(self):
+        return CountSchema()
+
+    def _measures(self):
+        return ["counted"] * self.n_features_in_
+
+    def _fit(self, Z, sample_weight):
+        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        self._lengths = LengthDistribution().fit(Z.lengths, weight)
+        if not Z.lengths.any():
+            raise ValueError("X holds no word at all; at least one document should have one.")
+        documents, place = Z[Z.lengths > 0].distinct()
+        weight = np.bincount(place, weight[Z.lengths > 0])
+        found = allocate(
+            documents,
+            weight,
+            self.n_components,
+            self.doc_topic_prior,
+            self.topic_word_prior,
+            self.max_iter,
+            self.tol,
+            check_generator(self.random_state),
+            self._tell if self.verbose else lambda *_: None,
+        )
+        self.components_, self.n_iter_ = found.topics, found.n_iter
+        self.doc_topic_prior_ = found.doc_topic_prior
+        self.topic_word_prior_ = found.topic_word_prior
+        if self.n_components > 1:
+            self.score_kind_ = "estimate" if self.log_likelihood == "particles" else "lower bound"
+        if found.change >= self.tol:
+            warnings.warn(
+                f"The last of {self.max_iter} passes has given {found.change:.2%} of the words to other topics; raise "
+                "max_iter, or tol.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _tell(self, i, change):
+        print(f"[{type(self).__name__}] Iteration {i}, words given to other topics = {change:.4%}")
+
+    def _log_density_and_std(self, Z):
+        log_prob, std = self._log_prob_words(Z)
+        log_prob += Z.log_orders() + self._lengths.log_prob(Z.lengths)
+        return log_prob, std
+
+    def _log_prob_words(self, Z):
+        """Return the log-probabilities of sequences of the words, given the lengths, and standard errors."""
+        estimated = (self.score_kind_ == "estimate") & (Z.lengths > 0) & (Z.lengths <= MOST_WORDS)
+        log_prob, std = np.empty(len(Z)), np.where(Z.lengths > MOST_WORDS, np.nan, 0.0)
+        log_prob[~estimated] = self._of_parts(Z[~estimated], Documents.lower_bounds)
+        if estimated.any():
+            distinct, place = Z[estimated].distinct()
+            found = self._of_parts(distinct, self._estimates, tol=1e-3)
+            log_prob[estimated], std[estimated] = found[place].T
+        return log_prob, std
+
+    def _estimates(self, documents):
+        """Return estimates of the log-probabilities of sequences of words, and their standard errors, in columns."""
+        topics, prior, Z = self.components_, self.doc_topic_prior_, documents.Z
+        joint = topics * prior[:, None]
+        posterior = joint / joint.sum(axis=0)
+        # Words that tell most of their topic come first.
+        entropy = entr(posterior).sum(axis=0)
+        expected, found = documents.responsibilities(), np.empty((len(Z), 2))
+        for i, end in enumerate(Z.matrix.indptr[1:]):
+            words, counts = Z.document(i)
+            cells = np.arange(end - len(words), end)
+            order = np.argsort(entropy[words], kind="stable")
+            order = np.repeat(order, counts[order].astype(np.intp))
+            found[i] = log_mean_and_std(
+                filtered_log_prob(
+                    words[order],
+                    topics,
+                    prior,
+                    expected[cells[order]],
+                    self.n_particles // N_FILTERS,
+                    np.random.default_rng(Z.key(i)),
+                )
+            )
+        return found
+
+    def _of_parts(self, Z, ask, **tol):
+        """Ask about documents, of which not too many are looked at at once."""
+        found = [
+            ask(Documents(Z[part], self.components_, self.doc_topic_prior_, **tol))
+            for part in parts(Z, self.n_components)
+        ]
+        return np.concatenate(found) if found else np.empty(0)
+
+    def perplexity(self, X: MatrixLike) -> float:
+        """Compute the perplexity of documents, per word, as papers do.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Counts of words.
+
+        Returns
+        -------
+        perplexity : float
+            ``exp(-sum(log p(words | length)) / n_words)``. It leaves the number of orders of the words and the
+            probability of the length out, and depends on other documents only as a mean does.
+
+        Raises
+        ------
+        ValueError
+            If X holds no word, or as :meth:`score_samples`.
+        """
+        Z, _ = self._encode(X)
+        if not Z.lengths.any():
+            raise ValueError("X holds no word at all, and nothing has a perplexity.")
+        return float(np.exp(-self._log_prob_words(Z)[0].sum() / Z.lengths.sum()))
+
+    def transform(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Return expected topic shares of documents, by variational Bayes given the topics.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Counts of words.
+
+        Returns
+        -------
+        shares : ndarray of shape (n_samples, n_components)
+            Rows sum to one. Those of a document without words are the shares expected of any.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`score_samples`.
+        """
+        Z, _ = self._encode(X)
+        return self._of_parts(Z, Documents.shares)
+
+    @property
+    def _n_features_out(self):
+        return self.n_components
+
+    def _draw(self, n_samples, rng):
+        lengths = self._lengths.draw(n_samples, rng)
+        n_at_once = max(1, NUMBERS_AT_ONCE // self.n_features_in_)
+        drawn = []
+        for start in range(0, n_samples, n_at_once):
+            part = lengths[start : start + n_at_once]
+            shares = rng.dirichlet(self.doc_topic_prior_, len(part))
+            drawn.append(sparse.csr_array(rng.multinomial(part, shares @ self.components_)))
+        return Counts(sparse.csr_array(sparse.vstack(drawn), dtype=np.float64))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Counts, as scikit-learn's tags say it: whole numbers from 0 on.
+        tags.input_tags.positive_only = tags.input_tags.categorical = True
+        return tags

@@ -1,0 +1,88 @@
+"""What topics say of a document without random numbers: its shares of them, and a bound of its probability."""
+
+import numpy as np
+from scipy import sparse
+from scipy.special import gammaln, psi
+
+# Words of documents times topics at once.
+NUMBERS_AT_ONCE = 2**22
+MAX_ITER = 1000
+
+
+def parts(Z, n_topics):
+    """Yield slices of documents, of about as much work each."""
+    part = Z.matrix.indptr[:-1] * np.int64(n_topics) // NUMBERS_AT_ONCE
+    edges = np.flatnonzero(np.diff(part, prepend=-1))
+    yield from map(slice, edges, [*edges[1:], len(Z)])
+
+
+class Documents:
+    """The posterior of the topic shares of documents, given the topics, by variational Bayes [1]_.
+
+    Parameters
+    ----------
+    Z : Counts
+        Documents.
+    topics : ndarray of shape (n_topics, n_words)
+        Probabilities of words.
+    prior : ndarray of shape (n_topics,)
+        Parameters of the Dirichlet distribution of topic shares.
+    tol : float, default=1e-7
+        Share of its words by which a document changes in the last iteration.
+
+    Attributes
+    ----------
+    posterior : ndarray of shape (n_documents, n_topics)
+        Parameters of the Dirichlet distribution of the shares of each.
+
+    References
+    ----------
+    .. [1] D. M. Blei, A. Y. Ng, M. I. Jordan, "Latent Dirichlet Allocation", Journal of Machine Learning Research 3
+       (2003), https://jmlr.org/papers/v3/blei03a.html
+    """
+
+    def __init__(self, Z, topics, prior, tol=1e-7):
+        cells = np.arange(len(Z.matrix.data))
+        self.Z, self.prior = Z, prior
+        self.sums = sparse.csr_array(
+            (Z.matrix.data, cells, Z.matrix.indptr), shape=(len(Z), len(cells))
+        )
+        self.of_document = np.repeat(np.arange(len(Z)), np.diff(Z.matrix.indptr))
+        self.of_words = topics.T[Z.matrix.indices]
+        self.posterior = prior + Z.lengths[:, None] / len(prior)
+        # A document that has settled stays as it is, or it would depend on those beside it.
+        moving = np.arange(len(Z))
+        for _ in range(MAX_ITER):
+            before = self.posterior[moving]
+            self.posterior[moving] = self._updated()[moving]
+            change = np.abs(self.posterior[moving] - before).max(axis=1)
+            moving = moving[change > tol * (1 + Z.lengths[moving])]
+            if not len(moving):
+                break
+
+    def _joint(self):
+        """Return the weights of topics of each word of each document, but for a constant."""
+        posterior = self.posterior
+        power = np.exp(psi(posterior) - psi(posterior.sum(axis=1, keepdims=True)))
+        return self.of_words * power[self.of_document]
+
+    def _updated(self):
+        return self.prior + self.sums @ self.responsibilities()
+
+    def responsibilities(self):
+        """Return the probabilities of the topics of each word of each document, of shape (n_cells, n_topics)."""
+        joint = self._joint()
+        return joint / joint.sum(axis=1, keepdims=True)
+
+    def shares(self):
+        """Return expected topic shares, of shape (n_documents, n_topics)."""
+        return self.posterior / self.posterior.sum(axis=1, keepdims=True)
+
+    def lower_bounds(self):
+        """Return lower bounds of the log-probabilities of sequences of these words, of shape (n_documents,)."""
+        prior, posterior = self.prior, self.posterior
+        log_shares = psi(posterior) - psi(posterior.sum(axis=1, keepdims=True))
+        bound = ((prior - posterior) * log_shares).sum(axis=1)
+        bound += (gammaln(posterior) - gammaln(prior)).sum(axis=1)
+        bound += gammaln(prior.sum()) - gammaln(posterior.sum(axis=1))
+        return bound + self.sums @ np.log(self._joint().sum(axis=1))
