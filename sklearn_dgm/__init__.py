@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sklearn_dgm.flow import FlowDensity
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.histogram import HistogramDensity
+    from sklearn_dgm.image._pixelcnn import PixelCNNDensity
     from sklearn_dgm.implicit import TabularGAN
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import (
@@ -83,6 +84,7 @@ _HOMES = {
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
+    "PixelCNNDensity": "image",
     "RestrictedBoltzmannDensity": "energy",
     "TabularGAN": "implicit",
     "TrainingDisplay": "inspection",

@@ -200,14 +200,14 @@ warm_start, verbose, callbacks, net_params, random_state
         if task is None or not has_callbacks(
             self
         ):  # nobody listens to members that train side by side
-            return self._fit_or_restore(X, sample_weight, schema)
+            return self._fit_or_restore(X, sample_weight, schema, y)
         hooks = {"estimator": self, "X": X, "y": y}
         if sample_weight is not None:
             hooks["metadata"] = {"sample_weight": sample_weight}
         self._callback_hooks = hooks
         try:
             task.call_on_fit_task_begin(**hooks)
-            self._fit_or_restore(X, sample_weight, schema)
+            self._fit_or_restore(X, sample_weight, schema, y)
             task.call_on_fit_task_end(**hooks, reconstruction_attributes=dict)
         finally:
             del self._callback_hooks

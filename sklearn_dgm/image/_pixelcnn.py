@@ -1,0 +1,316 @@
+"""The PixelCNN: a density of images whose pixels depend on those above and to the left."""
+
+import math
+from dataclasses import replace
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from sklearn_dgm._classes.labels import check_labels, place_of
+from sklearn_dgm._queries.conditioning import ConditionalMixin
+from sklearn_dgm._sklearn import Interval
+from sklearn_dgm._training.base import BaseNeuralDensity
+from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
+from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
+from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._validation import check_weights, restored_on_failure
+from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.columns import ImageSchema
+from sklearn_dgm.image._splits import ImageSplits
+from sklearn_dgm.nn.mixture import Mixture
+from sklearn_dgm.nn.pixelcnn import PixelCNN
+from sklearn_dgm.tags import DensityTags
+
+# Pixels that say at most what a pixel is.
+MAX_PIXELS = 2**20
+# Images of a batch at least and at most.
+MIN_BATCH, MAX_BATCH = 16, 64
+
+
+@describe_training
+class PixelCNNDensity(
+    EstimatedMarginalsMixin, ConditionalMixin, BaseEstimatedDensity, BaseNeuralDensity
+):
+    """Density of images from gated convolutions.
+
+    ``log p(x) = sum_i log p(x_i | x_<i)``, pixel by pixel, row by row (PixelCNN [1]_): a stack of gated convolutions
+    sees the rows above, another one what is to the left [2]_, so that they see all that is within their reach, and
+    nothing else. A row of X is an image; its pixels stand row by row, and the channels of a pixel side by side, each
+    given those before. All pixels are columns of one kind: uint8, floats that are multiples of 1/255 or of 1/16, and
+    flags are found, and have probabilities; of few levels by a softmax, of many by a mixture of logistic distributions,
+    cut into the levels [3]_. Training starts from regressions on the pixels next to each.
+
+    Parameters
+    ----------
+    image_shape : tuple of int, default=None
+        Height and width of the images, or height, width and number of channels. None for squares of one channel, if
+        the number of columns is a square number, else for images of one row.
+    n_channels : int, default=32
+        Channels of each stack.
+    n_layers : int, default=5
+        Layers after the first one, which sees 3 pixels to each side; each further one sees one more.
+    n_components : int, default=8
+        Components of the mixtures.
+    dropout : float, default=0.2
+        Share of the channels dropped in training. Many images need less.
+    $training_parameters
+
+    Attributes
+    ----------
+    image_shape_ : tuple of int
+        Height, width and number of channels.
+    classes_ : ndarray of shape (n_classes,) or None
+        The labels in `fit`; None without any.
+    net_ : skorch.NeuralNet
+        The net, with the best weights.
+    history_ : list of dict
+        Its epochs; see :class:`~sklearn_dgm.AutoregressiveDensity`. With labels the likelihood is that of image and
+        label together.
+    n_iter_ : int
+        Number of epochs.
+    objective_ : Objective
+        What `history_` is of.
+    schema_ : ImageSchema
+        Kinds and scales of the columns, which is what all pixels say together.
+    score_kind_ : {"exact", "estimate"}
+        What `score_samples` returns of rows like those of `fit`; see :class:`~sklearn_dgm.AutoregressiveDensity`.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    AutoregressiveDensity : For tables whose columns have no neighbours.
+
+    References
+    ----------
+    .. [1] A. van den Oord, N. Kalchbrenner, K. Kavukcuoglu, "Pixel Recurrent Neural Networks", ICML 2016,
+       https://arxiv.org/abs/1601.06759
+    .. [2] A. van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", NeurIPS 2016,
+       https://arxiv.org/abs/1606.05328
+    .. [3] T. Salimans et al., "PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and
+       Other Modifications", ICLR 2017, https://arxiv.org/abs/1701.05517
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_dgm import PixelCNNDensity, bits_per_dim
+    >>> X = load_digits().data
+    >>> density = PixelCNNDensity(n_channels=8, n_layers=2, max_epochs=3, random_state=0).fit(X[:500])
+    >>> bool(bits_per_dim(density, X[500:600]) < 2.5)
+    True
+    >>> density.sample(2, random_state=0).shape
+    (2, 64)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNeuralDensity._parameter_constraints,
+        "image_shape": ["array-like", None],
+        "n_channels": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 0, None, closed="left")],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+    _density_tags = DensityTags(missing=True, ties=True)
+    _batch_rows = f"{MIN_BATCH} to {MAX_BATCH}"
+    _own_params = "image_shape n_channels n_layers n_components dropout"
+    _shape_params = tuple(_own_params.split())
+
+    def __init__(
+        self,
+        image_shape: Any = None,
+        *,
+        n_channels: int = 32,
+        n_layers: int = 5,
+        n_components: int = 8,
+        dropout: float = 0.2,
+        max_epochs: int = 100,
+        lr: float = 3e-3,
+        batch_size: Any = "auto",
+        weight_decay: float = 1e-2,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        device: Any = "auto",
+        warm_start: bool = False,
+        verbose: int = 0,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+        random_state: RandomState = None,
+    ) -> None:
+        super().__init__(**handed_on(locals(), *self._own_params.split()))
+        self.image_shape = image_shape
+        self.n_channels = n_channels
+        self.n_layers = n_layers
+        self.n_components = n_components
+        self.dropout = dropout
+
+    def _make_schema(self):
+        tags = self._density_tags
+        return ImageSchema(missing=tags.missing, detect_ties=tags.ties, bounds=None)
+
+    def _resolve_shape(self):
+        """Return height, width and number of channels."""
+        d = self.n_features_in_
+        if self.image_shape is None:
+            side = math.isqrt(d)
+            return (side, side, 1) if side * side == d else (1, d, 1)
+        shape = tuple(self.image_shape)
+        are_sizes = all(isinstance(size, Integral) and size > 0 for size in shape)
+        if len(shape) not in (2, 3) or not are_sizes or math.prod(shape) != d:
+            raise ValueError(
+                f"image_shape should be (height, width) or (height, width, n_channels), whose product is the number of "
+                f"columns of X, {d}; got {self.image_shape!r}."
+            )
+        return *map(int, shape[:2]), int(shape[2]) if len(shape) == 3 else 1
+
+    def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        with restored_on_failure(self):
+            Z, weight = self._start_fit(X, sample_weight, schema=schema)
+            label = self._read_labels(X, y)
+            if label is not None and len(label) > len(Z):
+                label = label[check_weights(X, sample_weight) > 0]
+            self._fit(Z, weight, label)
+        return self
+
+    def _read_labels(self, X, y):
+        """Return the codes of labels of classes; None without any."""
+        is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
+        classes = label = None
+        if is_of_classes:
+            y = column_or_1d(y)
+            check_consistent_length(X, y)
+            check_labels(y, "each image should have a label, or none")
+            classes = self.classes_ if self._continues() else np.unique(y)
+            label = place_of(y, classes)
+        if self._continues() and (classes is None) != (self.classes_ is None):
+            raise ValueError("warm_start continues with labels, or without, as before.")
+        self.classes_ = classes
+        return label
+
+    def _fit(self, Z, sample_weight, label=None):
+        self.image_shape_ = self._resolve_shape()
+        rows = Z if label is None else np.column_stack([Z, label])
+        try:
+            super()._fit(rows, sample_weight)
+        finally:
+            if hasattr(self, "net_"):  # a warm start that is interrupted keeps one
+                is_estimate = self._is_estimated(Z).any()
+                self.score_kind_ = "estimate" if is_estimate else "exact"
+
+    def _whole(self, Z):
+        """Return encoded images with a class that is not known, where they have one."""
+        return Z if self.classes_ is None else np.pad(Z, ((0, 0), (0, 1)), constant_values=np.nan)
+
+    def _split(self, Z, weight, validation_fraction, seed, device):
+        return ImageSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
+
+    def _objective(self):
+        objective = super()._objective()
+        n_others = 0 if self.classes_ is None else 1
+        return replace(objective, log_det=np.pad(objective.log_det, (0, n_others)))
+
+    def _training_parameters(self, splits):
+        parameters = super()._training_parameters(splits)
+        if is_constant(self.schema_.columns_[0]):
+            parameters["max_epochs"] = 1  # there is nothing to learn
+        if self.batch_size == "auto":
+            batch_size = int(np.clip(splits.n_train // self._n_steps, MIN_BATCH, MAX_BATCH))
+            parameters["batch_size"] = batch_size
+        return {**parameters, "lr_falls": True}
+
+    def _builder(self, splits):
+        column, d = self.schema_.columns_[0], len(self.schema_.columns_)
+
+        def build(member, _):
+            Z, weight = splits.to_start_from(member)
+            some = slice(None, None, 1 + Z[:, :d].size // MAX_PIXELS)
+            pixels, of_pixels = Z[some, :d].reshape(-1, 1), np.repeat(weight[some], d)
+            outline = outline_of(column, pixels[:, 0], of_pixels)
+            (variable,) = variables_of([column], pixels, of_pixels, [outline])
+            shares = ()
+            if self.classes_ is not None:
+                shares = np.bincount(Z[:, d].astype(int), weight, len(self.classes_)) + 1
+                shares = tuple(shares / shares.sum())
+            module = PixelCNN(
+                variable,
+                self.image_shape_,
+                self.n_channels,
+                self.n_layers,
+                self.dropout,
+                self.n_components,
+                shares,
+            )
+            module.start_from(torch.from_numpy(Z[some]).float(), weight[some])
+            return module
+
+        return build
+
+    def _combine(self, modules):
+        return Mixture(modules)
+
+    def _trained_modules(self):
+        return list(self._module.members)
+
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None, *, y: Any = None
+    ) -> MatrixLike:
+        """Draw new images.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of images.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible images. With None two calls differ, and no global generator is touched.
+        y : label or array-like of shape (n_samples,), default=None
+            The class of all images, or that of each, if `fit` had labels; None for classes that are drawn, too.
+
+        Returns
+        -------
+        X : {ndarray, DataFrame} of shape (n_samples, n_features)
+            Flat images in the container, with the column names and dtypes seen in `fit`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer, or `y` has a label that is none of `classes_`, or not as many as
+            images.
+        """
+        check_is_fitted(self)
+        return self._sample(n_samples, random_state, partial(self._draw, y=y))
+
+    def _draw(self, n_samples, rng, y=None):
+        d, (module,) = len(self.schema_.columns_), self._module.members
+        label = self._codes(y, n_samples)
+
+        def draw(rows, generator):
+            z = torch.full((len(rows), len(module.variables)), torch.nan, dtype=torch.float64)
+            if label is not None:
+                z[:, d] = torch.from_numpy(label[rows.start : rows.stop])
+            z = z.to(self._module_device())
+            uniforms = torch.rand(
+                z.shape, generator=generator, device=z.device, dtype=torch.float64
+            )
+            return module.fill(z, uniforms)[0]
+
+        return self._draw_in_chunks(draw, n_samples, rng)[:, :d]
+
+    def _codes(self, y, n_samples):
+        """Return the codes of the classes that images are to have, as floats; None where they are to be drawn."""
+        if y is None:
+            return None
+        if self.classes_ is None:
+            raise ValueError("y is for densities that were fitted with labels.")
+        y = np.broadcast_to(np.asarray(y), (n_samples,))
+        code = place_of(y, self.classes_)
+        if (code < 0).any():
+            raise ValueError(f"y should be of the classes {self.classes_.tolist()}, got -1.")
+        return code.astype(np.float64)
