@@ -29,6 +29,7 @@ from sklearn_dgm import (
     MarkovChainDensity,
     MixtureDensity,
     NaiveBayesClassifier,
+    PixelCNNDensity,
     RestrictedBoltzmannDensity,
     TabularGAN,
     TransformedDensity,
@@ -116,6 +117,12 @@ PARTITION = (
 )
 ONE_COLUMN = {
     "check_mixed_frames": "a step has one column; replaced by sequence/test_markov.py, which says so"
+}
+ONE_PIXEL = {
+    "check_mixed_frames": (
+        "all columns are pixels of an image, of one kind; replaced by image/test_pixelcnn.py: "
+        "test_columns_of_several_types_are_no_pixels"
+    )
 }
 LISTS = "the check fits to a list of lists, which are sequences of any length, and wants tables of other widths refused"
 LEARNS = "check_learns ({})".format
@@ -352,6 +359,10 @@ INSTANCES = {
     "autoregressive sequences, transformer": Instance(
         lambda: AutoregressiveSequenceDensity("transformer", ngram_order=None, **QUICK_CELL),
         fails=OF_SEQUENCES,
+    ),
+    "pixelcnn": Instance(
+        lambda: PixelCNNDensity(n_channels=8, n_layers=1, dropout=0.0, max_epochs=8),
+        fails=TRAINED | ONE_PIXEL,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

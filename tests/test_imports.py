@@ -69,6 +69,8 @@ ALLOWED = {
         "mixture",
         "sequence",
     },
+    # With labels, its images are of classes.
+    "image": {*FLOOR, "nn", "_queries", "_nested", "_classes", "_training", "image"},
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
@@ -92,6 +94,7 @@ NEEDS_TORCH = {
     "sequence/_batches",
     "sequence/_network_emissions",
     "sequence/_network_factors",
+    "image/_pixelcnn",
     "latent/_vae",
     "latent/_queries",
 }

@@ -359,6 +359,9 @@ warm_start, verbose, callbacks, net_params, random_state
     def _rows_at_once(self):
         return int(np.clip(NUMBERS_AT_ONCE // self._module.width, 1, ROWS_AT_ONCE))
 
+    def _drawn_at_once(self):
+        return self._rows_at_once()
+
     def _draw(self, n_samples, rng):
         sample = self._module.sample
         return self._draw_in_chunks(lambda rows, rng: sample(len(rows), rng), n_samples, rng)
@@ -366,7 +369,7 @@ warm_start, verbose, callbacks, net_params, random_state
     def _draw_in_chunks(self, draw, n_samples, rng):
         """Draw rows by a function of their numbers, a range, and of a torch generator, a bounded number at once."""
         generator = torch_generator(rng, self._module_device())
-        step = self._rows_at_once()
+        step = self._drawn_at_once()
         # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
         with one_thread():
             chunks = [

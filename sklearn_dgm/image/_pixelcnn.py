@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from sklearn_dgm._classes.labels import check_labels, place_of
 from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._sklearn import Interval
-from sklearn_dgm._training.base import BaseNeuralDensity
+from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, BaseNeuralDensity
+from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
@@ -258,6 +259,15 @@ class PixelCNNDensity(
 
     def _trained_modules(self):
         return list(self._module.members)
+
+    def _drawn_at_once(self):
+        (module,) = self._module.members
+        return int(np.clip(NUMBERS_AT_ONCE // module.width_of_visit, 1, ROWS_AT_ONCE))
+
+    def _factors(self):
+        (module,) = self._module.members
+        module = module if self.classes_ is None else module.by_class()
+        return NetworkFactors(module, self._module_device(), self._drawn_at_once())
 
     def sample(
         self, n_samples: int = 1, random_state: RandomState = None, *, y: Any = None

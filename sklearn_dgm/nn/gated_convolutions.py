@@ -90,7 +90,7 @@ class GatedConvolutions(nn.Module):
 
     def __init__(self, n_in, n_channels, n_layers, dropout, n_classes):
         super().__init__()
-        self.dropout = dropout
+        self.n_in, self.dropout = n_in, dropout
         first = GatedLayer(n_in, n_channels, FIRST_KERNEL // 2, True, n_classes)
         others = [
             GatedLayer(n_channels, n_channels, KERNEL // 2, False, n_classes)

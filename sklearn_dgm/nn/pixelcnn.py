@@ -1,5 +1,7 @@
 """A density of images: each pixel given those above and to the left, by gated convolutions."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 from sklearn_dgm.nn.ancestral import FARTHEST, AncestralDensity
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
 from sklearn_dgm.nn.config import plain
-from sklearn_dgm.nn.gated_convolutions import GatedConvolutions
+from sklearn_dgm.nn.gated_convolutions import FIRST_KERNEL, GatedConvolutions
 from sklearn_dgm.nn.heads import CategoricalHead
 from sklearn_dgm.nn.inputs import TableInputs, Variable, as_variables
 from sklearn_dgm.nn.made import MADE
@@ -117,6 +119,13 @@ class PixelCNN(AncestralDensity):
         return graph
 
     @property
+    def width_of_visit(self):
+        """Memory of an image in numbers where it is drawn pixel by pixel."""
+        height, width, _ = self.shape
+        of_layer = self.n_channels * (width + FIRST_KERNEL) * 8
+        return height * width * self.stacks.n_in + (self.n_layers + 1) * of_layer
+
+    @property
     def width(self):
         """Memory of an image in numbers, at most."""
         height, width, _ = self.shape
@@ -166,6 +175,11 @@ class PixelCNN(AncestralDensity):
         of_class = self.class_conditional(len(z)).log_prob(z[:, -1])
         return torch.cat([log_p, of_class[:, None]], dim=1)
 
+    def by_class(self):
+        """Return the densities of the images of each class, and the shares of these."""
+        members = [ImagesOfClass(self, code) for code in range(len(self.class_shares))]
+        return WeightedMembers(members, np.log(self.class_shares).tolist())
+
     def class_conditional(self, n):
         """Return the distribution of the class of n images."""
         return Conditional(self.of_class, 0, self.class_logits.expand(n, -1))
@@ -214,6 +228,67 @@ class PixelCNN(AncestralDensity):
             pixels[:, 1 + i, 1 + j] = own[:, first:]
             seen = self.embed(self.inputs(_bounded(own[:, first:])))
             planes[:, :n_embedded, i, j] = seen
+
+
+class WeightedMembers(NamedTuple):
+    """A mixture of densities.
+
+    Attributes
+    ----------
+    members : list of RowDensity
+        The densities.
+    log_shares : list of float
+        Logarithms of their shares.
+    """
+
+    members: list
+    log_shares: list
+
+
+class ImagesOfClass(AncestralDensity):
+    """Density of the images of one class under a network that knows several.
+
+    Parameters
+    ----------
+    network : PixelCNN
+        The network.
+    code : int
+        The class.
+    """
+
+    def __init__(self, network, code):
+        super().__init__()
+        self.network, self.code = network, code
+        self.variables, self.adjacency = network.variables[:-1], network.adjacency[:-1, :-1]
+
+    @property
+    def config(self):
+        """Plain values that build it anew; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
+        return {"network": self.network, "code": self.code}
+
+    @property
+    def width(self):
+        """Memory of an image in numbers, at most."""
+        return self.network.width
+
+    def _with_class(self, z):
+        return F.pad(z, (0, 1), value=float(self.code))
+
+    def log_prob_features(self, z):
+        """Return each column's share; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        return self.network.log_prob_features(self._with_class(z))[:, :-1]
+
+    def log_prob(self, z):
+        """Return the log-density of each image, of shape (n,)."""
+        return self.log_prob_features(z).sum(dim=1)
+
+    def visit(self, z):
+        """Go through the pixels, row by row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`."""
+        whole = self._with_class(z)
+        for j, conditional in self.network.visit(whole):
+            if j < z.shape[1]:
+                yield j, conditional
+                whole[:, j] = z[:, j]
 
 
 def _places(height, width):
