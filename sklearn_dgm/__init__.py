@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         BayesianNetworkDisplay,
         CalibrationDisplay,
         DensityDisplay,
+        ImagesDisplay,
         OutlierDisplay,
         TrainingDisplay,
     )
@@ -80,6 +81,7 @@ _HOMES = {
     "GivenMixin": "_queries.given",
     "HiddenMarkovDensity": "sequence",
     "HistogramDensity": "histogram",
+    "ImagesDisplay": "inspection",
     "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",

@@ -10,7 +10,7 @@ from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.columns._building import template_of
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.columns._schema import ColumnSchema
-from sklearn_dgm.columns._sequences import naming_steps, read_sequences
+from sklearn_dgm.columns._sequences import as_one_column, naming_steps
 
 
 class ImageSchema(ColumnSchema):
@@ -49,7 +49,10 @@ class ImageSchema(ColumnSchema):
         ValueError
             If columns hold values of several types, or a value is one that :class:`ColumnSchema` refuses.
         """
-        _, pixels, lengths = read_sequences(X)
+        pixels = as_one_column(
+            X, "the columns of a table are the pixels of an image, all of one type."
+        )
+        lengths = np.full(*X.shape)
         of_pixels = None if sample_weight is None else np.repeat(sample_weight, lengths)
         with naming_steps(X, lengths):
             super().fit(pixels, of_pixels)

@@ -175,19 +175,17 @@ class PixelCNNDensity(
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
-            label = self._read_labels(X, y)
-            if label is not None and len(label) > len(Z):
-                label = label[check_weights(X, sample_weight) > 0]
-            self._fit(Z, weight, label)
+            self._fit(Z, weight, self._read_labels(X, y, sample_weight))
         return self
 
-    def _read_labels(self, X, y):
-        """Return the codes of labels of classes; None without any."""
+    def _read_labels(self, X, y, sample_weight):
+        """Return the codes of the classes of images that have weight; None without any."""
         is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
         classes = label = None
         if is_of_classes:
-            y = column_or_1d(y)
             check_consistent_length(X, y)
+            y = column_or_1d(y)
+            y = y if sample_weight is None else y[check_weights(X, sample_weight) > 0]
             check_labels(y, "each image should have a label, or none")
             classes = self.classes_ if self._continues() else np.unique(y)
             label = place_of(y, classes)

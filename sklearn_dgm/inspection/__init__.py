@@ -1,8 +1,9 @@
-"""Pictures of densities, their graphs, training, calibration and outliers, as scikit-learn's displays draw them."""
+"""Pictures of densities, their graphs, training, calibration, outliers and images, as scikit-learn's displays draw them."""
 
 from sklearn_dgm.inspection._bayes_net import BayesianNetworkDisplay
 from sklearn_dgm.inspection._calibration import CalibrationDisplay
 from sklearn_dgm.inspection._density import DensityDisplay
+from sklearn_dgm.inspection._images import ImagesDisplay
 from sklearn_dgm.inspection._outlier import OutlierDisplay
 from sklearn_dgm.inspection._training import TrainingDisplay
 
@@ -10,6 +11,7 @@ __all__ = [
     "BayesianNetworkDisplay",
     "CalibrationDisplay",
     "DensityDisplay",
+    "ImagesDisplay",
     "OutlierDisplay",
     "TrainingDisplay",
 ]

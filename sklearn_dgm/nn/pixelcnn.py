@@ -67,11 +67,12 @@ class PixelCNN(AncestralDensity):
         self.stacks = GatedConvolutions(n_embedded + 3, n_channels, n_layers, dropout, n_classes)
         n_context = WIDENING * n_channels
         self.widen = nn.Linear(n_channels, n_context)
-        n_given = len(NEIGHBOURS) * depth
+        n_means = depth * self.inputs.n_features
+        n_given = n_means + len(NEIGHBOURS) * depth
         adjacency = np.triu(np.ones((n_given + depth,) * 2, dtype=bool), 1)
         adjacency[:n_given, :n_given] = False
         self.pixels = MADE(
-            [self.variable] * (n_given + depth),
+            [Variable(None, whole=False)] * n_means + [self.variable] * (n_given - n_means + depth),
             adjacency,
             () if depth == 1 else (n_context,),
             "relu",
@@ -84,6 +85,7 @@ class PixelCNN(AncestralDensity):
         beyond = -1.0 if self.variable.has_indicators else self.variable.location
         self.register_buffer("beyond", torch.tensor(beyond, dtype=torch.float64))
         self.register_buffer("where", _places(height, width))
+        self.register_buffer("means", torch.zeros(height, width, n_means))
         if n_classes:
             self.of_class = CategoricalHead([n_classes])
             logits = torch.tensor(self.class_shares, dtype=torch.float64).log()
@@ -152,7 +154,7 @@ class PixelCNN(AncestralDensity):
         return F.relu(self.widen(F.relu(contexts)))
 
     def neighbourhoods(self, pixels):
-        """Return pixels behind those next to them, (n, height, width, (n_neighbours + 1) * depth)."""
+        """Return pixels behind their means and those next to them, as rows of the masked network."""
         *_, height, width, _ = pixels.shape
         padded = _bounded(pixels).permute(0, 3, 1, 2)
         padded = F.pad(padded, (1, 1, 1, 0), value=float(self.beyond)).permute(0, 2, 3, 1)
@@ -160,15 +162,14 @@ class PixelCNN(AncestralDensity):
             padded[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
             for down, right in NEIGHBOURS
         ]
-        return torch.cat([*near, pixels], dim=3)
+        means = self.means.to(pixels).expand(len(pixels), -1, -1, -1)
+        return torch.cat([means, *near, pixels], dim=3).flatten(0, 2)
 
     def log_prob_features(self, z):
         """Return each column's share; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         pixels, label = self.parts(z)
         contexts = self.contexts(self.planes(pixels), label)
-        log_p = self.pixels.log_prob_features(
-            self.neighbourhoods(pixels).flatten(0, 2), contexts.flatten(0, 2)
-        )
+        log_p = self.pixels.log_prob_features(self.neighbourhoods(pixels), contexts.flatten(0, 2))
         log_p = log_p[:, -self.shape[2] :].reshape(len(z), -1)
         if label is None:
             return log_p
@@ -186,7 +187,7 @@ class PixelCNN(AncestralDensity):
 
     @torch.no_grad()
     def start_from(self, z, weight):
-        """Start from regressions on the pixels next to each, of images with weights; see :mod:`~sklearn_dgm.nn.start`.
+        """Start from regressions on the pixels next to each, and on its mean; see :mod:`~sklearn_dgm.nn.start`.
 
         Parameters
         ----------
@@ -195,7 +196,11 @@ class PixelCNN(AncestralDensity):
         weight : ndarray of shape (n,)
             Their weights.
         """
-        rows = self.neighbourhoods(self.parts(z)[0]).flatten(0, 2)
+        pixels = self.parts(z)[0]
+        share = torch.from_numpy(weight / weight.sum()).to(z)
+        means = torch.tensordot(share, torch.asinh(self.inputs.features(pixels)), dims=1)
+        self.means.copy_(means)
+        rows = self.neighbourhoods(pixels)
         weight = np.repeat(weight, self.shape[0] * self.shape[1])
         some = slice(None, None, 1 + len(rows) // MAX_START)
         start_from(self.pixels, moments(self.pixels.inputs, rows[some], weight[some]))
@@ -218,7 +223,8 @@ class PixelCNN(AncestralDensity):
         n_embedded = self.embed.out_features
         for i, j, context in self.stacks.visit(planes, label):
             near = [pixels[:, 1 + i + down, 1 + j + right] for down, right in NEIGHBOURS]
-            own = torch.cat([_bounded(torch.cat(near, dim=1)), z.new_zeros(n, depth)], dim=1)
+            mean = self.means[i, j].to(z).expand(n, -1)
+            own = torch.cat([mean, *map(_bounded, near), z.new_zeros(n, depth)], dim=1)
             place, first = (i * width + j) * depth, own.shape[1] - depth
             for k, conditional in self.pixels.visit(own, self._widened(context)):
                 if conditional is not None:
@@ -293,7 +299,9 @@ class ImagesOfClass(AncestralDensity):
 
 def _places(height, width):
     """Return planes that tell where a pixel is: ones, which are none beyond the border, and coordinates up to 1."""
-    row, column = (torch.linspace(-1, 1, size) if size > 1 else torch.zeros(1) for size in (height, width))
+    row, column = (
+        torch.linspace(-1, 1, size) if size > 1 else torch.zeros(1) for size in (height, width)
+    )
     planes = torch.ones(height, width), row[:, None].expand(-1, width), column.expand(height, -1)
     return torch.stack(planes, dim=2)
 
