@@ -4,7 +4,6 @@ from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from sklearn_dgm._sklearn import Interval, StrOptions

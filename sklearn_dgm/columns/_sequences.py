@@ -18,7 +18,6 @@ from sklearn_dgm.columns._building import fill, part_of, template_of
 from sklearn_dgm.columns._frames import is_frame, stacked
 from sklearn_dgm.columns._reading import is_missing, raw_columns
 
-
 STEPS = (
     "the columns of a table are the steps of a sequence, all of one type. Steps of several columns are rows of frames: "
     "hand in a list of these."

@@ -1,4 +1,4 @@
-"""Pictures of densities, their graphs, training, calibration, outliers and images, as scikit-learn's displays draw them."""
+"""Pictures of densities, graphs, training, calibration, outliers and images, as scikit-learn's displays draw them."""
 
 from sklearn_dgm.inspection._bayes_net import BayesianNetworkDisplay
 from sklearn_dgm.inspection._calibration import CalibrationDisplay

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.special import logsumexp
 from sklearn.base import clone
 
@@ -92,7 +93,7 @@ def test_units_count_as_probabilities():
 
 
 def test_units_are_those_of_all_pixels():
-    X = np.random.default_rng(0).normal(size=(100, 4)) + [0, 1, 2, 3]
+    X = np.random.default_rng(0).normal(np.arange(4), size=(100, 4))
     density, other = (PixelCNNDensity(**QUICK).fit(of) for of in (X, 5 + 100 * X))
     np.testing.assert_allclose(
         other.score_samples(5 + 100 * X), density.score_samples(X) - 4 * np.log(100), atol=0.02
@@ -122,10 +123,8 @@ def test_columns_of_several_types_are_no_pixels():
 
 
 def test_scores_sum_over_classes(with_labels):
-    X, y = bars(40, seed=1)
+    X, _ = bars(40, seed=1)
     (module,) = with_labels._module.members
-    import torch
-
     z = torch.from_numpy(X.astype(float))
     with torch.no_grad():
         joint = [module.log_prob(torch.nn.functional.pad(z, (0, 1), value=c)) for c in range(2)]
