@@ -50,6 +50,11 @@ class FactorsMixin:
 
     def _completions(self, Z, n_particles, rng=None):
         """Yield weighted completions of rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""
+        for part in self._whole_completions(Z, n_particles, rng):
+            yield part._replace(z=part.z[..., : Z.shape[1]])
+
+    def _whole_completions(self, Z, n_particles, rng=None):
+        """Yield weighted completions of rows as rows of the module."""
         module = self._module.in_mixed_precision()
         device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)
@@ -60,8 +65,7 @@ class FactorsMixin:
                 part = next(parts, None)
             if part is None:
                 return
-            part = part.numpy()
-            yield part._replace(z=part.z[..., : Z.shape[1]])
+            yield part.numpy()
 
 
 class EstimatedMarginalsMixin(FactorsMixin):

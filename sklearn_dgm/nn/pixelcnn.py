@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from sklearn_dgm.nn.ancestral import FARTHEST, AncestralDensity
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
-from sklearn_dgm.nn.config import plain
+from sklearn_dgm.nn.config import config_of, module_of, plain
 from sklearn_dgm.nn.gated_convolutions import FIRST_KERNEL, GatedConvolutions
 from sklearn_dgm.nn.heads import CategoricalHead
+from sklearn_dgm.nn.heads.outcomes import choose
 from sklearn_dgm.nn.inputs import TableInputs, Variable, as_variables
 from sklearn_dgm.nn.made import MADE
 from sklearn_dgm.nn.moments import moments
@@ -24,6 +25,8 @@ NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1))
 EMBEDDING_SIZE = 8
 # Pixels that training starts from at most.
 MAX_START = 2**17
+# Share of the completions of an image that are of classes by what these are worth in a trial.
+TRUSTED = 0.9
 # Numbers of a context, as a multiple of the channels of a stack.
 WIDENING = 2
 
@@ -67,7 +70,7 @@ class PixelCNN(AncestralDensity):
         self.stacks = GatedConvolutions(n_embedded + 3, n_channels, n_layers, dropout, n_classes)
         n_context = WIDENING * n_channels
         self.widen = nn.Linear(n_channels, n_context)
-        n_means = depth * self.inputs.n_features
+        n_means = self.inputs.n_features
         n_given = n_means + len(NEIGHBOURS) * depth
         adjacency = np.triu(np.ones((n_given + depth,) * 2, dtype=bool), 1)
         adjacency[:n_given, :n_given] = False
@@ -211,6 +214,33 @@ class PixelCNN(AncestralDensity):
             return log_marginal(self, z, MADE_PARTICLES, MADE_PARTICLES)
         return self.log_prob_features(z).sum(dim=1)
 
+    @torch.no_grad()
+    def complete(self, z, numbers):
+        """Draw several completions of each row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
+
+        Classes that are not known are mostly drawn by what they are worth in a trial, one completion for each class, or
+        most completions would be of classes that the observed pixels exclude.
+        """
+        if not self.class_shares or not z[:, -1].isnan().all():
+            return super().complete(z, numbers)
+        n, n_classes = len(z), len(self.class_shares)
+        numbers = numbers.expand(n, *numbers.shape[-2:])
+        trial = z.repeat_interleave(n_classes, dim=0)
+        trial[:, -1] = torch.arange(n_classes, device=z.device).repeat(n)
+        _, worth = self.fill(trial, numbers[:, 0].repeat_interleave(n_classes, dim=0))
+        shares = torch.tensor(self.class_shares, dtype=torch.float64, device=z.device)
+        worth = worth.reshape(n, n_classes).double().softmax(dim=1).nan_to_num(1 / n_classes)
+        proposed = TRUSTED * worth + (1 - TRUSTED) * shares
+        code, _ = choose(
+            proposed.repeat_interleave(numbers.shape[1], dim=0), numbers[..., -1].flatten()
+        )
+        rows = z.repeat_interleave(numbers.shape[1], dim=0)
+        rows[:, -1] = code[:, 0].to(z)
+        filled, of_columns = self._fill(rows, numbers.flatten(0, 1))
+        of_class = proposed.gather(1, code.reshape(n, -1)).log().flatten()
+        of_columns[:, -1] -= of_class.to(of_columns)
+        return filled.reshape(numbers.shape), of_columns.reshape(numbers.shape)
+
     def visit(self, z):
         """Go through the class and the pixels, row by row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`."""
         height, width, depth = self.shape
@@ -256,7 +286,7 @@ class ImagesOfClass(AncestralDensity):
 
     Parameters
     ----------
-    network : PixelCNN
+    network : PixelCNN or its config
         The network.
     code : int
         The class.
@@ -264,13 +294,14 @@ class ImagesOfClass(AncestralDensity):
 
     def __init__(self, network, code):
         super().__init__()
-        self.network, self.code = network, code
-        self.variables, self.adjacency = network.variables[:-1], network.adjacency[:-1, :-1]
+        self.network, self.code = module_of(network), code
+        self.variables = self.network.variables[:-1]
+        self.adjacency = self.network.adjacency[:-1, :-1]
 
     @property
     def config(self):
         """Plain values that build it anew; see :class:`~sklearn_dgm.nn.density.RowDensity`."""
-        return {"network": self.network, "code": self.code}
+        return {"network": config_of(self.network), "code": self.code}
 
     @property
     def width(self):

@@ -131,6 +131,8 @@ def test_scores_sum_over_classes(with_labels):
     scores, std = with_labels.score_samples(X, return_std=True)
     np.testing.assert_allclose(scores, logsumexp(np.stack(joint), axis=0))
     assert not std.any()
+    posterior = np.exp(np.stack(joint, axis=1) - scores[:, None])
+    np.testing.assert_allclose(with_labels.predict_proba(X), posterior)
     assert with_labels.score_kind_ == "exact"
     assert with_labels.classes_.tolist() == ["lying", "upright"]
 
@@ -143,6 +145,8 @@ def test_images_of_a_class():
     }
     is_lying = {label: (of.sum(axis=2) == 4).any(axis=1).mean() for label, of in lines.items()}
     assert is_lying["lying"] > is_lying["upright"] + 0.4
+    X, y = bars(200, seed=1)
+    assert (density.predict(X) == y).mean() > 0.8
     labels = np.repeat(density.classes_, 100)
     mixed = density.sample(200, 0, y=labels).reshape(200, 4, 4)
     found = (mixed.sum(axis=2) == 4).any(axis=1)
@@ -155,6 +159,7 @@ def test_labels_that_are_no_classes(with_labels):
         with_labels.sample(2, y="slanted")
     unconditional = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X, np.linspace(0, 1, 60))
     assert unconditional.classes_ is None
+    assert not hasattr(unconditional, "predict")
     with pytest.raises(ValueError, match="fitted with labels"):
         unconditional.sample(2, y="lying")
     with pytest.raises(ValueError, match="inconsistent numbers"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_dgm.nn.completion import log_marginal_and_std
+from sklearn_dgm.nn.completion import completions, log_marginal_and_std
 from sklearn_dgm.nn.inputs import Variable
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.pixelcnn import PixelCNN
@@ -93,10 +93,7 @@ def test_draws_are_those_of_full_passes(shape):
 
 @torch.no_grad()
 def test_the_class_is_summed_out():
-    module = network(FLAG, (2, 3, 1), 1, (0.1, 0.6, 0.3))
-    with torch.no_grad():
-        for layer in module.stacks.layers:
-            layer.of_class.weight.normal_(generator=torch.Generator().manual_seed(0))
+    module = with_classes((2, 3, 1), (0.1, 0.6, 0.3))
     images = all_rows(2, 6)
     of_class = [module.log_prob(torch.nn.functional.pad(images, (0, 1), value=c)) for c in range(3)]
     unknown = torch.nn.functional.pad(images, (0, 1), value=torch.nan)
@@ -110,18 +107,41 @@ def test_the_class_is_summed_out():
     assert (of_members[0] - of_members[1]).abs().max() > 0.1
 
 
+def with_classes(shape, shares, variable=FLAG):
+    module = network(variable, shape, 1, shares)
+    with torch.no_grad():
+        for layer in module.stacks.layers:
+            layer.of_class.weight.normal_(generator=torch.Generator().manual_seed(0))
+    return module
+
+
+@pytest.mark.parametrize("class_shares", [(), (0.1, 0.6, 0.3)])
 @torch.no_grad()
-def test_a_marginal_is_a_sum_over_missing_pixels_within_its_error():
-    module = network(FIVE_LEVELS, (2, 2, 1), 1)
+def test_a_marginal_is_a_sum_over_missing_pixels_within_its_error(class_shares):
+    module = (
+        with_classes((2, 2, 1), class_shares, FIVE_LEVELS)
+        if class_shares
+        else network(FIVE_LEVELS, (2, 2, 1))
+    )
     every = all_rows(5, 4)
-    log_p = module.log_prob(every)
-    rows = every[::61].clone()
+    unknown = torch.nn.functional.pad(every, (0, len(class_shares) and 1), value=torch.nan)
+    log_p = log_marginal_and_std(Mixture([module]), unknown)[0]
+    rows = unknown[::61].clone()
     rows[:, 0] = rows[:, 2] = torch.nan
     estimate, std = log_marginal_and_std(Mixture([module]), rows)
     agrees = (every[:, [1, 3]] == rows[:, None, [1, 3]]).all(dim=2)
     exact = torch.where(agrees, log_p, -torch.inf).logsumexp(dim=1)
     assert ((estimate - exact).abs() < 4 * std + 1e-3).all()
     assert 0 < std.max() < 0.2
+
+
+@torch.no_grad()
+def test_completions_given_the_pixels_above_are_worth_as_many_draws():
+    module = with_classes((4, 4, 1), (0.5, 0.5), FIVE_LEVELS)
+    z = module.sample(5, torch.Generator().manual_seed(0))
+    z[:, 8:] = torch.nan
+    (part,) = completions(module, z, 64, torch.Generator().manual_seed(0))
+    assert (part.effective_sample_size > 50).all()
 
 
 @torch.no_grad()
