@@ -103,6 +103,17 @@ FLAT = {
         ("impossible", "impossible", "d"),
         ("notes", "notes", ""),
     ],
+    "images": [
+        ("log-likelihood", "log_likelihood", ".2f"),
+        ("bits per dim", "bits_per_dim", ".3f"),
+        ("target", "target", ".1f"),
+        ("CPU seconds of the fit", "fit_seconds", ",.0f"),
+        ("CPU seconds to score", "score_seconds", ",.1f"),
+        ("bytes", "bytes", ",d"),
+        ("of the best program's", "share", ".3f"),
+        ("area under the ROC curve", "auc", ".3f"),
+        ("notes", "notes", ""),
+    ],
     "chow_liu": [
         ("seconds", "seconds", ".3f"),
         ("ratio to the first", "ratio", ".1f"),

@@ -389,7 +389,7 @@ INSTANCES = {
         fails=OF_SEQUENCES,
     ),
     "pixelcnn": Instance(
-        lambda: PixelCNNDensity(n_channels=8, n_layers=1, dropout=0.0, max_epochs=8, lr=0.01),
+        lambda: PixelCNNDensity(n_channels=8, n_layers=1, dropout=0.0, max_epochs=8, lr=0.005),
         fails=TRAINED | OF_PIXELS,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),

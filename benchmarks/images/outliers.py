@@ -1,10 +1,11 @@
-"""Outliers among images by likelihood, with and without the length that a general compressor needs for them.
+"""Outliers among images by likelihood, by typicality, and less the length that a general compressor needs for them.
 
 What is simple is probable: an image of one grey has a higher density under digits than digits have. The corrected score
 is the log-density in bits plus the bits of a PNG file (J. Serrà et al., "Input complexity and out-of-distribution
 detection with likelihood-based generative models", ICLR 2020, https://arxiv.org/abs/1909.11480): low where the density
 needs more bits than the compressor. A density of the digits 0 to 7 is asked for the others, for images of one grey, for
-noise, and for faces; figures are areas under the ROC curve beside test images of the digits that are known.
+noise, and for faces; typicality is the distance to the mean log-density of other test images. Figures are areas under
+the ROC curve beside test images of the digits that are known.
 """
 
 import time
@@ -58,6 +59,7 @@ def measure(results, args):
         density.fit(train)
     seconds = round(time.process_time() - start, 1)
     bits_of_known = density.score_samples(known) / np.log(2)
+    usual = density.score_samples(X_test[y_test < N_KNOWN][:N_TEST]).mean() / np.log(2)
     for kind, images in outliers_of(args.data, X_test, y_test).items():
         bits = np.concatenate([bits_of_known, density.score_samples(images) / np.log(2)])
         is_known = np.arange(len(bits)) < len(known)
@@ -65,6 +67,7 @@ def measure(results, args):
         bits = bits.clip(-1e9)  # of impossible ones
         for peer, score in (
             ("log-density", bits),
+            ("typicality", -np.abs(bits - usual)),
             ("png", -lengths),
             ("log-density + png", bits + lengths),
         ):

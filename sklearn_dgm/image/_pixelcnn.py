@@ -65,7 +65,7 @@ class PixelCNNDensity(
         Layers after the first one, which sees 3 pixels to each side; each further one sees one more.
     n_components : int, default=8
         Components of the mixtures.
-    dropout : float, default=0.2
+    dropout : float, default=0.1
         Share of the channels dropped in training. Many images need less.
     $training_parameters
 
@@ -155,7 +155,7 @@ class PixelCNNDensity(
         n_channels: int = 32,
         n_layers: int = 5,
         n_components: int = 8,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
         max_epochs: int = 30,
         lr: float = 6e-3,
         batch_size: Any = "auto",

@@ -70,7 +70,8 @@ class PixelCNN(AncestralDensity):
         self.stacks = GatedConvolutions(n_embedded + 3, n_channels, n_layers, dropout, n_classes)
         n_context = WIDENING * n_channels
         self.widen = nn.Linear(n_channels, n_context)
-        n_means = self.inputs.n_features
+        # Indicators that a place never has would rule a category out there.
+        n_means = depth if self.variable.n_features == 1 else 0
         n_given = n_means + len(NEIGHBOURS) * depth
         adjacency = np.triu(np.ones((n_given + depth,) * 2, dtype=bool), 1)
         adjacency[:n_given, :n_given] = False
@@ -200,9 +201,10 @@ class PixelCNN(AncestralDensity):
             Their weights.
         """
         pixels = self.parts(z)[0]
-        share = torch.from_numpy(weight / weight.sum()).to(z)
-        means = torch.tensordot(share, torch.asinh(self.inputs.features(pixels)), dims=1)
-        self.means.copy_(means)
+        if self.means.shape[2]:
+            features = torch.asinh(self.inputs.features(pixels))
+            share = torch.from_numpy(weight / weight.sum()).to(features)
+            self.means.copy_(torch.tensordot(share, features, dims=1))
         rows = self.neighbourhoods(pixels)
         weight = np.repeat(weight, self.shape[0] * self.shape[1])
         some = slice(None, None, 1 + len(rows) // MAX_START)
