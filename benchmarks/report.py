@@ -111,6 +111,7 @@ FLAT = {
         ("CPU seconds to score", "score_seconds", ",.1f"),
         ("bytes", "bytes", ",d"),
         ("of the best program's", "share", ".3f"),
+        ("CPU seconds to decode", "decode_seconds", ",.1f"),
         ("area under the ROC curve", "auc", ".3f"),
         ("notes", "notes", ""),
     ],

@@ -5,10 +5,10 @@ Each module says what it is measured on, and beside what. Data and splits are th
 
 from pathlib import Path
 
-from benchmarks.images import codecs, likelihoods, outliers
+from benchmarks.images import likelihoods, outliers
 from benchmarks.results import Results
 
-MODULES = {"likelihood": likelihoods, "codec": codecs, "outliers": outliers}
+MODULES = {"likelihood": likelihoods, "outliers": outliers}
 
 
 def add_arguments(parser):

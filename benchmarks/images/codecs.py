@@ -5,13 +5,12 @@ Pixels of digits, of 17 levels, fill four bits.
 """
 
 import io
-import platform
 import time
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
-from benchmarks.images.data import SHAPES, parts_of
-from benchmarks.images.likelihoods import OURS, PEER, maker
+from benchmarks.images.data import SHAPES
 from benchmarks.results import version_of
 from sklearn_dgm import DensityCodec
 
@@ -44,43 +43,27 @@ PROGRAMS = {
 }
 
 
-def measure(results, args):
-    """Measure programs, and codecs of densities."""
-    for name in args.only or ["digits", "frey_faces"]:
-        train, test = (part[: args.max_rows] for part in parts_of(name, args.data))
-        test = test[:1000]
-        record = {"data": f"{name}, compressed", "case": "codec", "rows": len(test)}
-        sheet, sizes = contact_sheet(test, SHAPES[name]), {}
-        for peer, options in PROGRAMS.items():
+def measure_programs(results, name, test):
+    """Measure programs, and return the bytes of the best of them."""
+    sheet, sizes = contact_sheet(test, SHAPES[name]), {}
+    for peer, options in PROGRAMS.items():
 
-            def measure_program(peer=peer, options=options, sheet=sheet, sizes=sizes):
-                sizes[peer] = saved(sheet, sheet.max() == 1, **options)
-                return {"bytes": sizes[peer]}
+        def measure(peer=peer, options=options):
+            sizes[peer] = saved(sheet, sheet.max() == 1, **options)
+            return {"bytes": sizes[peer]}
 
-            version = (
-                version_of("pillow") and f"{version_of('pillow')}, {platform.python_version()}"
-            )
-            results.attempt(record | {"peer": peer, "version": version}, measure_program)
-        for peer in (PEER, OURS):
-            if peer not in args.peers:
-                continue
+        record = {"data": name, "peer": peer, "version": version_of("pillow"), "rows": len(test)}
+        results.attempt(record, measure)
+    return min(sizes.values(), default=None)
 
-            def measure_codec(peer=peer, name=name, train=train, test=test, sizes=sizes):
-                codec = DensityCodec(maker(peer, name, args)).fit(train)
-                start = time.process_time()
-                stream = codec.encode(test)
-                encoded = time.process_time()
-                if not np.array_equal(codec.decode(stream), test):
-                    raise ValueError("the images have not come back")
-                decoded = time.process_time()
-                return {
-                    "bytes": len(stream),
-                    "share": round(len(stream) / min(sizes.values()), 4),
-                    "score_seconds": round(encoded - start, 2),
-                    "notes": f"decoded in {decoded - encoded:.1f} s",
-                }
 
-            results.attempt(
-                record | {"peer": f"DensityCodec, {peer}", "version": version_of("sklearn-dgm")},
-                measure_codec,
-            )
+def compressed(density, test, best):
+    """Return the bytes of test images under a fitted density, and their share of those of the best program."""
+    codec = DensityCodec(FrozenEstimator(density)).fit(test)
+    stream = codec.encode(test)
+    start = time.process_time()
+    if not np.array_equal(codec.decode(stream), test):
+        raise ValueError("the images have not come back")
+    seconds = round(time.process_time() - start, 1)
+    share = None if best is None else round(len(stream) / best, 4)
+    return {"bytes": len(stream), "share": share, "decode_seconds": seconds}

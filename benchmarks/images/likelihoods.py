@@ -1,4 +1,4 @@
-"""Nats of test images under densities of images and of tables.
+"""Nats of test images under densities of images and of tables, and the bytes that these make of them.
 
 Peers are images of independent pixels (the best image without neighbours), and AutoregressiveDensity with its defaults.
 Densities have nothing set but the shape of images, and, of binarised MNIST, how long they train.
@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from benchmarks.images.codecs import compressed, measure_programs
 from benchmarks.images.data import SHAPES, parts_of
 from benchmarks.results import version_of
 from sklearn_dgm import AutoregressiveDensity, BayesianNetworkDensity, PixelCNNDensity
@@ -22,6 +23,7 @@ N_TEST = {"binarised_mnist": 1000}
 
 def add_arguments(parser):
     parser.add_argument("--peers", nargs="+", default=[INDEPENDENT, PEER, OURS], help="densities")
+    parser.add_argument("--codecs", nargs="+", default=[PEER, OURS], help="which compress, too")
     parser.add_argument("--epochs", type=int, help="passes of PixelCNNDensity at most")
 
 
@@ -40,12 +42,18 @@ def measure(results, args):
     for name in args.only or ["digits", "frey_faces"]:
         train, test = (part[: args.max_rows] for part in parts_of(name, args.data))
         test = test[: N_TEST.get(name)]
+        best = measure_programs(results, name, test)
         for peer in args.peers:
             record = {"data": name, "peer": peer, "version": version_of("sklearn-dgm")}
             density = maker(peer, name, args)
 
-            def fit_and_score(density=density, train=train, test=test, name=name):
-                return scored(density, train, test) | {"target": TARGETS.get(name)}
+            def fit_and_score(
+                peer=peer, density=density, train=train, test=test, name=name, best=best
+            ):
+                figures = scored(density, train, test) | {"target": TARGETS.get(name)}
+                if peer in args.codecs:
+                    figures |= compressed(density, test, best)
+                return figures
 
             results.attempt(record | {"rows": len(train)}, fit_and_score)
 
