@@ -50,7 +50,7 @@ print("The picture is in pictures/drawn_digits.png.")
 # Completed digits
 # ----------------
 # Of ten test images the lower half is missing: first the image, then what is known, then three draws. Pixels are drawn
-# from top to bottom, so given the upper half these are exact draws.
+# from top to bottom, so that given the upper half all draws of a class are worth the same.
 whole = X_test[:10]
 upper = whole.copy()
 upper[:, 32:] = np.nan

@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_dgm._classes.labels import check_labels, place_of
 from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, BaseNeuralDensity
@@ -22,11 +18,11 @@ from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_weights, restored_on_failure
+from sklearn_dgm._validation import restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import ImageSchema
+from sklearn_dgm.image._labels import ClassesMixin
 from sklearn_dgm.image._splits import ImageSplits
-from sklearn_dgm.nn.completion import N_PARTICLES
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.pixelcnn import PixelCNN
 from sklearn_dgm.tags import DensityTags
@@ -37,13 +33,9 @@ MAX_PIXELS = 2**20
 MIN_BATCH, MAX_BATCH = 16, 32
 
 
-def _has_classes(density):
-    return getattr(density, "classes_", None) is not None
-
-
 @describe_training
 class PixelCNNDensity(
-    EstimatedMarginalsMixin, ConditionalMixin, BaseEstimatedDensity, BaseNeuralDensity
+    ClassesMixin, EstimatedMarginalsMixin, ConditionalMixin, BaseEstimatedDensity, BaseNeuralDensity
 ):
     """Density of images from gated convolutions.
 
@@ -202,22 +194,6 @@ class PixelCNNDensity(
             self._fit(Z, weight, self._read_labels(X, y, sample_weight))
         return self
 
-    def _read_labels(self, X, y, sample_weight):
-        """Return the codes of the classes of images that have weight; None without any."""
-        is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
-        classes = label = None
-        if is_of_classes:
-            check_consistent_length(X, y)
-            y = column_or_1d(y)
-            y = y if sample_weight is None else y[check_weights(X, sample_weight) > 0]
-            check_labels(y, "each image should have a label, or none")
-            classes = self.classes_ if self._continues() else np.unique(y)
-            label = place_of(y, classes)
-        if self._continues() and (classes is None) != (self.classes_ is None):
-            raise ValueError("warm_start continues with labels, or without, as before.")
-        self.classes_ = classes
-        return label
-
     def _fit(self, Z, sample_weight, label=None):
         self.image_shape_ = self._resolve_shape()
         rows = Z if label is None else np.column_stack([Z, label])
@@ -227,10 +203,6 @@ class PixelCNNDensity(
             if hasattr(self, "net_"):  # a warm start that is interrupted keeps one
                 is_estimate = self._is_estimated(Z).any()
                 self.score_kind_ = "estimate" if is_estimate else "exact"
-
-    def _whole(self, Z):
-        """Return encoded images with a class that is not known, where they have one."""
-        return Z if self.classes_ is None else np.pad(Z, ((0, 0), (0, 1)), constant_values=np.nan)
 
     def _split(self, Z, weight, validation_fraction, seed, device):
         return ImageSplits(self.schema_.columns_, Z, weight, validation_fraction, seed, device)
@@ -281,51 +253,6 @@ class PixelCNNDensity(
 
     def _trained_modules(self):
         return list(self._module.members)
-
-    @available_if(_has_classes)
-    def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Compute the probabilities of the classes of images, by Bayes' rule.
-
-        Available where `fit` had labels.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Flat images; pixels may be missing.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; estimates where pixels are missing. Of an image that no class can have, those of
-            the classes without an image.
-        """
-        Z, _ = self._encode(X)
-        p = np.zeros((len(Z), len(self.classes_)))
-        for part in self._whole_completions(Z, N_PARTICLES):
-            best = part.log_weight.max(axis=1, keepdims=True)
-            weight = np.exp(part.log_weight - np.where(np.isneginf(best), 0, best))
-            for k in range(p.shape[1]):
-                p[part.rows, k] = (weight * (part.z[..., -1] == k)).sum(axis=1)
-        p[p.sum(axis=1) == 0] = self._module.members[0].class_shares
-        return p / p.sum(axis=1, keepdims=True)
-
-    @available_if(_has_classes)
-    def predict(self, X: MatrixLike) -> NDArray[Any]:
-        """Return the most probable class of each image; see :meth:`predict_proba`.
-
-        Available where `fit` had labels.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Flat images; pixels may be missing.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _drawn_at_once(self):
         (module,) = self._module.members
@@ -379,15 +306,3 @@ class PixelCNNDensity(
             return module.fill(z, uniforms)[0]
 
         return self._draw_in_chunks(draw, n_samples, rng)[:, :d]
-
-    def _codes(self, y, n_samples):
-        """Return the codes of the classes that images are to have, as floats; None where they are to be drawn."""
-        if y is None:
-            return None
-        if self.classes_ is None:
-            raise ValueError("y is for densities that were fitted with labels.")
-        y = np.broadcast_to(np.asarray(y), (n_samples,))
-        code = place_of(y, self.classes_)
-        if (code < 0).any():
-            raise ValueError(f"y should be of the classes {self.classes_.tolist()}, got -1.")
-        return code.astype(np.float64)
