@@ -114,6 +114,18 @@ FLAT = {
         ("CPU seconds to score the 100", "score_seconds", ".2f"),
         ("notes", "notes", ""),
     ],
+    "images": [
+        ("log-likelihood", "log_likelihood", ".2f"),
+        ("bits per dim", "bits_per_dim", ".3f"),
+        ("target", "target", ".1f"),
+        ("CPU seconds of the fit", "fit_seconds", ",.0f"),
+        ("CPU seconds to score", "score_seconds", ",.1f"),
+        ("bytes", "bytes", ",d"),
+        ("of the best program's", "share", ".3f"),
+        ("CPU seconds to decode", "decode_seconds", ",.1f"),
+        ("area under the ROC curve", "auc", ".3f"),
+        ("notes", "notes", ""),
+    ],
     "chow_liu": [
         ("seconds", "seconds", ".3f"),
         ("ratio to the first", "ratio", ".1f"),

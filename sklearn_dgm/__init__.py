@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from sklearn_dgm.generative import GenerativeClassifier, GenerativeOverSampler
     from sklearn_dgm.grammar import ContextFreeGrammarDensity
     from sklearn_dgm.histogram import HistogramDensity
+    from sklearn_dgm.image._pixelcnn import PixelCNNDensity
     from sklearn_dgm.implicit import TabularGAN
     from sklearn_dgm.impute import DensityImputer
     from sklearn_dgm.inspection import (
         BayesianNetworkDisplay,
         CalibrationDisplay,
         DensityDisplay,
+        ImagesDisplay,
         OutlierDisplay,
         ParseTreeDisplay,
         TopicsDisplay,
@@ -85,11 +87,13 @@ _HOMES = {
     "HiddenMarkovDensity": "sequence",
     "HistogramDensity": "histogram",
     "LatentDirichletAllocationDensity": "topic",
+    "ImagesDisplay": "inspection",
     "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
     "ParseTreeDisplay": "inspection",
+    "PixelCNNDensity": "image",
     "RestrictedBoltzmannDensity": "energy",
     "TabularGAN": "implicit",
     "TopicsDisplay": "inspection",

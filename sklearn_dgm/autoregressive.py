@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._queries.conditioning import ConditionalMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
 from sklearn_dgm._training.masked import (
     MAX_TRIAL_ROWS,
     MIN_CHOOSING_ROWS,
@@ -21,18 +21,14 @@ from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, hande
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm._training.trainer import EPOCH_ROWS
-from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
-from sklearn_dgm.columns import like_frame
 from sklearn_dgm.nn.any_order import AnyOrderMADE, OrderMixture, Orders
-from sklearn_dgm.nn.completion import N_PARTICLES, log_marginal_and_std, log_marginal_at, n_outcomes
 from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.principal_axes import PrincipalAxes
 from sklearn_dgm.nn.start import start_from
 
-# Values of a column that are tried at once, over the rows.
-CELLS_AT_ONCE = 2**14
 COMPONENTS = {"logistic-mixture": "logistic", "gaussian-mixture": "gaussian"}
 # Epochs without progress, and epochs at all, after which what is tried in the first order has shown what it can.
 RACE_PATIENCE, RACE_EPOCHS = 4, 60
@@ -71,7 +67,11 @@ MANY_ROWS, DROPOUT_OF_MANY, LR_OF_MANY = 50_000, 0.05, 8e-3
 
 @describe_training
 class AutoregressiveDensity(
-    ConditionalMixin, NormalScoresMixin, BaseEstimatedDensity, MaskedNetworkDensity
+    EstimatedMarginalsMixin,
+    ConditionalMixin,
+    NormalScoresMixin,
+    BaseEstimatedDensity,
+    MaskedNetworkDensity,
 ):
     """Density from a chain of conditionals that one masked network computes.
 
@@ -429,54 +429,6 @@ default="random"
             if hasattr(self, "net_"):  # a warm start that is interrupted keeps one
                 is_estimate = self._is_estimated(Z).any()
                 self.score_kind_ = "estimate" if is_estimate else "exact"
-
-    def _is_estimated(self, Z):
-        if self._module.takes_any_order:
-            return np.zeros(len(Z), dtype=bool)
-        is_gap = np.isnan(Z)
-        outcomes = n_outcomes(self._module, torch.from_numpy(Z), N_PARTICLES).numpy()
-        return (outcomes == 0) & is_gap.any(axis=1) & ~is_gap.all(axis=1)
-
-    def _log_density_and_std(self, Z):
-        log_p, std, is_gap = np.empty(len(Z)), np.zeros(len(Z)), np.isnan(Z).any(axis=1)
-        if not is_gap.all():
-            log_p[~is_gap] = MaskedNetworkDensity._log_density(self, Z[~is_gap])
-        if is_gap.any():
-            module = self._module.in_mixed_precision()
-            log_p[is_gap], std[is_gap] = self._in_chunks(
-                lambda z: torch.stack(log_marginal_and_std(module, z), dim=1), Z[is_gap]
-            ).T
-        return log_p, std
-
-    def _log_density_at(self, z, Z, j):
-        """Return the log-density of each row with each of its values in a column; an estimate where it is not exact."""
-        d, module = Z.shape[1], self._module.in_mixed_precision()
-
-        def of_rows(both):
-            return log_marginal_at(module, both[:, :d], j, both[:, d:].contiguous())
-
-        return self._in_chunks(of_rows, np.hstack([Z, z]), max(CELLS_AT_ONCE // z.shape[1], 1))
-
-    def score_features(self, X: MatrixLike) -> MatrixLike:
-        """Return the log-density of each column given those before it in the order.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        log_density : {ndarray, DataFrame} of shape (n_samples, n_features)
-            Conditional log-densities in nats, in the units of X, with column names and index if X is a DataFrame. The
-            sums of the rows are `score_samples(X)`. Missing cells have 0, and the others the expectation over what
-            these may hold.
-        """
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        Z = self.schema_.encode(X)[0]
-        scores = self._log_density_features(Z) + self.schema_.log_det_features(Z)
-        return like_frame(scores, X)
 
     def _only_member(self):
         """Return the network of the single order of the columns, along which normal scores go."""

@@ -148,7 +148,7 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
             column is of a kind that the model does not take, or the weights are negative or all zero.
         """
         with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
-            return self._fit_or_restore(X, sample_weight, schema)
+            return self._fit_or_restore(X, sample_weight, schema, y)
 
     def learn_schema(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Any:
         """Learn what `fit` would learn of the columns, for models of several parts of these rows.
@@ -171,7 +171,8 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         template._start_fit(X, sample_weight)
         return template.schema_
 
-    def _fit_or_restore(self, X, sample_weight, schema):
+    def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        """Fit, and undo it if it fails; `y` is for families that learn from labels."""
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
             self._fit(Z, sample_weight)

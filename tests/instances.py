@@ -31,6 +31,7 @@ from sklearn_dgm import (
     MarkovChainDensity,
     MixtureDensity,
     NaiveBayesClassifier,
+    PixelCNNDensity,
     RestrictedBoltzmannDensity,
     TabularGAN,
     TransformedDensity,
@@ -118,6 +119,40 @@ PARTITION = (
 )
 ONE_COLUMN = {
     "check_mixed_frames": "a step has one column; replaced by sequence/test_markov.py, which says so"
+}
+PIXELS_OF_ONE_KIND = (
+    "all columns are pixels of an image, of one kind; replaced by image/test_pixelcnn.py: "
+    "test_columns_of_several_types_are_no_pixels"
+)
+WHAT_OTHER_PIXELS_CAN_BE = (
+    "a pixel has a probability of the categories of all others, too; replaced by nn/test_pixelcnn.py: "
+    "test_all_images_sum_to_one and test_a_marginal_is_a_sum_over_missing_pixels_within_its_error"
+)
+OF_PIXELS = {
+    **dict.fromkeys(
+        (
+            "check_mixed_frames",
+            "check_impossible_points",
+            "check_normalized (mixed columns)",
+            "check_samples_agree_with_density (mixed columns)",
+            "check_entropy_of_samples (mixed columns)",
+            "check_learns (mixed columns)",
+        ),
+        PIXELS_OF_ONE_KIND,
+    ),
+    **dict.fromkeys(
+        (
+            "check_normalized (categories)",
+            "check_normalized_untrained",
+            "check_samples_agree_with_density (categories)",
+            "check_missing_cells",
+        ),
+        WHAT_OTHER_PIXELS_CAN_BE,
+    ),
+    "check_units": (
+        "the check changes the units of single columns, but pixels are in common ones; replaced by "
+        "image/test_pixelcnn.py: test_units_are_those_of_all_pixels"
+    ),
 }
 LISTS = "the check fits to a list of lists, which are sequences of any length, and wants tables of other widths refused"
 # Which take differences of what `predict` returns.
@@ -400,6 +435,10 @@ INSTANCES = {
         lambda: LatentDirichletAllocationDensity(1),
         fails=OF_WORDS,
         fails_scikit_learn=OF_FRACTIONS,
+    ),
+    "pixelcnn": Instance(
+        lambda: PixelCNNDensity(n_channels=8, n_layers=1, dropout=0.0, max_epochs=8, lr=0.005),
+        fails=TRAINED | OF_PIXELS,
     ),
     "generative, histogram": Instance(lambda: GenerativeClassifier(HistogramDensity(alpha=0.01))),
     "generative, kernel density": Instance(

@@ -8,6 +8,7 @@ from sklearn_dgm import (
     ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
+    PixelCNNDensity,
     TabularGAN,
     VariationalAutoencoderDensity,
 )
@@ -18,6 +19,7 @@ NETWORKS = (
     ContinuousMixtureDensity,
     EnergyDensity,
     FlowDensity,
+    PixelCNNDensity,
     TabularGAN,
     VariationalAutoencoderDensity,
 )

@@ -71,6 +71,8 @@ ALLOWED = {
     },
     # What a grammar derives are sequences, with their contract.
     "grammar": {*FLOOR, "counts", "sequence", "grammar"},
+    # With labels, its images are of classes.
+    "image": {*FLOOR, "nn", "_queries", "_nested", "_classes", "_training", "image"},
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
     "topic": {*FLOOR, "topic"},
     "compose": {*FLOOR, "_nested", "compose"},
@@ -95,6 +97,7 @@ NEEDS_TORCH = {
     "sequence/_batches",
     "sequence/_network_emissions",
     "sequence/_network_factors",
+    "image/_pixelcnn",
     "latent/_vae",
     "latent/_queries",
 }

@@ -200,14 +200,14 @@ warm_start, verbose, callbacks, net_params, random_state
         if task is None or not has_callbacks(
             self
         ):  # nobody listens to members that train side by side
-            return self._fit_or_restore(X, sample_weight, schema)
+            return self._fit_or_restore(X, sample_weight, schema, y)
         hooks = {"estimator": self, "X": X, "y": y}
         if sample_weight is not None:
             hooks["metadata"] = {"sample_weight": sample_weight}
         self._callback_hooks = hooks
         try:
             task.call_on_fit_task_begin(**hooks)
-            self._fit_or_restore(X, sample_weight, schema)
+            self._fit_or_restore(X, sample_weight, schema, y)
             task.call_on_fit_task_end(**hooks, reconstruction_attributes=dict)
         finally:
             del self._callback_hooks
@@ -359,6 +359,9 @@ warm_start, verbose, callbacks, net_params, random_state
     def _rows_at_once(self):
         return int(np.clip(NUMBERS_AT_ONCE // self._module.width, 1, ROWS_AT_ONCE))
 
+    def _drawn_at_once(self):
+        return self._rows_at_once()
+
     def _draw(self, n_samples, rng):
         sample = self._module.sample
         return self._draw_in_chunks(lambda rows, rng: sample(len(rows), rng), n_samples, rng)
@@ -366,7 +369,7 @@ warm_start, verbose, callbacks, net_params, random_state
     def _draw_in_chunks(self, draw, n_samples, rng):
         """Draw rows by a function of their numbers, a range, and of a torch generator, a bounded number at once."""
         generator = torch_generator(rng, self._module_device())
-        step = self._rows_at_once()
+        step = self._drawn_at_once()
         # Column by column the steps are so small that threads wait for each other, on a busy machine for long.
         with one_thread():
             chunks = [

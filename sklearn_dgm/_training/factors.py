@@ -15,8 +15,9 @@ def _flat(module, log_weight=0.0):
     members = getattr(module, "members", None)
     if members is None:
         return [(module, log_weight)]
-    share = log_weight - math.log(len(members))
-    return [pair for member in members for pair in _flat(member, share)]
+    log_shares = getattr(module, "log_shares", [-math.log(len(members))] * len(members))
+    pairs = zip(members, log_shares, strict=True)
+    return [pair for member, share in pairs for pair in _flat(member, log_weight + share)]
 
 
 class NetworkFactors(Factors):
@@ -27,7 +28,8 @@ class NetworkFactors(Factors):
     Parameters
     ----------
     module : nn.Module
-        A fitted network or a mixture of some, in double precision.
+        A fitted network or a mixture of some, in double precision; `members` that have no equal weights, with the
+        logarithms of these as `log_shares`.
     device : torch.device
         Where it is.
     rows_at_once : int

@@ -4,16 +4,13 @@ from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from sklearn_dgm._sklearn import Interval, StrOptions
-from sklearn_dgm._training.factors import NetworkFactors
-from sklearn_dgm._training.seeding import one_thread, torch_generator
+from sklearn_dgm._training.marginals import FactorsMixin
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import has_few_values, variables_of
 from sklearn_dgm.nn.better_start import better_mixture, better_regressed
-from sklearn_dgm.nn.completion import completions
 from sklearn_dgm.nn.made import ACTIVATIONS, MADE
 from sklearn_dgm.nn.moments import mixtures, moments
 from sklearn_dgm.tags import DensityTags
@@ -47,7 +44,7 @@ class Setting(NamedTuple):
         return f"dropout {self.dropout:g}" + (", principal axes" if self.along_axes else "")
 
 
-class MaskedNetworkDensity(TableNetworkDensity):
+class MaskedNetworkDensity(FactorsMixin, TableNetworkDensity):
     """Base class of densities with a :class:`~sklearn_dgm.nn.made.MADE` for their conditionals.
 
     The density is an equal mixture of those of the members. Cells may be missing.
@@ -106,40 +103,10 @@ class MaskedNetworkDensity(TableNetworkDensity):
         varied = [column for column in self.schema_.columns_ if not column.constant]
         return any(map(has_few_values, varied))
 
-    def _log_density(self, Z):
-        return self._in_chunks(self._module.in_mixed_precision().log_prob, Z)
-
-    def _log_density_features(self, Z):
-        """Return each column's share of the log-density of encoded rows, of shape (n_samples, n_features)."""
-        shares, is_complete = np.empty(Z.shape), ~np.isnan(Z).any(axis=1)
-        modules = self._module, self._module.in_mixed_precision()
-        for module, rows in zip(modules, (~is_complete, is_complete), strict=True):
-            if rows.any():
-                shares[rows] = self._in_chunks(module.log_prob_features, Z[rows])
-        return shares
-
-    def _factors(self):
-        """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""
-        return NetworkFactors(self._module, self._module_device(), self._rows_at_once())
-
     @property
     def dropout_(self):
         """Share of hidden units dropped in training."""
         return self._setting.dropout
-
-    def _completions(self, Z, n_particles, rng=None):
-        """Yield weighted completions of rows; see :class:`~sklearn_dgm._queries.conditioning.ConditionalMixin`."""
-        module = self._module.in_mixed_precision()
-        device = self._module_device()
-        generator = None if rng is None else torch_generator(rng, device)
-        z = torch.tensor(Z, device=device)
-        parts = completions(module, z, n_particles, generator)
-        while True:
-            with one_thread(), torch.no_grad():
-                part = next(parts, None)
-            if part is None:
-                return
-            yield part.numpy()
 
     def _learner(self, splits, settings, adjacency, targets=None):
         """Return a function that learns the starts of members.

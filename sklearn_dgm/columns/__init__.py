@@ -11,6 +11,7 @@ from sklearn_dgm.columns._column import (
     Column,
 )
 from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
+from sklearn_dgm.columns._images import ImageSchema
 from sklearn_dgm.columns._schema import ColumnSchema
 from sklearn_dgm.columns._sequence_schema import SequenceSchema
 from sklearn_dgm.columns._sequences import Sequences, is_table
@@ -25,6 +26,7 @@ __all__ = [
     "ROUNDED",
     "Column",
     "ColumnSchema",
+    "ImageSchema",
     "SequenceSchema",
     "Sequences",
     "check_container",

@@ -18,6 +18,11 @@ from sklearn_dgm.columns._building import fill, part_of, template_of
 from sklearn_dgm.columns._frames import is_frame, stacked
 from sklearn_dgm.columns._reading import is_missing, raw_columns
 
+STEPS = (
+    "the columns of a table are the steps of a sequence, all of one type. Steps of several columns are rows of frames: "
+    "hand in a list of these."
+)
+
 
 class Sequences(Stateful):
     """Encoded sequences: the steps of all of them under each other, and how many belong to each.
@@ -135,7 +140,7 @@ def read_sequences(X):
         n, length = X.shape
         return (
             SequenceForm("table", template=template_of(X)),
-            _steps_of_table(X),
+            as_one_column(X, STEPS),
             np.full(n, length),
         )
     if isinstance(X, np.ndarray) and X.ndim == 3:
@@ -165,17 +170,35 @@ def read_sequences(X):
     return SequenceForm(container, cell), table, lengths
 
 
-def _steps_of_table(X):
-    """Return the cells of a table, row after row, as a table of one column."""
+def as_one_column(X, meaning):
+    """Return the cells of a table, row after row, as a table of one column.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_samples, n_features)
+        The table.
+    meaning : str
+        What its columns are, for an error.
+
+    Returns
+    -------
+    cells : {ndarray, DataFrame} of shape (n_samples * n_features, 1)
+        The cells.
+
+    Raises
+    ------
+    ValueError
+        If some columns hold values of another type than others.
+    """
     if not is_frame(X):
         if X.dtype.kind == "O":
-            _check_alike_columns(X)
+            _check_alike_columns(X, meaning)
         return X.reshape(-1, 1)
     frame = nw.from_native(X, eager_only=True)
     columns = [nw.col(name).alias("step") for name in frame.columns]
     dtypes = set(frame.schema.values())
     if len(dtypes) > 1 or nw.Object in dtypes:
-        _check_alike_columns(X)
+        _check_alike_columns(X, meaning)
     if len(dtypes) > 1:
         is_text = all(dtype in (nw.String, nw.Categorical, nw.Enum) for dtype in dtypes)
         common = nw.String if is_text else nw.Float64
@@ -186,15 +209,13 @@ def _steps_of_table(X):
     return stacked(parts, np.arange(n * length).reshape(length, n).T.ravel())
 
 
-def _check_alike_columns(X):
+def _check_alike_columns(X, meaning):
     """Refuse a table of which some columns hold values of another type than the first ones."""
     columns = [column for column in raw_columns(X) if column.content is not None]
     for column in columns:
         if column.content != columns[0].content:
             raise ValueError(
-                f"{column.where} holds {column.content}, {columns[0].where} {columns[0].content}; the columns of a table "
-                "are the steps of a sequence, all of one type. Steps of several columns are rows of frames: hand in a "
-                "list of these."
+                f"{column.where} holds {column.content}, {columns[0].where} {columns[0].content}; {meaning}"
             )
 
 

@@ -1,8 +1,9 @@
-"""Pictures of densities, graphs, trees, topics, training, calibration and outliers, in scikit-learn's manner."""
+"""Pictures of densities, graphs, trees, topics, images, training, calibration and outliers, as displays."""
 
 from sklearn_dgm.inspection._bayes_net import BayesianNetworkDisplay
 from sklearn_dgm.inspection._calibration import CalibrationDisplay
 from sklearn_dgm.inspection._density import DensityDisplay
+from sklearn_dgm.inspection._images import ImagesDisplay
 from sklearn_dgm.inspection._outlier import OutlierDisplay
 from sklearn_dgm.inspection._parse_tree import ParseTreeDisplay
 from sklearn_dgm.inspection._topics import TopicsDisplay
@@ -12,6 +13,7 @@ __all__ = [
     "BayesianNetworkDisplay",
     "CalibrationDisplay",
     "DensityDisplay",
+    "ImagesDisplay",
     "OutlierDisplay",
     "ParseTreeDisplay",
     "TopicsDisplay",

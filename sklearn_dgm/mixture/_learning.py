@@ -26,7 +26,7 @@ class MixtureLearningMixin(BaseDensity):
 
     _mixture: FiniteMixture
 
-    def _fit_or_restore(self, X, sample_weight, schema):
+    def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):
             start = self._given_start(X)
             Z, weight = self._start_fit(X, sample_weight, schema=schema)

@@ -31,6 +31,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
+from benchmarks.images import outliers as outliers_among_images
 from benchmarks.latent import (
     autoencoders,
     boltzmann,
@@ -431,6 +432,35 @@ def test_log_likelihood_of_the_peer_is_that_of_its_parameters():
         0, every @ peer.components_.T + peer.intercept_hidden_
     ).sum(axis=1)
     np.testing.assert_allclose(log_p - log_p[0], energies - energies[0], atol=1e-10)
+
+
+def test_images(folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    np.savez(
+        folder / "images" / "mnist_train.npz",
+        X=rng.integers(0, 256, (60, 784), dtype=np.uint8),
+        y=np.arange(60) % 10,
+    )
+    np.savez(
+        folder / "images" / "freyfaces.npz", X=rng.integers(0, 256, (210, 560), dtype=np.uint8)
+    )
+    monkeypatch.setattr(data, "N_DIGITS", 40)
+    monkeypatch.setattr(outliers_among_images, "N_TEST", 6)
+    where = ["--data", str(folder), "--results", str(folder / "results"), "--epochs", "1"]
+    main(["images", "--parts", "likelihood", "--only", "digits", "--max-rows", "40", *where])
+    main(["images", "--parts", "outliers", "--max-rows", "20", *where])
+    measured = lines(folder, "images")
+    assert not [record for record in measured if "gap" in record and record["version"]]
+    by_peer = {record["peer"]: record for record in measured if record["data"] == "digits"}
+    for peer in ("PixelCNNDensity", "AutoregressiveDensity"):
+        nats = -by_peer[peer]["log_likelihood"]
+        assert by_peer[peer]["bits_per_dim"] == pytest.approx(nats / np.log(2) / 64)
+        assert by_peer[peer]["bytes"] * 8 > 0.8 * 40 * nats / np.log(2)
+    areas = [record["auc"] for record in measured if "auc" in record]
+    assert len(areas) == 20
+    assert all(0 <= area <= 1 for area in areas)
+    assert "area under the ROC curve" in report_of(folder)
 
 
 def test_latent_choice(folder):

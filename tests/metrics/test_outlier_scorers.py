@@ -162,11 +162,11 @@ def test_no_score():
     assert not hasattr(DensityOutlierDetector(), "score")
 
 
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", range(4))
 def test_recipes_of_the_docs(block):
     text = (DOCS / "outliers.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         exec(blocks[block], {})

@@ -20,6 +20,7 @@ from sklearn_dgm.nn.masks import complete_adjacency
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.moments import empty_moments, mixtures, moments
 from sklearn_dgm.nn.outputs import HeadBank
+from sklearn_dgm.nn.pixelcnn import PixelCNN
 from sklearn_dgm.nn.start import start_from
 
 # Atoms, steps and bounds that single precision does not hold.
@@ -154,6 +155,19 @@ def test_config_and_state_build_a_causal_network_anew(cell):
     batch = rows(15).reshape(3, 5, 6), n, torch.full((3, 5), -2.0), torch.full((3,), -1.0)
     assert torch.isfinite(module.log_prob(batch)).all()
     assert torch.equal(other.log_prob(batch), module.log_prob(batch))
+
+
+@pytest.mark.parametrize("variable", VARIABLES[:3])
+def test_config_and_state_build_a_density_of_images_anew(variable):
+    torch.manual_seed(0)
+    network = PixelCNN(variable, (3, 2, 1), 4, 1, 0.2, 3, (0.3, 0.7))
+    module, z = trained(network), torch.tensor([[1.0, 2.0, 0.0, 1.0, 1.0, 2.0, 1.0]] * 3)
+    for one in (module, module.by_class().members[1]):
+        one, z = one.double(), z[:, : len(one.variables)].double()
+        other = anew(one)
+        assert torch.isfinite(one.log_prob(z)).all()
+        assert torch.equal(other.log_prob(z), one.log_prob(z))
+        assert config_of(other) == config_of(one)
 
 
 @pytest.mark.parametrize("kind", [TableInputs, HeadBank])

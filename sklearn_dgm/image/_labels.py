@@ -1,0 +1,102 @@
+"""Images of classes: labels in `fit`, classes that are summed out, and Bayes' rule."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from sklearn_dgm._classes.labels import check_labels, place_of
+from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm._validation import check_weights
+from sklearn_dgm.nn.completion import N_PARTICLES
+
+
+def _has_classes(density):
+    return getattr(density, "classes_", None) is not None
+
+
+class ClassesMixin:
+    """Mixin of a density of images with `classes_`, which in the rows of its module are the last column.
+
+    It stands before :class:`~sklearn_dgm._training.marginals.EstimatedMarginalsMixin`.
+    """
+
+    def _read_labels(self, X, y, sample_weight):
+        """Return the codes of the classes of images that have weight; None without any."""
+        is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
+        classes = label = None
+        if is_of_classes:
+            check_consistent_length(X, y)
+            y = column_or_1d(y)
+            y = y if sample_weight is None else y[check_weights(X, sample_weight) > 0]
+            check_labels(y, "each image should have a label, or none")
+            classes = self.classes_ if self._continues() else np.unique(y)
+            label = place_of(y, classes)
+        if self._continues() and (classes is None) != (self.classes_ is None):
+            raise ValueError("warm_start continues with labels, or without, as before.")
+        self.classes_ = classes
+        return label
+
+    def _whole(self, Z):
+        """Return encoded images with a class that is not known, where they have one."""
+        return Z if self.classes_ is None else np.pad(Z, ((0, 0), (0, 1)), constant_values=np.nan)
+
+    @available_if(_has_classes)
+    def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Compute the probabilities of the classes of images, by Bayes' rule.
+
+        Available where `fit` had labels.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Flat images; pixels may be missing.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; estimates where pixels are missing. Of an image that no class can have, those of
+            the classes without an image.
+        """
+        Z, _ = self._encode(X)
+        p = np.zeros((len(Z), len(self.classes_)))
+        for part in self._whole_completions(Z, N_PARTICLES):
+            best = part.log_weight.max(axis=1, keepdims=True)
+            weight = np.exp(part.log_weight - np.where(np.isneginf(best), 0, best))
+            for k in range(p.shape[1]):
+                p[part.rows, k] = (weight * (part.z[..., -1] == k)).sum(axis=1)
+        p[p.sum(axis=1) == 0] = self._module.members[0].class_shares
+        return p / p.sum(axis=1, keepdims=True)
+
+    @available_if(_has_classes)
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
+        """Return the most probable class of each image; see :meth:`predict_proba`.
+
+        Available where `fit` had labels.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Flat images; pixels may be missing.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels.
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _codes(self, y, n_samples):
+        """Return the codes of the classes that images are to have, as floats; None where they are to be drawn."""
+        if y is None:
+            return None
+        if self.classes_ is None:
+            raise ValueError("y is for densities that were fitted with labels.")
+        y = np.broadcast_to(np.asarray(y), (n_samples,))
+        code = place_of(y, self.classes_)
+        if (code < 0).any():
+            raise ValueError(f"y should be of the classes {self.classes_.tolist()}, got -1.")
+        return code.astype(np.float64)

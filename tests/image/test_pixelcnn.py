@@ -1,0 +1,225 @@
+"""The density of images as an estimator: shapes, labels, one kind for all pixels, what others make of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import logsumexp
+from sklearn.base import clone
+
+from sklearn_dgm import (
+    DensityCodec,
+    DensityImputer,
+    DensityOutlierDetector,
+    PixelCNNDensity,
+    bits_per_dim,
+)
+
+QUICK = {"n_channels": 6, "n_layers": 1, "max_epochs": 3, "random_state": 0}
+
+
+def bars(n=150, seed=0):
+    """Return images of 4 x 4 flags: a row or a column that is set, in noise; and which of both."""
+    rng = np.random.default_rng(seed)
+    images = rng.random((n, 4, 4)) < 0.1
+    lying = rng.random(n) < 0.5
+    at = rng.integers(4, size=n)
+    images[np.flatnonzero(lying), at[lying]] = True
+    images[np.flatnonzero(~lying), :, at[~lying]] = True
+    return images.reshape(n, 16).astype(np.uint8), np.where(lying, "lying", "upright")
+
+
+def levels(n=120, side=3):
+    """Return images of 9 levels, brighter to the right, with a border that is always 0."""
+    rng = np.random.default_rng(1)
+    images = np.minimum(rng.poisson(np.arange(side) * 2.0, (n, side, side)), 8)
+    images[:, 0] = 0
+    return images.reshape(n, -1)
+
+
+@pytest.fixture(scope="module")
+def with_labels():
+    X, y = bars()
+    return PixelCNNDensity(**QUICK).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def of_levels():
+    return PixelCNNDensity(**QUICK).fit(levels())
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "expected"),
+    [(None, (4, 4, 1)), ((2, 8), (2, 8, 1)), ([2, 4, 2], (2, 4, 2))],
+)
+def test_shapes(image_shape, expected):
+    density = PixelCNNDensity(image_shape, **QUICK | {"max_epochs": 1}).fit(bars(60)[0])
+    assert density.image_shape_ == expected
+    assert density.sample(2, 0).shape == (2, 16)
+
+
+def test_images_whose_number_of_pixels_is_no_square_number_have_one_row():
+    density = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(bars(60)[0][:, :6])
+    assert density.image_shape_ == (1, 6, 1)
+
+
+@pytest.mark.parametrize("image_shape", [(3, 5), (16,), (4.0, 4), (1, 4, 2, 2), (-4, -4)])
+def test_a_shape_that_is_none_of_the_columns_is_refused(image_shape):
+    with pytest.raises(ValueError, match="image_shape should be .* the number of columns of X, 16"):
+        PixelCNNDensity(image_shape, **QUICK).fit(bars(60)[0])
+
+
+def test_a_pixel_that_never_varies_can_have_what_others_have(of_levels):
+    X = levels()
+    assert (X[:, 0] == 0).all()
+    unusual = X[:5].copy()
+    unusual[:, 0] = 3
+    scores = of_levels.score_samples(unusual)
+    assert np.isfinite(scores).all()
+    assert (scores < of_levels.score_samples(X[:5])).all()
+    assert len({(column.low, column.high) for column in of_levels.schema_.columns_}) == 1
+    unusual[:, 0] = -1
+    assert of_levels.score_samples(unusual).tolist() == [-np.inf] * 5
+
+
+def test_units_count_as_probabilities():
+    X = levels()
+    sixteenths = PixelCNNDensity(**QUICK).fit(X / 16)
+    counts = PixelCNNDensity(**QUICK).fit(X)
+    assert set(sixteenths.schema_.kinds_) == {"rounded"}
+    in_cells = bits_per_dim(sixteenths, X / 16) + np.log2(16)
+    assert in_cells == pytest.approx(bits_per_dim(counts, X), rel=0.05)
+    assert np.isin(sixteenths.sample(50, 0) * 16, np.arange(9)).all()
+
+
+def test_units_are_those_of_all_pixels():
+    X = np.random.default_rng(0).normal(np.arange(4), size=(100, 4))
+    density, other = (PixelCNNDensity(**QUICK).fit(of) for of in (X, 5 + 100 * X))
+    np.testing.assert_allclose(
+        other.score_samples(5 + 100 * X), density.score_samples(X) - 4 * np.log(100), atol=0.02
+    )
+
+
+def test_frames():
+    X = pd.DataFrame(levels(), columns=[f"pixel {j}" for j in range(9)])
+    X["pixel 4"] = X["pixel 4"].astype("int16")
+    density = PixelCNNDensity(**QUICK).fit(X)
+    drawn = density.sample(3, 0)
+    assert drawn.dtypes.tolist() == X.dtypes.tolist()
+    assert drawn.columns.tolist() == X.columns.tolist()
+    shares = density.score_features(X)
+    assert shares.columns.tolist() == X.columns.tolist()
+    np.testing.assert_allclose(shares.sum(axis=1), density.score_samples(X))
+    odd = X.astype(float)
+    odd.loc[1, "pixel 2"] = np.inf
+    with pytest.raises(ValueError, match="column 'pixel 2', row 1"):
+        density.score_samples(odd)
+
+
+def test_columns_of_several_types_are_no_pixels():
+    X = pd.DataFrame({"a": [0.0, 1.0] * 30, "b": ["x", "y"] * 30})
+    with pytest.raises(ValueError, match="all of one type"):
+        PixelCNNDensity(**QUICK).fit(X)
+
+
+def test_scores_sum_over_classes(with_labels):
+    X, _ = bars(40, seed=1)
+    (module,) = with_labels._module.members
+    z = torch.from_numpy(X.astype(float))
+    with torch.no_grad():
+        joint = [module.log_prob(torch.nn.functional.pad(z, (0, 1), value=c)) for c in range(2)]
+    scores, std = with_labels.score_samples(X, return_std=True)
+    np.testing.assert_allclose(scores, logsumexp(np.stack(joint), axis=0))
+    assert not std.any()
+    posterior = np.exp(np.stack(joint, axis=1) - scores[:, None])
+    np.testing.assert_allclose(with_labels.predict_proba(X), posterior)
+    assert with_labels.score_kind_ == "exact"
+    assert with_labels.classes_.tolist() == ["lying", "upright"]
+
+
+def test_images_of_a_class():
+    X, y = bars(600)
+    density = PixelCNNDensity(**QUICK | {"max_epochs": 25, "lr": 0.02}).fit(X, y)
+    lines = {
+        label: density.sample(200, 0, y=label).reshape(200, 4, 4) for label in density.classes_
+    }
+    is_lying = {label: (of.sum(axis=2) == 4).any(axis=1).mean() for label, of in lines.items()}
+    assert is_lying["lying"] > is_lying["upright"] + 0.4
+    X, y = bars(200, seed=1)
+    assert (density.predict(X) == y).mean() > 0.8
+    labels = np.repeat(density.classes_, 100)
+    mixed = density.sample(200, 0, y=labels).reshape(200, 4, 4)
+    found = (mixed.sum(axis=2) == 4).any(axis=1)
+    assert found[:100].mean() > found[100:].mean() + 0.4
+
+
+def test_labels_that_are_no_classes(with_labels):
+    X, y = bars(60)
+    with pytest.raises(ValueError, match="none of the classes"):
+        with_labels.sample(2, y="slanted")
+    unconditional = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X, np.linspace(0, 1, 60))
+    assert unconditional.classes_ is None
+    assert not hasattr(unconditional, "predict")
+    with pytest.raises(ValueError, match="fitted with labels"):
+        unconditional.sample(2, y="lying")
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        clone(unconditional).fit(X, y[:50])
+
+
+def test_weights_of_zero_leave_out_an_image_and_its_label():
+    X, y = bars(60)
+    weight = (y == "lying").astype(float)
+    density = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X, y, weight)
+    alone = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_array_equal(density.sample(5, 0), alone.sample(5, 0))
+    assert density.classes_.tolist() == ["lying"]
+
+
+def test_warm_start_goes_on_with_labels(with_labels):
+    X, y = bars()
+    density = PixelCNNDensity(**QUICK, warm_start=True).fit(X, y)
+    assert len(density.fit(X, y).history_) == 6
+    with pytest.raises(ValueError, match="with labels, or without, as before"):
+        density.fit(X)
+    with pytest.raises(ValueError, match="none of the classes"):
+        density.fit(X, np.where(y == "lying", "other", y))
+
+
+def test_missing_pixels_are_drawn_given_the_others(of_levels, with_labels):
+    for density, X in ((of_levels, levels(20)), (with_labels, bars(20)[0])):
+        holes = X.astype(float)
+        holes[:, -4:] = np.nan
+        drawn = density.conditional_sample(holes, 3, random_state=0)
+        np.testing.assert_array_equal(drawn[:, :-4], np.repeat(X[:, :-4], 3, axis=0))
+        assert np.isin(drawn, np.arange(9)).all()
+        filled = DensityImputer(density).fit(X).transform(holes)
+        assert np.isfinite(filled).all()
+
+
+def test_training_takes_missing_pixels():
+    X, y = bars()
+    holes = X.astype(float)
+    holes[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
+    holes[:, 3] = np.nan  # which no image tells
+    density = PixelCNNDensity(**QUICK).fit(holes, y)
+    assert np.isfinite(density.score_samples(holes)).all()
+    assert np.isin(density.sample(20, 0), [0, 1]).all()
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_codec(labels, with_labels, of_levels):
+    X = bars(50, seed=2)[0] if labels else levels(50)
+    density = with_labels if labels else of_levels
+    codec = DensityCodec(density).fit(X)
+    stream = codec.encode(X)
+    np.testing.assert_array_equal(codec.decode(stream), X)
+    bits = -density.score_samples(X).sum() / np.log(2)
+    assert 8 * len(stream) < bits + 3000
+
+
+def test_an_outlier_tells_its_pixel():
+    X = levels(300)
+    detector = DensityOutlierDetector(PixelCNNDensity(**QUICK | {"max_epochs": 15})).fit(X)
+    odd = X[:1].copy()
+    odd[0, 1] = 7
+    assert detector.explain(odd)[0].argmin() == 1
