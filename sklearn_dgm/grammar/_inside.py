@@ -3,7 +3,8 @@
 A chart has an entry for each symbol and span, and is filled from short spans to long ones (Baker, 1979), for some
 sequences of one length at once. All spans of a length are one product: of the entries of left and right children for
 each distinct pair that rules have, summed over the places where the span is split, then summed over the rules. Entries
-of a span are divided by the greatest of them, whose logarithm is kept, so that nothing underflows.
+of a span are divided by the greatest of them, whose logarithm is kept, so that the greatest ones do not underflow;
+those of the same span that are smaller by a factor of more than 1e308 become 0.
 """
 
 from typing import NamedTuple

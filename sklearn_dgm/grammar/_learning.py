@@ -117,6 +117,13 @@ class WeightedSentences(NamedTuple):
             counts += expected_counts(pairs, chart, batch.codes, weight)
         return total, counts
 
+    def have_parse(self, pairs):
+        """Return flags of those that a grammar derives."""
+        found = np.zeros(len(self.lengths), dtype=bool)
+        for batch in batches(self.codes, self.lengths, pairs.rules.n_symbols):
+            found[batch.rows] = np.isfinite(charted(pairs, batch)[1])
+        return found
+
     def log_likelihood(self, pairs):
         """Return the log-likelihood under a grammar."""
         of_batches = batches(self.codes, self.lengths, pairs.rules.n_symbols)
@@ -226,7 +233,7 @@ def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
         words[row[number[symbol]], code] = count
     counts = RuleCounts(
         np.array([root.get(symbol, 0.0) for symbol in symbols]),
-        np.array([of_pairs[key] for key in keys]),
+        np.array([of_pairs[key] for key in keys], dtype=np.float64),
         words,
     )
     nothing = RuleCounts(*map(np.zeros_like, counts))

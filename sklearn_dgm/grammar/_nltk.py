@@ -1,6 +1,6 @@
 """Grammars as those of NLTK."""
 
-# From which the symbols of whole sequences follow.
+# From which the symbols of whole sequences follow, if none of them is called so.
 START = "START"
 
 
@@ -12,7 +12,7 @@ def nltk_grammar(rules, symbols, words):
     rules : Rules
         The grammar.
     symbols : list of str
-        Names of its symbols.
+        Names of its symbols, each of them once.
     words : list of str
         Words.
 
@@ -31,7 +31,10 @@ def nltk_grammar(rules, symbols, words):
     except ImportError as error:
         raise ImportError("to_nltk needs NLTK; install it with `pip install nltk`.") from error
     nonterminals = [Nonterminal(name) for name in symbols]
-    start = Nonterminal(START)
+    name = START
+    while name in symbols:
+        name += "'"
+    start = Nonterminal(name)
     made = [
         ProbabilisticProduction(start, [nonterminals[k]], prob=p)
         for k, p in enumerate(rules.root.tolist())

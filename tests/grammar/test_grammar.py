@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections import deque
 from itertools import product
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn_dgm.grammar._proper import partition_functions
 from sklearn_dgm.grammar._rules import Rules
 from sklearn_dgm.grammar._trees import Symbol
 from tests.grammar.test_trees import Tree
+from tests.grammar.toys import length_probabilities
 from tests.sequence.toys import CONTAINERS
 
 TREES = [
@@ -115,6 +117,9 @@ def test_brackets_and_spaces_are_escaped():
     [
         np.array(TREES, dtype=object),
         pd.Series(TREES),
+        np.array(TREES)[:, None],
+        pd.DataFrame({"tree": TREES}),
+        deque(TREES),
         [None, *TREES[1:]],
         [
             Tree(
@@ -127,15 +132,29 @@ def test_brackets_and_spaces_are_escaped():
             *TREES[1:],
         ],
     ],
-    ids=["array", "series", "one unknown", "objects"],
+    ids=["array", "series", "column", "frame", "sequence", "one unknown", "objects"],
 )
 def test_containers_of_trees(y):
     density = ContextFreeGrammarDensity(alpha=0.1, max_iter=1).fit(SENTENCES, y)
-    if y[0] is not None:
+    if density.n_iter_ == 0:
         np.testing.assert_array_equal(
             density.score_samples(SENTENCES), fitted().score_samples(SENTENCES)
         )
     assert density.predict(SENTENCES)[0] == TREES[0]
+
+
+def test_tuples_in_an_array_are_trees():
+    X = [["a", "b"], ["b", "a"]]
+    y = [("S", ("A", own[0]), ("B", own[1])) for own in X]
+    expected = ContextFreeGrammarDensity().fit(X, y)
+    flat = np.empty((2, 3), dtype=object)
+    for i, tree in enumerate(y):
+        flat[i] = tree[0], tree[1], tree[2]
+    density = ContextFreeGrammarDensity().fit(X, flat)
+    assert density.symbols_.tolist() == ["A", "B", "GLUE", "S"]
+    np.testing.assert_array_equal(density.score_samples(X), expected.score_samples(X))
+    bare = np.array([("S", *own) for own in X], dtype=object)
+    assert ContextFreeGrammarDensity().fit(X, bare).predict(X)[0] == "(S a b)"
 
 
 def test_weights_are_repeats():
@@ -190,7 +209,7 @@ def test_expectation_and_maximisation_never_lower_the_objective():
     assert fit.lower_bounds[-1] > fit.lower_bounds[0] + 0.1
     # After each step the derivations end, and sequences are as long as those seen (Chi and Geman).
     np.testing.assert_allclose(partition_functions(fit.rules), 1, atol=1e-9)
-    mean = np.arange(400) @ fit.rules.length_probabilities(399) @ fit.rules.root
+    mean = np.arange(400) @ length_probabilities(fit.rules, 399)
     assert mean == pytest.approx(np.mean([len(text) for text in texts]), rel=1e-3)
     assert data.log_likelihood(Pairs(fit.rules)) > data.log_likelihood(Pairs(rules))
 
@@ -338,10 +357,17 @@ def test_what_is_no_tree_is_ignored_or_refused():
         ([["DT", "NN", "VB"], *TREES[1:]], "for sequence 0; it should be a tree"),
         (["dog", *TREES[1:]], "the tree of sequence 0 in y begins with 'dog'"),
         ([*TREES[:4], "(S x)"], "the tree of sequence 4 in y has the leaf 'x'"),
+        (np.zeros((5, 2)), r"for sequence 0; it should be a tree"),
+        (pd.DataFrame({"a": TREES, "b": TREES}), r"for sequence 0; it should be a tree"),
+        ([("S", np.array(["the", "dog"]), "barks"), *TREES[1:]], r"has the leaf array\("),
+        ([(None, *SENTENCES[0]), *TREES[1:]], "has a node whose label is None"),
     ):
         with pytest.raises(ValueError, match=message):
             density.fit(SENTENCES, y)
         assert vars(density) == before
+    for y in ((tree for tree in TREES), map(str, TREES), set(TREES), dict.fromkeys(TREES)):
+        with pytest.raises(TypeError, match=r"hand in list\(y\)"):
+            density.fit(SENTENCES, y)
     with pytest.raises(ValueError, match="steps of X have 2 columns"):
         density.fit([np.zeros((3, 2))])
 
@@ -353,3 +379,54 @@ def test_searches_split_trees_with_sequences():
     assert search.best_estimator_.predict(X[:1])[0] == TREES[0]
     detector = DensityOutlierDetector(search.best_estimator_).fit(X)
     assert len(detector.explain(X[:2])) == 2
+
+
+def test_improbable_lengths_do_not_underflow():
+    X = ["a"] * 1000 + ["ab"]
+    density = ContextFreeGrammarDensity(1, length="given", early_stopping=False).fit(X)
+    text = "a" * 200
+    score = density.score_samples([text])[0]
+    # Given their number the words are independent.
+    assert score == pytest.approx(200 * np.log(density._rules.words[0, 0]), rel=1e-9)
+    assert score == pytest.approx(density.score_steps([text])[0].sum(), rel=1e-9)
+    drawn = density._rules.draw_of_lengths(np.array([200, 3]), np.random.default_rng(0))
+    assert len(drawn) == 203
+
+
+def test_draws_have_lengths_that_the_grammar_derives():
+    X, y = [["a", "b"], ["a", "b", "c"]], ["(S (A a) (B b))", None]
+    with pytest.warns(UserWarning, match="1 distinct sequence"):
+        density = ContextFreeGrammarDensity(glue=0.0, length="given").fit(X, y)
+    assert {len(row) for row in density.sample(20, random_state=0)} == {2}
+
+
+def test_trees_of_single_words_are_a_grammar():
+    density = ContextFreeGrammarDensity(glue=0.0, alpha=0.0).fit([["a"], ["b"]], ["(S a)", "(S b)"])
+    np.testing.assert_allclose(density.score_samples([["a"], ["b"]]), np.log(0.5))
+    assert density.predict([["a"], ["a", "b"]]).tolist() == ["(S a)", None]
+
+
+def test_validation_sequences_that_cannot_be_derived_are_left_out():
+    """Without smoothing a sequence with a word of its own is impossible in any fit without it."""
+    density = ContextFreeGrammarDensity(
+        2, alpha=0.0, early_stopping=True, max_iter=6, tol=0.0, random_state=0
+    )
+    own = [["a", "b", f"w{i}"] for i in range(10)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density.fit(own)
+        assert density.validation_scores_ is None
+        assert density.n_iter_ == 6
+        assert np.isfinite(density.score_samples(own)).all()
+        density.set_params(validation_fraction=0.5).fit([*own[:5], *map(list, product("ab", "ab"))])
+    assert np.isfinite(density.validation_scores_).all()
+
+
+def test_sequences_that_the_grammar_of_trees_does_not_derive_are_told():
+    y = [*TREES[:3], None, None, None]
+    X = [*SENTENCES, ["dog", "the"]]
+    with pytest.warns(UserWarning, match=r"does not derive 2 distinct sequence\(s\)"):
+        density = ContextFreeGrammarDensity(glue=0.0).fit(X, y)
+    assert np.isfinite(density.lower_bounds_).all()
+    derived = ContextFreeGrammarDensity(glue=0.0).fit(X[:4], y[:4], schema=density.schema_)
+    np.testing.assert_allclose(density.root_probabilities_, derived.root_probabilities_)
