@@ -52,7 +52,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         the children to come.
     alpha : float, default=3.0
         How many words of a symbol the distribution of all words counts as, towards which its words are drawn. Rules are
-        not smoothed.
+        not smoothed, nor are leaves that have siblings and no label of their own, each of which is its word.
     glue : float, default=1.0
         How many sequences are counted beside those whose trees are known, each of them a constituent of the others and
         a word that nothing joins. So every sequence of known words has a tree: where no other one has any

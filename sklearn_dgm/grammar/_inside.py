@@ -304,7 +304,7 @@ def expected_counts(pairs, chart, codes, weight):
         after(outside, length)[...] += below
     words = np.zeros_like(rules.words)
     used = outside[rules.emitters, :, :, 1] * chart.value[rules.emitters, :, :, 1]
-    np.add.at(words.T, codes.ravel(), used.reshape(len(words), -1).T)
+    np.add.at(words.T, codes.ravel(), used.reshape(len(words), codes.size).T)
     return RuleCounts((top * chart.value[:, :, 0, -1]).sum(axis=1), rules.p * of_rules, words)
 
 

@@ -226,6 +226,10 @@ def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
     number = {symbol: k for k, symbol in enumerate(symbols)}
     keys = sorted(of_pairs)
     parent, left, right = np.array([[number[s] for s in key] for key in keys], int).reshape(-1, 3).T
+    literals = np.full(len(symbols), -1)
+    for symbol, code in [key for key in of_words if not key[0].labels]:
+        del of_words[symbol, code]
+        literals[number[symbol]] = code
     emitters = sorted({number[symbol] for symbol, _ in of_words})
     words = np.zeros((len(emitters), n_words))
     row = {k: i for i, k in enumerate(emitters)}
@@ -243,9 +247,10 @@ def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
         left,
         right,
         nothing.rules,
-        np.array(emitters),
+        np.array(emitters, dtype=np.intp),
         nothing.words,
-        np.zeros(len(symbols)),
+        (literals >= 0).astype(np.float64),
+        literals,
     )
     return symbols, rules, counts
 
@@ -326,7 +331,8 @@ def fit_rules(rules, known, train, valid, alpha, base, max_iter, tol):
         The grammar after the last step.
     """
     objectives, scores, converged = [], [], False
-    n_words = train.n_words + known.words.sum()
+    # A tree has a word more than rules.
+    n_words = train.n_words + known.root.sum() + known.rules.sum()
     for step in range(max_iter + 1):
         pairs = Pairs(rules)
         log_likelihood, counts = train.expectation(pairs)

@@ -52,4 +52,9 @@ def nltk_grammar(rules, symbols, words):
             for word, p in zip(words, (rules.emits[k] * of_words).tolist(), strict=True)
             if p > 0
         ]
+    made += [
+        ProbabilisticProduction(nonterminal, [words[code]], prob=1.0)
+        for nonterminal, code in zip(nonterminals, rules.literals.tolist(), strict=True)
+        if code >= 0
+    ]
     return PCFG(start, made)

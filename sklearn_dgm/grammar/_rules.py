@@ -49,12 +49,16 @@ class Rules(Stateful):
         Probabilities of words, given the symbol that emits one.
     emits : ndarray of shape (n_symbols,)
         Probabilities that a symbol emits a word, so that with its rules they sum to one.
+    literals : ndarray of int of shape (n_symbols,), default=None
+        The word that a symbol is, -1 of others; by default there are only these. A literal has no rules, is no emitter,
+        and `emits` 1.
     """
 
-    def __init__(self, root, parent, left, right, p, emitters, words, emits):
+    def __init__(self, root, parent, left, right, p, emitters, words, emits, literals=None):
         self.root = root
         self.parent, self.left, self.right, self.p = parent, left, right, p
         self.emitters, self.words, self.emits = emitters, words, emits
+        self.literals = np.full(len(root), -1) if literals is None else literals
 
     @property
     def n_symbols(self):
@@ -87,6 +91,8 @@ class Rules(Stateful):
         emission = np.zeros((self.n_symbols, len(codes)))
         of_words = np.where(codes < 0, 1.0, self.words[:, codes])
         emission[self.emitters] = self.emits[self.emitters, None] * of_words
+        (own,) = np.nonzero(self.literals >= 0)
+        emission[own] = (codes < 0) | (codes == self.literals[own, None])
         return emission
 
     def learnt(self, counts, alpha, base):
@@ -243,7 +249,11 @@ class Rules(Stateful):
         starts = np.arange(len(self.emitters) + 1) * n_words
         number = np.zeros(self.n_symbols, dtype=np.intp)
         number[self.emitters] = np.arange(len(self.emitters))
-        return Options.of(self.words.ravel(), starts).draw(number[symbols], rng) % n_words
+        codes = self.literals[symbols]
+        is_open = codes < 0
+        options = Options.of(self.words.ravel(), starts)
+        codes[is_open] = options.draw(number[symbols[is_open]], rng) % n_words
+        return codes
 
 
 class Options(NamedTuple):

@@ -430,3 +430,25 @@ def test_sequences_that_the_grammar_of_trees_does_not_derive_are_told():
     assert np.isfinite(density.lower_bounds_).all()
     derived = ContextFreeGrammarDensity(glue=0.0).fit(X[:4], y[:4], schema=density.schema_)
     np.testing.assert_allclose(density.root_probabilities_, derived.root_probabilities_)
+
+
+@pytest.mark.parametrize("length", ["stop", "given"])
+def test_leaves_without_a_label_are_their_words(length):
+    """They are parts of the rule, and no words are more probable by smoothing."""
+    X = ["ab", "aabb", "aaabbb", "ab"]
+    y = ["(S a b)", "(S a (S a b) b)", "(S a (S a (S a b) b) b)", None]
+    density = ContextFreeGrammarDensity(glue=0.0, length=length, max_iter=3, tol=0.1).fit(X, y)
+    assert density._rules.words.shape == (0, 2)
+    odd = ["ba", "aa", "bbaa", "abb"]
+    assert np.isneginf(density.score_samples(odd)).all()
+    assert density.predict(odd).tolist() == [None] * 4
+    assert density.predict(X).tolist() == [*y[:3], "(S a b)"]
+    scores = density.score_samples(["ab", "aabb"])
+    # A root, or a node below, is the last one four times of seven.
+    expected = np.log(4 / 7) + np.array([0, np.log(3 / 7)]) if length == "stop" else 0
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+    for text, score in zip(("ab", "aabb"), scores, strict=True):
+        assert density.score_steps([text])[0].sum() == pytest.approx(score, abs=1e-12)
+    assert np.isfinite(density.score_samples(density.sample(20, random_state=0))).all()
+    glued = ContextFreeGrammarDensity(length=length).fit(X[:3], y[:3])
+    assert np.isfinite(glued.score_samples(odd)).all()
