@@ -382,15 +382,14 @@ def test_searches_split_trees_with_sequences():
 
 
 def test_improbable_lengths_do_not_underflow():
-    X = ["a"] * 1000 + ["ab"]
-    density = ContextFreeGrammarDensity(1, length="given", early_stopping=False).fit(X)
-    text = "a" * 200
+    density = ContextFreeGrammarDensity(1, length="given").fit(["a", "ab"], None, [1e6, 1])
+    text = "a" * 70
     score = density.score_samples([text])[0]
     # Given their number the words are independent.
-    assert score == pytest.approx(200 * np.log(density._rules.words[0, 0]), rel=1e-9)
+    assert score == pytest.approx(70 * np.log(density._rules.words[0, 0]), rel=1e-9)
     assert score == pytest.approx(density.score_steps([text])[0].sum(), rel=1e-9)
-    drawn = density._rules.draw_of_lengths(np.array([200, 3]), np.random.default_rng(0))
-    assert len(drawn) == 203
+    drawn = density._rules.draw_of_lengths(np.array([70, 3]), np.random.default_rng(0))
+    assert len(drawn) == 73
 
 
 def test_draws_have_lengths_that_the_grammar_derives():
@@ -452,3 +451,22 @@ def test_leaves_without_a_label_are_their_words(length):
     assert np.isfinite(density.score_samples(density.sample(20, random_state=0))).all()
     glued = ContextFreeGrammarDensity(length=length).fit(X[:3], y[:3])
     assert np.isfinite(glued.score_samples(odd)).all()
+
+
+def test_an_unknown_word_may_be_any_to_what_follows():
+    density = fitted()
+    (steps,) = density.score_steps([["the", "zebra", "barks"]])
+    assert np.isneginf(steps[1])
+    known = [density.score_steps([["the", word, "barks"]])[0] for word in ("dog", "cat")]
+    assert min(own[2] for own in known) - 1 < steps[2] < max(own[2] for own in known) + 1
+    assert (
+        density.predict([["the", "zebra", "barks"]])[0]
+        == "(S (NP (DT the) (NN zebra)) (VP (VB barks)))"
+    )
+
+
+def test_left_corners_are_inverted_once(monkeypatch):
+    density, calls, inv = fitted(), [], np.linalg.inv
+    monkeypatch.setattr(np.linalg, "inv", lambda matrix: calls.append(0) or inv(matrix))
+    density.score_steps(SENTENCES)
+    assert len(calls) == 1
