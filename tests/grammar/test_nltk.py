@@ -53,7 +53,7 @@ def test_its_trees_are_taken_and_read():
         ["(S (S+VP a) (X b))", "(S (S (VP a)) (Y b))"],
         ["(S a (X b))", "(S X (X b))"],
         ["(S (a c) (X b))", "(S a (X b))"],
-        ["(S (T (A-B a) (C b)) (A a))", "(S (U (A a) (B-C b)) (A a))"],
+        ["(S (X a) (A-B a) (C b))", "(S (X a) (A a) (B-C b))"],
     ],
 )
 def test_symbols_of_one_name_are_told_apart(trees):
