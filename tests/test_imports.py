@@ -81,7 +81,8 @@ ALLOWED = {
     "outlier": {*FLOOR, "_nested", "outlier"},
     "codec": {*FLOOR, "_nested", "_queries", "codec"},
     "metrics": {*FLOOR, "_nested", "metrics"},
-    "inspection": {*FLOOR, "_nested", "inspection"},
+    # The picture of a tree reads it as grammars do.
+    "inspection": {*FLOOR, "_nested", "grammar", "inspection"},
     "utils": {*FLOOR, "_nested", "utils"},
 }
 FAMILY = {*FLOOR, "counts", "nn", "_queries", "_nested", "_training"}

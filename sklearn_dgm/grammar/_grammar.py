@@ -13,6 +13,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
 from sklearn_dgm.counts.axes import axes_of
+from sklearn_dgm.grammar._inside import Pairs
 from sklearn_dgm.grammar._learning import (
     WeightedSentences,
     count_trees,
@@ -22,7 +23,7 @@ from sklearn_dgm.grammar._learning import (
 )
 from sklearn_dgm.grammar._proper import expected_lengths, made_proper
 from sklearn_dgm.grammar._queries import GrammarQueriesMixin, tokens_of
-from sklearn_dgm.grammar._trees import Symbol, read_trees, rows_of_trees
+from sklearn_dgm.grammar._trees import Symbol, read_trees, rows_of_trees, unique_names
 from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._markov import bins_of_steps
 from sklearn_dgm.tags import DensityTags
@@ -51,7 +52,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         the children to come.
     alpha : float, default=3.0
         How many words of a symbol the distribution of all words counts as, towards which its words are drawn. Rules are
-        not smoothed.
+        not smoothed, nor are leaves that have siblings and no label of their own, each of which is its word.
     glue : float, default=1.0
         How many sequences are counted beside those whose trees are known, each of them a constituent of the others and
         a word that nothing joins. So every sequence of known words has a tree: where no other one has any
@@ -87,7 +88,8 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
     ----------
     symbols_ : ndarray of str of shape (n_symbols,)
         Names of the symbols: labels of nodes, of chains of nodes with one child each ("S+VP"), and of intermediate
-        symbols with the children to come ("NP|<NN>").
+        symbols with the children to come ("NP|<NN>"). Of several that would be named alike the further ones have a
+        number, such as "X#2".
     root_probabilities_ : ndarray of shape (n_symbols,)
         Probabilities of the symbols that sequences are derived from.
     n_rules_ : int
@@ -100,7 +102,8 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         The objective after each step of expectation and maximisation: the log-likelihood, and the log-density of the
         prior up to a constant, in nats a word. Empty where all trees are known.
     validation_scores_ : ndarray of shape (n_steps + 1,) or None
-        Log-likelihoods of the sequences held out, in nats a word, after each step of the fit without them.
+        Log-likelihoods of the sequences held out, in nats a word, after each step of the fit without them. Those that
+        it does not derive, such as with new words and ``alpha=0``, are left out; None if no others are held out.
     n_iter_ : int
         Number of steps of expectation and maximisation.
     converged_ : bool
@@ -122,13 +125,17 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
 
     Notes
     -----
-    Time grows with the number of rules and the cube of the length of a sequence: 25 words by 5,000 rules take about
-    1/30 second. Steps have one column; numbers are cut into cells as ``MarkovChainDensity(bins="auto")`` does it. Steps
+    Time grows with the number of rules and the cube of the length of a sequence: 25 words by 4,400 rules take about
+    1/20 second. Steps have one column; numbers are cut into cells as ``MarkovChainDensity(bins="auto")`` does it. Steps
     must not be missing.
 
     Derivations of grammars that are counted, or found by expectation and maximisation, end with probability one [2]_;
-    so draws do. `score_steps` takes the probabilities of all sequences that begin alike [3]_; after an impossible step,
-    of which nothing can be said, others have a log-density of 0.
+    so draws do. `score_steps` takes the probabilities of all sequences that begin alike [3]_; after a known word that
+    is impossible where it stands nothing can be said, and others have a log-density of 0. After an unknown word, which
+    may be any, they have that of such beginnings.
+
+    Of two symbols that derive the same part of a sequence the less probable one is lost if its probability is smaller
+    by a factor of more than 1e308. A sequence that needs it has a log-density of `-inf`.
 
     References
     ----------
@@ -222,12 +229,13 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         ----------
         X : {list, ndarray, Series, DataFrame} of n_sequences sequences
             Sequences to learn from, such as lists of words.
-        y : {list, ndarray, Series} or None, default=None
+        y : {list, ndarray, Series, DataFrame of one column} or None, default=None
             For each sequence its tree, whose leaves are its steps, or None where it is unknown. A tree is a string
             in brackets, such as ``"(S (NP (PRP it)) (VP (VBZ works)))"``, an ``nltk.Tree``, or tuples of a label and
             children. In brackets "-LRB-" and "-RRB-" stand for brackets that are steps, "-SPACE-" for a space. If all
             trees are known, the fit is counting; if some are, the grammar of these is where expectation and
-            maximisation begin. One number for each sequence is no tree, and ignored.
+            maximisation begin. Other containers that have a length and an order will do, such as NLTK's views of
+            corpora. One number for each sequence is no tree, and ignored.
         sample_weight : array-like of shape (n_sequences,), default=None
             Non-negative weights: a weight of 2 counts as the sequence twice, 0 as its absence.
         schema : SequenceSchema, default=None
@@ -241,13 +249,17 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         Raises
         ------
         ValueError
-            If a parameter is invalid, a step is missing, steps have several columns, the tree of a sequence is none or
-            has other leaves, or weights are negative or all zero.
+            If a parameter is invalid, a step is missing, steps have several columns, y holds neither trees nor one
+            number for each sequence, a tree is malformed or has other leaves, or weights are negative or all zero.
+        TypeError
+            If y is no container of known size, such as a generator.
 
         Warns
         -----
         ConvergenceWarning
             If the objective still changed after `max_iter` steps.
+        UserWarning
+            If the grammar of the known trees, with ``glue=0``, does not derive some sequences without trees.
         """
         with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
             return self._fit_or_restore(X, sample_weight, schema, y)
@@ -299,7 +311,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             ]
             known = no_counts(starts[0])
         self._rules = made_proper(self._learnt(starts, known, unknown, base, rng).used())
-        self.symbols_ = np.array([symbol.name for symbol in self._symbols])
+        self.symbols_ = np.array(unique_names(self._symbols))
         self.root_probabilities_, self.n_rules_ = self._rules.root, len(self._rules.p)
         lengths = expected_lengths(self._rules)
         self.expected_length_ = np.inf if lengths is None else float(self._rules.root @ lengths)
@@ -308,12 +320,19 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         """Return the rules that are learnt from sequences without trees, beside the counts of known ones."""
         self.lower_bounds_, self.validation_scores_ = np.empty(0), None
         self.n_iter_, self.converged_ = 0, True
+        if known.root.any() and not self.glue:
+            unknown = _derived(unknown, starts[0])
         if not len(unknown.weight):
             return starts[0]
         is_valid = self._validation(len(unknown.weight), known, rng)
         train, valid, alpha = unknown, None, float(self.alpha)
         if is_valid.any():
             train, valid = unknown.part(~is_valid), unknown.part(is_valid)
+            # What the grammar does not derive after a step it never will, and says nothing of when to stop.
+            counts = train.expectation(Pairs(starts[0]))[1] + known
+            valid = valid.part(valid.have_parse(Pairs(starts[0].learnt(counts, alpha, base))))
+            if not len(valid.weight):
+                train, valid = unknown, None
         fits = [
             fit_rules(rules, known, train, valid, alpha, base, self.max_iter, self.tol)
             for rules in starts
@@ -351,3 +370,16 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             )
         is_valid[rng.choice(n_sequences, n_valid, replace=False)] = True
         return is_valid
+
+
+def _derived(sentences, rules):
+    """Return the sentences that a grammar derives, and warn of others."""
+    have_parse = sentences.have_parse(Pairs(rules))
+    if not have_parse.all():
+        warnings.warn(
+            f"The grammar of the known trees does not derive {(~have_parse).sum()} distinct sequence(s) without a tree, "
+            "from which nothing is learnt; raise glue.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return sentences.part(have_parse)

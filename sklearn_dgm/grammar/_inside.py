@@ -3,7 +3,8 @@
 A chart has an entry for each symbol and span, and is filled from short spans to long ones (Baker, 1979), for some
 sequences of one length at once. All spans of a length are one product: of the entries of left and right children for
 each distinct pair that rules have, summed over the places where the span is split, then summed over the rules. Entries
-of a span are divided by the greatest of them, whose logarithm is kept, so that nothing underflows.
+of a span are divided by the greatest of them, whose logarithm is kept, so that the greatest ones do not underflow;
+those of the same span that are smaller by a factor of more than 1e308 become 0.
 """
 
 from typing import NamedTuple
@@ -303,7 +304,7 @@ def expected_counts(pairs, chart, codes, weight):
         after(outside, length)[...] += below
     words = np.zeros_like(rules.words)
     used = outside[rules.emitters, :, :, 1] * chart.value[rules.emitters, :, :, 1]
-    np.add.at(words.T, codes.ravel(), used.reshape(len(words), -1).T)
+    np.add.at(words.T, codes.ravel(), used.reshape(len(words), codes.size).T)
     return RuleCounts((top * chart.value[:, :, 0, -1]).sum(axis=1), rules.p * of_rules, words)
 
 

@@ -117,6 +117,13 @@ class WeightedSentences(NamedTuple):
             counts += expected_counts(pairs, chart, batch.codes, weight)
         return total, counts
 
+    def have_parse(self, pairs):
+        """Return flags of those that a grammar derives."""
+        found = np.zeros(len(self.lengths), dtype=bool)
+        for batch in batches(self.codes, self.lengths, pairs.rules.n_symbols):
+            found[batch.rows] = np.isfinite(charted(pairs, batch)[1])
+        return found
+
     def log_likelihood(self, pairs):
         """Return the log-likelihood under a grammar."""
         of_batches = batches(self.codes, self.lengths, pairs.rules.n_symbols)
@@ -219,6 +226,10 @@ def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
     number = {symbol: k for k, symbol in enumerate(symbols)}
     keys = sorted(of_pairs)
     parent, left, right = np.array([[number[s] for s in key] for key in keys], int).reshape(-1, 3).T
+    literals = np.full(len(symbols), -1)
+    for symbol, code in [key for key in of_words if not key[0].labels]:
+        del of_words[symbol, code]
+        literals[number[symbol]] = code
     emitters = sorted({number[symbol] for symbol, _ in of_words})
     words = np.zeros((len(emitters), n_words))
     row = {k: i for i, k in enumerate(emitters)}
@@ -226,7 +237,7 @@ def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
         words[row[number[symbol]], code] = count
     counts = RuleCounts(
         np.array([root.get(symbol, 0.0) for symbol in symbols]),
-        np.array([of_pairs[key] for key in keys]),
+        np.array([of_pairs[key] for key in keys], dtype=np.float64),
         words,
     )
     nothing = RuleCounts(*map(np.zeros_like, counts))
@@ -236,9 +247,10 @@ def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
         left,
         right,
         nothing.rules,
-        np.array(emitters),
+        np.array(emitters, dtype=np.intp),
         nothing.words,
-        np.zeros(len(symbols)),
+        (literals >= 0).astype(np.float64),
+        literals,
     )
     return symbols, rules, counts
 
@@ -319,7 +331,8 @@ def fit_rules(rules, known, train, valid, alpha, base, max_iter, tol):
         The grammar after the last step.
     """
     objectives, scores, converged = [], [], False
-    n_words = train.n_words + known.words.sum()
+    # A tree has a word more than rules.
+    n_words = train.n_words + known.root.sum() + known.rules.sum()
     for step in range(max_iter + 1):
         pairs = Pairs(rules)
         log_likelihood, counts = train.expectation(pairs)

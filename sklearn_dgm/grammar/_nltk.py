@@ -1,6 +1,6 @@
 """Grammars as those of NLTK."""
 
-# From which the symbols of whole sequences follow.
+# From which the symbols of whole sequences follow, if none of them is called so.
 START = "START"
 
 
@@ -12,7 +12,7 @@ def nltk_grammar(rules, symbols, words):
     rules : Rules
         The grammar.
     symbols : list of str
-        Names of its symbols.
+        Names of its symbols, each of them once.
     words : list of str
         Words.
 
@@ -31,7 +31,10 @@ def nltk_grammar(rules, symbols, words):
     except ImportError as error:
         raise ImportError("to_nltk needs NLTK; install it with `pip install nltk`.") from error
     nonterminals = [Nonterminal(name) for name in symbols]
-    start = Nonterminal(START)
+    name = START
+    while name in symbols:
+        name += "'"
+    start = Nonterminal(name)
     made = [
         ProbabilisticProduction(start, [nonterminals[k]], prob=p)
         for k, p in enumerate(rules.root.tolist())
@@ -49,4 +52,9 @@ def nltk_grammar(rules, symbols, words):
             for word, p in zip(words, (rules.emits[k] * of_words).tolist(), strict=True)
             if p > 0
         ]
+    made += [
+        ProbabilisticProduction(nonterminal, [words[code]], prob=1.0)
+        for nonterminal, code in zip(nonterminals, rules.literals.tolist(), strict=True)
+        if code >= 0
+    ]
     return PCFG(start, made)

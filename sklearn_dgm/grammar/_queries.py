@@ -1,5 +1,6 @@
 """Questions to a grammar: how probable sequences and their beginnings are, trees, and draws."""
 
+from functools import partial
 from typing import Any, Literal
 
 import narwhals as nw
@@ -34,6 +35,7 @@ class GrammarQueriesMixin(BaseSequenceDensity):
     _rules: Rules
     _symbols: list
     _axis: Any
+    symbols_: NDArray[np.str_]
     empty_probability_: float
 
     def _emission(self, codes):
@@ -42,10 +44,11 @@ class GrammarQueriesMixin(BaseSequenceDensity):
 
     def _log_lengths(self, lengths):
         """Return the log-probabilities of lengths; 0 of an empty sequence, which no tree derives."""
-        of_length = self._rules.length_probabilities(int(lengths.max())) @ self._rules.root
-        of_length[0] = 1.0
+        of_length, log_scale = self._rules.length_probabilities(int(lengths.max()))
         with np.errstate(divide="ignore"):
-            return np.log(of_length)[lengths]
+            log_p = np.log(of_length @ self._rules.root) + log_scale
+        log_p[0] = 0.0
+        return log_p[lengths]
 
     def _log_empty(self):
         """Return the log-probabilities that a sequence has no step, and that it has one."""
@@ -68,7 +71,10 @@ class GrammarQueriesMixin(BaseSequenceDensity):
 
     def _log_prob_steps(self, Z):
         codes, log_within = self._axis.encode(Z.steps[:, 0])
-        log_ahead = self._log_prefixes if self._ends else self._log_padded
+        log_ahead = self._log_padded
+        if self._ends:
+            corners = self._rules.left_corner()
+            log_ahead = partial(self._log_prefixes, np.linalg.inv(np.eye(len(corners)) - corners))
         of_steps, of_ends = np.empty(len(codes)), np.zeros(len(Z))
         for batch in batches(codes, Z.lengths, self._rules.n_symbols):
             # Of no step, of the first one, of the first two, ..., and of the whole sequence with its end.
@@ -84,10 +90,9 @@ class GrammarQueriesMixin(BaseSequenceDensity):
             of_ends[Z.lengths == 0] = log_empty
         return of_steps + log_within, of_ends
 
-    def _log_prefixes(self, codes):
+    def _log_prefixes(self, closure, codes):
         """Return the log-probabilities of all beginnings of sequences of one length, and of the sequences."""
         pairs, root = Pairs(self._rules), self._rules.root
-        closure = np.linalg.inv(np.eye(len(root)) - self._rules.left_corner())
         emission = self._emission(codes)
         chart = inside(pairs, emission)
         prefix = prefixes(pairs, closure, chart, emission)
@@ -112,6 +117,14 @@ class GrammarQueriesMixin(BaseSequenceDensity):
             0.0  # so that of an impossible length the first step is impossible
         )
         return known
+
+    def _draw_lengths(self, n_samples, rng):
+        """Draw lengths as those of `fit`, of sequences that the grammar derives."""
+        lengths = self.schema_.lengths_
+        shares = self.schema_.length_shares_ * (self._log_lengths(lengths) > -np.inf)
+        if not shares.any():
+            raise ValueError("the grammar derives no sequence as long as those of fit; raise glue.")
+        return rng.choice(lengths, n_samples, p=shares / shares.sum())
 
     def _draw(self, n_samples, rng):
         if self._ends:
@@ -141,8 +154,8 @@ class GrammarQueriesMixin(BaseSequenceDensity):
         -------
         trees : ndarray of shape (n_sequences,)
             Objects: the trees in the form in which `fit` takes them, as if rules of more than two children and chains
-            of nodes with one child had been learnt as they are. None for a sequence that has no tree, since it
-            is empty, or the grammar does not derive it.
+            of nodes with one child had been learnt as they are. A word that `fit` has not seen may be any. None for a
+            sequence that has no tree even so, since it is empty, or the grammar does not derive it.
 
         Raises
         ------
@@ -174,7 +187,8 @@ class GrammarQueriesMixin(BaseSequenceDensity):
         Returns
         -------
         grammar : nltk.PCFG
-            The grammar in Chomsky's normal form; from its symbol "START" follows one of `symbols_`. Words are strings;
+            The grammar in Chomsky's normal form; from its start symbol, "START" unless that is one of `symbols_`,
+            follows one of these. Words are strings;
             that a sequence is empty is left out. Since words are smoothed, there may be many rules: each symbol that
             emits any word emits all of them, unless `alpha` is 0.
 
@@ -190,7 +204,7 @@ class GrammarQueriesMixin(BaseSequenceDensity):
         if not column.is_categorical:
             raise ValueError("to_nltk needs steps that are categories, such as words.")
         words = [str(word) for word in column.categories]
-        return nltk_grammar(self._rules, [symbol.name for symbol in self._symbols], words)
+        return nltk_grammar(self._rules, self.symbols_.tolist(), words)
 
 
 def _less(log_p, log_q):

@@ -49,12 +49,16 @@ class Rules(Stateful):
         Probabilities of words, given the symbol that emits one.
     emits : ndarray of shape (n_symbols,)
         Probabilities that a symbol emits a word, so that with its rules they sum to one.
+    literals : ndarray of int of shape (n_symbols,), default=None
+        The word that a symbol is, -1 of others; by default there are only these. A literal has no rules, is no emitter,
+        and `emits` 1.
     """
 
-    def __init__(self, root, parent, left, right, p, emitters, words, emits):
+    def __init__(self, root, parent, left, right, p, emitters, words, emits, literals=None):
         self.root = root
         self.parent, self.left, self.right, self.p = parent, left, right, p
         self.emitters, self.words, self.emits = emitters, words, emits
+        self.literals = np.full(len(root), -1) if literals is None else literals
 
     @property
     def n_symbols(self):
@@ -87,6 +91,8 @@ class Rules(Stateful):
         emission = np.zeros((self.n_symbols, len(codes)))
         of_words = np.where(codes < 0, 1.0, self.words[:, codes])
         emission[self.emitters] = self.emits[self.emitters, None] * of_words
+        (own,) = np.nonzero(self.literals >= 0)
+        emission[own] = (codes < 0) | (codes == self.literals[own, None])
         return emission
 
     def learnt(self, counts, alpha, base):
@@ -102,7 +108,8 @@ class Rules(Stateful):
             That distribution.
         """
         of_words = counts.words.sum(axis=1)
-        total = np.bincount(self.parent, counts.rules, self.n_symbols)
+        # Of no rules there are whole numbers.
+        total = np.bincount(self.parent, counts.rules, self.n_symbols).astype(np.float64)
         total[self.emitters] += of_words
         emits = np.zeros(self.n_symbols)
         emits[self.emitters] = of_words
@@ -136,15 +143,22 @@ class Rules(Stateful):
         Returns
         -------
         of_length : ndarray of shape (longest + 1, n_symbols)
-            Probabilities by length and symbol.
+            Probabilities by length and symbol, over the greatest one of the length.
+        log_scale : ndarray of shape (longest + 1,)
+            The logarithms of these; `-inf` of a length that no symbol derives.
         """
         of_length = np.zeros((longest + 1, self.n_symbols))
-        of_length[1:2] = self.emits
-        for n in range(2, longest + 1):
-            left, right = of_length[1:n, self.left], of_length[n - 1 : 0 : -1, self.right]
-            of_rules = self.p * np.einsum("kr,kr->r", left, right)
-            of_length[n] = np.bincount(self.parent, of_rules, self.n_symbols)
-        return of_length
+        log_scale = np.full(longest + 1, -np.inf)
+        for n in range(1, longest + 1):
+            own, scale = self.emits, 0.0
+            if n > 1:
+                weight, scale = split_weights(log_scale, n)
+                left, right = of_length[1:n, self.left], of_length[n - 1 : 0 : -1, self.right]
+                of_rules = self.p * np.einsum("k,kr,kr->r", weight, left, right)
+                own = np.bincount(self.parent, of_rules, self.n_symbols)
+            if own.any():
+                of_length[n], log_scale[n] = own / own.max(), np.log(own.max()) + scale
+        return of_length, log_scale
 
     def draw(self, n_samples, rng):
         """Draw sequences of one word at least, all of them at once, a level of their trees after the other.
@@ -204,7 +218,7 @@ class Rules(Stateful):
         symbol = np.empty(len(size), dtype=np.intp)
         for n in np.unique(size):
             (which,) = np.nonzero(size == n)
-            symbol[which] = _chosen(self.root * of_length[n], len(which), rng)
+            symbol[which] = _chosen(self.root * of_length[0][n], len(which), rng)
         while (size > 1).any():
             widths = np.where(size > 1, 2, 1)
             place = np.cumsum(widths) - widths
@@ -221,9 +235,11 @@ class Rules(Stateful):
 
     def _drawn_children(self, parent, n, n_samples, of_length, rng):
         """Draw the symbols of both children of a parent that derives n words, and their numbers of words."""
+        of_length, log_scale = of_length
         rules = np.flatnonzero(self.parent == parent)
         left, right = self.left[rules], self.right[rules]
         weight = self.p[rules] * of_length[1:n, left] * of_length[n - 1 : 0 : -1, right]
+        weight *= split_weights(log_scale, n)[0][:, None]
         split, rule = np.divmod(_chosen(weight.ravel(), n_samples, rng), len(rules))
         return (left[rule], split + 1), (right[rule], n - 1 - split)
 
@@ -233,7 +249,11 @@ class Rules(Stateful):
         starts = np.arange(len(self.emitters) + 1) * n_words
         number = np.zeros(self.n_symbols, dtype=np.intp)
         number[self.emitters] = np.arange(len(self.emitters))
-        return Options.of(self.words.ravel(), starts).draw(number[symbols], rng) % n_words
+        codes = self.literals[symbols]
+        is_open = codes < 0
+        options = Options.of(self.words.ravel(), starts)
+        codes[is_open] = options.draw(number[symbols[is_open]], rng) % n_words
+        return codes
 
 
 class Options(NamedTuple):
@@ -261,6 +281,30 @@ class Options(NamedTuple):
         aim = first + rng.random(len(groups)) * (last - first)
         option = np.searchsorted(self.reached, aim, side="right") - 1
         return np.clip(option, self.starts[groups], self.starts[groups + 1] - 1)
+
+
+def split_weights(log_scale, n):
+    """Return what products of entries of both children of n words are to be multiplied with.
+
+    Parameters
+    ----------
+    log_scale : ndarray of shape (n_lengths,)
+        Logarithms of the scales of lengths.
+    n : int
+        Number of words.
+
+    Returns
+    -------
+    weight : ndarray of shape (n - 1,)
+        By the number of words of the left child; the greatest is 1.
+    log_scale : float
+        The logarithm of what it is to be multiplied with.
+    """
+    scales = log_scale[1:n] + log_scale[n - 1 : 0 : -1]
+    greatest = scales.max()
+    if np.isneginf(greatest):
+        return np.zeros(n - 1), greatest
+    return np.exp(scales - greatest), greatest
 
 
 def _starts(parent, n_symbols):

@@ -5,8 +5,13 @@ symbol, and further children hang below intermediate symbols, which know a few o
 """
 
 import re
+from collections.abc import Mapping
+from numbers import Number
 from typing import NamedTuple
 
+import numpy as np
+
+from sklearn_dgm.columns import is_frame
 from sklearn_dgm.columns._reading import is_missing
 from sklearn_dgm.sequence._labels import rows_of_labels
 
@@ -45,6 +50,21 @@ class Symbol(NamedTuple):
             return self.marks[0]
         label = JOINT.join(self.labels)
         return f"{label}{AHEAD}<{'-'.join(self.marks[1:])}>" if self.marks else label
+
+
+def unique_names(symbols):
+    """Return the names of symbols, of which one that others have, too, has a number behind it."""
+    names: dict[str, None] = {}
+    taken = {symbol.name for symbol in symbols}
+    for symbol in symbols:
+        name, number = symbol.name, 1
+        if name in names:
+            while name in taken:
+                number += 1
+                name = f"{symbol.name}#{number}"
+        taken.add(name)
+        names[name] = None
+    return list(names)
 
 
 class Node(NamedTuple):
@@ -119,9 +139,14 @@ def parts_of(tree):
             continue
         label = value.label() if hasattr(value, "label") else value[0] if value else ""
         children = list(value) if hasattr(value, "label") else value[1:]
-        yield OPEN, str(label)
+        yield OPEN, label
         stack.append((CLOSE, None))
         stack.extend((None, child) for child in reversed(children))
+
+
+def is_tree(value):
+    """Tell whether something has one of the forms of trees."""
+    return isinstance(value, str) or _is_node(value)
 
 
 def _is_node(value):
@@ -163,6 +188,9 @@ def read_tree(tree, tokens):
         if not opened and kind != OPEN:
             raise ValueError(f"begins with {value!r}, and not with a node such as '(S'")
         if kind == OPEN:
+            if value is None:
+                raise ValueError("has a node whose label is None")
+            value = str(value)
             if re.search(r"[\s()]", value):
                 raise ValueError(f"has the label {value!r}, which is no word without brackets")
             opened.append((value, []))
@@ -187,6 +215,8 @@ def read_tree(tree, tokens):
 
 
 def _is_token(leaf, token):
+    if isinstance(leaf, np.ndarray | list):
+        return False
     return leaf == token or str(leaf) in (str(token), str(token).translate(ESCAPED))
 
 
@@ -194,6 +224,10 @@ def _closed(label, children):
     """Return a node with these children, one of which is a part of its chain."""
     if not children:
         raise ValueError(f"has a node {label!r} without children")
+    first = children[0]
+    if not label and not first.labels and first.children is None:
+        # Written in brackets, the leaf would be the label.
+        raise ValueError(f"has a node without a label that begins with the leaf {first.word!r}")
     if len(children) > 1:
         return Node((label,), children)
     (child,) = children
@@ -276,15 +310,32 @@ def rows_of_trees(y):
 
     Raises
     ------
+    TypeError
+        If it has no length or no order.
     ValueError
         If it is a single tree.
     """
+    if y is None:
+        return None
     if isinstance(y, str) or hasattr(y, "label"):
         raise ValueError("y is a single tree; hand in a list of trees, [y].")
     rows = rows_of_labels(y)
-    if rows is None or not any(isinstance(row, str | list) or _is_node(row) for row in rows):
-        return None
-    return rows
+    if rows is None:
+        if isinstance(y, Mapping) or not (hasattr(y, "__len__") and hasattr(y, "__getitem__")):
+            raise TypeError(
+                f"y should be a list of trees, got {type(y).__name__}; hand in list(y)."
+            )
+        rows = list(y)
+    if is_frame(y) and y.shape[1] == 1:
+        rows = [row[0] for row in rows]
+    elif isinstance(y, np.ndarray) and y.ndim > 1 and (y.dtype.kind in "OU" or y.size == len(y)):
+        # What an array makes of tuples that are equally long, or a column.
+        rows = [row[0] if len(row) == 1 else _nested(row) for row in y.tolist()]
+    return None if all(isinstance(row, Number) or is_missing(row) for row in rows) else rows
+
+
+def _nested(row):
+    return tuple(map(_nested, row)) if type(row) is list else row
 
 
 def read_trees(y, tokens, counted=None):
@@ -316,7 +367,7 @@ def read_trees(y, tokens, counted=None):
         if (counted is not None and not counted[i]) or is_missing(tree):
             roots.append(None)
             continue
-        if not (isinstance(tree, str) or _is_node(tree)):
+        if not is_tree(tree):
             raise ValueError(
                 f"y has {tree!r} for sequence {i}; it should be a tree in brackets, an nltk.Tree, or nested tuples."
             )

@@ -5,6 +5,7 @@ from typing import Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import check_matplotlib_support
+from sklearn_dgm.grammar._trees import CLOSE, LEAF, OPEN, is_tree, parts_of
 from sklearn_dgm.tags import last_step
 
 # Lengths are in points.
@@ -20,8 +21,9 @@ class ParseTreeDisplay:
 
     Parameters
     ----------
-    tree : tuple
-        A label and children, each of which is such a tuple or a leaf.
+    tree : {tuple, str, nltk.Tree}
+        A label and children, each of which is such a tuple or a leaf; or a tree in another form that `predict` returns
+        or `fit` takes.
 
     Attributes
     ----------
@@ -56,7 +58,7 @@ class ParseTreeDisplay:
     >>> plt.close("all")
     """
 
-    def __init__(self, tree: tuple) -> None:
+    def __init__(self, tree: Any) -> None:
         self.tree = tree
 
     @classmethod
@@ -108,10 +110,18 @@ class ParseTreeDisplay:
         -------
         display : ParseTreeDisplay
             The display, with its artists.
+
+        Raises
+        ------
+        TypeError
+            If `tree` is no tree.
+        ValueError
+            If its brackets do not match.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 
+        nodes, below = _in_order(self.tree)
         has_own_figure = ax is None
         if has_own_figure:
             figure = plt.figure()
@@ -121,8 +131,7 @@ class ParseTreeDisplay:
         self.labels_: list[Any] = []
         self.leaves_: list[Any] = []
         self.lines_: list[Any] = []
-        nodes, below = _in_order(self.tree)
-        texts = [self._write(node) for node in nodes]
+        texts = [self._write(*node) for node in nodes]
         x, y, width = _places(below, [self._width(text) + GAP for text in texts])
         height = max(y)
         ax.set(xlim=(0, width), ylim=(height + LEVEL / 2, -LEVEL / 2))
@@ -135,37 +144,49 @@ class ParseTreeDisplay:
                 self.lines_ += ax.plot([x[k], x[child]], ends, color=LINE_COLOR, linewidth=1)
         return self
 
-    def _write(self, node):
+    def _write(self, text, is_leaf):
         """Write the label of a node, or a leaf."""
-        is_leaf = not isinstance(node, tuple)
-        text = self.ax_.text(
+        artist = self.ax_.text(
             0,
             0,
-            str(node) if is_leaf else node[0],
+            text,
             fontsize=FONT_SIZE,
             ha="center",
             va="center",
             color=LEAF_COLOR if is_leaf else "black",
             parse_math=False,
         )
-        (self.leaves_ if is_leaf else self.labels_).append(text)
-        return text
+        (self.leaves_ if is_leaf else self.labels_).append(artist)
+        return artist
 
     def _width(self, text):
         return text.get_window_extent().width / self.figure_.dpi * 72
 
 
 def _in_order(tree):
-    """Return nodes and leaves, a node before what is below it, and the numbers of those just below each."""
-    nodes, below, stack = [], [], [(tree, None)]
-    while stack:
-        node, parent = stack.pop()
-        if parent is not None:
-            below[parent].append(len(nodes))
-        if isinstance(node, tuple):
-            stack += [(child, len(nodes)) for child in reversed(node[1:])]
-        nodes.append(node)
-        below.append([])
+    """Return labels and leaves, a node before what is below it, and the numbers of those just below each."""
+    if not is_tree(tree):
+        raise TypeError(
+            f"tree should be a tree in brackets, an nltk.Tree, or nested tuples, got {tree!r:.100}."
+        )
+    unmatched = ValueError(f"tree is not one tree whose brackets match: {tree!r:.100}.")
+    nodes, below, opened = [], [], []
+    for kind, value in parts_of(tree):
+        if kind != CLOSE:
+            if opened:
+                below[opened[-1]].append(len(nodes))
+            elif nodes or kind == LEAF:
+                raise unmatched
+            if kind == OPEN:
+                opened.append(len(nodes))
+            nodes.append((str(value), kind == LEAF))
+            below.append([])
+        elif opened:
+            opened.pop()
+        else:
+            raise unmatched
+    if opened or not nodes:
+        raise unmatched
     return nodes, below
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from collections import deque
 from itertools import product
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn_dgm.grammar._proper import partition_functions
 from sklearn_dgm.grammar._rules import Rules
 from sklearn_dgm.grammar._trees import Symbol
 from tests.grammar.test_trees import Tree
+from tests.grammar.toys import length_probabilities
 from tests.sequence.toys import CONTAINERS
 
 TREES = [
@@ -115,6 +117,9 @@ def test_brackets_and_spaces_are_escaped():
     [
         np.array(TREES, dtype=object),
         pd.Series(TREES),
+        np.array(TREES)[:, None],
+        pd.DataFrame({"tree": TREES}),
+        deque(TREES),
         [None, *TREES[1:]],
         [
             Tree(
@@ -127,15 +132,29 @@ def test_brackets_and_spaces_are_escaped():
             *TREES[1:],
         ],
     ],
-    ids=["array", "series", "one unknown", "objects"],
+    ids=["array", "series", "column", "frame", "sequence", "one unknown", "objects"],
 )
 def test_containers_of_trees(y):
     density = ContextFreeGrammarDensity(alpha=0.1, max_iter=1).fit(SENTENCES, y)
-    if y[0] is not None:
+    if density.n_iter_ == 0:
         np.testing.assert_array_equal(
             density.score_samples(SENTENCES), fitted().score_samples(SENTENCES)
         )
     assert density.predict(SENTENCES)[0] == TREES[0]
+
+
+def test_tuples_in_an_array_are_trees():
+    X = [["a", "b"], ["b", "a"]]
+    y = [("S", ("A", own[0]), ("B", own[1])) for own in X]
+    expected = ContextFreeGrammarDensity().fit(X, y)
+    flat = np.empty((2, 3), dtype=object)
+    for i, tree in enumerate(y):
+        flat[i] = tree[0], tree[1], tree[2]
+    density = ContextFreeGrammarDensity().fit(X, flat)
+    assert density.symbols_.tolist() == ["A", "B", "GLUE", "S"]
+    np.testing.assert_array_equal(density.score_samples(X), expected.score_samples(X))
+    bare = np.array([("S", *own) for own in X], dtype=object)
+    assert ContextFreeGrammarDensity().fit(X, bare).predict(X)[0] == "(S a b)"
 
 
 def test_weights_are_repeats():
@@ -190,7 +209,7 @@ def test_expectation_and_maximisation_never_lower_the_objective():
     assert fit.lower_bounds[-1] > fit.lower_bounds[0] + 0.1
     # After each step the derivations end, and sequences are as long as those seen (Chi and Geman).
     np.testing.assert_allclose(partition_functions(fit.rules), 1, atol=1e-9)
-    mean = np.arange(400) @ fit.rules.length_probabilities(399) @ fit.rules.root
+    mean = np.arange(400) @ length_probabilities(fit.rules, 399)
     assert mean == pytest.approx(np.mean([len(text) for text in texts]), rel=1e-3)
     assert data.log_likelihood(Pairs(fit.rules)) > data.log_likelihood(Pairs(rules))
 
@@ -338,10 +357,17 @@ def test_what_is_no_tree_is_ignored_or_refused():
         ([["DT", "NN", "VB"], *TREES[1:]], "for sequence 0; it should be a tree"),
         (["dog", *TREES[1:]], "the tree of sequence 0 in y begins with 'dog'"),
         ([*TREES[:4], "(S x)"], "the tree of sequence 4 in y has the leaf 'x'"),
+        (np.zeros((5, 2)), r"for sequence 0; it should be a tree"),
+        (pd.DataFrame({"a": TREES, "b": TREES}), r"for sequence 0; it should be a tree"),
+        ([("S", np.array(["the", "dog"]), "barks"), *TREES[1:]], r"has the leaf array\("),
+        ([(None, *SENTENCES[0]), *TREES[1:]], "has a node whose label is None"),
     ):
         with pytest.raises(ValueError, match=message):
             density.fit(SENTENCES, y)
         assert vars(density) == before
+    for y in ((tree for tree in TREES), map(str, TREES), set(TREES), dict.fromkeys(TREES)):
+        with pytest.raises(TypeError, match=r"hand in list\(y\)"):
+            density.fit(SENTENCES, y)
     with pytest.raises(ValueError, match="steps of X have 2 columns"):
         density.fit([np.zeros((3, 2))])
 
@@ -353,3 +379,94 @@ def test_searches_split_trees_with_sequences():
     assert search.best_estimator_.predict(X[:1])[0] == TREES[0]
     detector = DensityOutlierDetector(search.best_estimator_).fit(X)
     assert len(detector.explain(X[:2])) == 2
+
+
+def test_improbable_lengths_do_not_underflow():
+    density = ContextFreeGrammarDensity(1, length="given").fit(["a", "ab"], None, [1e6, 1])
+    text = "a" * 70
+    score = density.score_samples([text])[0]
+    # Given their number the words are independent.
+    assert score == pytest.approx(70 * np.log(density._rules.words[0, 0]), rel=1e-9)
+    assert score == pytest.approx(density.score_steps([text])[0].sum(), rel=1e-9)
+    drawn = density._rules.draw_of_lengths(np.array([70, 3]), np.random.default_rng(0))
+    assert len(drawn) == 73
+
+
+def test_draws_have_lengths_that_the_grammar_derives():
+    X, y = [["a", "b"], ["a", "b", "c"]], ["(S (A a) (B b))", None]
+    with pytest.warns(UserWarning, match="1 distinct sequence"):
+        density = ContextFreeGrammarDensity(glue=0.0, length="given").fit(X, y)
+    assert {len(row) for row in density.sample(20, random_state=0)} == {2}
+
+
+def test_trees_of_single_words_are_a_grammar():
+    density = ContextFreeGrammarDensity(glue=0.0, alpha=0.0).fit([["a"], ["b"]], ["(S a)", "(S b)"])
+    np.testing.assert_allclose(density.score_samples([["a"], ["b"]]), np.log(0.5))
+    assert density.predict([["a"], ["a", "b"]]).tolist() == ["(S a)", None]
+
+
+def test_validation_sequences_that_cannot_be_derived_are_left_out():
+    """Without smoothing a sequence with a word of its own is impossible in any fit without it."""
+    density = ContextFreeGrammarDensity(
+        2, alpha=0.0, early_stopping=True, max_iter=6, tol=0.0, random_state=0
+    )
+    own = [["a", "b", f"w{i}"] for i in range(10)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        density.fit(own)
+        assert density.validation_scores_ is None
+        assert density.n_iter_ == 6
+        assert np.isfinite(density.score_samples(own)).all()
+        density.set_params(validation_fraction=0.5).fit([*own[:5], *map(list, product("ab", "ab"))])
+    assert np.isfinite(density.validation_scores_).all()
+
+
+def test_sequences_that_the_grammar_of_trees_does_not_derive_are_told():
+    y = [*TREES[:3], None, None, None]
+    X = [*SENTENCES, ["dog", "the"]]
+    with pytest.warns(UserWarning, match=r"does not derive 2 distinct sequence\(s\)"):
+        density = ContextFreeGrammarDensity(glue=0.0).fit(X, y)
+    assert np.isfinite(density.lower_bounds_).all()
+    derived = ContextFreeGrammarDensity(glue=0.0).fit(X[:4], y[:4], schema=density.schema_)
+    np.testing.assert_allclose(density.root_probabilities_, derived.root_probabilities_)
+
+
+@pytest.mark.parametrize("length", ["stop", "given"])
+def test_leaves_without_a_label_are_their_words(length):
+    """They are parts of the rule, and no words are more probable by smoothing."""
+    X = ["ab", "aabb", "aaabbb", "ab"]
+    y = ["(S a b)", "(S a (S a b) b)", "(S a (S a (S a b) b) b)", None]
+    density = ContextFreeGrammarDensity(glue=0.0, length=length, max_iter=3, tol=0.1).fit(X, y)
+    assert density._rules.words.shape == (0, 2)
+    odd = ["ba", "aa", "bbaa", "abb"]
+    assert np.isneginf(density.score_samples(odd)).all()
+    assert density.predict(odd).tolist() == [None] * 4
+    assert density.predict(X).tolist() == [*y[:3], "(S a b)"]
+    scores = density.score_samples(["ab", "aabb"])
+    # A root, or a node below, is the last one four times of seven.
+    expected = np.log(4 / 7) + np.array([0, np.log(3 / 7)]) if length == "stop" else 0
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+    for text, score in zip(("ab", "aabb"), scores, strict=True):
+        assert density.score_steps([text])[0].sum() == pytest.approx(score, abs=1e-12)
+    assert np.isfinite(density.score_samples(density.sample(20, random_state=0))).all()
+    glued = ContextFreeGrammarDensity(length=length).fit(X[:3], y[:3])
+    assert np.isfinite(glued.score_samples(odd)).all()
+
+
+def test_an_unknown_word_may_be_any_to_what_follows():
+    density = fitted()
+    (steps,) = density.score_steps([["the", "zebra", "barks"]])
+    assert np.isneginf(steps[1])
+    known = [density.score_steps([["the", word, "barks"]])[0] for word in ("dog", "cat")]
+    assert min(own[2] for own in known) - 1 < steps[2] < max(own[2] for own in known) + 1
+    assert (
+        density.predict([["the", "zebra", "barks"]])[0]
+        == "(S (NP (DT the) (NN zebra)) (VP (VB barks)))"
+    )
+
+
+def test_left_corners_are_inverted_once(monkeypatch):
+    density, calls, inv = fitted(), [], np.linalg.inv
+    monkeypatch.setattr(np.linalg, "inv", lambda matrix: calls.append(0) or inv(matrix))
+    density.score_steps(SENTENCES)
+    assert len(calls) == 1

@@ -16,7 +16,7 @@ from sklearn_dgm.grammar._inside import (
 )
 from sklearn_dgm.grammar._proper import expected_lengths, made_proper, partition_functions
 from sklearn_dgm.grammar._rules import Rules
-from tests.grammar.toys import all_parses, random_rules
+from tests.grammar.toys import all_parses, length_probabilities, random_rules
 
 SEEDS = [0, 1, 2]
 BOTH = [False, True]
@@ -47,7 +47,7 @@ def test_scores_are_sums_over_all_parses(seed, n, blocks):
     expected = [all_parses(rules, words)[1].sum() for words in every]
     np.testing.assert_allclose(np.exp(log_prob(rules, every)), expected, rtol=1e-12)
     # They sum to the probability of the length.
-    of_length = rules.length_probabilities(n)[n] @ rules.root
+    of_length = length_probabilities(rules, n)[n]
     assert sum(expected) == pytest.approx(of_length, rel=1e-12)
     any_words = np.full((1, n), -1)
     assert np.exp(log_prob(rules, any_words))[0] == pytest.approx(of_length, rel=1e-12)
@@ -113,7 +113,7 @@ def test_prefixes_are_sums_over_all_sequences_that_begin_so(seed):
             )
             padded = [np.append(begun, np.full(n, -1)) for n in range(40)]
             total = sum(np.exp(log_prob(rules, [own])[0]) for own in padded)
-            longer = 1 - np.sum(rules.length_probabilities(t + 39) @ rules.root)
+            longer = 1 - np.sum(length_probabilities(rules, t + 39))
             assert longer < 1e-3
             assert listed < total < found[i, t] < total + longer
 
@@ -122,7 +122,7 @@ def test_long_sequences_of_rare_words_do_not_underflow():
     n, n_words = 120, 100_000
     rules = random_rules(n_words=1, seed=3)
     rules = rules.replaced(words=np.full((len(rules.emitters), n_words), 1 / n_words))
-    expected = np.log(rules.length_probabilities(n)[n] @ rules.root) - n * np.log(n_words)
+    expected = np.log(length_probabilities(rules, n)[n]) - n * np.log(n_words)
     assert expected < -1400
     found = log_prob(rules, np.arange(n)[None])
     np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -192,7 +192,7 @@ def test_grammars_that_may_never_end_are_made_proper():
 
 def test_lengths_sum_to_one_and_have_the_mean_that_is_expected():
     rules = made_proper(random_rules(branches=0.15))
-    of_length = rules.length_probabilities(400) @ rules.root
+    of_length = length_probabilities(rules, 400)
     assert of_length.sum() == pytest.approx(1, abs=1e-9)
     mean = np.arange(401) @ of_length
     assert mean == pytest.approx(rules.root @ expected_lengths(rules), rel=1e-6)
@@ -213,7 +213,7 @@ def test_draws_follow_the_probabilities(is_given):
     ]
     expected = np.exp([log_prob(rules, [words])[0] for words in every])
     if is_given:
-        expected /= rules.length_probabilities(3)[3] @ rules.root
+        expected /= length_probabilities(rules, 3)[3]
     observed = np.array([drawn.count(words) for words in every])
     if not is_given:
         expected = np.append(expected, 1 - expected.sum())

@@ -37,8 +37,33 @@ def test_its_trees_are_taken_and_read():
     density = ContextFreeGrammarDensity(alpha=0.1).fit(SENTENCES, trees)
     predicted = density.predict(SENTENCES)
     assert [nltk.Tree.fromstring(tree) for tree in predicted] == trees
+    lazy = nltk.collections.LazyMap(nltk.Tree.fromstring, TREES)
+    np.testing.assert_array_equal(
+        ContextFreeGrammarDensity(alpha=0.1).fit(SENTENCES, lazy).score_samples(SENTENCES),
+        density.score_samples(SENTENCES),
+    )
     with pytest.raises(ValueError, match="y is a single tree"):
         density.fit(SENTENCES, trees[0])
+
+
+@pytest.mark.parametrize(
+    "trees",
+    [
+        ["(START (A a) (B b))", "(START' b a)"],
+        ["(S (S+VP a) (X b))", "(S (S (VP a)) (Y b))"],
+        ["(S a (X b))", "(S X (X b))"],
+        ["(S (a c) (X b))", "(S a (X b))"],
+        ["(S (X a) (A-B a) (C b))", "(S (X a) (A a) (B-C b))"],
+    ],
+)
+def test_symbols_of_one_name_are_told_apart(trees):
+    X = [words_in(tree) for tree in trees]
+    density = ContextFreeGrammarDensity(alpha=0.0, glue=0.0, markov_order=2).fit(X, trees)
+    assert len(set(density.symbols_)) == len(density.symbols_)
+    parser = nltk.parse.pchart.InsideChartParser(density.to_nltk())
+    for own in X:
+        total = sum(tree.prob() for tree in parser.parse(own))
+        assert density.score_samples([own])[0] == pytest.approx(np.log(total), rel=1e-12)
 
 
 def test_numbers_are_no_words():

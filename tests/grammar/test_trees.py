@@ -2,7 +2,15 @@
 
 import pytest
 
-from sklearn_dgm.grammar._trees import as_tuples, built, productions, read_tree, read_trees
+from sklearn_dgm.grammar._trees import (
+    Symbol,
+    as_tuples,
+    built,
+    productions,
+    read_tree,
+    read_trees,
+    unique_names,
+)
 
 TREE = "(S (NP (DT the) (JJ old) (JJ grey) (NN dog)) (VP (VP (VB barks))))"
 WORDS = ["the", "old", "grey", "dog", "barks"]
@@ -108,6 +116,8 @@ def test_derivations_are_built_as_trees():
         ("(S the)", r"has 1 leaves, the sequence 2 steps"),
         (("a b", "the", "barks"), r"has the label 'a b'"),
         (("S", "the", ("X",)), r"has a node 'X' without children"),
+        (("", "the", "barks"), r"has a node without a label that begins with the leaf 'the'"),
+        (("S", ("", "the"), "barks"), r"has a node without a label that begins with the leaf"),
         (3, r"y has 3 for sequence 1; it should be a tree"),
     ],
 )
@@ -115,6 +125,14 @@ def test_errors_name_the_sequence(tree, message):
     with pytest.raises(ValueError, match=message) as raised:
         read_trees([None, tree], [["a"], ["the", "barks"]])
     assert "sequence 1" in str(raised.value)
+
+
+def test_names_of_symbols_are_unique():
+    symbols = [Symbol(("X",)), Symbol((), ("X",)), Symbol(("X#2",)), Symbol(("S", "V"))]
+    symbols += [Symbol(("S+V",)), Symbol((), ("X",))]
+    assert unique_names(symbols) == ["X", "X#3", "X#2", "S+V", "S+V#2", "X#4"]
+    ahead = [Symbol(("S",), ("|", "A-B", "C")), Symbol(("S",), ("|", "A", "B-C"))]
+    assert unique_names(ahead) == ["S|<A-B-C>", "S|<A-B-C>#2"]
 
 
 def test_deep_trees_need_no_recursion():

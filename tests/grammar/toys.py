@@ -20,6 +20,12 @@ def random_rules(n_symbols=4, n_words=2, branches=0.4, share=0.3, seed=0):
     return Rules(rng.dirichlet(np.ones(n_symbols)), parent, left, right, p, emitters, words, emits)
 
 
+def length_probabilities(rules, longest):
+    """Return the probabilities of the lengths of sequences."""
+    of_length, log_scale = rules.length_probabilities(longest)
+    return of_length @ rules.root * np.exp(log_scale)
+
+
 def emission(rules, symbol, word):
     """Return the probability that a symbol emits a word."""
     (row,) = np.nonzero(rules.emitters == symbol)

@@ -6,6 +6,7 @@ import pytest
 
 from sklearn_dgm import ContextFreeGrammarDensity, HistogramDensity, ParseTreeDisplay
 from tests.grammar.test_grammar import SENTENCES, TREES
+from tests.grammar.test_trees import Tree
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,30 @@ def test_it_draws_on_given_axes(density):
     display = ParseTreeDisplay.from_estimator(density, SENTENCES[0], ax=ax)
     assert display.ax_ is ax
     assert len(plt.get_fignums()) == 1
+
+
+def test_forms_of_trees_are_drawn_alike(density):
+    tree = density.predict(SENTENCES[:1])[0]
+    tuples = density.predict(SENTENCES[:1], form="tuples")[0]
+    objects = Tree(
+        "S",
+        [
+            Tree("NP", [Tree("DT", ["the"]), Tree("NN", ["dog"])]),
+            Tree("VP", [Tree("VB", ["barks"])]),
+        ],
+    )
+    pictures = [ParseTreeDisplay(form).plot() for form in (tuples, tree, objects)]
+    for display in pictures[1:]:
+        for kind in ("labels_", "leaves_"):
+            mine, first = getattr(display, kind), getattr(pictures[0], kind)
+            assert [(t.get_text(), t.get_position()) for t in mine] == [
+                (t.get_text(), t.get_position()) for t in first
+            ]
+    for odd in ("(S a", "(S a))", "(S a) (S b)", "a", ""):
+        with pytest.raises(ValueError, match="not one tree whose brackets match"):
+            ParseTreeDisplay(odd).plot()
+    with pytest.raises(TypeError, match="tree should be a tree in brackets"):
+        ParseTreeDisplay(["S", "a"]).plot()
 
 
 def test_what_cannot_be_drawn_is_said(density):
