@@ -106,7 +106,7 @@ class ToyNet(RowNet):
 class Generator(CallbackSupportMixin, BaseEstimator):
     """The least that a base class of the mixin has; it draws and does not score."""
 
-    def _fit_or_restore(self, X, sample_weight, schema):
+    def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):
             self._fit(*self._start_fit(X, sample_weight, schema=schema))
         return self
