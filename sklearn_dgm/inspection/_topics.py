@@ -168,6 +168,11 @@ def _words_of(estimator):
     """Return the words that are counted, as far as the estimator knows them."""
     estimator = unwrapped(estimator)
     if isinstance(estimator, Pipeline):
-        return estimator[:-1].get_feature_names_out()
+        if len(estimator) > 1 and hasattr(estimator[:-1], "get_feature_names_out"):
+            try:
+                return estimator[:-1].get_feature_names_out()
+            except AttributeError:  # of a step before that has no names
+                pass
+        estimator = estimator[-1]
     names = getattr(estimator, "feature_names_in_", None)
     return np.arange(estimator.n_features_in_).astype(str) if names is None else names

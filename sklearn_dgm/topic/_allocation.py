@@ -59,7 +59,7 @@ class LatentDirichletAllocationDensity(
         What scores are: estimates by particle filters, or the lower bound of variational Bayes for each document,
         which is quick, and some nats too low.
     n_particles : int, default=500
-        Particles of a document, in ten filters. It may be changed after `fit`.
+        Particles of a document, 20 at least, in ten filters of as many each. It may be changed after `fit`.
     verbose : int, default=0
         Whether to print a line for each pass.
     random_state : int, RandomState, Generator or None, default=None
@@ -93,18 +93,20 @@ class LatentDirichletAllocationDensity(
     Notes
     -----
     **Learning** is collapsed variational Bayes of order zero [2]_: a posterior of the topic of each word of a document,
-    given the expected topics of all others. It takes about ``8 * n_components`` bytes for each cell of X that is not
+    given the expected topics of all others. It takes about ``18 * n_components`` bytes for each cell of X that is not
     zero. Both priors follow by a fixed point [3]_ of the expected counts, in which the probability that a count is zero
     is that of the posteriors [4]_. Equal documents are learnt from as one, so that a weight of 2 is the document twice.
 
-    **Particle filters.** One filter reads the words of a document, those that tell most of their topic first; see
-    [5]_ for estimates of this kind. Particles are resampled where their weights are worth less than half of them, and
-    moved by a step of Gibbs sampling [6]_. The expectation of the estimate of ``p(words | length)`` is the probability
-    itself. That of the left-to-right estimator of [7]_ with a single sweep at each position is larger, by a factor of
-    1.6 for a document of 8 words: averages at a position over particles that were moved together are not independent of
-    those before. The random numbers follow from the words of a document: it has the same score in any company. The
-    standard error is that of the mean of ten filters, whose estimates are taken for log-normal. Documents of more than
-    20,000 words have the lower bound, and NaN as its error.
+    **Particle filters.** A filter reads the words of a document, those that tell most of their topic first; see [5]_
+    for estimates of this kind. Particles look ahead to the topics that are expected of later words, and are resampled
+    where their weights are worth less than half of them. The expectation of the estimate of ``p(words | length)`` is
+    the probability itself. That of the left-to-right estimator of [6]_ with a single sweep at each position is larger,
+    by a factor of 1.6 for a document of 8 words: averages at a position over particles that were moved together are not
+    independent of those before. The random numbers follow from the words of a document: it has the same score in any
+    company. The standard error is that of the mean of ten filters, whose estimates are taken for log-normal, which
+    takes 10 particles in each; where the mean is below the lower bound, at least the distance to that. Filters are for
+    documents of some hundred words: those of thousands have estimates that are nats too low, and take a time that grows
+    with the square of the length. Documents of more than 20,000 words have the lower bound, and NaN as its error.
 
     **Lengths** have a negative binomial distribution, beside those seen in `fit`.
 
@@ -120,9 +122,7 @@ class LatentDirichletAllocationDensity(
        Allocation", NIPS 2006
     .. [5] W. Buntine, "Estimating Likelihoods for Topic Models", ACML 2009,
        https://doi.org/10.1007/978-3-642-05224-8_6
-    .. [6] W. R. Gilks, C. Berzuini, "Following a moving target: Monte Carlo inference for dynamic Bayesian models",
-       Journal of the Royal Statistical Society B 63 (2001), https://doi.org/10.1111/1467-9868.00280
-    .. [7] H. M. Wallach, I. Murray, R. Salakhutdinov, D. Mimno, "Evaluation Methods for Topic Models", ICML 2009,
+    .. [6] H. M. Wallach, I. Murray, R. Salakhutdinov, D. Mimno, "Evaluation Methods for Topic Models", ICML 2009,
        https://doi.org/10.1145/1553374.1553515
 
     Examples
@@ -141,8 +141,9 @@ class LatentDirichletAllocationDensity(
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "doc_topic_prior": [None, Interval(Real, 0, None, closed="neither")],
-        "topic_word_prior": [None, Interval(Real, 0, None, closed="neither")],
+        # Of which gamma functions keep their digits.
+        "doc_topic_prior": [None, Interval(Real, 1e-8, 1e8, closed="both")],
+        "topic_word_prior": [None, Interval(Real, 1e-8, 1e8, closed="both")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "log_likelihood": [StrOptions({"particles", "bound"})],
@@ -228,6 +229,10 @@ class LatentDirichletAllocationDensity(
         log_prob, std = np.empty(len(Z)), np.where(Z.lengths > MOST_WORDS, np.nan, 0.0)
         log_prob[~estimated] = self._of_parts(Z[~estimated], Documents.lower_bounds)
         if estimated.any():
+            if self.n_particles < 2 * N_FILTERS:  # as it may be changed after a fit
+                raise ValueError(
+                    f"n_particles should be at least {2 * N_FILTERS}, got {self.n_particles}."
+                )
             distinct, place = Z[estimated].distinct()
             found = self._of_parts(distinct, self._estimates, tol=1e-3)
             log_prob[estimated], std[estimated] = found[place].T
@@ -241,6 +246,7 @@ class LatentDirichletAllocationDensity(
         # Words that tell most of their topic come first.
         entropy = entr(posterior).sum(axis=0)
         expected, found = documents.responsibilities(), np.empty((len(Z), 2))
+        bounds = documents.lower_bounds()
         for i, end in enumerate(Z.matrix.indptr[1:]):
             words, counts = Z.document(i)
             cells = np.arange(end - len(words), end)
@@ -256,6 +262,7 @@ class LatentDirichletAllocationDensity(
                     np.random.default_rng(Z.key(i)),
                 )
             )
+        found[:, 1] = np.maximum(found[:, 1], bounds - found[:, 0])
         return found
 
     def _of_parts(self, Z, ask, **tol):
@@ -322,7 +329,8 @@ class LatentDirichletAllocationDensity(
         for start in range(0, n_samples, n_at_once):
             part = lengths[start : start + n_at_once]
             shares = rng.dirichlet(self.doc_topic_prior_, len(part))
-            drawn.append(sparse.csr_array(rng.multinomial(part, shares @ self.components_)))
+            p = np.minimum(shares @ self.components_, 1.0)  # but for rounding
+            drawn.append(sparse.csr_array(rng.multinomial(part, p)))
         return Counts(sparse.csr_array(sparse.vstack(drawn), dtype=np.float64))
 
     def __sklearn_tags__(self):

@@ -8,8 +8,8 @@ from scipy.special import psi
 
 # Where priors start that are learnt, after how many iterations they are, and every so many of them.
 FIRST_PRIOR, FIRST_LEARNT, LEARNT_EVERY = 0.1, 10, 5
-# Steps of Minka's fixed point each time.
-N_STEPS = 5
+# Steps of Minka's fixed point each time, and iterations before those that are learnt may be the last ones.
+N_STEPS, LEAST_PASSES = 5, 30
 # Neither priors nor responsibilities are smaller.
 LEAST_PRIOR, LEAST = 1e-4, 1e-10
 
@@ -100,6 +100,7 @@ def allocate(Z, weight, n_topics, doc_topic_prior, topic_word_prior, max_iter, t
     own /= own.sum(axis=1, keepdims=True)
     in_document, in_word = by_document.of(own), by_word.of(own)
     change, other = np.inf, np.empty_like(own)
+    least_passes = LEAST_PASSES if None in (doc_topic_prior, topic_word_prior) else 1
     for i in range(1, max_iter + 1):
         in_topic = in_word.sum(axis=0)
         # A word does not count for itself.
@@ -118,7 +119,7 @@ def allocate(Z, weight, n_topics, doc_topic_prior, topic_word_prior, max_iter, t
         own = new
         in_document, in_word = by_document.of(own), by_word.of(own)
         tell(i, change)
-        if change < tol:
+        if change < tol and i >= least_passes:
             break
         if i >= FIRST_LEARNT and i % LEARNT_EVERY == 0:
             if doc_topic_prior is None:

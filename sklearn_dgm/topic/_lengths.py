@@ -52,7 +52,7 @@ class LengthDistribution(Stateful):
         self.weights_ = np.bincount(place, weight)
         n = self.weights_.sum()
         # Of empty documents alone half a word is thought to be seen, or no other would be possible.
-        self.mean_ = max(float(self.weights_ @ self.values_), 0.5) / n
+        self.mean_ = (float(self.weights_ @ self.values_) or 0.5) / n
         surprise = minimize_scalar(
             lambda log_size: -self.weights_ @ self._log_base(self.values_, np.exp(log_size)),
             bounds=SIZES,

@@ -7,6 +7,7 @@ import pytest
 from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_dgm import HistogramDensity, LatentDirichletAllocationDensity, TopicsDisplay
 
@@ -35,6 +36,16 @@ def test_words_are_the_most_probable_ones(model):
         assert labels == words.tolist()
     assert len(display.axes_) == len(display.figure_.axes) == 5
     assert display.shares.sum() == pytest.approx(1)
+
+
+def test_words_of_pipelines_without_names_are_those_of_the_last_step():
+    X = pd.DataFrame(CountVectorizer().fit_transform(TEXTS).toarray()).add_prefix("word")
+    density = LatentDirichletAllocationDensity(2, random_state=0)
+    display = TopicsDisplay.from_estimator(make_pipeline(density).fit(X), n_top_words=1)
+    assert set(display.words[:, 0]) <= set(X.columns)
+    nameless = make_pipeline(CountVectorizer(), FunctionTransformer(accept_sparse=True), density)
+    display = TopicsDisplay.from_estimator(nameless.fit(TEXTS), n_top_words=1)
+    assert all(word.isdigit() for word in display.words[:, 0])
 
 
 def test_words_are_names_of_columns_positions_or_given():

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_dgm import LatentDirichletAllocationDensity
 from sklearn_dgm.topic._counts import Counts
+from sklearn_dgm.topic._lengths import LengthDistribution
 
 TOPICS = np.array(
     [
@@ -295,3 +296,40 @@ def test_it_stands_behind_a_vectorizer():
 def test_progress_is_printed(capsys):
     fitted(max_iter=3, verbose=1)
     assert "Iteration 3, words given to other topics" in capsys.readouterr().out
+
+
+def test_priors_are_learnt_also_where_topics_settle_at_once():
+    rng = np.random.default_rng(0)
+    topics = rng.dirichlet(np.full(6, 0.3), 3)
+    X = rng.multinomial(rng.poisson(200, 200), np.full((200, 3), 1 / 3) @ topics)
+    density = LatentDirichletAllocationDensity(3, random_state=0).fit(X)
+    assert (density.doc_topic_prior_ > 0.5).all()
+    assert density.topic_word_prior_ != 0.1
+
+
+def test_a_single_word_is_drawn_by_several_topics():
+    density = LatentDirichletAllocationDensity(3, random_state=0).fit(np.full((20, 1), 3))
+    assert density.sample(50, random_state=0).shape == (50, 1)
+
+
+def test_too_few_particles_are_refused_after_the_fit():
+    density = LatentDirichletAllocationDensity(2, random_state=0).fit(np.eye(4, dtype=int))
+    with pytest.raises(ValueError, match="n_particles should be at least 20, got 5"):
+        density.set_params(n_particles=5).score_samples(np.eye(4, dtype=int))
+
+
+def test_small_weights_do_not_lengthen_documents():
+    lengths, weight = np.array([3.0, 4.0, 4.0, 9.0, 50.0]), np.full(5, 1e-9)
+    assert LengthDistribution().fit(lengths, weight).mean_ == pytest.approx(14)
+
+
+def test_errors_reach_from_estimates_to_the_bound():
+    rng = np.random.default_rng(0)
+    topics = rng.dirichlet(np.full(50, 0.1), 5)
+    shares = rng.dirichlet(np.full(5, 0.3), 60)
+    X = rng.multinomial(80, shares @ topics)
+    density = LatentDirichletAllocationDensity(5, n_particles=20, random_state=0).fit(X)
+    long = rng.multinomial(2000, shares[:4] @ topics)
+    estimates, std = density.score_samples(long, return_std=True)
+    bound = LatentDirichletAllocationDensity(5, log_likelihood="bound", random_state=0).fit(X)
+    assert (estimates + std >= bound.score_samples(long) - 0.1).all()
