@@ -319,6 +319,8 @@ def rows_of_trees(y):
         return None
     if isinstance(y, str) or hasattr(y, "label"):
         raise ValueError("y is a single tree; hand in a list of trees, [y].")
+    if hasattr(y, "__array__") and not hasattr(y, "__len__"):
+        y = np.asarray(y)
     rows = rows_of_labels(y)
     if rows is None:
         if isinstance(y, Mapping) or not (hasattr(y, "__len__") and hasattr(y, "__getitem__")):
