@@ -26,6 +26,11 @@ class ClassesMixin:
 
     def _read_labels(self, X, y, sample_weight):
         """Return the codes of the classes of images that have weight; None without any."""
+        objects = np.asarray(y)
+        if objects.dtype == object and objects.ndim == 1:
+            # Before their type is asked for, which a missing label hides.
+            check_labels(objects, "each image should have a label, or none")
+            y = np.asarray(objects.tolist())
         is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
         classes = label = None
         if is_of_classes:

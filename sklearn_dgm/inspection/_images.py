@@ -171,7 +171,12 @@ class ImagesDisplay:
         n_columns = self.n_columns or math.ceil(math.sqrt(n * height / width))
         n_rows = -(-n // n_columns)
         inches = min(INCHES, MAX_INCHES / n_columns)
-        room = 0.25 if self.titles is not None else 0.0
+        titles = None if self.titles is None else np.asarray(self.titles)
+        if titles is not None and len(titles) != len(self.images):
+            raise ValueError(
+                f"titles should have one for each of {len(self.images)} images, got {len(titles)}."
+            )
+        room = 0.25 if titles is not None else 0.0
         self.figure_, self.axes_ = plt.subplots(
             n_rows,
             n_columns,
@@ -188,6 +193,6 @@ class ImagesDisplay:
             if image.ndim == 3:
                 image = (image - low) / max(high - low, 1e-12)
             self.artists_.append(ax.imshow(image, cmap=grey, vmin=low, vmax=high))
-            if self.titles is not None:
-                ax.set_title(str(self.titles[i]), fontsize="small")
+            if titles is not None:
+                ax.set_title(str(titles[i]), fontsize="small")
         return self

@@ -223,3 +223,15 @@ def test_an_outlier_tells_its_pixel():
     odd = X[:1].copy()
     odd[0, 1] = 7
     assert detector.explain(odd)[0].argmin() == 1
+
+
+def test_labels_that_are_objects_are_read_and_none_may_be_missing():
+    X = np.random.default_rng(0).integers(0, 2, (20, 4))
+    density = PixelCNNDensity(n_channels=2, n_layers=0, max_epochs=1, random_state=0)
+    numbers = np.arange(20).astype(object) % 2
+    assert density.fit(X, numbers).classes_.tolist() == [0, 1]
+    for missing in (0, 1):
+        names = np.where(numbers == 0, "a", "b").astype(object)
+        names[missing] = np.nan
+        with pytest.raises(ValueError, match="each image should have a label, or none"):
+            density.fit(X, names)

@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
@@ -59,3 +60,11 @@ def test_what_is_no_image_is_refused():
         ImagesDisplay.from_rows(np.zeros((3, 10)))
     with pytest.raises(TypeError, match="LinearRegression has not"):
         ImagesDisplay.from_estimator(LinearRegression().fit([[0.0]], [1.0]))
+
+
+def test_titles_follow_their_order_whatever_their_index():
+    titles = pd.Series(["a", "b", "c"], index=[2, 1, 0])
+    display = ImagesDisplay.from_rows(np.zeros((3, 4)), (2, 2), titles=titles)
+    assert [ax.get_title() for ax in display.figure_.axes[:3]] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="titles should have one for each of 3 images, got 1"):
+        ImagesDisplay.from_rows(np.zeros((3, 4)), (2, 2), titles=["a"])
