@@ -26,10 +26,8 @@ from sklearn_dgm.grammar._queries import GrammarQueriesMixin, tokens_of
 from sklearn_dgm.grammar._trees import Symbol, read_trees, rows_of_trees, unique_names
 from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._markov import bins_of_steps
+from sklearn_dgm.sequence._state_learning import held_out
 from sklearn_dgm.tags import DensityTags
-
-# Of fewer distinct sequences none validates by default.
-LEAST_SEQUENCES = 50
 
 
 class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
@@ -356,20 +354,15 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
 
     def _validation(self, n_sequences, known, rng):
         """Return flags of the distinct sequences that say when to stop."""
-        is_valid = np.zeros(n_sequences, dtype=bool)
-        wanted = self.early_stopping
-        if wanted == "auto":
-            wanted = n_sequences >= LEAST_SEQUENCES
-        if not wanted:
-            return is_valid
-        n_valid = max(round(self.validation_fraction * n_sequences), 1)
-        if n_valid >= n_sequences and not known.root.any():
-            raise ValueError(
-                "early_stopping=True needs 2 sequences at least that have steps, are not equal, and have no trees; X has "
-                f"{n_sequences}."
-            )
-        is_valid[rng.choice(n_sequences, n_valid, replace=False)] = True
-        return is_valid
+        return held_out(
+            np.arange(n_sequences),
+            n_sequences,
+            n_sequences + int(known.root.any()),
+            self.early_stopping,
+            self.validation_fraction,
+            "have no trees",
+            rng,
+        )
 
 
 def _derived(sentences, rules):

@@ -7,9 +7,8 @@ import numpy as np
 from sklearn_dgm.grammar._inside import NUMBERS_OF_CHARTS, Pairs, expected_counts, inside
 from sklearn_dgm.grammar._rules import RuleCounts, Rules
 from sklearn_dgm.grammar._trees import Symbol, productions
+from sklearn_dgm.sequence._state_learning import PATIENCE
 
-# Steps of EM for which validation sequences may be worse than before.
-PATIENCE = 3
 # What sequences are derived from that have no parse otherwise: any constituents in a row, and a last word.
 GLUE = Symbol(("GLUE",))
 

@@ -26,13 +26,12 @@ from sklearn_dgm.sequence._state_learning import (
     MixtureLearner,
     WeightedSequences,
     fit_states,
+    held_out,
 )
 from sklearn_dgm.sequence._state_parameters import StateParametersMixin
 from sklearn_dgm.sequence._state_queries import StateQueriesMixin
 from sklearn_dgm.tags import DensityTags, common_density_tags
 
-# Of fewer distinct sequences none validates by default.
-LEAST_SEQUENCES = 50
 CLOSED_FORMS = DensityTags(sequences=True, missing=True, ties=True)
 
 
@@ -377,21 +376,15 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
 
     def _validation(self, data, rng):
         """Return flags of the sequences that say when to stop; those that have labels are all learnt from."""
-        is_valid = np.zeros(len(data.lengths), dtype=bool)
-        (candidates,) = np.nonzero(data.is_unlabelled)
-        wanted = self.early_stopping
-        if wanted == "auto":
-            wanted = len(candidates) >= LEAST_SEQUENCES
-        if not wanted:
-            return is_valid
-        n_valid = max(round(self.validation_fraction * len(candidates)), 1)
-        if n_valid > len(candidates) or n_valid >= np.count_nonzero(data.lengths):
-            raise ValueError(
-                "early_stopping=True needs 2 sequences at least that have steps, are not equal, and of which one has no "
-                f"labels; X has {len(candidates)}."
-            )
-        is_valid[rng.choice(candidates, n_valid, replace=False)] = True
-        return is_valid
+        return held_out(
+            np.flatnonzero(data.is_unlabelled),
+            len(data.lengths),
+            np.count_nonzero(data.lengths),
+            self.early_stopping,
+            self.validation_fraction,
+            "of which one has no labels",
+            rng,
+        )
 
     def _learner(self, rows, n_states, rng):
         """Return what learns emissions."""

@@ -13,6 +13,8 @@ from sklearn_dgm.sequence._step_order import StepOrder
 
 # Steps of EM for which validation sequences may be worse than before.
 PATIENCE = 3
+# Of fewer distinct sequences none validates by default.
+LEAST_SEQUENCES = 50
 # States with less than this share of the weight have no steps.
 LEAST_SHARE = 1e-12
 
@@ -86,6 +88,46 @@ class WeightedSequences(NamedTuple):
             len(self.rows.Z),
             n_states,
         )
+
+
+def held_out(candidates, n_sequences, n_learnt_from, wanted, fraction, others, rng):
+    """Return flags of the distinct sequences that say when to stop.
+
+    Parameters
+    ----------
+    candidates : ndarray of int of shape (n_candidates,)
+        Those that may.
+    n_sequences : int
+        Number of distinct sequences.
+    n_learnt_from : int
+        Of how many something is to be learnt; one at least has to be left.
+    wanted : "auto" or bool
+        Whether some say it; "auto" if there are enough of them.
+    fraction : float
+        Share of the candidates that do.
+    others : str
+        What else is asked of sequences, for the message.
+    rng : Generator
+        Where random numbers come from.
+
+    Raises
+    ------
+    ValueError
+        If it is wanted and there are too few.
+    """
+    is_valid = np.zeros(n_sequences, dtype=bool)
+    if wanted == "auto":
+        wanted = len(candidates) >= LEAST_SEQUENCES
+    if not wanted:
+        return is_valid
+    n_valid = max(round(fraction * len(candidates)), 1)
+    if n_valid > len(candidates) or n_valid >= n_learnt_from:
+        raise ValueError(
+            "early_stopping=True needs 2 sequences at least that have steps, are not equal, and "
+            f"{others}; X has {len(candidates)}."
+        )
+    is_valid[rng.choice(candidates, n_valid, replace=False)] = True
+    return is_valid
 
 
 class Part:
