@@ -168,7 +168,7 @@ had -5.69 on the test pieces, which was known then. Targets: names -13.2, shakes
 with the defaults (order 1), which had the best trees of validation sentences, met with the setting that had their best
 likelihood; a bigram is ahead of both, as of any plain grammar. Every sentence is parsed. 0.05 seconds for the score of 25
 words by 5,000 rules: about that, on a busy machine; a tree takes twice to three times as long. NLTK's parser finds the
-same trees in 400 times the time.
+same trees in some 500 times the time.
 
 **codec**: bytes of the last tenth of shakespeare; aimed at three quarters of the best program's: missed, the n-gram has 84 %
 and the network 80 %.
