@@ -20,7 +20,7 @@ from benchmarks.images.data import frey_faces, mnist
 from benchmarks.results import version_of
 from sklearn_dgm import PixelCNNDensity
 
-SHAPE, N_KNOWN, N_TEST, N_TRAIN = (28, 28), 8, 300, 3000
+SHAPE, N_KNOWN, N_TEST, N_TRAIN, EPOCHS = (28, 28), 8, 300, 3000, 3
 
 
 def outliers_of(folder, X, y):
@@ -53,7 +53,7 @@ def measure(results, args):
     train = X[y < N_KNOWN][: args.max_rows or N_TRAIN]
     known = X_test[y_test < N_KNOWN][-N_TEST:]
     start = time.process_time()
-    density = PixelCNNDensity(SHAPE, max_epochs=args.epochs or 4, random_state=0)
+    density = PixelCNNDensity(SHAPE, max_epochs=EPOCHS, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         density.fit(train)
