@@ -9,7 +9,8 @@ TEST_WORKERS ?= 2
 # The oldest releases that setup.cfg promises, and what they are tried on.
 OLDEST ?= $(VENV)-oldest
 OLDEST_TESTS = tests/test_packaging.py tests/test_base.py tests/test_histogram.py tests/test_callbacks.py \
-	tests/compose/test_jacobians.py tests/nn/test_made.py tests/nn/test_flows.py tests/codec/test_streams.py
+	tests/compose/test_jacobians.py tests/nn/test_made.py tests/nn/test_flows.py tests/codec/test_streams.py \
+	tests/grammar/test_inside.py tests/topic/test_particles.py
 OLDEST_INSTANCES = density_checks and (blocks or n_orders or equal or diagonal)
 
 .PHONY: help demo test test-oldest lint clean

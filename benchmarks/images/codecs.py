@@ -1,7 +1,6 @@
 """Bytes of test images: DensityCodec with densities of the training images, beside PNG and lossless WebP.
 
 Programs see the test images alone, all as one image, side by side, which is kinder to them than a file for each.
-Pixels of digits, of 17 levels, fill four bits.
 """
 
 import io

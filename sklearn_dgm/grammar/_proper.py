@@ -9,6 +9,13 @@ from scipy.sparse import linalg
 PRECISION, MAX_STEPS = 1e-14, 60
 
 
+def solve(system, b):
+    """Return the solution of a sparse system of linear equations."""
+    # SciPy before 1.15 keeps wide indices, which its solver refuses.
+    indices, indptr = system.indices.astype(np.intc), system.indptr.astype(np.intc)
+    return linalg.spsolve(sparse.csc_array((system.data, indices, indptr), system.shape), b)
+
+
 def partition_functions(rules):
     """Return the probabilities that symbols derive anything, which ends.
 
@@ -33,7 +40,7 @@ def partition_functions(rules):
         found = rules.emits + np.bincount(rules.parent, rules.p * left * right, n)
         slopes = np.concatenate([rules.p * right, rules.p * left])
         jacobian = sparse.csc_array((slopes, both), shape=(n, n))
-        step = linalg.spsolve(one - jacobian, found - Z)
+        step = solve(one - jacobian, found - Z)
         Z = np.clip(Z + step, 0.0, 1.0)
         if np.abs(step).max() < PRECISION:
             break
@@ -55,10 +62,10 @@ def expected_lengths(rules):
     """
     system = sparse.csc_array(sparse.identity(rules.n_symbols)) - rules.mean_children().tocsc()
     # The radius is below 1 if, and only if, the mean numbers of descendants are positive.
-    descendants = linalg.spsolve(system, np.ones(rules.n_symbols))
+    descendants = solve(system, np.ones(rules.n_symbols))
     if not (np.isfinite(descendants).all() and (descendants > 0).all()):
         return None
-    return linalg.spsolve(system, rules.emits)
+    return solve(system, rules.emits)
 
 
 def made_proper(rules):

@@ -63,6 +63,11 @@ def test_draws_are_sparse(counts):
     for drawn in (both.sample(5), classes.sample(5)):
         assert sparse.issparse(drawn)
         assert (drawn.shape, drawn.dtype) == ((5, 20), rows.dtype)
+
+
+def test_resampled_rows_are_sparse(counts):
+    pytest.importorskip("imblearn")
+    rows, y = sparse.csr_matrix(counts[0]), counts[1]
     more, labels = GenerativeOverSampler(topics()).fit_resample(rows, y)
     assert sparse.issparse(more)
     assert more.shape[0] == len(labels) == 2 * max(np.bincount(y))
