@@ -96,8 +96,9 @@ class DistinctRows:
             How often a row is counted, on average.
         """
         kept, repeats = self._distinct, 1.0
-        if 2 * len(np.unique((self._keys - self._terms[j])[kept])) < len(kept):
-            # The other columns do not tell rows apart: those that are equal need not be repeated ones.
+        n_told_apart = len(np.unique((self._keys - self._terms[j])[kept]))
+        if n_told_apart == 1 or 2 * n_told_apart < len(kept):
+            # The other columns, if there are any, do not tell rows apart: those that are equal need not be repeated.
             kept, repeats = slice(None), len(x) / len(kept)
         x = x[kept]
         return *np.unique(x[~np.isnan(x)], return_counts=True), repeats

@@ -11,8 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes, load_iris, load_wine
 
-from sklearn_dgm import AutoregressiveDensity
-from sklearn_dgm.columns import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, ColumnSchema
+from sklearn_dgm import AutoregressiveDensity, MarkovChainDensity
+from sklearn_dgm.columns import (
+    CATEGORICAL,
+    CONTINUOUS,
+    INTEGER,
+    MIXED,
+    ROUNDED,
+    ColumnSchema,
+    ImageSchema,
+)
 
 
 def holes_in_pandas():
@@ -465,6 +473,39 @@ def test_columns_beside_few_categories_are_understood_too():
         for x, kind in ((zeros, MIXED), (rounded, ROUNDED)):
             frame = pd.DataFrame({"x": x, **extra})
             assert ColumnSchema(detect_ties=True).fit(frame).kinds_[0] == kind
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("pair", [(0.0, 1.0), (0.0, 255.0), (-0.4242, 2.821)])
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_two_values_of_a_column_with_none_beside_it_are_a_grid(dtype, pair, share):
+    low, high = np.array(pair, dtype)
+    x = np.where(np.arange(100) < 100 * share, high, low)
+    with_gap = x.copy()
+    with_gap[50] = np.nan
+    beside_a_constant = np.column_stack([x, np.full_like(x, 7)])
+    tables = [(ColumnSchema, X) for X in (x[:, None], with_gap[:, None], beside_a_constant)]
+    images = [(ImageSchema, X.reshape(25, 4)) for X in (x, with_gap)]
+    for schema, X in tables + images:
+        column = schema(missing=True, detect_ties=True).fit(X).columns_[0]
+        assert column.kind == ROUNDED
+        assert column.resolution == pytest.approx(pair[1] - pair[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        AutoregressiveDensity((4,), n_orders=1, max_epochs=2, random_state=0),
+        MarkovChainDensity(order=1, length="given"),
+    ],
+)
+def test_two_values_alone_have_probabilities(density):
+    x = np.repeat([0.0, 1.0], [30, 70])
+    X, ends = x[:, None], np.array([[0.0], [1.0]])
+    is_sequence = isinstance(density, MarkovChainDensity)
+    density.fit(list(X) if is_sequence else X)
+    scores = density.score_samples(list(ends) if is_sequence else ends)
+    assert np.exp(scores).sum() == pytest.approx(1, abs=0.02)
 
 
 def test_what_is_detected_is_that_of_repeated_rows():

@@ -1,5 +1,7 @@
 """The density of images as an estimator: shapes, labels, one kind for all pixels, what others make of it."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,20 @@ def test_units_count_as_probabilities():
     in_cells = bits_per_dim(sixteenths, X / 16) + np.log2(16)
     assert in_cells == pytest.approx(bits_per_dim(counts, X), rel=0.05)
     assert np.isin(sixteenths.sample(50, 0) * 16, np.arange(9)).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0])
+def test_flags_that_are_floats_have_probabilities(scale):
+    X = bars(60)[0][:, :9]
+    flags = PixelCNNDensity(**QUICK).fit(X)
+    floats = PixelCNNDensity(**QUICK).fit((X * scale).astype(np.float32))
+    assert set(floats.schema_.kinds_) == {"rounded"}
+    every = np.array(list(itertools.product([0.0, scale], repeat=9)))
+    in_cells = floats.score_samples(every) + 9 * np.log(scale)
+    assert np.exp(in_cells).sum() == pytest.approx(1, abs=0.01)
+    assert bits_per_dim(floats, X * scale) - np.log2(scale) == pytest.approx(
+        bits_per_dim(flags, X), rel=0.05
+    )
 
 
 def test_units_are_those_of_all_pixels():
