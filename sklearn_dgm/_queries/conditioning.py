@@ -144,8 +144,12 @@ class ConditionalMixin:
         completed = with_given_cells(self.schema_, draws.reshape(-1, Z.shape[1]), X)
         return (completed, ess) if return_ess else completed
 
-    def _conditional_draws(self, Z, n_samples, rng):
-        """Return completed rows, of shape (n_rows, n_samples, n_features), and effective sample sizes."""
+    def _conditional_draws(self, Z, n_samples, rng, rows=None):
+        """Return completed rows, of shape (n_rows, n_samples, n_features), and effective sample sizes.
+
+        Errors name rows by their numbers, `rows`, where these are some of those in question.
+        """
+        rows = np.arange(len(Z)) if rows is None else rows
         together = min(n_samples, MAX_DRAWS_TOGETHER)
         n_rounds = -(-n_samples // together)
         draws = np.empty((len(Z) * n_rounds, together, Z.shape[1]))
@@ -153,7 +157,7 @@ class ConditionalMixin:
         n_particles = max(N_PARTICLES, PARTICLES_PER_DRAW * together)
         parts = self._completions(np.repeat(Z, n_rounds, axis=0), n_particles, rng)
         for part in self._with_progress(parts, len(ess)):
-            weight = _normalised(part.log_weight, part.rows // n_rounds)
+            weight = _normalised(part.log_weight, rows[part.rows // n_rounds])
             chosen = resample(weight, together, rng)
             draws[part.rows] = np.take_along_axis(part.z, chosen[..., None], axis=1)
             ess[part.rows] = part.effective_sample_size

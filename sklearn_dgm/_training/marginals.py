@@ -53,13 +53,13 @@ class FactorsMixin:
         for part in self._whole_completions(Z, n_particles, rng):
             yield part._replace(z=part.z[..., : Z.shape[1]])
 
-    def _whole_completions(self, Z, n_particles, rng=None):
-        """Yield weighted completions of rows as rows of the module."""
+    def _whole_completions(self, Z, n_particles, rng=None, of_observed=False):
+        """Yield weighted completions of rows as rows of the module; see :mod:`~sklearn_dgm.nn.completion`."""
         module = self._module.in_mixed_precision()
         device = self._module_device()
         generator = None if rng is None else torch_generator(rng, device)
         z = torch.tensor(self._whole(Z), device=device)
-        parts = completions(module, z, n_particles, generator)
+        parts = completions(module, z, n_particles, generator, of_observed=of_observed)
         while True:
             with one_thread(), torch.no_grad():
                 part = next(parts, None)
@@ -82,7 +82,7 @@ class EstimatedMarginalsMixin(FactorsMixin):
         if self._module.takes_any_order:
             return np.zeros(len(Z), dtype=bool)
         whole = self._whole(Z)
-        outcomes = n_outcomes(self._module, torch.from_numpy(whole), N_PARTICLES).numpy()
+        outcomes = n_outcomes(self._module, torch.from_numpy(whole), N_PARTICLES, True).numpy()
         is_gap = np.isnan(whole)
         return (outcomes == 0) & is_gap.any(axis=1) & ~is_gap.all(axis=1)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, column_or_1d
@@ -66,15 +67,18 @@ class ClassesMixin:
             In the order of `classes_`; estimates where pixels are missing. Of an image that no class can have, those of
             the classes without an image.
         """
-        Z, _ = self._encode(X)
-        p = np.zeros((len(Z), len(self.classes_)))
-        for part in self._whole_completions(Z, N_PARTICLES):
-            best = part.log_weight.max(axis=1, keepdims=True)
-            weight = np.exp(part.log_weight - np.where(np.isneginf(best), 0, best))
-            for k in range(p.shape[1]):
-                p[part.rows, k] = (weight * (part.z[..., -1] == k)).sum(axis=1)
-        p[p.sum(axis=1) == 0] = self._module.members[0].class_shares
-        return p / p.sum(axis=1, keepdims=True)
+        log_p = self._log_joint(self._encode(X)[0])
+        log_p[np.isneginf(log_p).all(axis=1)] = np.log(self._module.members[0].class_shares)
+        return softmax(log_p, axis=1)
+
+    def _log_joint(self, Z):
+        """Return log-densities of the observed pixels together with each class, of shape (n_samples, n_classes)."""
+        log_p = np.empty((len(Z), len(self.classes_)))
+        for part in self._whole_completions(Z, N_PARTICLES, of_observed=True):
+            for k in range(log_p.shape[1]):
+                of_class = np.where(part.z[..., -1] == k, part.log_weight, -np.inf)
+                log_p[part.rows, k] = logsumexp(of_class, axis=1)
+        return log_p
 
     @available_if(_has_classes)
     def predict(self, X: MatrixLike) -> NDArray[Any]:

@@ -74,13 +74,20 @@ class AncestralDensity(FactorisedDensity):
         z, shares = self._fill(z, numbers, how)
         return z, shares.sum(dim=1)
 
-    def _fill(self, z, numbers, how="sample"):
-        """Fill missing cells; return the rows, and each observed cell's log-density given all earlier columns."""
+    def _fill(self, z, numbers, how="sample", of_observed=False):
+        """Fill missing cells; return the rows, and each observed cell's log-density given all earlier columns.
+
+        Where only what is said of the observed cells is asked for, the columns behind the last of these stay missing.
+        """
         observed, possible = ~z.isnan(), ~(z.abs() >= FARTHEST)
         z = torch.where(possible, z, 0)
         shares = torch.zeros_like(z).masked_fill(~possible, -torch.inf)
         is_scored, is_drawn = observed.any(dim=0).tolist(), (~observed).any(dim=0).tolist()
+        n_left = sum(is_scored)
         for j, conditional in self.visit(z):
+            if of_observed and not n_left:
+                break
+            n_left -= is_scored[j]
             if conditional is None:
                 if is_drawn[j]:
                     raise ValueError(
@@ -96,7 +103,7 @@ class AncestralDensity(FactorisedDensity):
         return z, shares
 
     @torch.no_grad()
-    def complete(self, z, numbers):
+    def complete(self, z, numbers, of_observed=False):
         """Draw several completions of each row, column by column.
 
         Parameters
@@ -105,6 +112,8 @@ class AncestralDensity(FactorisedDensity):
             Encoded rows, NaN where a cell is missing.
         numbers : Tensor of shape (m, d) or (n, m, d)
             Float64 numbers between 0 and 1 of which the missing cells are made, for all rows or for each.
+        of_observed : bool, default=False
+            Whether only `shares` are asked for, so that cells behind the observed ones may stay missing.
 
         Returns
         -------
@@ -116,7 +125,8 @@ class AncestralDensity(FactorisedDensity):
         """
         numbers = numbers.expand(len(z), *numbers.shape[-2:])
         m = numbers.shape[1]
-        filled, shares = self._fill(z.repeat_interleave(m, dim=0), numbers.flatten(0, 1))
+        rows = z.repeat_interleave(m, dim=0)
+        filled, shares = self._fill(rows, numbers.flatten(0, 1), of_observed=of_observed)
         return filled.reshape(numbers.shape), shares.reshape(numbers.shape)
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ from its conditional given the earlier columns, with the density of the observed
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ class Completions(NamedTuple):
     rows : Tensor of shape (n,)
         Which rows these are.
     z : Tensor of shape (n, m, d)
-        Their completions.
+        Their completions; NaN where what was asked for needs none.
     log_weight : Tensor of shape (n, m)
         The sum of the weights of a row is the marginal density of its observed cells, or an unbiased estimate; with
         these weights its completions stand for the conditional distribution of the missing ones.
@@ -91,7 +92,13 @@ def _levels(module, z):
     return torch.tensor(levels, dtype=torch.float64, device=z.device)
 
 
-def n_outcomes(module, z, n_particles):
+def _to_complete(module, z, of_observed):
+    """Flag the cells of rows that completions need."""
+    missing = z.isnan()
+    return missing & ~module.barren(missing) if of_observed else missing
+
+
+def n_outcomes(module, z, n_particles, of_observed=False):
     """Count the joint outcomes of the missing cells of each row, 0 where they are too many to be enumerated.
 
     Parameters
@@ -102,17 +109,27 @@ def n_outcomes(module, z, n_particles):
         Encoded rows, NaN where a cell is missing.
     n_particles : int
         Number of completions of a row that are drawn, where they are not enumerated.
+    of_observed : bool, default=False
+        Whether cells count only if observed ones depend on them.
 
     Returns
     -------
     counts : Tensor of int of shape (n,)
         1 for complete rows.
     """
-    counts = torch.where(z.isnan(), _levels(module, z), 1).prod(dim=1)
-    return torch.where(counts > OUTCOMES_PER_PARTICLE * n_particles, 0, counts).long()
+    counts = torch.where(_to_complete(module, z, of_observed), _levels(module, z), 1).prod(dim=1)
+    most = max(OUTCOMES_PER_PARTICLE * n_particles, module.n_classes)
+    return torch.where(counts > most, 0, counts).long()
 
 
-def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particles=MAX_PARTICLES):
+def completions(
+    module,
+    z,
+    n_particles=N_PARTICLES,
+    generator=None,
+    max_particles=MAX_PARTICLES,
+    of_observed=False,
+):
     """Yield weighted completions of rows, in chunks that fit into memory.
 
     Parameters
@@ -129,33 +146,37 @@ def completions(module, z, n_particles=N_PARTICLES, generator=None, max_particle
         sequence), so that nothing is random.
     max_particles : int
         Number of completions at most of a row whose first ones have too uneven weights.
+    of_observed : bool, default=False
+        Whether only weights and shares are asked for; cells on which no observed one depends may stay missing then.
 
     Yields
     ------
     completions : Completions
         Of some of the rows, until all rows have come.
     """
-    counts = n_outcomes(module, z, n_particles)
-    at_once = min(NUMBERS_AT_ONCE // max(module.width, z.shape[1]), ROWS_AT_ONCE)
+    counts = n_outcomes(module, z, n_particles, of_observed)
+    at_once = max(min(NUMBERS_AT_ONCE // max(module.width, z.shape[1]), ROWS_AT_ONCE), 1)
     for count in counts.unique().tolist():
         rows = torch.nonzero(counts == count)[:, 0]
         if count:
             for chunk in rows.split(max(at_once // count, 1)):
-                filled, log_weight, shares = _enumerate(module, z[chunk], count)
+                is_open = _to_complete(module, z[chunk], of_observed)
+                filled, log_weight, shares = _enumerate(module, z[chunk], is_open, count, at_once)
                 ess = torch.full_like(log_weight[:, 0], torch.inf)
                 yield Completions(chunk, filled, log_weight, ess, shares)
             continue
         for members, those in _by_members(module, z[rows].isnan(), n_particles):
+            propose = partial(_propose, members, generator=generator, of_observed=of_observed)
             sizes = (at_once, n_particles, max_particles)
-            yield from _enough_proposals(members, z, rows[those], sizes, generator)
+            yield from _enough_proposals(propose, z, rows[those], sizes)
 
 
-def _enough_proposals(members, z, rows, sizes, generator):
+def _enough_proposals(propose, z, rows, sizes):
     """Draw completions of rows, with more of them for those whose weights are too uneven."""
     at_once, n_particles, max_particles = sizes
     more = GROWTH * n_particles
     for chunk in rows.split(max(at_once // n_particles, 1)):
-        filled, log_weight, shares = _propose(members, z[chunk], n_particles, generator)
+        filled, log_weight, shares = propose(z[chunk], n_particles)
         ess = 1 / log_weight.softmax(dim=1).square().sum(dim=1)
         part = Completions(chunk, filled, log_weight, ess, shares)
         # NaN, of an impossible row, is not less.
@@ -164,7 +185,7 @@ def _enough_proposals(members, z, rows, sizes, generator):
             yield Completions(*(x[~is_poor] for x in part))
         if is_poor.any():
             sizes = (at_once, more, max_particles)
-            yield from _enough_proposals(members, z, chunk[is_poor], sizes, generator)
+            yield from _enough_proposals(propose, z, chunk[is_poor], sizes)
 
 
 def _by_members(module, missing, n_particles):
@@ -183,27 +204,31 @@ def _by_members(module, missing, n_particles):
         yield module.members_given(missing[others[0]].tolist()), others
 
 
-def _enumerate(module, z, count):
-    """Enumerate all `count` completions of rows, with their log-densities and the shares of columns in these."""
-    filled, log_known = _outcomes_of(module, z, count)
-    shares = module.log_prob_features(filled.flatten(0, 1)).reshape(filled.shape)
+def _enumerate(module, z, is_open, count, at_once):
+    """Enumerate all `count` completions of rows, with their log-densities and the shares of columns in these.
+
+    Missing cells that are not open have no share, and stay missing.
+    """
+    filled, log_known = _outcomes_of(module, z, is_open, count)
+    parts = filled.nan_to_num(0.0).flatten(0, 1).split(at_once)
+    shares = torch.cat([module.log_prob_features(part) for part in parts]).reshape(filled.shape)
+    shares = shares.masked_fill(filled.isnan(), 0)
     return filled, shares.sum(dim=2) - log_known, shares
 
 
-def _outcomes_of(module, z, count):
-    """Enumerate all completions, (n, count, d), with the log-probability that missing cells are known categories."""
-    missing = z.isnan()
-    radix = torch.where(missing, _levels(module, z), 1).long()
+def _outcomes_of(module, z, is_open, count):
+    """Enumerate all completions, (n, count, d), with the log-probability that open cells are known categories."""
+    radix = torch.where(is_open, _levels(module, z), 1).long()
     stride = radix.cumprod(dim=1) // radix
     outcome = torch.arange(count, device=z.device)[None, :, None]
     codes = (outcome // stride[:, None]) % radix[:, None]
-    filled = torch.where(missing[:, None], codes.to(z.dtype), z[:, None])
+    filled = torch.where(is_open[:, None], codes.to(z.dtype), z[:, None])
     unknown_share = [v.unknown_share for v in module.variables]
     log_known = torch.log1p(-torch.tensor(unknown_share, dtype=z.dtype, device=z.device))
-    return filled, torch.where(missing, log_known, 0).sum(dim=1, keepdim=True)
+    return filled, torch.where(is_open, log_known, 0).sum(dim=1, keepdim=True)
 
 
-def _propose(members, z, n_particles, generator):
+def _propose(members, z, n_particles, generator, of_observed):
     """Draw completions, of shape (n, m, d), with their log-weights and the shares of columns in these."""
     n, d = z.shape
     each = -(-n_particles // len(members))
@@ -214,7 +239,7 @@ def _propose(members, z, n_particles, generator):
             uniforms = fixed[k * each : (k + 1) * each]
         else:
             uniforms = _uniforms(n * each, z, generator).reshape(n, each, d)
-        parts.append(member.complete(z, uniforms))
+        parts.append(member.complete(z, uniforms, of_observed))
     filled, shares = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
     return filled, shares.sum(dim=2) - math.log(each * len(members)), shares
 
@@ -260,7 +285,8 @@ def log_marginal_and_std(module, z, n_particles=N_PARTICLES, max_particles=MAX_P
         direct, some = some[is_direct], some[~is_direct]
         result[direct] = _log_marginal_directly(module, z[direct])
     n_members = 1 if module.takes_any_order else len(module.members_given(None))
-    for part in completions(module, z[some], n_particles, max_particles=max_particles):
+    parts = completions(module, z[some], n_particles, max_particles=max_particles, of_observed=True)
+    for part in parts:
         result[some[part.rows]] = part.log_marginal()
         std[some[part.rows]] = part.log_marginal_std(n_members)
     return result, std
@@ -312,7 +338,7 @@ def log_marginal_at(module, z, j, x):
         rows = torch.nonzero(counts == count)[:, 0]
         if count:
             for chunk in rows.split(max(step // count, 1)):
-                result[chunk] = _enumerate_at(module, gap[chunk], j, x[chunk], count)
+                result[chunk] = _enumerate_at(module, gap[chunk], j, x[chunk], count, step)
         elif module.takes_any_order:
             for members, those in _by_members(module, gap[rows].isnan(), 1):
                 log_p = [
@@ -325,11 +351,12 @@ def log_marginal_at(module, z, j, x):
     return result
 
 
-def _enumerate_at(module, gap, j, x, count):
+def _enumerate_at(module, gap, j, x, count, step):
     """Return log-densities for rows whose other missing cells have so many outcomes."""
-    filled, log_known = _outcomes_of(module, gap, count)
+    filled, log_known = _outcomes_of(module, gap, gap.isnan(), count)
     n, m = x.shape
-    log_p = module.log_prob_at(filled.flatten(0, 1), j, x.repeat_interleave(count, dim=0))
+    parts = filled.flatten(0, 1).split(step), x.repeat_interleave(count, dim=0).split(step)
+    log_p = torch.cat([module.log_prob_at(rows, j, of) for rows, of in zip(*parts, strict=True)])
     return log_p.reshape(n, count, m).logsumexp(dim=1) - log_known
 
 
@@ -385,7 +412,7 @@ def log_marginal_features(module, z):
     """
     result = torch.zeros_like(z)
     some = torch.nonzero(~z.isnan().all(dim=1))[:, 0]
-    for part in completions(module, z[some]):
+    for part in completions(module, z[some], of_observed=True):
         observed = ~z[some[part.rows]].isnan()
         total, log_weight = part.log_marginal(), part.log_weight
         possible = total > -torch.inf

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import nn
 
 
@@ -77,9 +78,12 @@ class FactorisedDensity(RowDensity):
         The columns.
     takes_any_order : bool
         Whether any columns can come last, so that rows in which these are missing need not be completed.
+    n_classes : int
+        Outcomes of a latent class among the columns, which is summed out however many they are; 0 without one.
     """
 
     takes_any_order = False
+    n_classes = 0
 
     @abstractmethod
     def log_prob_features(self, z):
@@ -138,6 +142,21 @@ class FactorisedDensity(RowDensity):
             One at least.
         """
         return [self]
+
+    def barren(self, missing):
+        """Flag missing cells on which no observed one depends (barren nodes); by default none.
+
+        Parameters
+        ----------
+        missing : Tensor of bool of shape (n, d)
+            Which cells are missing.
+
+        Returns
+        -------
+        flags : Tensor of bool of shape (n, d)
+            They may be left out of what is said of the observed cells.
+        """
+        return torch.zeros_like(missing)
 
     def any_member(self):
         """Return one of the products, a random one where there are several; by default this one."""

@@ -279,7 +279,7 @@ class MADE(AncestralDensity):
         return 0.0
 
     @torch.no_grad()
-    def complete(self, z, numbers):
+    def complete(self, z, numbers, of_observed=False):
         """Draw several completions of each row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
 
         Where all rows lack the same cells, what completions share is computed once.
@@ -288,7 +288,7 @@ class MADE(AncestralDensity):
         varying = missing[0].cpu().numpy()
         is_alike = not varying.all() and bool((missing == missing[0]).all())
         if not is_alike or not np.isin(np.flatnonzero(varying), self.targets).all():
-            return super().complete(z, numbers)
+            return super().complete(z, numbers, of_observed)
         branches = Branches(self._settled(), z, varying, numbers.shape[-2])
         branches.draw(numbers)
         return branches.z, branches.shares

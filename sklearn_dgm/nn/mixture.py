@@ -125,6 +125,15 @@ class Mixture(FactorisedDensity):
         """Whether a member can have any columns come last."""
         return any(member.takes_any_order for member in self.members)
 
+    @property
+    def n_classes(self):
+        """Outcomes of a latent class among the columns; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        return self.members[0].n_classes
+
+    def barren(self, missing):
+        """Flag cells on which no observed one depends; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
+        return torch.stack([member.barren(missing) for member in self.members]).all(dim=0)
+
     def members_given(self, missing):
         """Return the products of all members; see :class:`~sklearn_dgm.nn.density.FactorisedDensity`."""
         return [part for member in self.members for part in member.members_given(missing)]

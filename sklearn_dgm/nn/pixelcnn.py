@@ -125,6 +125,17 @@ class PixelCNN(AncestralDensity):
         return graph
 
     @property
+    def n_classes(self):
+        """Number of classes, 0 without any."""
+        return len(self.class_shares)
+
+    def barren(self, missing):
+        """Flag the missing pixels behind all that are observed."""
+        d = self.n_pixel_columns
+        behind = missing[:, :d].flip(1).cumprod(dim=1).flip(1).bool()
+        return torch.cat([behind, torch.zeros_like(missing[:, d:])], dim=1)
+
+    @property
     def width_of_visit(self):
         """Memory of an image in numbers where it is drawn pixel by pixel."""
         height, width, _ = self.shape
@@ -217,19 +228,20 @@ class PixelCNN(AncestralDensity):
         return self.log_prob_features(z).sum(dim=1)
 
     @torch.no_grad()
-    def complete(self, z, numbers):
+    def complete(self, z, numbers, of_observed=False):
         """Draw several completions of each row; see :class:`~sklearn_dgm.nn.ancestral.AncestralDensity`.
 
         Classes that are not known are mostly drawn by what they are worth in a trial, one completion for each class, or
         most completions would be of classes that the observed pixels exclude.
         """
         if not self.class_shares or not z[:, -1].isnan().all():
-            return super().complete(z, numbers)
+            return super().complete(z, numbers, of_observed)
         n, n_classes = len(z), len(self.class_shares)
         numbers = numbers.expand(n, *numbers.shape[-2:])
         trial = z.repeat_interleave(n_classes, dim=0)
         trial[:, -1] = torch.arange(n_classes, device=z.device).repeat(n)
-        _, worth = self.fill(trial, numbers[:, 0].repeat_interleave(n_classes, dim=0))
+        of_trial = numbers[:, 0].repeat_interleave(n_classes, dim=0)
+        worth = self._fill(trial, of_trial, of_observed=True)[1].sum(dim=1)
         shares = torch.tensor(self.class_shares, dtype=torch.float64, device=z.device)
         worth = worth.reshape(n, n_classes).double().softmax(dim=1).nan_to_num(1 / n_classes)
         proposed = TRUSTED * worth + (1 - TRUSTED) * shares
@@ -238,7 +250,7 @@ class PixelCNN(AncestralDensity):
         )
         rows = z.repeat_interleave(numbers.shape[1], dim=0)
         rows[:, -1] = code[:, 0].to(z)
-        filled, of_columns = self._fill(rows, numbers.flatten(0, 1))
+        filled, of_columns = self._fill(rows, numbers.flatten(0, 1), of_observed=of_observed)
         of_class = proposed.gather(1, code.reshape(n, -1)).log().flatten()
         of_columns[:, -1] -= of_class.to(of_columns)
         return filled.reshape(numbers.shape), of_columns.reshape(numbers.shape)

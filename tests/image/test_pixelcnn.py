@@ -251,3 +251,64 @@ def test_labels_that_are_objects_are_read_and_none_may_be_missing():
         names[missing] = np.nan
         with pytest.raises(ValueError, match="each image should have a label, or none"):
             density.fit(X, names)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_missing_pixels_behind_the_others_are_drawn_exactly(labels, with_labels, monkeypatch):
+    X = bars()[0]
+    density = with_labels if labels else PixelCNNDensity(**QUICK).fit(X)
+    holes = X[:3].astype(float)
+    holes[0, 13:] = holes[1, -3:] = holes[2, [1, 15]] = np.nan
+    scores, std = density.score_samples(holes, return_std=True)
+    assert not std.any()
+    every = np.repeat(X[:1], 8, axis=0)
+    every[:, 13:] = list(itertools.product([0, 1], repeat=3))
+    log_p = density.score_samples(every)
+    assert scores[0] == pytest.approx(logsumexp(log_p))
+    n_drawn, draw_after = [], PixelCNNDensity._draw_after
+    monkeypatch.setattr(
+        PixelCNNDensity,
+        "_draw_after",
+        lambda self, whole, rng: n_drawn.append(len(whole)) or draw_after(self, whole, rng),
+    )
+    drawn, ess = density.conditional_sample(holes, 2000, random_state=0, return_ess=True)
+    assert n_drawn == [4000]
+    assert np.isinf(ess).all()
+    drawn = drawn.reshape(3, 2000, 16)
+    assert (drawn[1, :, :13] == X[1, :13]).all()
+    code = (drawn[0, :, 13:] @ [4, 2, 1]).astype(int)
+    shares = np.bincount(code, minlength=8) / 2000
+    np.testing.assert_allclose(shares, np.exp(log_p - scores[0]), atol=0.04)
+    if labels:
+        joint = density._log_joint(holes[:1])
+        np.testing.assert_allclose(density.predict_proba(holes[:1]), np.exp(joint - scores[0]))
+
+
+def test_halves_of_many_levels_have_exact_scores_and_impossible_ones_are_named():
+    X = np.random.default_rng(0).integers(0, 200, (40, 9))
+    density = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X, np.arange(40) % 3)
+    holes = X.astype(float)
+    holes[:, 4:] = np.nan
+    assert not density.score_samples(holes, return_std=True)[1].any()
+    np.testing.assert_allclose(
+        density.score_features(holes).sum(axis=1), density.score_samples(holes)
+    )
+    np.testing.assert_allclose(density.predict_proba(holes).sum(axis=1), 1)
+    for column in (0, 5):  # before and behind what is missing
+        odd = X[:3].astype(float)
+        odd[0, 1], odd[1, 4:] = np.nan, np.nan
+        odd[2, [4, 8] if column == 0 else 3], odd[2, column] = np.nan, -7
+        with pytest.raises(ValueError, match="Row 2: its observed cells have density 0"):
+            density.conditional_sample(odd, random_state=0)
+
+
+def test_images_of_many_classes_have_exact_scores():
+    X = np.random.default_rng(0).integers(0, 2, (280, 4))
+    density = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X, np.arange(280))
+    assert density.score_kind_ == "exact"
+    every = np.array(list(itertools.product([0, 1], repeat=4)))
+    scores, std = density.score_samples(every, return_std=True)
+    assert np.exp(scores).sum() == pytest.approx(1)
+    assert not std.any()
+    np.testing.assert_allclose(density.predict_proba(every).sum(axis=1), 1)
+    np.testing.assert_array_equal(density.conditional_sample(X[:5], 1), X[:5])

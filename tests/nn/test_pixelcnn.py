@@ -5,13 +5,15 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from sklearn_dgm.nn.completion import completions, log_marginal_and_std
+from sklearn_dgm.nn.completion import completions, log_marginal_and_std, log_marginal_at
 from sklearn_dgm.nn.inputs import Variable
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.pixelcnn import PixelCNN
 
 FLAG = Variable(2, False)
+FIVE_CATEGORIES = Variable(5, False)
 FIVE_LEVELS = Variable(5, True, 2.0, 1.4, (-1.4, 0.0, 1.4), support=(0.0, 0.0, 4.0, 4.0, 0.0))
 NUMBER = Variable(None, False, 0.1, 1.2, (-1.0, 0.0, 1.0))
 MANY_LEVELS = Variable(
@@ -95,8 +97,8 @@ def test_draws_are_those_of_full_passes(shape):
 def test_the_class_is_summed_out():
     module = with_classes((2, 3, 1), (0.1, 0.6, 0.3))
     images = all_rows(2, 6)
-    of_class = [module.log_prob(torch.nn.functional.pad(images, (0, 1), value=c)) for c in range(3)]
-    unknown = torch.nn.functional.pad(images, (0, 1), value=torch.nan)
+    of_class = [module.log_prob(F.pad(images, (0, 1), value=c)) for c in range(3)]
+    unknown = F.pad(images, (0, 1), value=torch.nan)
     marginal, std = log_marginal_and_std(Mixture([module]), unknown)
     torch.testing.assert_close(marginal, torch.stack(of_class).logsumexp(dim=0))
     assert not std.any()
@@ -124,7 +126,7 @@ def test_a_marginal_is_a_sum_over_missing_pixels_within_its_error(class_shares):
         else network(FIVE_LEVELS, (2, 2, 1))
     )
     every = all_rows(5, 4)
-    unknown = torch.nn.functional.pad(every, (0, len(class_shares) and 1), value=torch.nan)
+    unknown = F.pad(every, (0, len(class_shares) and 1), value=torch.nan)
     log_p = log_marginal_and_std(Mixture([module]), unknown)[0]
     rows = unknown[::61].clone()
     rows[:, 0] = rows[:, 2] = torch.nan
@@ -151,3 +153,107 @@ def test_values_far_out_are_no_numbers_of_doubt():
     log_p = module.log_prob_features(z)
     assert not log_p.isnan().any()
     assert log_p[0, 0] == log_p[1, 1] == -torch.inf
+
+
+def images_like(module, image, missing):
+    """Return all images of five categories with the observed pixels of one."""
+    every = image.repeat(5 ** len(missing), 1)
+    every[:, missing] = all_rows(5, len(missing))
+    return every
+
+
+@pytest.mark.parametrize("class_shares", [(), (0.1, 0.6, 0.3)])
+@pytest.mark.parametrize("shape", [(2, 3, 1), (1, 3, 2)])
+@torch.no_grad()
+def test_one_pass_sums_over_missing_pixels_behind_all_others(shape, class_shares, monkeypatch):
+    module = (
+        with_classes(shape, class_shares, FIVE_CATEGORIES)
+        if class_shares
+        else network(FIVE_CATEGORIES, shape)
+    )
+    n_classes = max(len(class_shares), 1)
+    image = module.sample(1, torch.Generator().manual_seed(0))[:, :6]
+    behind, holes = [3, 4, 5], [1, 3, 4, 5]
+    joint = {}
+    for missing in (behind, holes):
+        every = images_like(module, image, missing)
+        rows = (
+            [F.pad(every, (0, 1), value=c) for c in range(n_classes)] if class_shares else [every]
+        )
+        joint[len(missing)] = torch.stack([module.log_prob(of).logsumexp(dim=0) for of in rows])
+    z = image.repeat(2, 1)
+    z[0, behind] = z[1, holes] = torch.nan
+    z = F.pad(z, (0, 1), value=torch.nan) if class_shares else z
+    monkeypatch.setattr(PixelCNN, "visit", None)  # nothing is drawn
+    log_p, std = log_marginal_and_std(Mixture([module]), z)
+    expected = torch.stack([joint[3].logsumexp(dim=0), joint[4].logsumexp(dim=0)])
+    torch.testing.assert_close(log_p, expected)
+    assert not std.any()
+    shares = Mixture([module]).log_prob_features(z)
+    torch.testing.assert_close(shares.sum(dim=1), expected)
+    assert not shares[0, behind].any()
+    (part,) = completions(Mixture([module]), z[:1], of_observed=True)
+    torch.testing.assert_close(part.log_weight[0], joint[3])
+    if not class_shares:
+        torch.testing.assert_close(shares[0, :3], module.log_prob_features(image)[0, :3])
+
+
+@torch.no_grad()
+def test_numbers_behind_all_others_are_integrated_out():
+    module = network(NUMBER, (2, 2, 1))
+    z = module.sample(4, torch.Generator().manual_seed(0))
+    z[:, 2:] = torch.nan
+    expected = module.log_prob_features(z.nan_to_num(0.0))[:, :2].sum(dim=1)
+    log_p, std = log_marginal_and_std(Mixture([module]), z)
+    torch.testing.assert_close(log_p, expected)
+    assert not std.any()
+
+
+@torch.no_grad()
+def test_scores_need_no_draws_behind_the_last_observed_pixel(monkeypatch):
+    module, visited = with_classes((4, 4, 1), (0.5, 0.5), FIVE_LEVELS), []
+    z = module.sample(3, torch.Generator().manual_seed(0))
+    z[:, [0, 1, 2, 3, 9, *range(10, 17)]] = torch.nan
+    drawn = torch.logsumexp(completions_of(module, z).log_weight, dim=1)
+    visit = PixelCNN.visit
+
+    def noting(self, z):
+        for j, conditional in visit(self, z):
+            visited.append(j)
+            yield j, conditional
+
+    monkeypatch.setattr(PixelCNN, "visit", noting)
+    log_p, std = log_marginal_and_std(Mixture([module]), z)
+    assert max(set(visited) - {16}) == 9  # where it ends
+    assert std.any()
+    torch.testing.assert_close(log_p, drawn)
+
+
+def completions_of(module, z):
+    (part,) = completions(Mixture([module]), z)
+    return part
+
+
+@torch.no_grad()
+def test_many_classes_are_summed_out_in_chunks(monkeypatch):
+    shares = np.random.default_rng(0).dirichlet(np.ones(300))
+    module = with_classes((2, 3, 1), tuple(shares))
+    images = all_rows(2, 6)[::7]
+    of_class = [module.log_prob(F.pad(images, (0, 1), value=c)) for c in range(300)]
+    n_at_once, log_prob_features = [], PixelCNN.log_prob_features
+
+    def noting(self, z):
+        n_at_once.append(len(z))
+        return log_prob_features(self, z)
+
+    monkeypatch.setattr(PixelCNN, "log_prob_features", noting)
+    monkeypatch.setattr("sklearn_dgm.nn.completion.NUMBERS_AT_ONCE", 40 * module.width)
+    z = F.pad(images, (0, 1), value=torch.nan)
+    log_p, std = log_marginal_and_std(Mixture([module]), z)
+    torch.testing.assert_close(log_p, torch.stack(of_class).logsumexp(dim=0))
+    assert not std.any()
+    assert max(n_at_once) == 40
+    x = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(len(z), 2)
+    at = log_marginal_at(Mixture([module]), z, 2, x)
+    torch.testing.assert_close(at.gather(1, images[:, 2:3].long())[:, 0], log_p)
+    assert max(n_at_once) == 40
