@@ -9,7 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from sklearn_dgm._classes.labels import check_labels, place_of
+from sklearn_dgm._classes.labels import check_labels
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_weights
 from sklearn_dgm.nn.completion import N_PARTICLES
@@ -40,11 +40,20 @@ class ClassesMixin:
             y = y if sample_weight is None else y[check_weights(X, sample_weight) > 0]
             check_labels(y, "each image should have a label, or none")
             classes = self.classes_ if self._continues() else np.unique(y)
-            label = place_of(y, classes)
+            advice = "; with warm_start=False training starts anew" if self._continues() else ""
+            label = _codes_of(y, classes, advice)
         if self._continues() and (classes is None) != (self.classes_ is None):
             raise ValueError("warm_start continues with labels, or without, as before.")
         self.classes_ = classes
         return label
+
+    def _class_shares(self, splits, member):
+        """Return the probabilities of the classes, by those of the training images; empty without labels."""
+        if self.classes_ is None:
+            return ()
+        Z, weight = splits.to_start_from(member)
+        counts = np.bincount(Z[:, -1].astype(int), weight, len(self.classes_)) + 1
+        return tuple((counts / counts.sum()).tolist())
 
     def _whole(self, Z):
         """Return encoded images with a class that is not known, where they have one."""
@@ -104,8 +113,19 @@ class ClassesMixin:
             return None
         if self.classes_ is None:
             raise ValueError("y is for densities that were fitted with labels.")
-        y = np.broadcast_to(np.asarray(y), (n_samples,))
-        code = place_of(y, self.classes_)
-        if (code < 0).any():
-            raise ValueError(f"y should be of the classes {self.classes_.tolist()}, got -1.")
-        return code.astype(np.float64)
+        y = np.asarray(y)
+        if y.ndim and y.shape != (n_samples,):
+            raise ValueError(
+                f"y should be one label, or one for each image, of shape ({n_samples},); got {y.shape}."
+            )
+        return _codes_of(np.broadcast_to(y, (n_samples,)), self.classes_).astype(np.float64)
+
+
+def _codes_of(y, classes, advice=""):
+    """Return the positions of labels among the classes; refuse others, and say what to do."""
+    is_known = np.isin(y, classes)
+    if not is_known.all():
+        raise ValueError(
+            f"y holds {y[~is_known].tolist()[0]!r}, which is none of the classes {classes.tolist()}{advice}."
+        )
+    return np.searchsorted(classes, y)

@@ -1,5 +1,6 @@
 """The PixelCNN: a density of images whose pixels depend on those above and to the left."""
 
+import copy
 import math
 from dataclasses import replace
 from functools import partial
@@ -231,10 +232,6 @@ class PixelCNNDensity(
             pixels, of_pixels = Z[some, :d].reshape(-1, 1), np.repeat(weight[some], d)
             outline = outline_of(column, pixels[:, 0], of_pixels)
             (variable,) = variables_of([column], pixels, of_pixels, [outline])
-            shares = ()
-            if self.classes_ is not None:
-                shares = np.bincount(Z[:, d].astype(int), weight, len(self.classes_)) + 1
-                shares = tuple(shares / shares.sum())
             module = PixelCNN(
                 variable,
                 self.image_shape_,
@@ -242,12 +239,20 @@ class PixelCNNDensity(
                 self.n_layers,
                 self.dropout,
                 self.n_components,
-                shares,
+                self._class_shares(splits, member),
             )
             module.start_from(torch.from_numpy(Z[some]).float(), weight[some])
             return module
 
         return build
+
+    def _trainer(self, splits, rng, n_threads, continues):
+        trainer = super()._trainer(splits, rng, n_threads, continues)
+        trainer.started = copy.deepcopy(trainer.started)
+        for member, module in enumerate(trainer.started):
+            if self.classes_ is not None:  # which may be as frequent as they were not before
+                module.set_class_shares(self._class_shares(splits, member))
+        return trainer
 
     def _combine(self, modules):
         return Mixture(modules)

@@ -92,9 +92,7 @@ class PixelCNN(AncestralDensity):
         self.register_buffer("means", torch.zeros(height, width, n_means))
         if n_classes:
             self.of_class = CategoricalHead([n_classes])
-            logits = torch.tensor(self.class_shares, dtype=torch.float64).log()
-            logits = logits[1:] - logits[:1] if self.of_class.is_binary else logits
-            self.register_buffer("class_logits", logits)
+            self.register_buffer("class_logits", self._logits_of(self.class_shares))
 
     @property
     def config(self):
@@ -190,6 +188,15 @@ class PixelCNN(AncestralDensity):
             return log_p
         of_class = self.class_conditional(len(z)).log_prob(z[:, -1])
         return torch.cat([log_p, of_class[:, None]], dim=1)
+
+    def _logits_of(self, class_shares):
+        logits = torch.tensor(class_shares, dtype=torch.float64).log()
+        return logits[1:] - logits[:1] if self.of_class.is_binary else logits
+
+    def set_class_shares(self, class_shares):
+        """Give the classes other probabilities."""
+        self.class_shares = tuple(class_shares)
+        self.class_logits.copy_(self._logits_of(class_shares))
 
     def by_class(self):
         """Return the densities of the images of each class, and the shares of these."""

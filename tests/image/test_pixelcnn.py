@@ -173,6 +173,11 @@ def test_labels_that_are_no_classes(with_labels):
     X, y = bars(60)
     with pytest.raises(ValueError, match="none of the classes"):
         with_labels.sample(2, y="slanted")
+    for labels in (["lying"] * 3, ["lying"], [["lying"], ["upright"]], []):
+        with pytest.raises(ValueError, match=r"y should be one label, .* of shape \(2,\); got"):
+            with_labels.sample(2, y=labels)
+    with pytest.raises(ValueError, match="y holds None, which is none of the classes"):
+        with_labels.sample(2, y=["lying", None])
     unconditional = PixelCNNDensity(**QUICK | {"max_epochs": 1}).fit(X, np.linspace(0, 1, 60))
     assert unconditional.classes_ is None
     assert not hasattr(unconditional, "predict")
@@ -197,8 +202,28 @@ def test_warm_start_goes_on_with_labels(with_labels):
     assert len(density.fit(X, y).history_) == 6
     with pytest.raises(ValueError, match="with labels, or without, as before"):
         density.fit(X)
-    with pytest.raises(ValueError, match="none of the classes"):
+    shares = density._module.members[0].class_shares
+    scores = density.score_samples(X)
+    with pytest.raises(ValueError, match="y holds 'other', .* warm_start=False training starts"):
         density.fit(X, np.where(y == "lying", "other", y))
+    assert density._module.members[0].class_shares == shares
+    np.testing.assert_array_equal(density.score_samples(X), scores)
+
+
+def test_warm_start_takes_the_shares_of_the_labels_that_it_goes_on_with():
+    X, y = bars(200)
+    density = PixelCNNDensity(**QUICK, early_stopping=False, warm_start=True).fit(X, y == "lying")
+    some = np.r_[np.flatnonzero(y == "lying")[:10], np.flatnonzero(y != "lying")]
+    density.fit(X[some], (y == "lying")[some])
+    expected = np.array([len(some) - 9, 11]) / (len(some) + 2)
+    blank = np.full((1, 16), np.nan)
+    np.testing.assert_allclose(density.predict_proba(blank)[0], expected)
+    (module,) = density._module.members
+    np.testing.assert_allclose(module.class_shares, expected)
+    in_logits = module.class_conditional(1).log_prob(torch.ones(1, dtype=torch.float64)).exp()
+    np.testing.assert_allclose(in_logits, expected[1], rtol=1e-6)
+    with pytest.raises(ValueError, match="y holds -1, which is none of the classes"):
+        density.fit(X, np.where(y == "lying", -1, 1))
 
 
 def test_missing_pixels_are_drawn_given_the_others(of_levels, with_labels):
