@@ -1,5 +1,6 @@
 """On which measure a density is: whether the score of a cell is a log-probability or a log-density."""
 
+import narwhals as nw
 import numpy as np
 
 from sklearn_dgm._sklearn import num_samples
@@ -117,14 +118,20 @@ def check_same_measure(names, measures, X):
     for name, of in known[1:]:
         first_name, first = known[0]
         labels = _labels_of(X, len(first))
-        for label, theirs, own in zip(labels, first, of, strict=True):
+        for j, (label, theirs, own) in enumerate(zip(labels, first, of, strict=True)):
             if _named(own) != _named(theirs):
                 said_by = "column_kinds, integer_features or categorical_features"
                 if "given" in (own, theirs):
                     said_by = "length" if label == THE_LENGTH else "given"
+                advice = f"let {said_by} of one of them say what the other does"
+                if "counted" in (own, theirs) and _are_floats(X, j):
+                    advice += (
+                        ", or hand in whole numbers of an integer dtype, such as 0 to 255 in place of the floats of "
+                        "pixels, which densities of tables and of images alike count"
+                    )
                 raise ValueError(
                     f"{label} is {_named(theirs)} for {first_name!r} and {_named(own)} for {name!r}, so that their "
-                    f"densities are not on one measure; let {said_by} of one of them say what the other does."
+                    f"densities are not on one measure; {advice}."
                 )
 
 
@@ -133,6 +140,15 @@ def _labels_of(X, n_measures):
     if not is_table(X):
         return [*(f"column {j} of a step" for j in range(n_measures - 1)), THE_LENGTH]
     return [f"column {label!r}" for label in (X.columns if is_frame(X) else range(X.shape[1]))]
+
+
+def _are_floats(X, j):
+    """Tell whether a column of a table holds floats."""
+    if not is_table(X):
+        return False
+    if is_frame(X):
+        return nw.from_native(X)[:, j].dtype.is_float()
+    return X.dtype.kind == "f"
 
 
 def _named(measure):

@@ -98,6 +98,10 @@ class PixelCNNDensity(
     half a cosine, so that this number is the effort: 30 passes are for a few thousand small images; of tens of
     thousands a few passes go a long way, at some 50,000 pixels a second.
 
+    Floats of pixels have densities in their own unit. A density of tables takes a column of them that never varies, as
+    at a border, for one with a probability, so that the two cannot be compared, or be members of one ensemble; hand
+    whole numbers to both, which they count: 0 to 255 of an integer dtype.
+
     Labels `y` are those of a classifier: each value is a class. The network has numbers for each class then that shift
     its gates [2]_, scores are those of the image alone, summed over classes, which takes as many passes as there are
     classes, and `sample` draws images of a class. Other targets, such as numbers of a regression, are ignored.

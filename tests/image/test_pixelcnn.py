@@ -10,11 +10,14 @@ from scipy.special import logsumexp
 from sklearn.base import clone
 
 from sklearn_dgm import (
+    AutoregressiveDensity,
     DensityCodec,
     DensityImputer,
     DensityOutlierDetector,
+    EnsembleDensity,
     PixelCNNDensity,
     bits_per_dim,
+    compare_densities,
 )
 
 QUICK = {"n_channels": 6, "n_layers": 1, "max_epochs": 3, "random_state": 0}
@@ -106,6 +109,21 @@ def test_flags_that_are_floats_have_probabilities(scale):
     assert bits_per_dim(floats, X * scale) - np.log2(scale) == pytest.approx(
         bits_per_dim(flags, X), rel=0.05
     )
+
+
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])
+def test_beside_a_density_of_tables_pixels_should_be_whole_numbers(container):
+    X = levels()
+    members = {
+        "images": PixelCNNDensity(**QUICK | {"max_epochs": 1}),
+        "table": AutoregressiveDensity((4,), n_orders=1, max_epochs=1, random_state=0),
+    }
+    advice = "0 is continuous for 'images' and counted for 'table', .* hand in whole numbers of an"
+    with pytest.raises(ValueError, match=advice):
+        compare_densities(members, container(X / 16), cv=2)
+    with pytest.raises(ValueError, match=advice):
+        EnsembleDensity(list(members.items()), weights="equal").fit(container(X / 16))
+    assert len(compare_densities(members, container(X), cv=2)) == 2
 
 
 def test_units_are_those_of_all_pixels():
