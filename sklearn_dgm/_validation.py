@@ -1,5 +1,6 @@
 """Checks of what users hand in, and what is left of an estimator when its fit fails."""
 
+import math
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -72,6 +73,37 @@ def check_weights(X, sample_weight):
         if not np.isfinite(sample_weight.sum()):
             raise ValueError("sample_weight sums to more than float64 can hold; scale it down.")
     return sample_weight
+
+
+def check_image_shape(image_shape, n_columns):
+    """Return the height, width and number of channels of flat images.
+
+    Parameters
+    ----------
+    image_shape : iterable of int
+        Height and width, or height, width and number of channels.
+    n_columns : int
+        Number of columns of X.
+
+    Returns
+    -------
+    image_shape : tuple of int
+        All three.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, or the product is not the number of columns.
+    """
+    shape = tuple(image_shape) if np.iterable(image_shape) else ()
+    are_sizes = all(isinstance(size, Integral) and size > 0 for size in shape)
+    if len(shape) not in (2, 3) or not are_sizes or math.prod(shape) != n_columns:
+        raise ValueError(
+            f"image_shape should be (height, width) or (height, width, n_channels), whose product is the number of "
+            f"columns of X, {n_columns}; got {image_shape!r}."
+        )
+    height, width, n_channels = *map(int, shape), *([1] * (3 - len(shape)))
+    return height, width, n_channels
 
 
 def check_count(count, name):

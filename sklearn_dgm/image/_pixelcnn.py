@@ -20,7 +20,7 @@ from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import restored_on_failure
+from sklearn_dgm._validation import check_image_shape, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import ImageSchema
 from sklearn_dgm.image._labels import ClassesMixin
@@ -185,14 +185,7 @@ class PixelCNNDensity(
         if self.image_shape is None:
             side = math.isqrt(d)
             return (side, side, 1) if side * side == d else (1, d, 1)
-        shape = tuple(self.image_shape)
-        are_sizes = all(isinstance(size, Integral) and size > 0 for size in shape)
-        if len(shape) not in (2, 3) or not are_sizes or math.prod(shape) != d:
-            raise ValueError(
-                f"image_shape should be (height, width) or (height, width, n_channels), whose product is the number of "
-                f"columns of X, {d}; got {self.image_shape!r}."
-            )
-        return *map(int, shape[:2]), int(shape[2]) if len(shape) == 3 else 1
+        return check_image_shape(self.image_shape, d)
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):

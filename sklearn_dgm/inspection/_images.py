@@ -9,11 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import check_matplotlib_support
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_count
+from sklearn_dgm._validation import check_count, check_image_shape
 from sklearn_dgm.tags import is_generator, last_step
 
 # Inches of an image, at most; all of them fit into so many.
 INCHES, MAX_INCHES = 0.8, 8.0
+# Colour of what is missing: the red of matplotlib's cycle of colours.
+MISSING = (0.84, 0.15, 0.16)
 
 
 class ImagesDisplay:
@@ -25,7 +27,8 @@ class ImagesDisplay:
     Parameters
     ----------
     images : ndarray of shape (n_images, height, width) or (n_images, height, width, n_channels)
-        The images; with three or four channels they are colours. A missing pixel is red.
+        The images, one at least; with three channels they are colours, on one scale, and a fourth one is opacity, up to
+        the largest number of all channels. A pixel of which a channel is missing is red.
     n_columns : int, default=None
         Images in a row; None for about as many as there are rows.
     titles : array-like of shape (n_images,), default=None
@@ -145,15 +148,19 @@ class ImagesDisplay:
             If rows are no images of this shape.
         """
         X = np.asarray(X, dtype=np.float64)
-        d = X.shape[1] if X.ndim == 2 else 0
-        shape = (math.isqrt(d),) * 2 if image_shape is None else tuple(image_shape)
-        if math.prod(shape) != d or len(shape) not in (2, 3):
+        if X.ndim != 2 or X.size == 0:
             raise ValueError(
-                f"image_shape should be (height, width) or (height, width, n_channels), whose product is the number of "
-                f"columns of X, {d}; got {image_shape!r}."
+                f"X should have images as its rows, one at least; its shape is {X.shape}."
             )
+        side = math.isqrt(X.shape[1])
+        if image_shape is None and side**2 != X.shape[1]:
+            raise ValueError(
+                f"The {X.shape[1]} columns of X are no square image; pass image_shape=(height, width) or (height, "
+                "width, n_channels)."
+            )
+        shape = check_image_shape((side, side) if image_shape is None else image_shape, X.shape[1])
         images = X.reshape(-1, *shape)
-        images = images[..., 0] if shape[2:] == (1,) else images
+        images = images[..., 0] if shape[2] == 1 else images
         return cls(images=images, n_columns=n_columns, titles=titles).plot()
 
     def plot(self) -> Self:
@@ -163,11 +170,17 @@ class ImagesDisplay:
         -------
         display : ImagesDisplay
             The display itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no image, or the channels are neither one nor three nor four.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 
-        n, height, width = self.images.shape[:3]
+        pictures, (low, high) = _pictures(self.images)
+        n, height, width = pictures.shape[:3]
         n_columns = self.n_columns or math.ceil(math.sqrt(n * height / width))
         n_rows = -(-n // n_columns)
         inches = min(INCHES, MAX_INCHES / n_columns)
@@ -186,13 +199,34 @@ class ImagesDisplay:
         )
         for ax in self.axes_.flat:
             ax.axis("off")
-        low, high = np.nanmin(self.images), np.nanmax(self.images)
-        grey = plt.get_cmap("gray").with_extremes(bad="tab:red")
+        grey = plt.get_cmap("gray").with_extremes(bad=MISSING)
         self.artists_ = []
-        for i, (ax, image) in enumerate(zip(self.axes_.flat, self.images, strict=False)):
-            if image.ndim == 3:
-                image = (image - low) / max(high - low, 1e-12)
+        for i, (ax, image) in enumerate(zip(self.axes_.flat, pictures, strict=False)):
             self.artists_.append(ax.imshow(image, cmap=grey, vmin=low, vmax=high))
             if titles is not None:
                 ax.set_title(str(titles[i]), fontsize="small")
         return self
+
+
+def _pictures(images):
+    """Return images as matplotlib draws them, and their lowest and highest value, in colours those of the channels."""
+    images = np.asarray(images, dtype=np.float64)
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    n_channels = images.shape[3] if images.ndim == 4 else 1
+    if images.ndim not in (3, 4) or images.size == 0 or n_channels not in (1, 3, 4):
+        raise ValueError(
+            f"images should be one at least, of shape (height, width) or (height, width, n_channels) with 1, 3 or 4 "
+            f"channels, got an array of shape {images.shape}; draw others channel by channel."
+        )
+    values = images[..., :3] if n_channels > 1 else images
+    values = values[~np.isnan(values)]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+    if n_channels == 1:
+        return images, (low, high)
+    missing = np.isnan(images).any(axis=3)
+    colours = (images - low) / max(high - low, 1e-12)
+    if n_channels == 4:
+        colours[..., 3] = (images[..., 3] / max(np.nanmax(images, initial=0), 1e-12)).clip(0, 1)
+    colours[missing] = (*MISSING, 1.0)[:n_channels]
+    return colours, (low, high)

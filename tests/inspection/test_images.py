@@ -4,6 +4,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from sklearn.linear_model import LinearRegression
 
 from sklearn_dgm import HistogramDensity, ImagesDisplay
@@ -43,6 +44,27 @@ def test_colours_and_missing_pixels():
     assert np.argwhere(first.get_array().mask).tolist() == [[0, 5]]
 
 
+def test_a_missing_pixel_is_red_in_colours_too():
+    X = np.random.default_rng(0).integers(0, 256, (2, 18)).astype(float)
+    X[0, 4] = np.nan  # the green of the second pixel
+    first, second = ImagesDisplay.from_rows(X, (2, 3, 3)).artists_
+    red = to_rgb("tab:red")
+    np.testing.assert_allclose(first.get_array()[0, 1], red, atol=0.01)
+    expected = (X.reshape(2, 2, 3, 3) - np.nanmin(X)) / (np.nanmax(X) - np.nanmin(X))
+    np.testing.assert_allclose(second.get_array(), expected[1], atol=1e-6)
+    (nothing,) = ImagesDisplay.from_rows(np.full((1, 12), np.nan), (2, 2, 3)).artists_
+    np.testing.assert_allclose(nothing.get_array().reshape(4, 3), [red] * 4, atol=0.01)
+    assert ImagesDisplay.from_rows(np.full((1, 4), np.nan)).artists_[0].get_array().mask.all()
+
+
+def test_a_fourth_channel_is_opacity():
+    X = np.array([[50, 100, 150, 255, 100, 100, 100, 0], [100, 150, 50, 51, 50, 50, 50, 255]])
+    for unit in (1, 255):
+        first, second = ImagesDisplay.from_rows(X / unit, (1, 2, 4)).artists_
+        np.testing.assert_allclose(first.get_array()[0], [[0, 0.5, 1, 1], [0.5, 0.5, 0.5, 0]])
+        np.testing.assert_allclose(second.get_array()[0], [[0.5, 1, 0, 0.2], [0, 0, 0, 1]])
+
+
 def test_what_an_estimator_draws():
     X = np.random.default_rng(0).integers(0, 3, (100, 9))
     density = HistogramDensity().fit(X)
@@ -56,8 +78,21 @@ def test_what_an_estimator_draws():
 def test_what_is_no_image_is_refused():
     with pytest.raises(ValueError, match=r"number of columns of X, 10; got \(2, 4\)"):
         ImagesDisplay.from_rows(np.zeros((3, 10)), (2, 4))
-    with pytest.raises(ValueError, match="number of columns of X, 10; got None"):
+    with pytest.raises(
+        ValueError, match="The 10 columns of X are no square image; pass image_shape"
+    ):
         ImagesDisplay.from_rows(np.zeros((3, 10)))
+    for shape in (4, (-2, -2), (2.0, 2.0), (4,)):
+        with pytest.raises(ValueError, match="image_shape should be .* number of columns of X, 4"):
+            ImagesDisplay.from_rows(np.zeros((3, 4)), shape)
+    for n_channels in (2, 5):
+        with pytest.raises(ValueError, match="with 1, 3 or 4 channels, .* channel by channel"):
+            ImagesDisplay.from_rows(np.zeros((3, 4 * n_channels)), (2, 2, n_channels))
+    for X in (np.zeros((0, 4)), np.zeros(4)):
+        with pytest.raises(ValueError, match="X should have images as its rows, one at least"):
+            ImagesDisplay.from_rows(X)
+    with pytest.raises(ValueError, match="images should be one at least"):
+        ImagesDisplay(images=np.zeros((0, 2, 2))).plot()
     with pytest.raises(TypeError, match="LinearRegression has not"):
         ImagesDisplay.from_estimator(LinearRegression().fit([[0.0]], [1.0]))
 
