@@ -1,12 +1,15 @@
 """Searches over outlier detectors: scorers for rows with labels and without."""
 
+import io
 import re
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -170,3 +173,23 @@ def test_recipes_of_the_docs(block):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         exec(blocks[block], {})
+
+
+@pytest.mark.parametrize("shape", [(8, 24, 1), (8, 8, 3), (6, 8, 4)])
+@pytest.mark.parametrize(("unit", "n_levels"), [(1, 256), (1 / 255, 256), (1 / 16, 17)])
+def test_the_correction_for_complexity_takes_colours_and_floats(shape, unit, n_levels):
+    text = (DOCS / "outliers.md").read_text()
+    recipe = {}
+    exec(re.findall(r"```python\n(import io.*?)```", text, re.DOTALL)[0], recipe)
+    levels = np.random.default_rng(0).integers(0, n_levels, (4, 192))
+    levels[:2] = levels[:2, :1]  # of one grey
+    density = SimpleNamespace(image_shape_=shape, score_samples=lambda X: np.zeros(len(X)))
+    scores = recipe["corrected_scores"](density, levels * unit, unit)
+    expected = []
+    for image in levels.astype(np.uint8).reshape(4, *shape):
+        Image.fromarray(image.squeeze()).save(file := io.BytesIO(), "PNG")
+        expected.append(8 * file.tell())
+    np.testing.assert_array_equal(scores, expected)
+    assert scores[:2].max() < 0.8 * scores[2:].min()
+    with pytest.raises(ValueError, match="levels of pixels should be 0 to 255"):
+        recipe["corrected_scores"](density, levels * unit - 1, unit)
