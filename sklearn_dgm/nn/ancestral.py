@@ -17,6 +17,11 @@ class AncestralDensity(FactorisedDensity):
     Columns that have no conditional are given: they add nothing to a log-density, and none of their cells is drawn.
     """
 
+    @property
+    def width_of_visit(self):
+        """Memory of a row in numbers where it is drawn column by column; by default as where it is scored."""
+        return self.width
+
     @abstractmethod
     def visit(self, z):
         """Go through the columns in topological order.

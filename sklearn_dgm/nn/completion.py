@@ -448,7 +448,7 @@ def redraw(module, z, current):
     """
     module, completed = module.any_member(), z.clone()
     incomplete = torch.nonzero(z.isnan().any(dim=1))[:, 0]
-    at_once = min(NUMBERS_AT_ONCE // module.width, ROWS_AT_ONCE) // N_PROPOSALS
+    at_once = min(NUMBERS_AT_ONCE // module.width_of_visit, ROWS_AT_ONCE) // N_PROPOSALS
     # Of no rows, a split would be one empty part.
     for rows in incomplete.split(max(at_once, 1)) if len(incomplete) else ():
         given, held = z[rows], current[rows]

@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sklearn_dgm.nn.completion import completions, log_marginal_and_std, log_marginal_at
+from sklearn_dgm.nn.completion import (
+    N_PROPOSALS,
+    completions,
+    log_marginal_and_std,
+    log_marginal_at,
+    redraw,
+)
 from sklearn_dgm.nn.inputs import Variable
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.pixelcnn import PixelCNN
@@ -257,3 +263,20 @@ def test_many_classes_are_summed_out_in_chunks(monkeypatch):
     at = log_marginal_at(Mixture([module]), z, 2, x)
     torch.testing.assert_close(at.gather(1, images[:, 2:3].long())[:, 0], log_p)
     assert max(n_at_once) == 40
+
+
+@torch.no_grad()
+def test_training_completes_as_many_images_at_once_as_their_visit_has_room_for(monkeypatch):
+    module = network(FLAG, (6, 6, 1))
+    assert module.width > module.width_of_visit
+    z = module.sample(25, torch.Generator().manual_seed(0))
+    current, n_at_once, fill = z.clone(), [], module.fill
+    z[:, 3:9] = torch.nan
+    monkeypatch.setattr(module, "fill", lambda z, u: n_at_once.append(len(z)) or fill(z, u))
+    monkeypatch.setattr(
+        "sklearn_dgm.nn.completion.NUMBERS_AT_ONCE", 20 * N_PROPOSALS * module.width_of_visit
+    )
+    completed = redraw(module, z, current)
+    assert n_at_once == [20 * N_PROPOSALS, 5 * N_PROPOSALS]
+    assert (completed[:, 9:] == current[:, 9:]).all()
+    assert not completed.isnan().any()
