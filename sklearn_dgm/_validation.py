@@ -102,8 +102,7 @@ def check_image_shape(image_shape, n_columns):
             f"image_shape should be (height, width) or (height, width, n_channels), whose product is the number of "
             f"columns of X, {n_columns}; got {image_shape!r}."
         )
-    height, width, n_channels = *map(int, shape), *([1] * (3 - len(shape)))
-    return height, width, n_channels
+    return int(shape[0]), int(shape[1]), int(shape[2]) if len(shape) == 3 else 1
 
 
 def check_count(count, name):
