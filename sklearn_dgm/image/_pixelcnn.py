@@ -109,7 +109,7 @@ class PixelCNNDensity(
     Pixels may be missing, in `fit` and in every question. Where all that are missing stand behind the others, as the
     lower part of an image, scores and draws are exact, and take no longer than those of whole images. Others are
     estimates by sequential importance sampling, but of missing flags of few joint outcomes. Training draws missing
-    pixels anew for each pass, and takes several times as long.
+    pixels anew for each pass, and takes some three times as long.
 
     References
     ----------

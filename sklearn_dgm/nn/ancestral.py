@@ -15,7 +15,14 @@ class AncestralDensity(FactorisedDensity):
     """A density that knows the conditional of each column given its parents.
 
     Columns that have no conditional are given: they add nothing to a log-density, and none of their cells is drawn.
+
+    Attributes
+    ----------
+    n_proposals : int
+        Completions that are proposed for a row in each pass of training.
     """
+
+    n_proposals = 4
 
     @property
     def width_of_visit(self):

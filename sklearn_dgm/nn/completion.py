@@ -23,8 +23,6 @@ OUTCOMES_PER_PARTICLE = 2
 N_PREDICTION_PARTICLES, MIN_CHOSEN, MAX_CHOSEN, N_TRIALS = 512, 8, 128, 2560
 # Particles of a network in training, which only have to tell how it goes.
 MADE_PARTICLES = 16
-# Proposals for a row in each pass of training.
-N_PROPOSALS = 4
 # Completions of rows that lack the same cells, from which on these are worth a pass of their own.
 MIN_ALIKE = 2048
 # What passes through the network at once is bounded, and with it the memory.
@@ -448,14 +446,15 @@ def redraw(module, z, current):
     """
     module, completed = module.any_member(), z.clone()
     incomplete = torch.nonzero(z.isnan().any(dim=1))[:, 0]
-    at_once = min(NUMBERS_AT_ONCE // module.width_of_visit, ROWS_AT_ONCE) // N_PROPOSALS
+    m = module.n_proposals
+    at_once = min(NUMBERS_AT_ONCE // module.width_of_visit, ROWS_AT_ONCE) // m
     # Of no rows, a split would be one empty part.
     for rows in incomplete.split(max(at_once, 1)) if len(incomplete) else ():
         given, held = z[rows], current[rows]
-        uniforms = _uniforms(len(rows) * N_PROPOSALS, z, current_generator())
-        filled, log_weight = module.fill(given.repeat_interleave(N_PROPOSALS, dim=0), uniforms)
+        uniforms = _uniforms(len(rows) * m, z, current_generator())
+        filled, log_weight = module.fill(given.repeat_interleave(m, dim=0), uniforms)
         own = torch.where(given.isnan(), 0, module.log_prob_features(held)).sum(dim=1)
-        filled = torch.cat([held[:, None], filled.reshape(len(rows), N_PROPOSALS, -1)], dim=1)
+        filled = torch.cat([held[:, None], filled.reshape(len(rows), m, -1)], dim=1)
         log_weight = torch.cat([own[:, None], log_weight.reshape(len(rows), -1)], dim=1)
         noise = -torch.log(torch.empty_like(log_weight).exponential_(generator=current_generator()))
         chosen = (log_weight + noise).argmax(dim=1)

@@ -53,6 +53,9 @@ class PixelCNN(AncestralDensity):
         The probabilities of the classes; empty without any.
     """
 
+    # Pixel by pixel they are most of a training with missing pixels, and so few of them served as well.
+    n_proposals = 2
+
     def __init__(
         self, variable, shape, n_channels, n_layers, dropout, n_components, class_shares=()
     ):

@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional as F
 
 from sklearn_dgm.nn.completion import (
-    N_PROPOSALS,
     completions,
     log_marginal_and_std,
     log_marginal_at,
@@ -274,9 +273,9 @@ def test_training_completes_as_many_images_at_once_as_their_visit_has_room_for(m
     z[:, 3:9] = torch.nan
     monkeypatch.setattr(module, "fill", lambda z, u: n_at_once.append(len(z)) or fill(z, u))
     monkeypatch.setattr(
-        "sklearn_dgm.nn.completion.NUMBERS_AT_ONCE", 20 * N_PROPOSALS * module.width_of_visit
+        "sklearn_dgm.nn.completion.NUMBERS_AT_ONCE", 20 * module.n_proposals * module.width_of_visit
     )
     completed = redraw(module, z, current)
-    assert n_at_once == [20 * N_PROPOSALS, 5 * N_PROPOSALS]
+    assert n_at_once == [20 * module.n_proposals, 5 * module.n_proposals]
     assert (completed[:, 9:] == current[:, 9:]).all()
     assert not completed.isnan().any()
