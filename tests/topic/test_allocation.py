@@ -261,11 +261,37 @@ def test_perplexity_is_a_mean_over_words(density):
     assert density.perplexity(X) == pytest.approx(np.exp(-total / X.sum()))
 
 
-def test_very_long_documents_have_a_bound_and_no_error(density):
-    X = np.array([[30_000, 10, 0, 0, 0, 5], [3, 0, 0, 0, 0, 1]])
-    scores, std = density.score_samples(X, return_std=True)
-    assert np.isfinite(scores).all()
-    np.testing.assert_array_equal(np.isnan(std), [True, False])
+def integrated(counts, topics, prior):
+    """Return the log-probability of a sequence of words by quadrature over the log-odds of two topics."""
+
+    def log_joint(log_odds):
+        log_shares = -np.logaddexp(0, np.outer([-1, 1], log_odds))
+        return prior @ log_shares + counts @ np.log(topics.T @ np.exp(log_shares))
+
+    at = np.linspace(-60, 60, 4_001)
+    near = at[log_joint(at) > log_joint(at).max() - 60]
+    at = np.linspace(near[0] - 0.1, near[-1] + 0.1, 20_001)
+    log_beta = gammaln(prior).sum() - gammaln(prior.sum())
+    return np.logaddexp.reduce(log_joint(at)) + np.log(at[1] - at[0]) - log_beta
+
+
+@pytest.mark.parametrize("length", [600, 3_000, 10_000, 30_000])
+@pytest.mark.parametrize("overlap", [0.0, 0.9])
+def test_long_documents_have_the_probability_of_a_quadrature(length, overlap):
+    rng = np.random.default_rng(0)
+    own = rng.dirichlet(np.full(40, 0.3), 2)
+    topics = (1 - overlap) * own + overlap * own.mean(axis=0)
+    prior = np.array([0.2, 0.5])
+    density = fitted(2, rng.poisson(1.0, (20, 40)), max_iter=1, tol=1e9, n_particles=500)
+    density.components_, density.doc_topic_prior_ = topics, prior
+    shares = np.array([[0.3, 0.7], [0.002, 0.998], [1.0, 0.0]])
+    X = rng.multinomial(length, shares @ topics)
+    log_prob, std = density._log_prob_words(density._encode(X)[0])
+    exact = np.array([integrated(x, topics, prior) for x in X])
+    assert (std < 0.15).all()
+    np.testing.assert_array_less(np.abs(log_prob - exact), 4 * std + 1e-3)
+    alone = density._log_prob_words(density._encode(X[1:2])[0])
+    np.testing.assert_allclose(np.ravel(alone), [log_prob[1], std[1]], rtol=1e-9)
 
 
 def test_it_warns_if_topics_still_change():
