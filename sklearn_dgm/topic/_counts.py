@@ -4,6 +4,7 @@ import functools
 import hashlib
 from typing import Any, Self
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -195,9 +196,18 @@ class CountSchema(Stateful):
 
 
 def _numbers(X):
-    """Return the cells of a table as numbers; a missing one is an error."""
+    """Return the cells of a table as a matrix of numbers, sparse where its columns are; a missing one may be NaN."""
     if not is_frame(X) and X.dtype.kind in "fiub":
         return X
+    if is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        if hasattr(X, "sparse") and all(dtype.fill_value == 0 for dtype in X.dtypes):
+            return X.sparse.to_coo()
+        # All columns at once, as there are thousands.
+        if all(map(_is_of_numbers, frame.schema.values())):
+            if hasattr(X, "index"):
+                return X.to_numpy(dtype=np.float64, na_value=np.nan)
+            return frame.select(nw.all().cast(nw.Float64)).to_numpy()
     columns = raw_columns(X)
     for raw in columns:
         if raw.observed is not None:
@@ -206,6 +216,12 @@ def _numbers(X):
                 "are whole numbers."
             )
     return np.column_stack([as_float(raw) for raw in columns])
+
+
+def _is_of_numbers(dtype):
+    return (
+        dtype == nw.Boolean or (dtype.is_integer() or dtype.is_float()) and "128" not in str(dtype)
+    )
 
 
 def _check_whole(matrix, labels):

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse, stats
 from scipy.special import gammaln
@@ -359,3 +360,50 @@ def test_errors_reach_from_estimates_to_the_bound():
     estimates, std = density.score_samples(long, return_std=True)
     bound = LatentDirichletAllocationDensity(5, log_likelihood="bound", random_state=0).fit(X)
     assert (estimates + std >= bound.score_samples(long) - 0.1).all()
+
+
+def frames(X):
+    """Return frames of counts whose columns are numbers, of several dtypes."""
+    names = list("uvwxyz")
+    plain = pd.DataFrame(X, columns=names)
+    polars = pl.DataFrame(X, schema=names)
+    return {
+        "pandas": plain,
+        "mixed": plain.astype({"u": "uint8", "v": "float32"}),
+        "nullable": plain.astype({"u": "Int64", "v": "Float32"}),
+        "sparse": pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(X), columns=names),
+        "sparse, missing": plain.astype(pd.SparseDtype(float, np.nan)),
+        "polars": polars,
+        "polars, mixed": polars.with_columns(u=pl.col("u").cast(pl.Float32)),
+    }
+
+
+@pytest.mark.parametrize("kind", frames(simulated(1)))
+def test_frames_of_numbers_are_read_at_once(kind, monkeypatch):
+    X = simulated(40)
+    expected = fitted(X=X).score_samples(X)
+    if kind != "sparse, missing":
+        monkeypatch.setattr("sklearn_dgm.topic._counts.raw_columns", None)
+    frame = frames(X)[kind]
+    density = fitted(X=frame)
+    np.testing.assert_array_equal(density.score_samples(frame), expected)
+    assert density.sample(2).shape == (2, 6)
+
+
+def test_missing_counts_of_frames_are_named():
+    density = fitted(X=pl.DataFrame(simulated(40), schema=list("uvwxyz")))
+    rows = simulated(4).tolist()
+    rows[2][1] = None
+    for frame in (
+        pl.DataFrame(rows, schema=list("uvwxyz"), orient="row"),
+        pd.DataFrame(rows, columns=list("uvwxyz")).astype("Int64"),
+    ):
+        with pytest.raises(ValueError, match="NaN in column 'v', row 2"):
+            density.score_samples(frame)
+
+
+def test_flags_of_frames_are_counts():
+    X = simulated(40) > 0
+    expected = fitted(2, X.astype(int)).score_samples(X.astype(int))
+    for frame in (pd.DataFrame(X), pl.DataFrame(X), pd.DataFrame(X).astype("boolean")):
+        np.testing.assert_array_equal(fitted(2, frame).score_samples(frame), expected)
