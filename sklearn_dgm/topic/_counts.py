@@ -201,7 +201,7 @@ def _numbers(X):
         return X
     if is_frame(X):
         frame = nw.from_native(X, eager_only=True)
-        if hasattr(X, "sparse") and all(dtype.fill_value == 0 for dtype in X.dtypes):
+        if all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes):
             return X.sparse.to_coo()
         # All columns at once, as there are thousands.
         if all(map(_is_of_numbers, frame.schema.values())):
@@ -219,9 +219,8 @@ def _numbers(X):
 
 
 def _is_of_numbers(dtype):
-    return (
-        dtype == nw.Boolean or (dtype.is_integer() or dtype.is_float()) and "128" not in str(dtype)
-    )
+    is_number = dtype.is_integer() or dtype.is_float()
+    return dtype == nw.Boolean or (is_number and dtype not in (nw.Int128, nw.UInt128))
 
 
 def _check_whole(matrix, labels):

@@ -364,7 +364,7 @@ def test_errors_reach_from_estimates_to_the_bound():
 
 def frames(X):
     """Return frames of counts whose columns are numbers, of several dtypes."""
-    names = list("uvwxyz")
+    names = ["sparse", "u", "v", "w", "x", "y"]
     plain = pd.DataFrame(X, columns=names)
     polars = pl.DataFrame(X, schema=names)
     return {
