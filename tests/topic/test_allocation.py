@@ -162,6 +162,19 @@ def test_counts_that_are_not_in_order_are_the_same():
     np.testing.assert_array_equal(untidy.indices, before.indices)
 
 
+@pytest.mark.parametrize(
+    ("of", "rows"),
+    [(sparse.coo_matrix, None), (sparse.coo_array, None), (sparse.csr_matrix, [0, 3])],
+)
+def test_counts_in_parts_are_summed_whatever_their_dtype(density, of, rows):
+    counts, words = np.array([200, 100, 200], dtype=np.uint8), np.array([1, 2, 1])
+    parts = (counts, (np.zeros(3, dtype=int), words)) if rows is None else (counts, words, rows)
+    X = of(parts, shape=(1, 6))
+    expected = density.score_samples([[0, 400, 100, 0, 0, 0]])
+    np.testing.assert_array_equal(density.score_samples(X), expected)
+    assert X.nnz == 3
+
+
 def test_frames_come_back_as_frames():
     X = pd.DataFrame(simulated(), columns=list("uvwxyz")).astype({"u": "int16", "v": "float32"})
     density = fitted(X=X)
