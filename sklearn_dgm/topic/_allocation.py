@@ -100,6 +100,9 @@ class LatentDirichletAllocationDensity(
     given the expected topics of all others. It takes about ``18 * n_components`` bytes for each cell of X that is not
     zero. Both priors follow by a fixed point [3]_ of the expected counts, in which the probability that a count is zero
     is that of the posteriors [4]_. Equal documents are learnt from as one, so that a weight of 2 is the document twice.
+    The document prior is too large where topics share most of their words, by a factor of three to six with six words
+    and three topics, and by half with documents of ten words of 200; held-out documents score as well as with the true
+    one given.
 
     **Particle filters.** A filter reads the words of a document, those that tell most of their topic first; see [5]_
     for estimates of this kind. Particles look ahead to the topics that are expected of later words, and are resampled
@@ -115,7 +118,8 @@ class LatentDirichletAllocationDensity(
     of :meth:`transform` and weighted [7]_. Their estimates are unbiased, too, and cost as much as there are distinct
     words. Those of ten thousands of words, or with 50 topics, have errors of some tenths of a nat, twice those stated.
 
-    **Lengths** have a negative binomial distribution, beside those seen in `fit`.
+    **Lengths** have a negative binomial distribution, beside those seen in `fit`. Where all of these are zero, such as
+    those of one class of several, all words are as probable as each other.
 
     References
     ----------
@@ -195,8 +199,6 @@ class LatentDirichletAllocationDensity(
     def _fit(self, Z, sample_weight):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         self._lengths = LengthDistribution().fit(Z.lengths, weight)
-        if not Z.lengths.any():
-            raise ValueError("X holds no word at all; at least one document should have one.")
         documents, place = Z[Z.lengths > 0].distinct()
         weight = np.bincount(place, weight[Z.lengths > 0])
         found = allocate(

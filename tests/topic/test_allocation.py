@@ -258,9 +258,18 @@ def test_documents_without_words_and_words_without_documents():
     np.testing.assert_allclose(density.transform(X[:1])[0], prior / prior.sum())
     assert density.score_samples(X[:1])[0] == pytest.approx(np.log(0.1), abs=0.15)
     with pytest.raises(ValueError, match="no word at all"):
-        fitted(X=np.zeros((3, 2), dtype=int))
-    with pytest.raises(ValueError, match="no word at all"):
         density.perplexity(X[:2])
+
+
+def test_documents_may_all_be_empty():
+    density = fitted(X=np.zeros((30, 2), dtype=int), doc_topic_prior=0.7)
+    np.testing.assert_array_equal(density.components_, np.full((3, 2), 0.5))
+    np.testing.assert_array_equal(density.doc_topic_prior_, np.full(3, 0.7))
+    scores = density.score_samples([[0, 0], [1, 0], [0, 1], [3, 2]])
+    assert scores[0] > np.log(0.9)
+    assert np.isfinite(scores).all()
+    assert scores[1] == pytest.approx(scores[2])
+    assert density.sample(4, random_state=0).shape == (4, 2)
 
 
 def test_perplexity_is_a_mean_over_words(density):

@@ -96,6 +96,14 @@ def test_resampled_rows_are_sparse(counts):
     assert more.shape[0] == len(labels) == 2 * max(np.bincount(y))
 
 
+def test_a_class_may_have_no_words(counts):
+    X, y = counts
+    X = np.where(y[:, None], 0, X)
+    classes = GenerativeClassifier(topics()).fit(sparse.csr_matrix(X), y)
+    assert classes.score(X, y) > 0.9
+    assert classes.predict(X[~y]).mean() < 0.1
+
+
 def test_they_are_compared(counts):
     train, test = train_test_split(sparse.csr_matrix(counts[0]), random_state=0)
     frozen = {name: FrozenEstimator(topics(k).fit(train)) for name, k in (("one", 1), ("three", 3))}
