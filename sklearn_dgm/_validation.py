@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
@@ -161,6 +162,9 @@ def validate_table(estimator, X, *, reset, dtype=None, accept_sparse=None):
         X = np.asarray(X, dtype=object)  # or numbers beside strings would turn into strings
     if accept_sparse is None:
         accept_sparse = get_tags(estimator).input_tags.sparse
+    if issparse(X) and X.format == "coo":
+        X = X.copy()
+        X.has_canonical_format = True  # or cells given in parts would be summed in their dtype
     return validate_data(
         estimator,
         X,

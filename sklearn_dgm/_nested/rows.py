@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 from sklearn_dgm._validation import check_generator, validate_sequences, validate_table
 from sklearn_dgm.columns import ColumnSchema, is_frame, is_table, like_frame
 from sklearn_dgm.columns._building import fill, template_of
+from sklearn_dgm.columns._frames import has_sparse_columns
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.tags import densities_within, get_density_tags, last_step, takes_tables, unwrapped
 
@@ -152,9 +153,11 @@ def schema_of_numbers(densities, X, sample_weight=None):
 def check_cells(densities, X):
     """Refuse cells that not all densities take, by their row in the table and not in some part of it.
 
-    Sequences and sparse matrices are for their densities to look into.
+    Sequences, sparse matrices and sparse columns are for their densities to look into.
     """
     if issparse(X) or not is_table(X):
+        return
+    if has_sparse_columns(X) and all(get_density_tags(density).sparse for density in densities):
         return
     missing = all(get_tags(last_step(density)).input_tags.allow_nan for density in densities)
     fit_quietly(ColumnSchema(standardize=False, missing=missing), X)

@@ -12,6 +12,11 @@ def is_frame(X):
     return nw.dependencies.is_into_dataframe(X)
 
 
+def has_sparse_columns(X):
+    """Tell whether X is a DataFrame of pandas of which some column is sparse."""
+    return is_frame(X) and any(hasattr(dtype, "fill_value") for dtype in X.dtypes)
+
+
 def check_container(X):
     """Refuse what can be no table, in one line that does not show the data.
 

@@ -65,7 +65,7 @@ def allocate(Z, weight, n_topics, doc_topic_prior, topic_word_prior, max_iter, t
     Parameters
     ----------
     Z : Counts
-        Documents, none of them empty.
+        Documents, none of them empty; where there is none, all words are as probable.
     weight : ndarray of shape (n_documents,)
         Their weights.
     n_topics : int
@@ -94,6 +94,8 @@ def allocate(Z, weight, n_topics, doc_topic_prior, topic_word_prior, max_iter, t
     by_word = _Expected(_sums(weighted, word, n_words))
     alpha = np.full(n_topics, FIRST_PRIOR if doc_topic_prior is None else doc_topic_prior)
     eta = FIRST_PRIOR if topic_word_prior is None else topic_word_prior
+    if not len(Z):  # of which all that is known are the priors
+        return Allocation(np.full((n_topics, n_words), 1 / n_words), alpha, float(eta), 0, 0.0)
     share = np.minimum(weight, 1)[document, None].astype(np.float32) if weight.min() < 1 else None
     # Of a word of a document, the posterior of its topic.
     own = rng.standard_gamma(1.0, (len(cells), n_topics), dtype=np.float32) + np.float32(LEAST)

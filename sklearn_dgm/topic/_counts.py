@@ -4,6 +4,7 @@ import functools
 import hashlib
 from typing import Any, Self
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
@@ -195,9 +196,18 @@ class CountSchema(Stateful):
 
 
 def _numbers(X):
-    """Return the cells of a table as numbers; a missing one is an error."""
+    """Return the cells of a table as a matrix of numbers, sparse where its columns are; a missing one may be NaN."""
     if not is_frame(X) and X.dtype.kind in "fiub":
         return X
+    if is_frame(X):
+        frame = nw.from_native(X, eager_only=True)
+        if all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes):
+            return X.sparse.to_coo()
+        # All columns at once, as there are thousands.
+        if all(map(_is_of_numbers, frame.schema.values())):
+            if hasattr(X, "index"):
+                return X.to_numpy(dtype=np.float64, na_value=np.nan)
+            return frame.select(nw.all().cast(nw.Float64)).to_numpy()
     columns = raw_columns(X)
     for raw in columns:
         if raw.observed is not None:
@@ -206,6 +216,11 @@ def _numbers(X):
                 "are whole numbers."
             )
     return np.column_stack([as_float(raw) for raw in columns])
+
+
+def _is_of_numbers(dtype):
+    is_number = dtype.is_integer() or dtype.is_float()
+    return dtype == nw.Boolean or (is_number and dtype not in (nw.Int128, nw.UInt128))
 
 
 def _check_whole(matrix, labels):

@@ -52,27 +52,29 @@ class Documents:
         self.posterior = prior + Z.lengths[:, None] / len(prior)
         # A document that has settled stays as it is, or it would depend on those beside it.
         moving = np.arange(len(Z))
+        sums, of_words, of_document = self.sums, self.of_words, self.of_document
         for _ in range(MAX_ITER):
             before = self.posterior[moving]
-            self.posterior[moving] = self._updated()[moving]
-            change = np.abs(self.posterior[moving] - before).max(axis=1)
-            moving = moving[change > tol * (1 + Z.lengths[moving])]
-            if not len(moving):
+            after = prior + sums @ _shares_of(_joint(of_words, before, of_document))
+            self.posterior[moving] = after
+            still = np.abs(after - before).max(axis=1) > tol * (1 + Z.lengths[moving])
+            if not still.any():
                 break
+            if not still.all():
+                cells = still[of_document]
+                moving, of_words = moving[still], of_words[cells]
+                sums, of_document = (
+                    sums[still][:, cells],
+                    (np.cumsum(still) - 1)[of_document[cells]],
+                )
 
     def _joint(self):
         """Return the weights of topics of each word of each document, but for a constant."""
-        posterior = self.posterior
-        power = np.exp(psi(posterior) - psi(posterior.sum(axis=1, keepdims=True)))
-        return self.of_words * power[self.of_document]
-
-    def _updated(self):
-        return self.prior + self.sums @ self.responsibilities()
+        return _joint(self.of_words, self.posterior, self.of_document)
 
     def responsibilities(self):
         """Return the probabilities of the topics of each word of each document, of shape (n_cells, n_topics)."""
-        joint = self._joint()
-        return joint / joint.sum(axis=1, keepdims=True)
+        return _shares_of(self._joint())
 
     def shares(self):
         """Return expected topic shares, of shape (n_documents, n_topics)."""
@@ -86,3 +88,12 @@ class Documents:
         bound += (gammaln(posterior) - gammaln(prior)).sum(axis=1)
         bound += gammaln(prior.sum()) - gammaln(posterior.sum(axis=1))
         return bound + self.sums @ np.log(self._joint().sum(axis=1))
+
+
+def _joint(of_words, posterior, of_document):
+    power = np.exp(psi(posterior) - psi(posterior.sum(axis=1, keepdims=True)))
+    return of_words * power[of_document]
+
+
+def _shares_of(joint):
+    return joint / joint.sum(axis=1, keepdims=True)

@@ -7,6 +7,8 @@ from scipy.special import gammaln
 N_FILTERS = 10
 # How much of what is expected of later words the particles go by, and the least of a word that they look ahead to.
 AHEAD, LEAST_AHEAD = 0.2, 0.02
+# Below, probabilities of words might vanish in single precision.
+LEAST_PROBABILITY = 1e-20
 
 
 def filtered_log_prob(tokens, topics, prior, expected, n_particles, rng):
@@ -41,7 +43,10 @@ def filtered_log_prob(tokens, topics, prior, expected, n_particles, rng):
     """
     n_tokens, n_topics, shape = len(tokens), len(prior), (N_FILTERS, n_particles)
     # Single precision is enough but for the weights.
-    of_tokens = topics[:, tokens].astype(np.float32)
+    of_tokens = topics[:, tokens]
+    largest = of_tokens.max(axis=0)
+    scale = np.where(largest < LEAST_PROBABILITY, largest, 1.0)
+    of_tokens = (of_tokens / scale).astype(np.float32)
     ahead = np.where(AHEAD * expected < LEAST_AHEAD, 0.0, AHEAD * expected)
     # Ahead of each word, and of the end: there nothing, to the last bit.
     ahead = np.append(np.cumsum(ahead[::-1], axis=0)[::-1], np.zeros((1, n_topics)), axis=0)
@@ -53,7 +58,8 @@ def filtered_log_prob(tokens, topics, prior, expected, n_particles, rng):
         N_FILTERS,
         gammaln(prior.sum())
         - gammaln(prior.sum() + n_tokens)
-        + (gammaln(prior + ahead[0]) - gammaln(prior)).sum(),
+        + (gammaln(prior + ahead[0]) - gammaln(prior)).sum()
+        + np.log(scale).sum(),
     )
     weight, places = np.ones(shape), np.arange(N_FILTERS * n_particles)
     for t in range(n_tokens):

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse, stats
 from scipy.special import gammaln
@@ -161,6 +162,19 @@ def test_counts_that_are_not_in_order_are_the_same():
     np.testing.assert_array_equal(untidy.indices, before.indices)
 
 
+@pytest.mark.parametrize(
+    ("of", "rows"),
+    [(sparse.coo_matrix, None), (sparse.coo_array, None), (sparse.csr_matrix, [0, 3])],
+)
+def test_counts_in_parts_are_summed_whatever_their_dtype(density, of, rows):
+    counts, words = np.array([200, 100, 200], dtype=np.uint8), np.array([1, 2, 1])
+    parts = (counts, (np.zeros(3, dtype=int), words)) if rows is None else (counts, words, rows)
+    X = of(parts, shape=(1, 6))
+    expected = density.score_samples([[0, 400, 100, 0, 0, 0]])
+    np.testing.assert_array_equal(density.score_samples(X), expected)
+    assert X.nnz == 3
+
+
 def test_frames_come_back_as_frames():
     X = pd.DataFrame(simulated(), columns=list("uvwxyz")).astype({"u": "int16", "v": "float32"})
     density = fitted(X=X)
@@ -244,9 +258,18 @@ def test_documents_without_words_and_words_without_documents():
     np.testing.assert_allclose(density.transform(X[:1])[0], prior / prior.sum())
     assert density.score_samples(X[:1])[0] == pytest.approx(np.log(0.1), abs=0.15)
     with pytest.raises(ValueError, match="no word at all"):
-        fitted(X=np.zeros((3, 2), dtype=int))
-    with pytest.raises(ValueError, match="no word at all"):
         density.perplexity(X[:2])
+
+
+def test_documents_may_all_be_empty():
+    density = fitted(X=np.zeros((30, 2), dtype=int), doc_topic_prior=0.7)
+    np.testing.assert_array_equal(density.components_, np.full((3, 2), 0.5))
+    np.testing.assert_array_equal(density.doc_topic_prior_, np.full(3, 0.7))
+    scores = density.score_samples([[0, 0], [1, 0], [0, 1], [3, 2]])
+    assert scores[0] > np.log(0.9)
+    assert np.isfinite(scores).all()
+    assert scores[1] == pytest.approx(scores[2])
+    assert density.sample(4, random_state=0).shape == (4, 2)
 
 
 def test_perplexity_is_a_mean_over_words(density):
@@ -261,11 +284,37 @@ def test_perplexity_is_a_mean_over_words(density):
     assert density.perplexity(X) == pytest.approx(np.exp(-total / X.sum()))
 
 
-def test_very_long_documents_have_a_bound_and_no_error(density):
-    X = np.array([[30_000, 10, 0, 0, 0, 5], [3, 0, 0, 0, 0, 1]])
-    scores, std = density.score_samples(X, return_std=True)
-    assert np.isfinite(scores).all()
-    np.testing.assert_array_equal(np.isnan(std), [True, False])
+def integrated(counts, topics, prior):
+    """Return the log-probability of a sequence of words by quadrature over the log-odds of two topics."""
+
+    def log_joint(log_odds):
+        log_shares = -np.logaddexp(0, np.outer([-1, 1], log_odds))
+        return prior @ log_shares + counts @ np.log(topics.T @ np.exp(log_shares))
+
+    at = np.linspace(-60, 60, 4_001)
+    near = at[log_joint(at) > log_joint(at).max() - 60]
+    at = np.linspace(near[0] - 0.1, near[-1] + 0.1, 20_001)
+    log_beta = gammaln(prior).sum() - gammaln(prior.sum())
+    return np.logaddexp.reduce(log_joint(at)) + np.log(at[1] - at[0]) - log_beta
+
+
+@pytest.mark.parametrize("length", [600, 3_000, 10_000, 30_000])
+@pytest.mark.parametrize("overlap", [0.0, 0.9])
+def test_long_documents_have_the_probability_of_a_quadrature(length, overlap):
+    rng = np.random.default_rng(0)
+    own = rng.dirichlet(np.full(40, 0.3), 2)
+    topics = (1 - overlap) * own + overlap * own.mean(axis=0)
+    prior = np.array([0.2, 0.5])
+    density = fitted(2, rng.poisson(1.0, (20, 40)), max_iter=1, tol=1e9, n_particles=500)
+    density.components_, density.doc_topic_prior_ = topics, prior
+    shares = np.array([[0.3, 0.7], [0.002, 0.998], [1.0, 0.0]])
+    X = rng.multinomial(length, shares @ topics)
+    log_prob, std = density._log_prob_words(density._encode(X)[0])
+    exact = np.array([integrated(x, topics, prior) for x in X])
+    assert (std < 0.15).all()
+    np.testing.assert_array_less(np.abs(log_prob - exact), 4 * std + 1e-3)
+    alone = density._log_prob_words(density._encode(X[1:2])[0])
+    np.testing.assert_allclose(np.ravel(alone), [log_prob[1], std[1]], rtol=1e-9)
 
 
 def test_it_warns_if_topics_still_change():
@@ -333,3 +382,50 @@ def test_errors_reach_from_estimates_to_the_bound():
     estimates, std = density.score_samples(long, return_std=True)
     bound = LatentDirichletAllocationDensity(5, log_likelihood="bound", random_state=0).fit(X)
     assert (estimates + std >= bound.score_samples(long) - 0.1).all()
+
+
+def frames(X):
+    """Return frames of counts whose columns are numbers, of several dtypes."""
+    names = ["sparse", "u", "v", "w", "x", "y"]
+    plain = pd.DataFrame(X, columns=names)
+    polars = pl.DataFrame(X, schema=names)
+    return {
+        "pandas": plain,
+        "mixed": plain.astype({"u": "uint8", "v": "float32"}),
+        "nullable": plain.astype({"u": "Int64", "v": "Float32"}),
+        "sparse": pd.DataFrame.sparse.from_spmatrix(sparse.csr_array(X), columns=names),
+        "sparse, missing": plain.astype(pd.SparseDtype(float, np.nan)),
+        "polars": polars,
+        "polars, mixed": polars.with_columns(u=pl.col("u").cast(pl.Float32)),
+    }
+
+
+@pytest.mark.parametrize("kind", frames(simulated(1)))
+def test_frames_of_numbers_are_read_at_once(kind, monkeypatch):
+    X = simulated(40)
+    expected = fitted(X=X).score_samples(X)
+    if kind != "sparse, missing":
+        monkeypatch.setattr("sklearn_dgm.topic._counts.raw_columns", None)
+    frame = frames(X)[kind]
+    density = fitted(X=frame)
+    np.testing.assert_array_equal(density.score_samples(frame), expected)
+    assert density.sample(2).shape == (2, 6)
+
+
+def test_missing_counts_of_frames_are_named():
+    density = fitted(X=pl.DataFrame(simulated(40), schema=list("uvwxyz")))
+    rows = simulated(4).tolist()
+    rows[2][1] = None
+    for frame in (
+        pl.DataFrame(rows, schema=list("uvwxyz"), orient="row"),
+        pd.DataFrame(rows, columns=list("uvwxyz")).astype("Int64"),
+    ):
+        with pytest.raises(ValueError, match="NaN in column 'v', row 2"):
+            density.score_samples(frame)
+
+
+def test_flags_of_frames_are_counts():
+    X = simulated(40) > 0
+    expected = fitted(2, X.astype(int)).score_samples(X.astype(int))
+    for frame in (pd.DataFrame(X), pl.DataFrame(X), pd.DataFrame(X).astype("boolean")):
+        np.testing.assert_array_equal(fitted(2, frame).score_samples(frame), expected)

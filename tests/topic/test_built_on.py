@@ -1,6 +1,7 @@
 """What is built on densities takes sparse counts where these do, or says that it does not."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
@@ -56,6 +57,28 @@ def test_scores_are_those_of_dense_counts(counts):
         assert metric(density, rows) == metric(density, X)
 
 
+def test_frames_of_sparse_columns_are_taken(counts):
+    X, y = counts
+    sparse_columns = pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(X)).add_prefix("word")
+    some_are = pd.DataFrame(X, columns=sparse_columns.columns).astype(
+        {"word3": pd.SparseDtype(int, 0)}
+    )
+    for rows in (sparse_columns, some_are):
+        for nested in (
+            EnsembleDensity([("two", topics()), ("three", topics(3))], cv=2, random_state=0),
+            DensityOutlierDetector(topics()),
+        ):
+            dense = nested.fit(X).score_samples(X)
+            np.testing.assert_array_equal(nested.fit(rows).score_samples(rows), dense)
+            if hasattr(nested, "sample"):
+                pd.testing.assert_series_equal(nested.sample(2).dtypes, rows.dtypes)
+        classes = GenerativeClassifier(topics()).fit(rows, y)
+        assert classes.score(rows, y) > 0.8
+        assert len(compare_densities({"two": topics(), "three": topics(3)}, rows, cv=2)) == 2
+    with pytest.raises(TypeError, match="sparse.to_dense"):
+        DensityOutlierDetector(HistogramDensity()).fit(sparse_columns)
+
+
 def test_draws_are_sparse(counts):
     rows, y = sparse.csr_matrix(counts[0]), counts[1]
     both = EnsembleDensity([("two", topics()), ("three", topics(3))], weights="equal").fit(rows)
@@ -71,6 +94,14 @@ def test_resampled_rows_are_sparse(counts):
     more, labels = GenerativeOverSampler(topics()).fit_resample(rows, y)
     assert sparse.issparse(more)
     assert more.shape[0] == len(labels) == 2 * max(np.bincount(y))
+
+
+def test_a_class_may_have_no_words(counts):
+    X, y = counts
+    X = np.where(y[:, None], 0, X)
+    classes = GenerativeClassifier(topics()).fit(sparse.csr_matrix(X), y)
+    assert classes.score(X, y) > 0.9
+    assert classes.predict(X[~y]).mean() < 0.1
 
 
 def test_they_are_compared(counts):

@@ -110,3 +110,12 @@ def test_stated_errors_are_the_spread(size):
     # Of ten filters the ratio has a t-distribution of nine degrees of freedom, of standard deviation 1.13.
     assert N_FILTERS == 10
     assert 0.95 < np.sqrt(np.mean(np.square(error / found[:, 1]))) < 1.35
+
+
+def test_words_that_hardly_occur_are_not_impossible():
+    tokens, topics, prior = tiny(*SIZES[0])
+    nothing = np.zeros((len(tokens), len(prior)))
+    rare = topics * np.where(np.arange(topics.shape[1]) == tokens[0], 1e-60, 1.0)
+    times = np.sum(tokens == tokens[0])
+    found, usual = (runs(tokens, of, prior, 1, 50, nothing) for of in (rare, topics))
+    np.testing.assert_allclose(found - usual, times * np.log(1e-60), rtol=1e-6)
