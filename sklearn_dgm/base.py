@@ -25,6 +25,7 @@ from sklearn_dgm._validation import (
     restored_on_failure,
     validate_table,
 )
+from sklearn_dgm.chunks import Chunks, EncodedChunks, is_chunked
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.tags import (
     DensityTags,
@@ -168,15 +169,41 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         """
         template = clone(self)
         check_parameters(template)
-        template._start_fit(X, sample_weight)
+        start = template._start_chunks if template._is_chunked(X) else template._start_fit
+        start(X, sample_weight)
         return template.schema_
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         """Fit, and undo it if it fails; `y` is for families that learn from labels."""
         with restored_on_failure(self):
-            Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
-            self._fit(Z, sample_weight)
+            if self._is_chunked(X):
+                self._check_takes_chunks()
+                self._fit_chunks(self._start_chunks(X, sample_weight, schema=schema))
+            else:
+                Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
+                self._fit(Z, sample_weight)
         return self
+
+    def _fit_chunks(self, rows):
+        """Learn from a table that is read a chunk at a time, :class:`~sklearn_dgm.chunks.EncodedChunks`."""
+
+    def _check_takes_chunks(self):
+        """Refuse a table that is read a chunk at a time, unless the family has written `_fit_chunks`."""
+        if type(self)._fit_chunks is BaseGenerator._fit_chunks:
+            raise TypeError(
+                f"{type(self).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand in "
+                "a sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
+            )
+
+    def _is_chunked(self, X):
+        """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
+        return not self._density_tags.sequences and is_chunked(X)
+
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
+        chunks = Chunks.of(X).map(lambda table: self._validate(table, reset=True))
+        rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
+        return rows
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         """Validate and encode, after learning the schema if `reset` and none is given; rows of weight 0 are dropped."""
@@ -386,6 +413,11 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         rows = super()._start_fit(X, sample_weight, reset=reset, schema=schema)
+        self.score_kind_ = self._density_tags.score_kind
+        return rows
+
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        rows = super()._start_chunks(X, sample_weight, schema=schema)
         self.score_kind_ = self._density_tags.score_kind
         return rows
 
