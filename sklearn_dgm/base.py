@@ -6,6 +6,7 @@ anything here: these are the base classes of *all* families. A method that two o
 """
 
 from abc import ABCMeta, abstractmethod
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +26,12 @@ from sklearn_dgm._validation import (
     restored_on_failure,
     validate_table,
 )
-from sklearn_dgm.chunks import Chunks, EncodedChunks, is_chunked
+from sklearn_dgm.chunks import (
+    ChunkedDrawsMixin,
+    ChunkedScoresMixin,
+    Chunks,
+    EncodedChunks,
+)
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.tags import (
     DensityTags,
@@ -46,7 +52,9 @@ COLUMN_PARAMS = (
 )
 
 
-class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta):
+class BaseGenerator(
+    ChunkedDrawsMixin, CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta
+):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 
     It turns two hooks over encoded rows, `_fit` and `_draw`, into an estimator with `fit` and `sample`. How to write
@@ -177,7 +185,6 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         """Fit, and undo it if it fails; `y` is for families that learn from labels."""
         with restored_on_failure(self):
             if self._is_chunked(X):
-                self._check_takes_chunks()
                 self._fit_chunks(self._start_chunks(X, sample_weight, schema=schema))
             else:
                 Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
@@ -187,20 +194,13 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
     def _fit_chunks(self, rows):
         """Learn from a table that is read a chunk at a time, :class:`~sklearn_dgm.chunks.EncodedChunks`."""
 
-    def _check_takes_chunks(self):
-        """Refuse a table that is read a chunk at a time, unless the family has written `_fit_chunks`."""
-        if type(self)._fit_chunks is BaseGenerator._fit_chunks:
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
+        if not reads_chunks(self):
             raise TypeError(
                 f"{type(self).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand in "
                 "a sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
             )
-
-    def _is_chunked(self, X):
-        """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
-        return not self._density_tags.sequences and is_chunked(X)
-
-    def _start_chunks(self, X, sample_weight, *, schema=None):
-        """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
         chunks = Chunks.of(X).map(lambda table: self._validate(table, reset=True))
         rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
         return rows
@@ -269,6 +269,23 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         return with_density_tags(super().__sklearn_tags__(), self._density_tags)
 
 
+def reads_chunks(estimator: Any) -> bool:
+    """Tell whether an estimator learns from tables that are read a chunk at a time.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Any estimator.
+
+    Returns
+    -------
+    bool
+        Whether it is a generator of which the family has written `_fit_chunks`.
+    """
+    is_own = isinstance(estimator, BaseGenerator)
+    return is_own and type(estimator)._fit_chunks is not BaseGenerator._fit_chunks
+
+
 class LogLikelihoodMixin(DensityMixin):
     """The score of a density: the total log-likelihood, which weights of rows multiply."""
 
@@ -297,13 +314,13 @@ class LogLikelihoodMixin(DensityMixin):
         require_normalised([self], f"{type(self).__name__}.score")
         log_density = self.score_samples(X)
         if sample_weight is not None:
-            weight = check_weights(X, sample_weight)
+            weight = check_weights(log_density, sample_weight)
             counted = weight > 0  # 0 times -inf would be no number
             log_density = weight[counted] * log_density[counted]
         return float(np.sum(log_density))
 
 
-class BaseDensity(LogLikelihoodMixin, BaseGenerator):
+class BaseDensity(LogLikelihoodMixin, ChunkedScoresMixin, BaseGenerator):
     """Base class of all densities.
 
     It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
@@ -442,6 +459,8 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
             If a value is infinite, or missing where the density takes no missing cells, or the columns are not those of
             `fit`.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.score_samples)
         Z, log_det = self._encode(X)
         return self._log_density(Z) + log_det
 
@@ -507,6 +526,8 @@ class BaseEstimatedDensity(BaseDensity):
             `fit`.
         """
         check_flag(return_std, "return_std")
+        if self._is_chunked(X):
+            return self._by_chunk(X, partial(self.score_samples, return_std=return_std))
         Z, log_det = self._encode(X)
         if not return_std:
             return self._log_density(Z) + log_det

@@ -25,7 +25,7 @@ ALLOWED = {
     "_callbacks": set(),
     "columns": {"_typing", "_state", "columns"},
     "_validation": {"_sklearn", "columns"},
-    "chunks": {"_sklearn", "_typing", "_validation", "columns", "chunks"},
+    "chunks": {"_sklearn", "_typing", "_validation", "columns", "tags", "chunks"},
     "tags": {"_sklearn"},
     "base": FLOOR - {"base"},
     "counts": {*FLOOR, "_queries", "counts"},

@@ -70,6 +70,15 @@ class TableSample:
         self.is_drawn, self._is_kept = np.empty(0, dtype=bool), np.empty(0, dtype=bool)
         self._largest_key = np.inf
 
+    @classmethod
+    def of(cls, chunks):
+        """Return the sample of a table that is read a chunk at a time."""
+        sample = cls()
+        for positions, table in chunks:
+            sample.add(table, positions, np.ones(len(positions)))
+        sample.settle()
+        return sample
+
     def add(self, table, positions, weight, kept=()):
         """Look at further rows.
 

@@ -1,6 +1,7 @@
 """What people have when a table does not fit into memory, as iterators of tables that can be started again."""
 
 import mmap
+import os
 import sys
 from collections.abc import Iterable, Set
 from pathlib import Path
@@ -77,7 +78,10 @@ def reader_of(X, rows_at_once):
 
 
 def _is_path(X):
-    return isinstance(X, str | Path)
+    """Tell whether X is a path, of strings by their looks: they may be sequences, too."""
+    if isinstance(X, str):
+        return X.endswith(PARQUET) or os.sep in X or os.path.isdir(X)
+    return isinstance(X, Path)
 
 
 def _are_paths(X):

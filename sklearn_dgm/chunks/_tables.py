@@ -72,8 +72,13 @@ class Chunks:
     """
 
     def __init__(self, read, rows_at_once=ROWS_AT_ONCE):
-        self._read, self.rows_at_once = read, rows_at_once
-        self.n_rows = None
+        self._read, self._rows_at_once = read, rows_at_once
+        self._n_rows = None
+
+    @property
+    def n_rows(self):
+        """Number of rows, once all have been read."""
+        return self._n_rows
 
     @classmethod
     def of(cls, X, rows_at_once=ROWS_AT_ONCE):
@@ -100,16 +105,26 @@ class Chunks:
         """
         return X if isinstance(X, cls) else cls(reader_of(X, rows_at_once), rows_at_once)
 
+    def through(self, function):
+        """Return the chunks that a function makes of these; its errors name rows of the whole table."""
+        return _ChunksThrough(self, function)
+
     def map(self, function):
-        """Return the chunks of which each table has gone through a function, whose errors name rows of all."""
+        """Return the chunks whose tables a function makes of these tables."""
+        return self.through(lambda chunk: Chunk(chunk.positions, function(chunk.table)))
 
-        def read():
-            for chunk in self:
-                with chunk.naming_rows():
-                    table = function(chunk.table)
-                yield table
+    def without(self, positions):
+        """Return the chunks without some rows, given by their increasing positions."""
 
-        return Chunks(read, self.rows_at_once)
+        def rest(chunk):
+            rows = np.flatnonzero(~np.isin(chunk.positions, positions, assume_unique=True))
+            return Chunk(chunk.positions[rows], safe_indexing(chunk.table, rows))
+
+        return self.through(rest)
+
+    def results(self, function):
+        """Yield what a function returns for each table; its errors name rows of the whole table."""
+        return (result for _, result in self.map(function))
 
     def __iter__(self):
         start, of_first = 0, None
@@ -124,8 +139,8 @@ class Chunks:
                     f"X has {columns} from row {start} on, but {of_first} before; all chunks of a table have the same "
                     "columns in the same order."
                 )
-            for first in range(0, n_rows, self.rows_at_once):
-                rows = slice(first, min(first + self.rows_at_once, n_rows))
+            for first in range(0, n_rows, self._rows_at_once):
+                rows = slice(first, min(first + self._rows_at_once, n_rows))
                 positions = np.arange(start + rows.start, start + rows.stop)
                 yield Chunk(positions, safe_indexing(table, rows))
             start += n_rows
@@ -134,12 +149,31 @@ class Chunks:
     def _check_same_number(self, n_rows):
         if n_rows == 0:
             raise ValueError("X holds 0 sample(s), while a minimum of 1 is required.")
-        if self.n_rows not in (None, n_rows):
+        if self._n_rows not in (None, n_rows):
             raise ValueError(
-                f"X had {self.n_rows} rows when it was read before, and {n_rows} now; each loop over it should give all "
+                f"X had {self._n_rows} rows when it was read before, and {n_rows} now; each loop over it should give all "
                 "chunks, from the first one on."
             )
-        self.n_rows = n_rows
+        self._n_rows = n_rows
+
+
+class _ChunksThrough(Chunks):
+    """Chunks of others, through a function."""
+
+    def __init__(self, chunks, function):
+        self._chunks, self._function = chunks, function
+
+    @property
+    def n_rows(self):
+        """Number of rows of the whole table, once all have been read."""
+        return self._chunks.n_rows
+
+    def __iter__(self):
+        for chunk in self._chunks:
+            with chunk.naming_rows():
+                made = self._function(chunk)
+            if len(made.positions):
+                yield made
 
 
 def _columns_of(table):
