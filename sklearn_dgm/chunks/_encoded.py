@@ -30,19 +30,23 @@ class EncodedChunks:
     n_rows : int
         Number of rows, those of weight 0 left out.
     sample : tuple of ndarray
-        Z and weight of rows that stand for all of them: a uniform sample, and rows with the extremes, the categories
-        and a missing cell of each column, which are all that a sample might lack. The weight is None if these are all
-        rows, of weight 1; else that of each row times the whole number of rows that it stands for.
+        Z and weight of some rows: a uniform sample, and rows with the extremes, the categories and a missing cell of
+        each column, which are what a sample might lack; so small tables are there as they are. Rules that weigh what
+        they see, such as those that choose a number of cells, are to take it for the rows that it is: rows that stand
+        for many would seem to prove what is noise.
     sample_positions : ndarray of int
         Where the rows of the sample stand in the whole table, increasing.
+    stands_for : ndarray of shape (n_sample,)
+        For how many rows each of them was drawn: whole numbers, 1 for those with what a sample might lack. Means and
+        the like of all rows take them as further weights.
     """
 
     def __init__(self, chunks, schema, sample_weight, summary):
         self._chunks, self._schema, self._weight = chunks, schema, sample_weight
         self.n_rows = summary.n_rows
-        table, weight, self.sample_positions = summary.sample()
-        is_plain = sample_weight is None and len(weight) == self.n_rows
-        self.sample = schema.encode(table)[0], None if is_plain else weight
+        rows = summary.sample()
+        self.sample = schema.encode(rows.table)[0], None if sample_weight is None else rows.weight
+        self.sample_positions, self.stands_for = rows.positions, rows.stands_for
 
     @classmethod
     def of(cls, chunks, own, sample_weight=None, schema=None):

@@ -3,13 +3,14 @@
 import copy
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm.chunks._sampling import TableSample
 from sklearn_dgm.columns import CATEGORICAL, INTEGER
+from sklearn_dgm.columns._dtypes import contents_of
 from sklearn_dgm.columns._kinds import resolve_kinds
 from sklearn_dgm.columns._learning import check_integers, share_of_seen
 from sklearn_dgm.columns._reading import raw_columns
@@ -19,6 +20,27 @@ from sklearn_dgm.columns._values import as_categories, as_float, codes, distinct
 MAX_CATEGORIES, MAX_COUNTED = 2**17, 2**16
 # So many different whole numbers tell that a column has not just two.
 ENOUGH_NUMBERS = 3
+
+
+class SummaryRows(NamedTuple):
+    """Some rows of a table: a uniform sample, and rows with what all columns should have; or all of them.
+
+    Attributes
+    ----------
+    table : {ndarray, DataFrame} of shape (n_sample, n_features)
+        The rows, in the order of the whole table.
+    weight : ndarray of shape (n_sample,)
+        Their weights.
+    positions : ndarray of int of shape (n_sample,)
+        Where they stand in the whole table.
+    stands_for : ndarray of shape (n_sample,)
+        For how many rows each of them was drawn: whole numbers, the sum of which is the number of rows.
+    """
+
+    table: Any
+    weight: np.ndarray
+    positions: np.ndarray
+    stands_for: np.ndarray
 
 
 class TableSummary:
@@ -104,26 +126,17 @@ class TableSummary:
         return total
 
     def sample(self):
-        """Return rows that stand for all of them.
-
-        Returns
-        -------
-        table : {ndarray, DataFrame} of shape (n_sample, n_features)
-            All rows, or a uniform sample and rows with what all columns should have.
-        weight : ndarray of shape (n_sample,)
-            For how much each row stands: its weight, times the whole number of rows for which it was drawn.
-        positions : ndarray of int of shape (n_sample,)
-            Where the rows stand in the whole table, increasing.
-        """
+        """Return rows of all parts, as :class:`SummaryRows`."""
         sample = self._sample
         sample.settle()
         if sample.table is None:
             raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-        n_kept, n_drawn = len(sample.is_drawn), np.count_nonzero(sample.is_drawn)
-        stands_for = np.ones(n_kept)
+        is_drawn = sample.is_drawn
+        n_kept, n_drawn = len(is_drawn), np.count_nonzero(is_drawn)
         each, rest = divmod(self.n_rows - (n_kept - n_drawn), n_drawn)
-        stands_for[sample.is_drawn] = each + (np.arange(n_drawn) < rest)
-        return sample.table, sample.weight * stands_for, sample.positions
+        stands_for = np.ones(n_kept)
+        stands_for[is_drawn] = each + (np.arange(n_drawn) < rest)
+        return SummaryRows(sample.table, sample.weight, sample.positions, stands_for)
 
     def fit_schema(self):
         """Fit the schema, and return it.
@@ -133,9 +146,9 @@ class TableSummary:
         schema : ColumnSchema
             The fitted one, as if it had been fitted to all rows, up to what the sample tells.
         """
-        table, weight, _ = self.sample()
-        schema = copy.copy(self.schema).fit(table, weight)
-        if len(weight) < self.n_rows:
+        rows = self.sample()
+        schema = copy.copy(self.schema).fit(rows.table, rows.weight * rows.stands_for)
+        if len(rows.weight) < self.n_rows:
             is_bounded = schema.bounds is not False
             pairs = zip(schema.columns_, self._columns, strict=True)
             schema.columns_ = [seen.exact(column, is_bounded) for column, seen in pairs]
@@ -146,7 +159,7 @@ class ColumnSummary:
     """What is exact of a column: its range, its missing cells, and how often each category or whole number occurs."""
 
     def __init__(self):
-        self.content, self.where_content = None, 0
+        self.content, self.is_category = None, False
         self.low = self.high = None
         self.n_lowest = 0
         self.missing, self.observed = np.zeros(2), np.zeros(2)  # rows, and weights
@@ -154,14 +167,18 @@ class ColumnSummary:
 
     def check(self, raw, kind, weight):
         """Refuse cells that are no values of the column."""
-        if self.content is not None and raw.content not in (None, self.content):
-            row = int(np.flatnonzero(raw.observed_or_all)[0])
+        is_category = kind == CATEGORICAL
+        is_other = None not in (self.content, raw.content) and raw.content != self.content
+        # Among categories there may be objects of several types.
+        if is_other and not (is_category and self.is_category):
+            other = contents_of(raw.as_given) != self.content
             raise ValueError(
-                f"{raw.where} holds {raw.content} (dtype {raw.native_dtype}) in row {row}, but {self.content} before; all "
-                "chunks of a table hold the same in a column."
+                f"{raw.where} holds {raw.as_given[other][0]!r} (dtype {raw.native_dtype}) in row {raw.row(other)}, but "
+                f"{self.content} before; all chunks of a table hold the same in a column."
             )
-        self.content = self.content or raw.content
-        if kind == CATEGORICAL:
+        if self.content is None:
+            self.content, self.is_category = raw.content, is_category
+        if is_category:
             as_categories(raw)
         elif raw.values.dtype.kind not in "mM":
             x = as_float(raw)
@@ -230,7 +247,8 @@ class ColumnSummary:
 
     def __add__(self, other):
         total = ColumnSummary()
-        total.content = self.content or other.content
+        first = other if self.content is None else self
+        total.content, total.is_category = first.content, first.is_category
         total.missing = self.missing + other.missing
         total.observed = self.observed + other.observed
         ends = [of for of in (self, other) if of.low is not None]
