@@ -333,7 +333,14 @@ class DensityOutlierDetector(
                 "Hand in a sample of its rows, or set estimator=None, which takes one itself."
             )
         densities = [density for _, density in self._members()]
-        chunks = Chunks.of(X).map(lambda rows: validate_rows(self, densities, rows, reset=True))
+
+        def checked(rows):
+            rows = validate_rows(self, densities, rows, reset=True)
+            if is_committee(self.estimator):  # no member of which sees all rows
+                self._check_cells(rows)
+            return rows
+
+        chunks = Chunks.of(X).map(checked)
         told = with_progress(chunks, "read", verbose=self.verbose)
         return _Stream(chunks, TableSample.of(told))
 
