@@ -4,6 +4,7 @@ import mmap
 import os
 import sys
 from collections.abc import Iterable, Set
+from itertools import chain
 from pathlib import Path
 
 import narwhals as nw
@@ -65,7 +66,9 @@ def reader_of(X, rows_at_once):
             "object whose __iter__ begins anew with each loop, such as a list of files or a class of your own."
         )
     if _is_path(X) or _are_paths(X):
-        return lambda: _read_dataset(_dataset_of(X), rows_at_once)
+        return lambda: chain.from_iterable(
+            _read_dataset(dataset, rows_at_once) for dataset in _datasets_of(X)
+        )
     if _is_dataset(X):
         return lambda: _read_dataset(X, rows_at_once)
     if _is_lazy(X):
@@ -109,8 +112,8 @@ def _is_iterable(X):
     return isinstance(X, Iterable) and not (in_memory or issparse(X) or isinstance(X, Set))
 
 
-def _dataset_of(paths):
-    """Return the dataset of Parquet files at a path, or at several."""
+def _datasets_of(paths):
+    """Return the datasets of Parquet files at a path, or at several."""
     try:
         from pyarrow.dataset import dataset
     except ImportError as error:
@@ -121,18 +124,39 @@ def _dataset_of(paths):
     for path in paths:
         if not Path(path).exists():
             raise FileNotFoundError(f"X names {path!r}, where there is no file or folder.")
-    parts = [dataset(path, format="parquet", partitioning="hive") for path in paths]
-    for path, part in zip(paths, parts, strict=True):
-        if not part.files:
+    datasets = [dataset(path, format="parquet", partitioning="hive") for path in paths]
+    for path, of_path in zip(paths, datasets, strict=True):
+        if not of_path.files:
             raise ValueError(f"X names the folder {path!r}, in which there are no Parquet files.")
-    return parts[0] if len(parts) == 1 else dataset(parts)
+        _check_same_columns(list(of_path.get_fragments()))
+    return datasets
+
+
+def _check_same_columns(files):
+    """Refuse files of a folder with different columns, of which Arrow would take those of the first one."""
+    first = files[0].physical_schema.names
+    for file in files:
+        names = file.physical_schema.names
+        if names != first:
+            raise ValueError(
+                f"{file.path} has the columns {names}, but {files[0].path} has {first}."
+            )
 
 
 def _read_dataset(dataset, rows_at_once):
-    """Read batches in order; read-ahead would hold many of them in memory."""
-    as_frame = _frames_of_arrow()
+    """Read batches in order, and no more of a file at once than they need, whatever its row groups are."""
+    from pyarrow.dataset import ParquetFileFormat, ParquetFragmentScanOptions
+
+    as_frame, options = _frames_of_arrow(), {}
+    if isinstance(getattr(dataset, "format", None), ParquetFileFormat):
+        pieces = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+        options["fragment_scan_options"] = pieces
     for batch in dataset.to_batches(
-        batch_size=rows_at_once, batch_readahead=1, fragment_readahead=1
+        batch_size=rows_at_once,
+        batch_readahead=0,
+        fragment_readahead=0,
+        use_threads=False,
+        **options,
     ):
         yield as_frame(batch)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
@@ -168,6 +169,29 @@ def test_chunks_have_the_same_columns():
     assert "column 'a' holds '1' (dtype str) in row 2, but numbers before" in error(first, strings)
     assert "from row 2 on: Expected 2D array, got 1D" in error(first, first["a"])
     assert "a dict; make a DataFrame" in error({"a": [1]})
+
+
+def test_files_have_the_same_columns(frame, tmp_path):
+    frame.to_parquet(tmp_path / "1.parquet")
+    frame[["a", "b"]].to_parquet(tmp_path / "2.parquet")
+    with pytest.raises(
+        ValueError, match=r"2.parquet has the columns \['a', 'b'\], but .*1.parquet"
+    ):
+        HistogramDensity().fit(tmp_path)
+    with pytest.raises(ValueError, match=r"\['a', 'b'\] from row 1000 on, but"):
+        HistogramDensity().fit([tmp_path / "1.parquet", tmp_path / "2.parquet"])
+
+
+def test_datasets_of_other_formats_and_partitions(frame, tmp_path):
+    frame.to_csv(tmp_path / "X.csv", index=False)
+    for X in (ds.dataset(tmp_path / "X.csv", format="csv"), ds.dataset(pa.table(frame))):
+        parts = [part.table for part in Chunks.of(X, 300)]
+        assert np.array_equal(pd.concat(parts)["b"], frame["b"])
+    frame.to_parquet(tmp_path / "by", partition_cols=["c"])
+    whole = HistogramDensity().fit(pd.read_parquet(tmp_path / "by"))
+    density = HistogramDensity().fit(tmp_path / "by")
+    assert np.array_equal(density.counts_, whole.counts_)
+    assert list(density.feature_names_in_) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("library", "what"), [("pyarrow", "pyarrow"), ("pandas", "pandas")])
