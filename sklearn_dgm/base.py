@@ -194,13 +194,17 @@ class BaseGenerator(
     def _fit_chunks(self, rows):
         """Learn from a table that is read a chunk at a time, :class:`~sklearn_dgm.chunks.EncodedChunks`."""
 
-    def _start_chunks(self, X, sample_weight, *, schema=None):
-        """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
-        if not reads_chunks(self):
+    def _check_takes_chunks(self):
+        """Refuse a table that is read a chunk at a time, unless the family has written `_fit_chunks`."""
+        if type(self)._fit_chunks is BaseGenerator._fit_chunks:
             raise TypeError(
                 f"{type(self).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand in "
                 "a sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
             )
+
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
+        self._check_takes_chunks()
         chunks = Chunks.of(X).map(lambda table: self._validate(table, reset=True))
         rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
         return rows
@@ -267,23 +271,6 @@ class BaseGenerator(
 
     def __sklearn_tags__(self):
         return with_density_tags(super().__sklearn_tags__(), self._density_tags)
-
-
-def reads_chunks(estimator: Any) -> bool:
-    """Tell whether an estimator learns from tables that are read a chunk at a time.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        Any estimator.
-
-    Returns
-    -------
-    bool
-        Whether it is a generator of which the family has written `_fit_chunks`.
-    """
-    is_own = isinstance(estimator, BaseGenerator)
-    return is_own and type(estimator)._fit_chunks is not BaseGenerator._fit_chunks
 
 
 class LogLikelihoodMixin(DensityMixin):

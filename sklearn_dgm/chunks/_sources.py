@@ -7,7 +7,6 @@ from collections.abc import Iterable, Set
 from itertools import chain
 from pathlib import Path
 
-import narwhals as nw
 import numpy as np
 from scipy.sparse import issparse
 
@@ -104,7 +103,8 @@ def _is_dataset(X):
 
 
 def _is_lazy(X):
-    return nw.dependencies.is_polars_lazyframe(X)
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(X, polars.LazyFrame)
 
 
 def _is_iterable(X):

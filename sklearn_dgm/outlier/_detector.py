@@ -31,7 +31,7 @@ from sklearn_dgm._validation import (
     check_generator,
     check_weights,
 )
-from sklearn_dgm.base import BaseDensity, reads_chunks
+from sklearn_dgm.base import BaseDensity, BaseGenerator
 from sklearn_dgm.chunks import Chunks, TableSample, with_progress
 from sklearn_dgm.columns import is_table
 from sklearn_dgm.outlier._committee import (
@@ -326,8 +326,9 @@ class DensityOutlierDetector(
             raise ValueError(
                 "trim looks for neighbours among all rows, but X is to be read a chunk at a time; set trim=None."
             )
-        is_frozen = isinstance(self.estimator, FrozenEstimator)
-        if not (is_committee(self.estimator) or is_frozen or reads_chunks(self.estimator)):
+        if isinstance(self.estimator, BaseGenerator):
+            self.estimator._check_takes_chunks()
+        elif not (is_committee(self.estimator) or isinstance(self.estimator, FrozenEstimator)):
             raise TypeError(
                 f"{type(self.estimator).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. "
                 "Hand in a sample of its rows, or set estimator=None, which takes one itself."
