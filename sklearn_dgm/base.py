@@ -135,7 +135,10 @@ class BaseGenerator(
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from. Their missing cells, where the model takes such, are left out of what is learnt.
+            Rows to learn from. Their missing cells, where the model takes such, are left out of what is learnt. Some
+            families also take a table that is larger than memory, and read it a chunk at a time: a memmap of more than
+            131,072 rows, a path to a Parquet file or a folder of these, a list of paths, a `pyarrow.dataset.Dataset`, a
+            `polars.LazyFrame`, or an object that gives arrays or DataFrames in a loop, the same ones each time.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -155,6 +158,9 @@ class BaseGenerator(
         ValueError
             If a parameter is invalid, a value is infinite (or missing where the model takes no missing cells), a
             column is of a kind that the model does not take, or the weights are negative or all zero.
+        TypeError
+            If the model learns from tables in memory alone, and X is to be read a chunk at a time; or if X can be read
+            but once.
         """
         with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
             return self._fit_or_restore(X, sample_weight, schema, y)
@@ -353,6 +359,8 @@ class BaseDensity(LogLikelihoodMixin, ChunkedScoresMixin, BaseGenerator):
     - `_log_density(Z)` returns the natural-log density of each row, of shape (n_samples,); `-inf` for an impossible
       one. The log-Jacobian of the encoding is added by the base class.
     - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.
+    - `_fit_chunks(rows)`, if it is written, learns from a table larger than memory: from a sample,
+      ``Z, sample_weight = rows.sample``, and from all rows, ``for Z, sample_weight in rows``, as often as it likes.
 
     `__init__` calls that of the base class, with those of its parameters that users are to have, if only one or two.
     What cannot score rows is a :class:`BaseGenerator`, which has no `_log_density`.
@@ -431,7 +439,8 @@ class BaseDensity(LogLikelihoodMixin, ChunkedScoresMixin, BaseGenerator):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
+            Rows to score; or a table larger than memory, as `fit` has it. :meth:`iter_scores` returns the scores of
+            such a one a chunk at a time.
 
         Returns
         -------

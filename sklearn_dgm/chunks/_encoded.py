@@ -29,6 +29,8 @@ class EncodedChunks:
     ----------
     n_rows : int
         Number of rows, those of weight 0 left out.
+    n_read : int
+        Number of all rows.
     sample : tuple of ndarray
         Z and weight of some rows: a uniform sample, and rows with the extremes, the categories and a missing cell of
         each column, which are what a sample might lack; so small tables are there as they are. Rules that weigh what
@@ -43,7 +45,7 @@ class EncodedChunks:
 
     def __init__(self, chunks, schema, sample_weight, summary):
         self._chunks, self._schema, self._weight = chunks, schema, sample_weight
-        self.n_rows = summary.n_rows
+        self.n_rows, self.n_read = summary.n_rows, chunks.n_rows
         rows = summary.sample()
         self.sample = schema.encode(rows.table)[0], None if sample_weight is None else rows.weight
         self.sample_positions, self.stands_for = rows.positions, rows.stands_for

@@ -14,6 +14,8 @@ from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
 from sklearn_dgm.columns import check_container
 
 PARQUET = (".parquet", ".pq")
+# So many cells are read at once, of tables that have more columns than usual.
+CELLS_AT_ONCE = 2**22
 
 
 def is_chunked(X):
@@ -77,6 +79,10 @@ def reader_of(X, rows_at_once):
     if _is_iterable(X):
         return lambda: _read_iterable(X)
     return lambda: iter([X])
+
+
+def _rows_at_once(most, n_columns):
+    return min(most, max(CELLS_AT_ONCE // max(n_columns, 1), 1))
 
 
 def _is_path(X):
@@ -148,6 +154,7 @@ def _read_dataset(dataset, rows_at_once):
     from pyarrow.dataset import ParquetFileFormat, ParquetFragmentScanOptions
 
     as_frame, options = _frames_of_arrow(), {}
+    rows_at_once = _rows_at_once(rows_at_once, len(dataset.schema.names))
     if isinstance(getattr(dataset, "format", None), ParquetFileFormat):
         pieces = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
         options["fragment_scan_options"] = pieces
@@ -177,6 +184,7 @@ def _frames_of_arrow():
 
 
 def _read_lazy(X, rows_at_once):
+    rows_at_once = _rows_at_once(rows_at_once, len(X.collect_schema()))
     if hasattr(X, "collect_batches"):
         return X.collect_batches(chunk_size=rows_at_once, maintain_order=True)
     return _slices_of(X, rows_at_once)  # polars before 1.34
@@ -197,6 +205,7 @@ def _read_memmap(X, rows_at_once):
         mapped = mapped.base
     # Of what was changed in memory alone, that would be the end.
     gives_back = isinstance(mapped, mmap.mmap) and X.mode != "c" and hasattr(mmap, "MADV_DONTNEED")
+    rows_at_once = _rows_at_once(rows_at_once, X.shape[1])
     for start in range(0, len(X), rows_at_once):
         yield np.array(X[start : start + rows_at_once])
         if gives_back:

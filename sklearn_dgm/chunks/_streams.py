@@ -17,7 +17,15 @@ from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunks
 from sklearn_dgm.tags import get_density_tags
 
 
-class ChunkedScoresMixin:
+class ChunkedMixin:
+    """What estimators have in common that take tables a chunk at a time, or give such."""
+
+    def _is_chunked(self, X):
+        """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
+        return is_chunked(X) and not get_density_tags(self).sequences
+
+
+class ChunkedScoresMixin(ChunkedMixin):
     """Scores of tables that are read a chunk at a time."""
 
     def iter_scores(
@@ -48,10 +56,6 @@ class ChunkedScoresMixin:
         told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
         return _concatenated([scores for _, scores in told])
 
-    def _is_chunked(self, X):
-        """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
-        return is_chunked(X) and not get_density_tags(self).sequences
-
 
 def _concatenated(parts):
     if isinstance(parts[0], tuple):
@@ -59,7 +63,7 @@ def _concatenated(parts):
     return np.concatenate(parts)
 
 
-class ChunkedDrawsMixin:
+class ChunkedDrawsMixin(ChunkedMixin):
     """Draws of more rows than memory holds."""
 
     def iter_samples(

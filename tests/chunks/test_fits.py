@@ -5,8 +5,16 @@ import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
+from sklearn.base import clone
 
-from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm import (
+    AveragedOneDependenceClassifier,
+    HistogramDensity,
+    NaiveBayesClassifier,
+    TabularGAN,
+    TreeAugmentedNaiveBayesClassifier,
+)
+from sklearn_dgm.base import BaseGenerator
 from sklearn_dgm.chunks import ROWS_AT_ONCE, is_chunked
 from sklearn_dgm.counts.sufficient import sum_of
 from tests.chunks.tables import N_ROWS, Parts, mixed
@@ -140,6 +148,44 @@ class Listed:
         return iter(self.tables)
 
 
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        NaiveBayesClassifier(),
+        TreeAugmentedNaiveBayesClassifier(),
+        AveragedOneDependenceClassifier(),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classifiers_count_all_rows(classifier, weighted):
+    X, rng = mixed(missing=True).drop(columns="empty"), np.random.default_rng(0)
+    y = np.where(rng.random(N_ROWS) < 0.5, "yes", np.where(X["two"] == 1, "no", "perhaps"))
+    weight = rng.integers(0, 3, N_ROWS).astype(float) if weighted else None
+    bins = {"float": [-1, 0, 1], "single": [1, 2], "integer": [4.5, 8.5], "two": [0.5, 3.5]}
+    bins["date"] = np.array(["2020-01-09T12", "2020-02-01T12"], "M8[ms]")
+    classifier = clone(classifier).set_params(bins=bins)
+    whole = clone(classifier).fit(X, y, sample_weight=weight)
+    classifier.fit(Parts(X, 310), y, sample_weight=weight)
+    assert np.array_equal(classifier.classes_, whole.classes_)
+    assert np.array_equal(classifier.class_count_, whole.class_count_)
+    assert np.array_equal(classifier._counts.cells, whole._counts.cells)
+    for pairs, of_whole in zip(classifier._counts.pairs, whole._counts.pairs, strict=True):
+        assert np.array_equal(pairs, of_whole)
+    scores = classifier.score_samples(Parts(X, 999))
+    assert np.allclose(scores, classifier.score_samples(X))
+
+
+def test_classes_of_chunks():
+    X, y = mixed(), np.arange(N_ROWS) % 2
+    with pytest.raises(ValueError, match="y has 2999 entries, but X has 3000 rows"):
+        NaiveBayesClassifier().fit(Parts(X, 500), y[1:])
+    y = y + 5
+    y[1234] = -1
+    with pytest.raises(ValueError, match="y is -1 in row 1234"):
+        NaiveBayesClassifier().fit(Parts(X, 500), y)
+
+
 def test_schema_of_more_rows():
     X = mixed()
     schema = HistogramDensity().learn_schema(Parts(X, 400))
@@ -170,10 +216,17 @@ def test_failed_fits_leave_the_estimator_and_name_the_row():
 
 
 def test_densities_of_tables_in_memory_say_so():
-    density = AutoregressiveDensity()
-    if type(density)._fit_chunks is HistogramDensity.__mro__[2]._fit_chunks:
-        with pytest.raises(TypeError, match="AutoregressiveDensity learns from tables in memory"):
-            density.fit(Parts(mixed(), 100))
+    class InMemory(BaseGenerator):
+        def _fit(self, Z, sample_weight):
+            self.rows_ = Z
+
+        def _draw(self, n_samples, rng):
+            return rng.choice(self.rows_, n_samples)
+
+    for generator in (InMemory(), TabularGAN()):
+        name = type(generator).__name__
+        with pytest.raises(TypeError, match=f"{name} learns from tables in memory alone"):
+            generator.fit(Parts(mixed(), 100))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 100])

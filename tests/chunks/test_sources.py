@@ -65,6 +65,13 @@ def test_polars_without_batches_is_read_in_slices(frame, monkeypatch):
     assert pl.concat(parts).equals(pl.from_pandas(frame))
 
 
+def test_wide_tables_come_in_fewer_rows(monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sources.CELLS_AT_ONCE", 300)
+    X = pl.DataFrame({"a": range(1000), "b": range(1000), "c": range(1000)})
+    assert max(len(part.table) for part in Chunks.of(X.lazy())) == 100
+    assert max(len(part.table) for part in Chunks.of(X.lazy(), 70)) == 70
+
+
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_maps_of_files(mode, tmp_path, monkeypatch):
     X = np.random.default_rng(0).normal(size=(500, 3))
