@@ -183,14 +183,14 @@ class BaseGenerator(
         """
         template = clone(self)
         check_parameters(template)
-        start = template._start_chunks if template._is_chunked(X) else template._start_fit
+        start = template._start_chunks if template._fits_chunks(X) else template._start_fit
         start(X, sample_weight)
         return template.schema_
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         """Fit, and undo it if it fails; `y` is for families that learn from labels."""
         with restored_on_failure(self):
-            if self._is_chunked(X):
+            if self._fits_chunks(X):
                 self._fit_chunks(self._start_chunks(X, sample_weight, schema=schema))
             else:
                 Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
@@ -199,6 +199,18 @@ class BaseGenerator(
 
     def _fit_chunks(self, rows):
         """Learn from a table that is read a chunk at a time, :class:`~sklearn_dgm.chunks.EncodedChunks`."""
+
+    def _fits_chunks(self, X):
+        """Tell whether `fit` reads X a chunk at a time; what has to be read so, but cannot, is refused."""
+        if not self._is_chunked(X):
+            return False
+        try:
+            self._check_takes_chunks()
+        except (TypeError, ValueError):
+            if isinstance(X, np.memmap):  # which is an array as well
+                return False
+            raise
+        return True
 
     def _check_takes_chunks(self):
         """Refuse a table that is read a chunk at a time, unless the family has written `_fit_chunks`."""
@@ -210,7 +222,6 @@ class BaseGenerator(
 
     def _start_chunks(self, X, sample_weight, *, schema=None):
         """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
-        self._check_takes_chunks()
         chunks = Chunks.of(X).map(lambda table: self._validate(table, reset=True))
         rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
         return rows

@@ -137,7 +137,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
             If the likelihood still changed after `max_iter` steps.
         """
         with fit_task(self, X, y, sample_weight), restored_on_failure(self):
-            if self._is_chunked(X):
+            if self._fits_chunks(X):
                 self._learn_chunks(X, y, sample_weight)
             else:
                 self._learn(X, y, None, sample_weight, is_first=True)

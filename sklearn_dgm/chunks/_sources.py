@@ -14,6 +14,8 @@ from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
 from sklearn_dgm.columns import check_container
 
 PARQUET = (".parquet", ".pq")
+# Where joblib puts arrays that processes share.
+OF_JOBLIB = "joblib_memmapping_folder"
 # So many cells are read at once, of tables that have more columns than usual.
 CELLS_AT_ONCE = 2**22
 
@@ -35,7 +37,8 @@ def is_chunked(X):
         False of arrays, lists, DataFrames and what else lies in memory.
     """
     if isinstance(X, np.memmap):
-        return X.ndim == 2 and len(X) > SAMPLE_ROWS
+        # What has been in memory is to be the same in each process.
+        return X.ndim == 2 and len(X) > SAMPLE_ROWS and OF_JOBLIB not in str(X.filename)
     return _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or _is_iterable(X)
 
 

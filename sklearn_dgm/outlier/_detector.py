@@ -315,9 +315,24 @@ class DensityOutlierDetector(
             be below the threshold.
         """
         with meta_fit_task(self, X, y, fit_params.get("sample_weight")) as task:
-            stream = self._stream_of(X) if self._is_chunked(X) else None
+            stream = self._stream_of(X) if self._fits_chunks(X) else None
             self._fit(X if stream is None else stream.sample.table, fit_params, task, stream)
         return self
+
+    def _fits_chunks(self, X):
+        """Tell whether X is read a chunk at a time; see :class:`~sklearn_dgm.BaseGenerator`."""
+        if isinstance(self.estimator, BaseGenerator):
+            return self.estimator._fits_chunks(X)
+        if not self._is_chunked(X):
+            return False
+        if is_committee(self.estimator) or isinstance(self.estimator, FrozenEstimator):
+            return True
+        if isinstance(X, np.memmap):
+            return False
+        raise TypeError(
+            f"{type(self.estimator).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand "
+            "in a sample of its rows, or set estimator=None, which takes one itself."
+        )
 
     def _stream_of(self, X):
         """Return a table that is read a chunk at a time, and a sample of it."""
@@ -325,13 +340,6 @@ class DensityOutlierDetector(
         if self.trim is not None:
             raise ValueError(
                 "trim looks for neighbours among all rows, but X is to be read a chunk at a time; set trim=None."
-            )
-        if isinstance(self.estimator, BaseGenerator):
-            self.estimator._check_takes_chunks()
-        elif not (is_committee(self.estimator) or isinstance(self.estimator, FrozenEstimator)):
-            raise TypeError(
-                f"{type(self.estimator).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. "
-                "Hand in a sample of its rows, or set estimator=None, which takes one itself."
             )
         densities = [density for _, density in self._members()]
 

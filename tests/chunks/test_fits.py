@@ -215,7 +215,7 @@ def test_failed_fits_leave_the_estimator_and_name_the_row():
         HistogramDensity().fit(X).score_samples(Parts(other, 400))
 
 
-def test_densities_of_tables_in_memory_say_so():
+def test_densities_of_tables_in_memory_say_so(tmp_path):
     class InMemory(BaseGenerator):
         def _fit(self, Z, sample_weight):
             self.rows_ = Z
@@ -223,6 +223,10 @@ def test_densities_of_tables_in_memory_say_so():
         def _draw(self, n_samples, rng):
             return rng.choice(self.rows_, n_samples)
 
+    mixed()[["float", "single"]].to_numpy().tofile(tmp_path / "X")
+    mapped = np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=(N_ROWS, 2))
+    assert is_chunked(mapped)
+    assert len(InMemory().fit(mapped).rows_) == N_ROWS  # which is an array as well
     for generator in (InMemory(), TabularGAN()):
         name = type(generator).__name__
         with pytest.raises(TypeError, match=f"{name} learns from tables in memory alone"):

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
+from joblib import Parallel, delayed
 
 from sklearn_dgm import HistogramDensity
 from sklearn_dgm.chunks import Chunks, is_chunked
@@ -86,6 +87,18 @@ def test_maps_of_files(mode, tmp_path, monkeypatch):
     assert np.array_equal(np.concatenate([c.table for c in Chunks.of(part, 60)]), X[100:])
     for _ in range(2):
         assert np.array_equal(np.concatenate([c.table for c in Chunks.of(mapped, 60)]), X)
+
+
+def test_what_joblib_hands_to_processes_is_an_array():
+    X = np.zeros((140_000, 1))
+    handed = Parallel(n_jobs=2, backend="multiprocessing")(
+        delayed(is_memmap_and_chunked)(X) for _ in range(2)
+    )
+    assert handed == [(True, False)] * 2
+
+
+def is_memmap_and_chunked(X):
+    return isinstance(X, np.memmap), is_chunked(X)
 
 
 @pytest.mark.parametrize(
