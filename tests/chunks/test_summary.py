@@ -67,6 +67,15 @@ def test_schema_is_that_of_all_rows(options, missing, rows_at_once):
     assert not hasattr(schema, "columns_")
 
 
+@pytest.mark.parametrize("n_zeros", [1, 2])
+def test_one_zero_may_be_a_scalers_and_two_are_a_bound(n_zeros):
+    X = np.random.default_rng(0).gamma(2, size=(N_ROWS, 1))
+    X[[50, 2500][:n_zeros]] = 0
+    whole = ColumnSchema(bounds=None).fit(X)
+    assert np.isinf(whole.columns_[0].lower) == (n_zeros == 1)
+    check_same_schema(summary_of(ColumnSchema(bounds=None), X, 100).fit_schema(), whole)
+
+
 @pytest.mark.parametrize("library", ["polars", "arrays", "objects"])
 def test_schema_of_other_containers(library):
     X = mixed(missing=True)
