@@ -432,6 +432,13 @@ one transform with the same hidden layers and a normal, not a mixture, for each 
 faster than ours; its drawing takes longer.
 """,
     ),
+    "out_of_core": (
+        "OMP_NUM_THREADS=1 python -m benchmarks out_of_core",
+        """
+Rows of a Parquet file, four clusters in three dimensions seen with noise, that are read a chunk at a time; each density
+in a process of its own. Target: at most 600 MB above what imports take. `HistogramDensity` has 5 bins for each column.
+""",
+    ),
     "imports": (
         "OMP_NUM_THREADS=1 python -m benchmarks imports",
         """

@@ -74,6 +74,13 @@ FLAT = {
         ("peak of fit / rows", "peak_share", ".2f"),
         ("pickle / rows", "pickle_share", ".2f"),
     ],
+    "out_of_core": [
+        ("rows as float64, MB", "megabytes", ",d"),
+        ("peak above the imports, MB", "peak_mb", ",d"),
+        ("fit, seconds", "fit_seconds", ",.1f"),
+        ("rows scored a second", "rows_per_second", ",d"),
+        ("log-likelihood", "log_likelihood", ".3f"),
+    ],
     "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
     "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],
     "latent": [

@@ -6,6 +6,7 @@ anything here: these are the base classes of *all* families. A method that two o
 """
 
 from abc import ABCMeta, abstractmethod
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +25,12 @@ from sklearn_dgm._validation import (
     check_weights,
     restored_on_failure,
     validate_table,
+)
+from sklearn_dgm.chunks import (
+    ChunkedDrawsMixin,
+    ChunkedScoresMixin,
+    Chunks,
+    EncodedChunks,
 )
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.tags import (
@@ -45,7 +52,9 @@ COLUMN_PARAMS = (
 )
 
 
-class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta):
+class BaseGenerator(
+    ChunkedDrawsMixin, CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta
+):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 
     It turns two hooks over encoded rows, `_fit` and `_draw`, into an estimator with `fit` and `sample`. How to write
@@ -126,7 +135,10 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from. Their missing cells, where the model takes such, are left out of what is learnt.
+            Rows to learn from. Their missing cells, where the model takes such, are left out of what is learnt. Some
+            families also take a table that is larger than memory, and read it a chunk at a time: a memmap of more than
+            131,072 rows, a path to a Parquet file or a folder of these, a list of paths, a `pyarrow.dataset.Dataset`, a
+            `polars.LazyFrame`, or an object that gives arrays or DataFrames in a loop, the same ones each time.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -146,6 +158,9 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         ValueError
             If a parameter is invalid, a value is infinite (or missing where the model takes no missing cells), a
             column is of a kind that the model does not take, or the weights are negative or all zero.
+        TypeError
+            If the model learns from tables in memory alone, and X is to be read a chunk at a time; or if X can be read
+            but once.
         """
         with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
             return self._fit_or_restore(X, sample_weight, schema, y)
@@ -168,15 +183,48 @@ class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABC
         """
         template = clone(self)
         check_parameters(template)
-        template._start_fit(X, sample_weight)
+        start = template._start_chunks if template._fits_chunks(X) else template._start_fit
+        start(X, sample_weight)
         return template.schema_
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         """Fit, and undo it if it fails; `y` is for families that learn from labels."""
         with restored_on_failure(self):
-            Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
-            self._fit(Z, sample_weight)
+            if self._fits_chunks(X):
+                self._fit_chunks(self._start_chunks(X, sample_weight, schema=schema))
+            else:
+                Z, sample_weight = self._start_fit(X, sample_weight, schema=schema)
+                self._fit(Z, sample_weight)
         return self
+
+    def _fit_chunks(self, rows):
+        """Learn from a table that is read a chunk at a time, :class:`~sklearn_dgm.chunks.EncodedChunks`."""
+
+    def _fits_chunks(self, X):
+        """Tell whether `fit` reads X a chunk at a time; what has to be read so, but cannot, is refused."""
+        if not self._is_chunked(X):
+            return False
+        try:
+            self._check_takes_chunks()
+        except (TypeError, ValueError):
+            if isinstance(X, np.memmap):  # which is an array as well
+                return False
+            raise
+        return True
+
+    def _check_takes_chunks(self):
+        """Refuse a table that is read a chunk at a time, unless the family has written `_fit_chunks`."""
+        if type(self)._fit_chunks is BaseGenerator._fit_chunks:
+            raise TypeError(
+                f"{type(self).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand in "
+                "a sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
+            )
+
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
+        chunks = Chunks.of(X).map(lambda table: self._validate(table, reset=True))
+        rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
+        return rows
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         """Validate and encode, after learning the schema if `reset` and none is given; rows of weight 0 are dropped."""
@@ -270,13 +318,13 @@ class LogLikelihoodMixin(DensityMixin):
         require_normalised([self], f"{type(self).__name__}.score")
         log_density = self.score_samples(X)
         if sample_weight is not None:
-            weight = check_weights(X, sample_weight)
+            weight = check_weights(log_density, sample_weight)
             counted = weight > 0  # 0 times -inf would be no number
             log_density = weight[counted] * log_density[counted]
         return float(np.sum(log_density))
 
 
-class BaseDensity(LogLikelihoodMixin, BaseGenerator):
+class BaseDensity(LogLikelihoodMixin, ChunkedScoresMixin, BaseGenerator):
     """Base class of all densities.
 
     It turns two or three hooks into an estimator that keeps the contract of :class:`sklearn.neighbors.KernelDensity`:
@@ -322,6 +370,8 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
     - `_log_density(Z)` returns the natural-log density of each row, of shape (n_samples,); `-inf` for an impossible
       one. The log-Jacobian of the encoding is added by the base class.
     - `_draw(n_samples, rng)` returns encoded rows, of shape (n_samples, n_features), drawn with a NumPy generator.
+    - `_fit_chunks(rows)`, if it is written, learns from a table larger than memory: from a sample,
+      ``Z, sample_weight = rows.sample``, and from all rows, ``for Z, sample_weight in rows``, as often as it likes.
 
     `__init__` calls that of the base class, with those of its parameters that users are to have, if only one or two.
     What cannot score rows is a :class:`BaseGenerator`, which has no `_log_density`.
@@ -389,13 +439,19 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
         self.score_kind_ = self._density_tags.score_kind
         return rows
 
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        rows = super()._start_chunks(X, sample_weight, schema=schema)
+        self.score_kind_ = self._density_tags.score_kind
+        return rows
+
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Compute the log-density of each row.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score.
+            Rows to score; or a table larger than memory, as `fit` has it. :meth:`iter_scores` returns the scores of
+            such a one a chunk at a time.
 
         Returns
         -------
@@ -410,6 +466,8 @@ class BaseDensity(LogLikelihoodMixin, BaseGenerator):
             If a value is infinite, or missing where the density takes no missing cells, or the columns are not those of
             `fit`.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.score_samples)
         Z, log_det = self._encode(X)
         return self._log_density(Z) + log_det
 
@@ -475,6 +533,8 @@ class BaseEstimatedDensity(BaseDensity):
             `fit`.
         """
         check_flag(return_std, "return_std")
+        if self._is_chunked(X):
+            return self._by_chunk(X, partial(self.score_samples, return_std=return_std))
         Z, log_det = self._encode(X)
         if not return_std:
             return self._log_density(Z) + log_det

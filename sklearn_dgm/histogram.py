@@ -196,6 +196,9 @@ class HistogramDensity(CountsMixin, BaseDensity):
     the `range` given in `bins`, or that of the first rows; categorical columns the categories of their dtype, or those
     of the first rows. A row outside the grid is an error, and then nothing of the call is counted.
 
+    A table larger than memory is read a chunk at a time. Its counts are those of one fit to all rows; rules that look
+    at more of a column than its range see 131,072 rows, as if there were no others.
+
     A value far from all others leaves these in one of several equal bins, and `fit` warns of it; "blocks" and
     "quantiles" do not mind.
 

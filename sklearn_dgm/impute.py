@@ -19,7 +19,7 @@ from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, validate_table
-from sklearn_dgm.columns import is_table
+from sklearn_dgm.columns import check_container, is_table
 from sklearn_dgm.tags import get_density_tags, unwrapped
 
 METHODS = {"draw": "conditional_sample", "mean": "conditional_mean", "mode": "conditional_mode"}
@@ -136,6 +136,8 @@ class DensityImputer(
                     f"{METHODS[self.strategy]} of the density for what is missing of them."
                 )
         with meta_fit_task(self, X, y, n_subtasks=1 + (self.estimator is None)) as task:
+            if is_table(X):
+                check_container(X)
             density = self._chosen(X, task) if self.estimator is None else clone(self.estimator)
             fitted = fit_density(density, X, task=task.subtask("fit density"))
             schema = getattr(unwrapped(fitted), "schema_", None)

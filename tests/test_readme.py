@@ -56,3 +56,8 @@ def test_a_cheap_search_warns_of_nothing(smaller, capsys):
     assert not hasattr(search, "best_estimator_")
     assert density.get_params().items() >= search.best_params_.items()
     assert (search.estimator.effort, density.effort) == ("fast", "balanced")
+
+
+def test_tables_larger_than_memory(capsys):
+    assert len(list(run("docs/larger_than_memory.md"))) == 1
+    assert "30000.0 rows in" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The template of densities that are built on other densities."""
 
 from abc import ABCMeta, abstractmethod
+from functools import partial
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
@@ -22,6 +23,7 @@ from sklearn_dgm._validation import (
     check_weights,
 )
 from sklearn_dgm.base import LogLikelihoodMixin
+from sklearn_dgm.chunks import ChunkedDrawsMixin, ChunkedScoresMixin
 from sklearn_dgm.tags import (
     DensityTags,
     common_density_tags,
@@ -37,6 +39,8 @@ from sklearn_dgm.tags import (
 class BaseMetaDensity(
     CallbackSupportMixin,
     LogLikelihoodMixin,
+    ChunkedScoresMixin,
+    ChunkedDrawsMixin,
     Stateful,
     MetaEstimatorMixin,
     BaseEstimator,
@@ -278,6 +282,8 @@ class BaseMetaDensity(
             If the columns are not those of `fit`, or what is inside does not take X.
         """
         check_flag(return_std, "return_std")
+        if self._is_chunked(X):
+            return self._by_chunk(X, partial(self.score_samples, return_std=return_std))
         log_density, std = self._score_rows(self._check(X))
         return (log_density, std) if return_std else log_density
 

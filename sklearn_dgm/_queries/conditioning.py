@@ -4,7 +4,6 @@
 """
 
 import copy
-import time
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from sklearn_dgm._queries.quadrature import integrate
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_flag, check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.chunks import with_progress
 from sklearn_dgm.columns._building import TableSpec
 from sklearn_dgm.columns._frames import is_frame
 from sklearn_dgm.columns._names import position_of
@@ -31,8 +31,6 @@ MAX_DRAWS_TOGETHER, PARTICLES_PER_DRAW = 64, 8
 MAX_LEVELS = N_PREDICTION_PARTICLES
 # Cells that are scored at once, and nodes of an integral over the whole range of a column.
 CELLS_AT_ONCE, N_OVERALL = 2**17, 32
-# Seconds between two lines of a long question, with `verbose`.
-SECONDS_A_LINE = 2.0
 
 
 class Completions(NamedTuple):
@@ -328,13 +326,7 @@ class ConditionalMixin:
 
     def _with_progress(self, parts, n_rows):
         """Pass on parts, of which the first item are rows; with `verbose`, tell now and then how many are done."""
-        n_done, before = 0, time.monotonic()
-        for part in parts:
-            yield part
-            n_done += len(part[0])
-            if getattr(self, "verbose", 0) and time.monotonic() - before >= SECONDS_A_LINE:
-                print(f"{n_done} of {n_rows} rows are answered.")
-                before = time.monotonic()
+        return with_progress(parts, "answered", n_rows, getattr(self, "verbose", 0))
 
     def _values(self, Z, j):
         """Yield for parts of the rows a column's values, their log-weights, and effective sample sizes."""

@@ -33,7 +33,7 @@ from sklearn_dgm.counts.pairs import (
     compact,
     starts_of,
 )
-from sklearn_dgm.counts.sufficient import CountsMixin
+from sklearn_dgm.counts.sufficient import CountsMixin, sum_of
 from sklearn_dgm.counts.tables import choose, smoothed
 from sklearn_dgm.tags import DensityTags
 
@@ -112,7 +112,8 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows. Missing cells (NaN, None, NA, NaT, null) are left out of the counts.
+            Rows. Missing cells (NaN, None, NA, NaT, null) are left out of the counts. A table larger than memory is
+            read a chunk at a time, as :meth:`~sklearn_dgm.BaseGenerator.fit` says, where all rows have a class.
         y : array-like of shape (n_samples,)
             Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows
             count for each class by how probable it is for them, which is found by expectation and maximisation.
@@ -136,7 +137,10 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
             If the likelihood still changed after `max_iter` steps.
         """
         with fit_task(self, X, y, sample_weight), restored_on_failure(self):
-            self._learn(X, y, None, sample_weight, is_first=True)
+            if self._fits_chunks(X):
+                self._learn_chunks(X, y, sample_weight)
+            else:
+                self._learn(X, y, None, sample_weight, is_first=True)
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -191,13 +195,41 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
             place = place[np.asarray(sample_weight) > 0]
         self._fit(Z, weight, place, is_first)
 
+    def _learn_chunks(self, X, y, sample_weight):
+        """Count the rows of a table that is read a chunk at a time, of which the classes lie in memory."""
+        y = column_or_1d(as_labels(y), warn=True)
+        check_labels(y)
+        rows = self._start_chunks(X, sample_weight)
+        if len(y) != rows.n_read:
+            raise ValueError(f"y has {len(y)} entries, but X has {rows.n_read} rows.")
+        self.classes_ = classes_of(y, None)
+        place = place_of(y, self.classes_)
+        if (place < 0).any():
+            raise ValueError(
+                f"y is -1 in row {int(place.argmin())}, of no class, but a table that is read a chunk at a time is counted "
+                "in one pass; give rows of no class a sample_weight of 0."
+            )
+        Z, weight = rows.sample
+        self._settle(Z, np.ones(len(Z)) if weight is None else weight)
+        parts = (
+            self._count(self._codes(Z)[0], self._of_class(place[positions], weight))
+            for Z, weight, positions in rows.with_positions()
+        )
+        self._set_counts(sum_of(parts))
+        self.n_iter_ = 1
+
+    def _of_class(self, place, weight):
+        """Return the weight of rows in each class, given the places of theirs."""
+        is_of_class = place[:, None] == np.arange(len(self.classes_))
+        return is_of_class * (1.0 if weight is None else weight[:, None])
+
     def _fit(self, Z, sample_weight, place, is_first):
         """Learn from encoded rows and the places of their classes, -1 of unlabelled ones."""
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         if is_first:
             self._settle(Z, weight)
         codes = self._codes(Z)[0]
-        of_class = weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
+        of_class = self._of_class(place, weight)
         known = self._count(codes, of_class)
         if not is_first:
             known = known + self._counts

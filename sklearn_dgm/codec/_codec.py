@@ -188,6 +188,8 @@ class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         require_normalised([self.estimator], "DensityCodec")
         require_joint([self.estimator], "DensityCodec")
         with meta_fit_task(self, X, y, n_subtasks=1) as task:
+            if is_table(X):
+                check_container(X)
             fitted = fit_density(clone(self.estimator), X, task=task.subtask("fit density"))
             columns = unwrapped(fitted).schema_.columns_
             table = self._read(X, unwrapped(fitted), reset=True).table

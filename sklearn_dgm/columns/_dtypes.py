@@ -136,7 +136,7 @@ def _n_distinct(values):
 
 def _warn_of_mixture(raw):
     """Warn of a column of several types, in which a typo would turn numbers or times into categories."""
-    contents = _contents(raw.values)
+    contents = contents_of(raw.values)
     found, counts = np.unique(contents, return_counts=True)
     if set(found) <= {DATES, TIMES, ZONED_TIMES}:
         warn_of(
@@ -155,7 +155,7 @@ def _warn_of_mixture(raw):
         )
 
 
-def _contents(values):
+def contents_of(values):
     """Return the content (numbers, strings, ...) of each object."""
     return np.array([content_of(values[i : i + 1]) for i in range(len(values))])
 
@@ -200,7 +200,7 @@ def check_content(column, raw):
         return
     advice = ADVICE.get((held, holds), f"convert it to {held}")
     if holds == OBJECTS and not column.clock:
-        is_wrong = ~np.isin(_contents(raw.values), list(taken))
+        is_wrong = ~np.isin(contents_of(raw.values), list(taken))
         if not is_wrong.any():
             return
         holds = f"{raw.values[is_wrong][0]!r} in row {raw.row(is_wrong)}"

@@ -94,7 +94,7 @@ class ColumnLearner(NamedTuple):
         x = as_float(raw, known.get("clock"))
         counted, w = x[weight > 0], weight[weight > 0]
         if kind == INTEGER:
-            _check_integers(raw, x, counted)
+            check_integers(raw, x, counted)
         low, high = float(counted.min()), float(counted.max())
         if self.constants and low == high:
             value = low + 0.0  # no negative zero
@@ -129,9 +129,13 @@ def share_of_new(code, weight):
     """Estimate the probability that the next category is new: the share of those seen once (Good and Turing)."""
     if weight.mean() < 1:  # weights that are shares, not repetitions
         weight = np.ones(len(code))
-    seen = np.bincount(code, weight)
+    return share_of_seen(np.bincount(code, weight))
+
+
+def share_of_seen(seen):
+    """Return what :func:`share_of_new` estimates, given how often each category was seen."""
     n_once = np.count_nonzero((seen > 0) & (seen <= 1))
-    return float(min((n_once + 0.5) / (weight.sum() + 1), MAX_UNKNOWN_SHARE))
+    return float(min((n_once + 0.5) / (seen.sum() + 1), MAX_UNKNOWN_SHARE))
 
 
 def with_ties(columns, numbers, weight, chosen):
@@ -174,14 +178,15 @@ def with_ties(columns, numbers, weight, chosen):
     return columns
 
 
-def _check_integers(raw, x, counted):
+def check_integers(raw, x, counted):
+    """Refuse numbers of an integer column that are not whole, or, among those that count, too large."""
     fraction = x != np.floor(x)
     if fraction.any():
         raise ValueError(
             f"{raw.where} is an integer column, but holds {x[fraction][0]} in row {raw.row(fraction)}; declare that it "
             "is continuous, or round it."
         )
-    if np.abs(counted).max() > LARGEST_INTEGER:
+    if np.abs(counted).max(initial=0) > LARGEST_INTEGER:
         raise ValueError(
             f"{raw.where} holds integers beyond 2**53, which float64 cannot tell apart; convert it to floats, or to "
             "strings if it holds categories."

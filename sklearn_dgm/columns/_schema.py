@@ -198,7 +198,7 @@ class ColumnSchema(Stateful):
         check_bounds(self.bounds)
         weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
         raw = raw_columns(X)
-        self._check_missing(raw)
+        self.check_missing(raw)
         features = {CATEGORICAL: self.categorical_features, INTEGER: self.integer_features}
         kinds, chosen = resolve_kinds(raw, weight, features, self.column_kinds)
         columns, numbers = self._learn(raw, kinds, weight)
@@ -224,7 +224,8 @@ class ColumnSchema(Stateful):
             numbers.append(r.spread(x))
         return columns, numbers
 
-    def _check_missing(self, raw):
+    def check_missing(self, raw):
+        """Refuse columns with missing cells, unless such are taken."""
         for r in raw:
             if r.observed is not None and not self.missing:
                 row = int(np.flatnonzero(~r.observed)[0])
@@ -375,7 +376,7 @@ class ColumnSchema(Stateful):
             for r, column in zip(raw_columns(X), self.columns_, strict=True)
         ]
         self.check_order(X)
-        self._check_missing(raw)
+        self.check_missing(raw)
         for column, r in zip(self.columns_, raw, strict=True):
             check_content(column, r)
         return raw

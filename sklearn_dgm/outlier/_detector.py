@@ -3,7 +3,7 @@
 import warnings
 from inspect import Parameter, signature
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from sklearn import get_config
@@ -31,7 +31,8 @@ from sklearn_dgm._validation import (
     check_generator,
     check_weights,
 )
-from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.base import BaseDensity, BaseGenerator
+from sklearn_dgm.chunks import Chunks, TableSample, with_progress
 from sklearn_dgm.columns import is_table
 from sklearn_dgm.outlier._committee import (
     DEFAULT_WEIGHTS,
@@ -41,7 +42,7 @@ from sklearn_dgm.outlier._committee import (
     is_committee,
 )
 from sklearn_dgm.outlier._scores import OutlierScoresMixin, explains_steps
-from sklearn_dgm.outlier._smoothing import noisy_for
+from sklearn_dgm.outlier._smoothing import noisy_chunks_for, noisy_for
 from sklearn_dgm.outlier._thresholds import (
     conformal_threshold,
     lower_fence,
@@ -58,6 +59,13 @@ ENOUGH_FOR_MEANS = 500
 ENOUGH_FOR_FENCE = 20_000
 # Attributes that only some fits have.
 OF_SOME_FITS = ("calibration_scores_", "mean_log_density_", "_mean_shares", "is_trimmed_")
+
+
+class _Stream(NamedTuple):
+    """A table that is read a chunk at a time, and a sample of it."""
+
+    chunks: Chunks
+    sample: TableSample
 
 
 class DensityOutlierDetector(
@@ -108,6 +116,8 @@ class DensityOutlierDetector(
         least likely under a kernel density of the others, in which as many of the nearest rows do not count, so that
         outliers of a kind do not vouch for each other. "auto" is `contamination` where that is a number, and else the
         rows below the lower fence of a box plot, at most a fifth.
+    verbose : int, default=0
+        Whether to tell now and then how many rows are done, where they are read a chunk at a time.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the choice of the rows that are kept, of the folds and of the noise, and of the members of a committee
         whose own is None; a density alone has its own.
@@ -166,6 +176,11 @@ class DensityOutlierDetector(
     was recorded on another one, and this is not what an outlier is. With a little noise in the rows of the fit [3]_ it
     learns where rows are, and not how they were rounded. Counts and categories are left as they are.
 
+    **More rows than memory holds.** What :class:`~sklearn_dgm.HistogramDensity` and others read a chunk at a time,
+    their detector does, too, in `fit` and in all questions but :meth:`explain` and :meth:`score_members`. Of these
+    rows 131,072 at most are a sample, which says what is not for the density: the threshold, and which rows are kept
+    from the fit, `calibration_fraction` of the sample. A committee is fitted to the sample.
+
     References
     ----------
     .. [1] R. Laxhammar, G. Falkman, "Conformal prediction for distribution-independent anomaly detection in streaming
@@ -200,6 +215,7 @@ class DensityOutlierDetector(
         "score_type": [StrOptions({"log_density", "typicality"})],
         "smoothing": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "trim": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="left"), None],
+        "verbose": ["verbose"],
         "random_state": ["random_state", np.random.Generator],
     }
 
@@ -214,6 +230,7 @@ class DensityOutlierDetector(
         score_type: Literal["log_density", "typicality"] = "log_density",
         smoothing: Literal["auto"] | float = "auto",
         trim: Literal["auto"] | float | None = None,
+        verbose: int = 0,
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
@@ -224,6 +241,7 @@ class DensityOutlierDetector(
         self.score_type = score_type
         self.smoothing = smoothing
         self.trim = trim
+        self.verbose = verbose
         self.random_state = random_state
 
     def get_params(self, deep: bool = True) -> dict[Any, Any]:
@@ -269,7 +287,8 @@ class DensityOutlierDetector(
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from, a few of which may be outliers.
+            Rows to learn from, a few of which may be outliers. A table that is larger than memory, such as a path to
+            Parquet files, is read a chunk at a time, as the notes of the class say.
         y : None
             Ignored, present for API consistency by convention.
         **fit_params : dict
@@ -296,10 +315,46 @@ class DensityOutlierDetector(
             be below the threshold.
         """
         with meta_fit_task(self, X, y, fit_params.get("sample_weight")) as task:
-            self._fit(X, fit_params, task)
+            stream = self._stream_of(X) if self._fits_chunks(X) else None
+            self._fit(X if stream is None else stream.sample.table, fit_params, task, stream)
         return self
 
-    def _fit(self, X, fit_params, task):
+    def _fits_chunks(self, X):
+        """Tell whether X is read a chunk at a time; see :class:`~sklearn_dgm.BaseGenerator`."""
+        if isinstance(self.estimator, BaseGenerator):
+            return self.estimator._fits_chunks(X)
+        if not self._is_chunked(X):
+            return False
+        if is_committee(self.estimator) or isinstance(self.estimator, FrozenEstimator):
+            return True
+        if isinstance(X, np.memmap):
+            return False
+        raise TypeError(
+            f"{type(self.estimator).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand "
+            "in a sample of its rows, or set estimator=None, which takes one itself."
+        )
+
+    def _stream_of(self, X):
+        """Return a table that is read a chunk at a time, and a sample of it."""
+        self._check_members()
+        if self.trim is not None:
+            raise ValueError(
+                "trim looks for neighbours among all rows, but X is to be read a chunk at a time; set trim=None."
+            )
+        densities = [density for _, density in self._members()]
+
+        def checked(rows):
+            rows = validate_rows(self, densities, rows, reset=True)
+            if is_committee(self.estimator):  # no member of which sees all rows
+                self._check_cells(rows)
+            return rows
+
+        chunks = Chunks.of(X).map(checked)
+        told = with_progress(chunks, "read", verbose=self.verbose)
+        return _Stream(chunks, TableSample.of(told))
+
+    def _fit(self, X, fit_params, task, stream):
+        """Fit to rows in memory; of a stream these are a sample, which tells all but the density."""
         self._check_members()
         X = validate_rows(self, [density for _, density in self._members()], X, reset=True)
         self._check_cells(X)
@@ -311,7 +366,10 @@ class DensityOutlierDetector(
             vars(self).pop(name, None)
         if self.trim is not None and not isinstance(self.estimator, FrozenEstimator):
             rows = self._trim(X, rows, params.get("sample_weight"), rng)
-        self.estimator_ = self._fit_density(X, rows, params, rng, task)
+        if stream is None:
+            self.estimator_ = self._fit_density(X, rows, params, rng, task)
+        else:
+            self.estimator_ = self._fit_to_stream(stream, rows, params, rng, task)
         if len(typical):
             log_density = self._log_density(safe_indexing(X, typical))
             if np.isneginf(log_density).all():
@@ -387,6 +445,19 @@ class DensityOutlierDetector(
             committee = Committee(self._members(), weights, self.smoothing, rng)
             return committee.fit(part, task=task, **params)
         noisy = noisy_for(self.estimator, part, self.smoothing, rng)
+        part = task.subtask("fit density")
+        return fit_density(clone(self.estimator), noisy, task=part, **params)
+
+    def _fit_to_stream(self, stream, rows, params, rng, task):
+        """Fit the density to all rows but those that are kept; a committee to the sample."""
+        chunks, sample = stream
+        if is_committee(self.estimator):
+            if "sample_weight" in params:
+                params = {"sample_weight": np.asarray(params["sample_weight"])[sample.positions]}
+            return self._fit_density(sample.table, rows, params, rng, task)
+        if len(rows) < len(sample.positions):
+            chunks = chunks.without(np.delete(sample.positions, rows))
+        noisy = noisy_chunks_for(self.estimator, chunks, sample.table, self.smoothing, rng)
         part = task.subtask("fit density")
         return fit_density(clone(self.estimator), noisy, task=part, **params)
 

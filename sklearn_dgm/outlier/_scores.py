@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._nested.rows import validate_rows
 from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.chunks import ChunkedScoresMixin
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.outlier._committee import is_committee
 from sklearn_dgm.tags import unwrapped
@@ -62,7 +63,7 @@ def _cannot_score(detector):
     )
 
 
-class OutlierScoresMixin:
+class OutlierScoresMixin(ChunkedScoresMixin):
     """What a detector that is fitted to a density, or to a committee of several, says of rows.
 
     It reads the parameters `estimator`, `score_type` and `calibration` of the detector, and what its `fit` has set:
@@ -102,6 +103,8 @@ class OutlierScoresMixin:
             minus their distances to `mean_log_density_`.
         """
         check_is_fitted(self)
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.score_samples)
         return self._scores_of(self._log_density(self._check(X)))
 
     def _check(self, X):

@@ -5,6 +5,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm._nested.rows import fit_quietly
+from sklearn_dgm.chunks import Chunk
 from sklearn_dgm.columns import CONTINUOUS, ColumnSchema, is_frame, is_table
 from sklearn_dgm.columns._building import with_added
 from sklearn_dgm.columns._reading import raw_columns
@@ -31,10 +32,30 @@ def noisy_for(estimator, X, smoothing, rng):
                 "'auto'."
             )
         return X
+    scales = _scales_for(estimator, X, smoothing, X.shape[0])
+    return with_noise(X, scales, rng) if scales else X
+
+
+def noisy_chunks_for(estimator, chunks, sample, smoothing, rng):
+    """Return the chunks that a density is to be fitted to, with noise; `sample` are some of their rows."""
+    scales = _scales_for(estimator, sample, smoothing, chunks.n_rows)
+    if not scales:
+        return chunks
+    seed = int(rng.integers(2**31))
+
+    def noisy(chunk):  # the same in each loop
+        of_chunk = np.random.default_rng([seed, chunk.positions[0]])
+        return Chunk(chunk.positions, with_noise(chunk.table, scales, of_chunk))
+
+    return chunks.through(noisy)
+
+
+def _scales_for(estimator, X, smoothing, n_samples):
+    """Return the standard deviations of the noise for a density, by column."""
     amount = amount_of_noise(estimator, smoothing)
     if amount == 0 or isinstance(estimator, FrozenEstimator):
-        return X
-    return with_noise(X, amount, continuous_columns(estimator, X), rng)
+        return {}
+    return noise_scales(X, amount, continuous_columns(estimator, X), n_samples)
 
 
 def continuous_columns(estimator, X):
@@ -55,17 +76,45 @@ def continuous_columns(estimator, X):
     return np.array(is_float) & (schema.kinds_ == CONTINUOUS)
 
 
-def with_noise(X, smoothing, columns, rng):
+def noise_scales(X, smoothing, columns, n_samples):
+    """Return the standard deviation of the noise of some of the columns.
+
+    Parameters
+    ----------
+    X : {ndarray, DataFrame} of shape (n_rows, n_features)
+        Rows.
+    smoothing : float
+        Standard deviation of the noise, in units of the bandwidth of Scott's rule.
+    columns : ndarray of bool of shape (n_features,)
+        Which columns get noise.
+    n_samples : int
+        Number of rows of the fit, of which X may be a sample.
+
+    Returns
+    -------
+    scales : dict of int to float
+        By the position of the column.
+    """
+    bandwidth = smoothing * n_samples ** (-1 / (X.shape[1] + 4))
+
+    def scale(values):
+        # Outliers among the rows would set a standard deviation.
+        low, high = np.nanquantile(values, [0.05, 0.95]) if np.isfinite(values).any() else (0, 0)
+        return bandwidth * (high - low) / WIDTH_OF_NINE_TENTHS
+
+    raw = raw_columns(X)
+    return {j: scale(raw[j].values) for j in np.flatnonzero(columns).tolist()}
+
+
+def with_noise(X, scales, rng):
     """Return rows with normal noise in some of their columns.
 
     Parameters
     ----------
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         Rows.
-    smoothing : float
-        Standard deviation of the noise, in units of the bandwidth of Scott's rule.
-    columns : ndarray of bool of shape (n_features,)
-        Which columns get noise.
+    scales : dict of int to float
+        Standard deviations of the noise, by the position of the column.
     rng : numpy.random.Generator
         The generator to draw from.
 
@@ -74,13 +123,4 @@ def with_noise(X, smoothing, columns, rng):
     X : {ndarray, DataFrame} of shape (n_samples, n_features)
         The same container.
     """
-    n_samples, n_features = X.shape
-    bandwidth = smoothing * n_samples ** (-1 / (n_features + 4))
-
-    def noise(values):
-        # Outliers among the rows would set a standard deviation.
-        low, high = np.nanquantile(values, [0.05, 0.95]) if np.isfinite(values).any() else (0, 0)
-        return bandwidth * (high - low) / WIDTH_OF_NINE_TENTHS * rng.normal(size=n_samples)
-
-    raw = raw_columns(X)
-    return with_added(X, {j: noise(raw[j].values) for j in np.flatnonzero(columns).tolist()})
+    return with_added(X, {j: scale * rng.normal(size=len(X)) for j, scale in scales.items()})

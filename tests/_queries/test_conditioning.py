@@ -13,7 +13,6 @@ import torch
 from scipy import stats
 
 from sklearn_dgm import AutoregressiveDensity, is_density
-from sklearn_dgm._queries import conditioning
 from sklearn_dgm._queries.prediction import ColumnPrediction, resample
 from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.missing import IncompleteRows
@@ -628,7 +627,7 @@ class TestPredictColumn:
 
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_long_questions_tell_how_far_they_are(monkeypatch, capsys, mixed_density, verbose):
-    monkeypatch.setattr(conditioning, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr("sklearn_dgm.chunks._progress.SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(mixed_density, "verbose", verbose)
     frame, _ = with_holes(mixed_table(20, seed=5))
     for ask in (

@@ -33,7 +33,12 @@ from sklearn_dgm import (
     OutlierDisplay,
     TransformedDensity,
 )
-from sklearn_dgm.outlier._smoothing import amount_of_noise, continuous_columns, with_noise
+from sklearn_dgm.outlier._smoothing import (
+    amount_of_noise,
+    continuous_columns,
+    noise_scales,
+    with_noise,
+)
 from sklearn_dgm.tags import DensityTags, with_density_tags
 
 QUICK = {"hidden_layer_sizes": (16,), "n_orders": 2, "max_epochs": 5, "random_state": 0}
@@ -419,7 +424,7 @@ class TestSmoothing:
             pandas = pandas.astype({"gap": "Float64"})
         columns = np.array([True, False, False, True])
         for X in (pandas, pl.DataFrame(data)):
-            seen = with_noise(X, 0.5, columns, np.random.default_rng(0))
+            seen = with_noise(X, noise_scales(X, 0.5, columns, len(X)), np.random.default_rng(0))
             assert type(seen) is type(X)
             assert list(seen.dtypes) == list(X.dtypes)
             assert list(seen["n"]) == [1, 2, 3]
@@ -429,7 +434,11 @@ class TestSmoothing:
             assert missing is None or pd.isna(missing)
             assert 0 < abs(first - 1) < 2
             assert 0 < abs(last - 3) < 2
-        assert list(with_noise(pandas, 0.5, columns, np.random.default_rng(0)).index) == [5, 7, 9]
+        assert list(
+            with_noise(
+                pandas, noise_scales(pandas, 0.5, columns, len(pandas)), np.random.default_rng(0)
+            ).index
+        ) == [5, 7, 9]
         unnamed = with_noise(
             pd.DataFrame({0: [1.0, 2.0], 1: [3.0, 5.0]}),
             1.0,

@@ -1,0 +1,24 @@
+"""Tables too large for memory, a chunk at a time: where they come from, and what is learnt of all rows in one pass."""
+
+from sklearn_dgm.chunks._encoded import EncodedChunks
+from sklearn_dgm.chunks._progress import with_progress
+from sklearn_dgm.chunks._sampling import SAMPLE_ROWS, TableSample, row_keys
+from sklearn_dgm.chunks._sources import is_chunked
+from sklearn_dgm.chunks._streams import ChunkedDrawsMixin, ChunkedScoresMixin
+from sklearn_dgm.chunks._summary import TableSummary
+from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunk, Chunks
+
+__all__ = [
+    "ROWS_AT_ONCE",
+    "SAMPLE_ROWS",
+    "Chunk",
+    "ChunkedDrawsMixin",
+    "ChunkedScoresMixin",
+    "Chunks",
+    "EncodedChunks",
+    "TableSample",
+    "TableSummary",
+    "is_chunked",
+    "row_keys",
+    "with_progress",
+]

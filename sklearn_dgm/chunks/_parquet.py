@@ -1,0 +1,59 @@
+"""Tables that come a chunk at a time, as one Parquet file."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from sklearn_dgm.columns import is_frame
+
+
+def write_parquet(path, tables, names=None):
+    """Write tables under each other to a Parquet file, which is there only once it is complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file will be.
+    tables : iterable of {ndarray, DataFrame}
+        Tables with the same columns; each is a row group.
+    names : array-like of str, default=None
+        Names of the columns of arrays; by default "x0", "x1", ...
+
+    Raises
+    ------
+    ImportError
+        Without pyarrow.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+    except ImportError as error:
+        raise ImportError(
+            "Parquet files are written by pyarrow; install it (pip install pyarrow)."
+        ) from error
+
+    def as_arrow(table):
+        if not is_frame(table):
+            labels = [f"x{j}" for j in range(table.shape[1])] if names is None else names
+            cells = [x.tolist() if x.dtype == object else np.ascontiguousarray(x) for x in table.T]
+            return pa.table(dict(zip(labels, cells, strict=True)))
+        if hasattr(table, "to_arrow"):  # of polars
+            return table.to_arrow()
+        return pa.Table.from_pandas(table, preserve_index=False)
+
+    path, writer = Path(path), None
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        for table in map(as_arrow, tables):
+            writer = writer or ParquetWriter(part, table.schema)
+            writer.write_table(table.cast(writer.schema), row_group_size=len(table))
+        writer.close()
+        os.replace(part, path)
+    except BaseException:
+        if writer is not None:
+            writer.close()
+        os.unlink(part)
+        raise

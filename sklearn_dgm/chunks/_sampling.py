@@ -1,0 +1,133 @@
+"""Uniform samples of rows that come in chunks, which do not depend on how these are cut."""
+
+import numpy as np
+
+from sklearn_dgm._sklearn import safe_indexing
+from sklearn_dgm.columns import stacked
+
+# A sample has so many rows, and so many cells, at most.
+SAMPLE_ROWS, SAMPLE_CELLS = 2**17, 2**24
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def row_keys(positions, seed=0):
+    """Return a random number between 0 and 1 for each row of a table, of its position alone.
+
+    Rows with the smallest keys are a uniform sample, whatever the chunks are and the order in which they come. It is
+    SplitMix64 [1]_, of a counter.
+
+    Parameters
+    ----------
+    positions : ndarray of int of shape (n,)
+        Positions of rows in the whole table.
+    seed : int, default=0
+        Not negative; another one gives other keys.
+
+    Returns
+    -------
+    keys : ndarray of float64 of shape (n,)
+        From 0 on, and below 1.
+
+    References
+    ----------
+    .. [1] G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014,
+       https://doi.org/10.1145/2660193.2660195
+    """
+    start = _mixed(np.array([seed], dtype=np.uint64) + np.uint64(1))
+    z = _mixed(start + (np.asarray(positions).astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN))
+    return (z >> np.uint64(11)) * 2.0**-53
+
+
+def _mixed(z):
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def sample_size(n_columns):
+    """Return how many rows a sample of a table has at most."""
+    return min(SAMPLE_ROWS, max(SAMPLE_CELLS // max(n_columns, 1), 1))
+
+
+class TableSample:
+    """The rows of a table with the smallest keys, and some that are kept whatever theirs are.
+
+    Attributes
+    ----------
+    table : {ndarray, DataFrame} of shape (n_kept, n_features)
+        The rows, in the order of the whole table.
+    positions : ndarray of int of shape (n_kept,)
+        Where they stand in it.
+    weight : ndarray of shape (n_kept,)
+        Their weights.
+    is_drawn : ndarray of bool of shape (n_kept,)
+        Which of them are the sample.
+    """
+
+    def __init__(self):
+        self.table, self._added = None, []
+        self.positions, self.weight = np.empty(0, dtype=np.int64), np.empty(0)
+        self.is_drawn, self._is_kept = np.empty(0, dtype=bool), np.empty(0, dtype=bool)
+        self._largest_key = np.inf
+
+    @classmethod
+    def of(cls, chunks):
+        """Return the sample of a table that is read a chunk at a time."""
+        sample = cls()
+        for positions, table in chunks:
+            sample.add(table, positions, np.ones(len(positions)))
+        sample.settle()
+        return sample
+
+    def add(self, table, positions, weight, kept=()):
+        """Look at further rows.
+
+        Parameters
+        ----------
+        table : {ndarray, DataFrame} of shape (n, n_features)
+            The rows.
+        positions, weight : ndarray of shape (n,)
+            Their positions in the whole table, and weights.
+        kept : sequence of int
+            Those that are kept whatever their keys are.
+        """
+        is_kept = np.zeros(len(positions), dtype=bool)
+        is_kept[list(kept)] = True
+        rows = np.flatnonzero(is_kept | (row_keys(positions) <= self._largest_key))
+        if len(rows):
+            part = safe_indexing(table, rows), positions[rows], weight[rows], is_kept[rows]
+            self._added.append(part)
+        n_added = sum(len(part[1]) for part in self._added)
+        if n_added > sample_size(table.shape[1]):  # so that rows are seldom sorted
+            self.settle()
+
+    def __add__(self, other):
+        total = TableSample()
+        for sample in (self, other):
+            sample.settle()
+            if sample.table is not None:
+                total._added.append(
+                    (sample.table, sample.positions, sample.weight, sample._is_kept)
+                )
+        return total
+
+    def settle(self):
+        """Drop the rows that do not belong to the sample of all that were added."""
+        if not self._added:
+            return
+        own = [] if self.table is None else [self._rows()]
+        tables, *others = zip(*own, *self._added, strict=True)
+        positions, weight, is_kept = map(np.concatenate, others)
+        keys = row_keys(positions)
+        by_key = np.lexsort((positions, keys))[: sample_size(tables[0].shape[1])]
+        is_drawn = np.zeros(len(keys), dtype=bool)
+        is_drawn[by_key] = True
+        self._largest_key = keys[by_key[-1]] if len(by_key) < len(keys) else np.inf
+        rows = np.flatnonzero(is_drawn | is_kept)
+        rows = rows[np.argsort(positions[rows])]
+        self.table, self._added = stacked(list(tables), rows), []
+        self.positions, self.weight = positions[rows], weight[rows]
+        self.is_drawn, self._is_kept = is_drawn[rows], is_kept[rows]
+
+    def _rows(self):
+        return self.table, self.positions, self.weight, self._is_kept

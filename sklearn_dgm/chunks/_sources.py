@@ -1,0 +1,227 @@
+"""What people have when a table does not fit into memory, as iterators of tables that can be started again."""
+
+import mmap
+import os
+import sys
+from collections.abc import Iterable, Set
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import issparse
+
+from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
+from sklearn_dgm.columns import check_container
+
+PARQUET = (".parquet", ".pq")
+# Where joblib puts arrays that processes share.
+OF_JOBLIB = "joblib_memmapping_folder"
+# So many cells are read at once, of tables that have more columns than usual.
+CELLS_AT_ONCE = 2**22
+
+
+def is_chunked(X):
+    """Tell whether a table is one to be read a chunk at a time.
+
+    Parameters
+    ----------
+    X : object
+        What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
+        list of these; a `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; or an object that gives tables in a loop, as
+        often as one likes. Of iterators, which can be read but once, it is true, too: they are refused where they are
+        read.
+
+    Returns
+    -------
+    bool
+        False of arrays, lists, DataFrames and what else lies in memory.
+    """
+    if isinstance(X, np.memmap):
+        # What has been in memory is to be the same in each process.
+        return X.ndim == 2 and len(X) > SAMPLE_ROWS and OF_JOBLIB not in str(X.filename)
+    return _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or _is_iterable(X)
+
+
+def reader_of(X, rows_at_once):
+    """Return a function that starts to read a table.
+
+    Parameters
+    ----------
+    X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable}
+        The table.
+    rows_at_once : int
+        Rows that are wanted at once; what is read may have more or fewer.
+
+    Returns
+    -------
+    read : callable
+        Returns an iterator of tables.
+
+    Raises
+    ------
+    TypeError
+        If X can be read but once.
+    ImportError
+        If a library is missing that reads X.
+    """
+    if hasattr(X, "__next__"):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which can be read but once, and fit reads all rows several times; hand in an "
+            "object whose __iter__ begins anew with each loop, such as a list of files or a class of your own."
+        )
+    if _is_path(X) or _are_paths(X):
+        return lambda: chain.from_iterable(
+            _read_dataset(dataset, rows_at_once) for dataset in _datasets_of(X)
+        )
+    if _is_dataset(X):
+        return lambda: _read_dataset(X, rows_at_once)
+    if _is_lazy(X):
+        return lambda: _read_lazy(X, rows_at_once)
+    if isinstance(X, np.memmap):
+        return lambda: _read_memmap(X, rows_at_once)
+    if _is_iterable(X):
+        return lambda: _read_iterable(X)
+    return lambda: iter([X])
+
+
+def _rows_at_once(most, n_columns):
+    return min(most, max(CELLS_AT_ONCE // max(n_columns, 1), 1))
+
+
+def _is_path(X):
+    """Tell whether X is a path, of strings by their looks: they may be sequences, too."""
+    if isinstance(X, str):
+        return X.endswith(PARQUET) or os.sep in X or os.path.isdir(X)
+    return isinstance(X, Path)
+
+
+def _are_paths(X):
+    # A list of other strings is one of sequences.
+    return (
+        isinstance(X, list | tuple)
+        and len(X) > 0
+        and all(
+            isinstance(one, Path) or (isinstance(one, str) and one.endswith(PARQUET)) for one in X
+        )
+    )
+
+
+def _is_dataset(X):
+    dataset = sys.modules.get("pyarrow.dataset")
+    return dataset is not None and isinstance(X, dataset.Dataset)
+
+
+def _is_lazy(X):
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(X, polars.LazyFrame)
+
+
+def _is_iterable(X):
+    in_memory = any(hasattr(X, name) for name in ("__getitem__", "__array__", "shape"))
+    return isinstance(X, Iterable) and not (in_memory or issparse(X) or isinstance(X, Set))
+
+
+def _datasets_of(paths):
+    """Return the datasets of Parquet files at a path, or at several."""
+    try:
+        from pyarrow.dataset import dataset
+    except ImportError as error:
+        raise ImportError(
+            "X names Parquet files, which pyarrow reads; install it (pip install pyarrow)."
+        ) from error
+    paths = [str(path) for path in ([paths] if _is_path(paths) else paths)]
+    for path in paths:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"X names {path!r}, where there is no file or folder.")
+    datasets = [dataset(path, format="parquet", partitioning="hive") for path in paths]
+    for path, of_path in zip(paths, datasets, strict=True):
+        if not of_path.files:
+            raise ValueError(f"X names the folder {path!r}, in which there are no Parquet files.")
+        _check_same_columns(list(of_path.get_fragments()))
+    return datasets
+
+
+def _check_same_columns(files):
+    """Refuse files of a folder with different columns, of which Arrow would take those of the first one."""
+    first = files[0].physical_schema.names
+    for file in files:
+        names = file.physical_schema.names
+        if names != first:
+            raise ValueError(
+                f"{file.path} has the columns {names}, but {files[0].path} has {first}."
+            )
+
+
+def _read_dataset(dataset, rows_at_once):
+    """Read batches in order, and no more of a file at once than they need, whatever its row groups are."""
+    from pyarrow.dataset import ParquetFileFormat, ParquetFragmentScanOptions
+
+    as_frame, options = _frames_of_arrow(), {}
+    rows_at_once = _rows_at_once(rows_at_once, len(dataset.schema.names))
+    if isinstance(getattr(dataset, "format", None), ParquetFileFormat):
+        pieces = ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+        options["fragment_scan_options"] = pieces
+    for batch in dataset.to_batches(
+        batch_size=rows_at_once,
+        batch_readahead=0,
+        fragment_readahead=0,
+        use_threads=False,
+        **options,
+    ):
+        yield as_frame(batch)
+
+
+def _frames_of_arrow():
+    """Return what makes a DataFrame of pandas, or else of polars, of a batch of Arrow."""
+    try:
+        import pandas  # noqa: F401, which Arrow needs
+    except ImportError:
+        try:
+            from polars import from_arrow
+        except ImportError as error:
+            raise ImportError(
+                "What pyarrow reads becomes a DataFrame of pandas or of polars; install one of them (pip install pandas)."
+            ) from error
+        return from_arrow
+    return lambda batch: batch.to_pandas()
+
+
+def _read_lazy(X, rows_at_once):
+    rows_at_once = _rows_at_once(rows_at_once, len(X.collect_schema()))
+    if hasattr(X, "collect_batches"):
+        return X.collect_batches(chunk_size=rows_at_once, maintain_order=True)
+    return _slices_of(X, rows_at_once)  # polars before 1.34
+
+
+def _slices_of(X, rows_at_once):
+    start, part = 0, None
+    while part is None or len(part):
+        part = X.slice(start, rows_at_once).collect()
+        start += rows_at_once
+        yield part
+
+
+def _read_memmap(X, rows_at_once):
+    """Read rows of a file, and give back the memory of those that have been read, which else counts as in use."""
+    mapped = X
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
+    # Of what was changed in memory alone, that would be the end.
+    gives_back = isinstance(mapped, mmap.mmap) and X.mode != "c" and hasattr(mmap, "MADV_DONTNEED")
+    rows_at_once = _rows_at_once(rows_at_once, X.shape[1])
+    for start in range(0, len(X), rows_at_once):
+        yield np.array(X[start : start + rows_at_once])
+        if gives_back:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _read_iterable(X):
+    n_rows = 0
+    for table in X:
+        try:
+            check_container(table)
+        except (TypeError, ValueError) as error:
+            error.args = (f"In the chunk of X from row {n_rows} on: {error}",)
+            raise
+        yield table
+        n_rows += len(table)

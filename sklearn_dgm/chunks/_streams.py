@@ -1,0 +1,128 @@
+"""Scores and draws of more rows than memory holds: methods of all densities and generators."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_dgm._typing import MatrixLike, RandomState
+from sklearn_dgm._validation import check_count, check_generator
+from sklearn_dgm.chunks._parquet import write_parquet
+from sklearn_dgm.chunks._progress import with_progress
+from sklearn_dgm.chunks._sources import is_chunked
+from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunks
+from sklearn_dgm.tags import get_density_tags
+
+
+class ChunkedMixin:
+    """What estimators have in common that take tables a chunk at a time, or give such."""
+
+    def _is_chunked(self, X):
+        """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
+        return is_chunked(X) and not get_density_tags(self).sequences
+
+
+class ChunkedScoresMixin(ChunkedMixin):
+    """Scores of tables that are read a chunk at a time."""
+
+    def iter_scores(
+        self, X: MatrixLike, chunk_rows: int = ROWS_AT_ONCE
+    ) -> Iterator[NDArray[np.float64]]:
+        """Score rows a chunk at a time, so that memory holds neither all of them nor all scores.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable}
+            Rows to score: what `score_samples` takes.
+        chunk_rows : int, default=65_536
+            Rows that are scored at once, at most.
+
+        Returns
+        -------
+        scores : iterator of ndarray of shape (n_chunk,)
+            What `score_samples` returns for the rows of each chunk, in the order of the rows.
+        """
+        check_is_fitted(self)
+        check_count(chunk_rows, "chunk_rows")
+        return Chunks.of(X, chunk_rows).results(self.score_samples)
+
+    def _by_chunk(self, X, function):
+        """Return what a function says of each row of a table that is read a chunk at a time."""
+        check_is_fitted(self)
+        scored = Chunks.of(X).map(function)
+        told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
+        return _concatenated([scores for _, scores in told])
+
+
+def _concatenated(parts):
+    if isinstance(parts[0], tuple):
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    return np.concatenate(parts)
+
+
+class ChunkedDrawsMixin(ChunkedMixin):
+    """Draws of more rows than memory holds."""
+
+    def iter_samples(
+        self, n_samples: int, chunk_rows: int = ROWS_AT_ONCE, random_state: RandomState = None
+    ) -> Iterator[MatrixLike]:
+        """Draw new rows a chunk at a time.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows in all.
+        chunk_rows : int, default=65_536
+            Rows that are drawn at once, at most.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows, which depend on `chunk_rows`, too.
+
+        Returns
+        -------
+        tables : iterator of {ndarray, DataFrame} of shape (n_chunk, n_features)
+            What `sample` returns.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` or `chunk_rows` is not a positive integer.
+        """
+        check_is_fitted(self)
+        check_count(n_samples, "n_samples")
+        check_count(chunk_rows, "chunk_rows")
+        rng, starts = check_generator(random_state), range(0, n_samples, chunk_rows)
+        return (self.sample(min(chunk_rows, n_samples - start), rng) for start in starts)
+
+    def sample_to_parquet(
+        self,
+        path: str | Path,
+        n_samples: int,
+        chunk_rows: int = ROWS_AT_ONCE,
+        random_state: RandomState = None,
+    ) -> None:
+        """Draw new rows, and write them to a Parquet file, a chunk at a time.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where the file will be, once it is complete; one that is there is replaced then.
+        n_samples : int
+            Number of rows in all.
+        chunk_rows : int, default=65_536
+            Rows that are drawn at once, at most; a row group of the file.
+        random_state : int, RandomState, Generator or None, default=None
+            Seed for reproducible rows, which depend on `chunk_rows`, too. They are those of :meth:`iter_samples`.
+
+        Raises
+        ------
+        ImportError
+            Without pyarrow.
+        ValueError
+            If `n_samples` or `chunk_rows` is not a positive integer.
+        """
+        tables = self.iter_samples(n_samples, chunk_rows, random_state)
+        names: Any = getattr(self, "feature_names_in_", None)
+        write_parquet(path, tables, names)

@@ -1,0 +1,184 @@
+"""A table that is read a chunk at a time, as often as one likes."""
+
+import re
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sklearn_dgm._sklearn import num_samples, safe_indexing
+from sklearn_dgm.chunks._sources import reader_of
+from sklearn_dgm.columns import is_frame
+
+# A chunk has so many rows at most.
+ROWS_AT_ONCE = 65_536
+
+
+@contextmanager
+def naming_rows(positions):
+    """Name rows by their positions in the whole table, in what errors say of some of its rows.
+
+    Parameters
+    ----------
+    positions : ndarray of int of shape (n,)
+        Where these rows stand.
+    """
+
+    def named(message):
+        if not isinstance(message, str):
+            return message
+        return re.sub(r"\brow (\d+)", lambda found: f"row {positions[int(found[1])]}", message)
+
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        error.args = tuple(map(named, error.args))
+        raise
+
+
+class Chunk(NamedTuple):
+    """Some rows of a table.
+
+    Attributes
+    ----------
+    positions : ndarray of int of shape (n,)
+        Where they stand in the whole table.
+    table : {ndarray, DataFrame} of shape (n, n_features)
+        The rows.
+    """
+
+    positions: np.ndarray
+    table: Any
+
+    def naming_rows(self):
+        """Name rows by their positions in the whole table, in what errors say of rows of the chunk."""
+        return naming_rows(self.positions)
+
+
+class Chunks:
+    """A table that is read a chunk at a time: :class:`Chunk` by chunk, from the first one in each loop.
+
+    Parameters
+    ----------
+    read : callable
+        Returns an iterator of tables, the same ones each time.
+    rows_at_once : int, default=65_536
+        Rows that a chunk has at most.
+
+    Attributes
+    ----------
+    n_rows : int or None
+        Their number, once all have been read.
+    """
+
+    def __init__(self, read, rows_at_once=ROWS_AT_ONCE):
+        self._read, self._rows_at_once = read, rows_at_once
+        self._n_rows = None
+
+    @property
+    def n_rows(self):
+        """Number of rows, once all have been read."""
+        return self._n_rows
+
+    @classmethod
+    def of(cls, X, rows_at_once=ROWS_AT_ONCE):
+        """Return the chunks of a table of any kind, which may lie in memory, too.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable, Chunks}
+            See :func:`is_chunked`.
+        rows_at_once : int, default=65_536
+            Rows that a chunk has at most.
+
+        Returns
+        -------
+        chunks : Chunks
+            The table.
+
+        Raises
+        ------
+        TypeError
+            If X can be read but once.
+        ImportError
+            If a library is missing that reads X.
+        """
+        return X if isinstance(X, cls) else cls(reader_of(X, rows_at_once), rows_at_once)
+
+    def through(self, function):
+        """Return the chunks that a function makes of these; its errors name rows of the whole table."""
+        return _ChunksThrough(self, function)
+
+    def map(self, function):
+        """Return the chunks whose tables a function makes of these tables."""
+        return self.through(lambda chunk: Chunk(chunk.positions, function(chunk.table)))
+
+    def without(self, positions):
+        """Return the chunks without some rows, given by their increasing positions."""
+
+        def rest(chunk):
+            rows = np.flatnonzero(~np.isin(chunk.positions, positions, assume_unique=True))
+            return Chunk(chunk.positions[rows], safe_indexing(chunk.table, rows))
+
+        return self.through(rest)
+
+    def results(self, function):
+        """Yield what a function returns for each table; its errors name rows of the whole table."""
+        return (result for _, result in self.map(function))
+
+    def __iter__(self):
+        start, of_first = 0, None
+        for table in self._read():
+            n_rows = num_samples(table)
+            if n_rows == 0:
+                continue
+            columns = _columns_of(table)
+            of_first = of_first or columns
+            if columns != of_first:
+                raise ValueError(
+                    f"X has {columns} from row {start} on, but {of_first} before; all chunks of a table have the same "
+                    "columns in the same order."
+                )
+            for first in range(0, n_rows, self._rows_at_once):
+                rows = slice(first, min(first + self._rows_at_once, n_rows))
+                positions = np.arange(start + rows.start, start + rows.stop)
+                yield Chunk(positions, safe_indexing(table, rows))
+            start += n_rows
+        self._check_same_number(start)
+
+    def _check_same_number(self, n_rows):
+        if n_rows == 0:
+            raise ValueError("X holds 0 sample(s), while a minimum of 1 is required.")
+        if self._n_rows not in (None, n_rows):
+            raise ValueError(
+                f"X had {self._n_rows} rows when it was read before, and {n_rows} now; each loop over it should give all "
+                "chunks, from the first one on."
+            )
+        self._n_rows = n_rows
+
+
+class _ChunksThrough(Chunks):
+    """Chunks of others, through a function."""
+
+    def __init__(self, chunks, function):
+        self._chunks, self._function = chunks, function
+
+    @property
+    def n_rows(self):
+        """Number of rows of the whole table, once all have been read."""
+        return self._chunks.n_rows
+
+    def __iter__(self):
+        for chunk in self._chunks:
+            with chunk.naming_rows():
+                made = self._function(chunk)
+            if len(made.positions):
+                yield made
+
+
+def _columns_of(table):
+    """Describe the columns of a table."""
+    if is_frame(table):
+        return f"the columns {list(table.columns)}"
+    n_columns = np.shape(table[0])[-1:] if isinstance(table, list | tuple) else table.shape[1:]
+    return f"{n_columns[0] if n_columns else 'no'} columns without names"
