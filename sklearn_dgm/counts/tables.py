@@ -1,5 +1,7 @@
 """Conditional distributions by smoothed counts."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import xlogy
 
@@ -31,11 +33,102 @@ def smoothed(counts, alpha):
         return np.log(counts / counts.sum(axis=-1, keepdims=True))
 
 
+@dataclass(frozen=True)
+class TableCounts:
+    """Weights of the cells of a column beside those of its parents; those of parts of the rows add up.
+
+    Rows of which a needed cell is missing are left out.
+
+    Attributes
+    ----------
+    keys : ndarray of int of shape (n_keys,)
+        Joint cells of the parents that have been seen, increasing; see :func:`strides`.
+    given : ndarray of shape (n_keys, n_levels)
+        Weights of the cells of the column beside each of these.
+    alone : ndarray of shape (n_levels,)
+        Weights of the cells of the column in all rows.
+    """
+
+    keys: np.ndarray
+    given: np.ndarray
+    alone: np.ndarray
+
+    @classmethod
+    def of(cls, axes, child, parents, codes, sample_weight):
+        """Count the cells of rows.
+
+        Parameters
+        ----------
+        axes : list of {CategoryAxis, NumberAxis}
+            Cells of all columns.
+        child : int
+            The column.
+        parents : list of int
+            Its parents.
+        codes : ndarray of int of shape (n_samples, n_features)
+            Cells of the rows, -1 where missing.
+        sample_weight : ndarray of shape (n_samples,)
+            Their weights.
+        """
+        parents, n_levels, code = list(parents), axes[child].n_levels, codes[:, child]
+        seen = (code >= 0) & (codes[:, parents] >= 0).all(axis=1)
+        its_strides = strides([axes[i].n_levels for i in parents])
+        keys, row = _distinct(codes[np.ix_(seen, parents)] @ its_strides)
+        cell = row * n_levels + code[seen]
+        given = np.bincount(cell, sample_weight[seen], len(keys) * n_levels)
+        alone = np.bincount(code[code >= 0], sample_weight[code >= 0], n_levels)
+        return cls(keys, given.reshape(-1, n_levels), alone)
+
+    def __add__(self, other):
+        keys, place = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
+        given = np.zeros((len(keys), len(self.alone)))
+        for part, rows in ((self, place[: len(self.keys)]), (other, place[len(self.keys) :])):
+            given[rows] += part.given
+        return TableCounts(keys, given, self.alone + other.alone)
+
+    def as_rows(self, n_levels):
+        """Return a row for each cell that has been seen beside cells of the parents.
+
+        Parameters
+        ----------
+        n_levels : list of int
+            Cells of each parent.
+
+        Returns
+        -------
+        codes : ndarray of int of shape (n_rows, 1 + n_parents)
+            Cells of the column, and of its parents.
+        weight : ndarray of shape (n_rows,)
+            Weights.
+        """
+        row, cell = np.nonzero(self.given)
+        of_parents = [
+            self.keys[row] // stride % n
+            for stride, n in zip(strides(n_levels), n_levels, strict=True)
+        ]
+        return np.stack([cell, *of_parents], axis=1), self.given[row, cell]
+
+
+@dataclass(frozen=True)
+class CountsOfTables:
+    """What tables of several columns have counted; those of parts of the rows add up.
+
+    Attributes
+    ----------
+    tables : dict of int to TableCounts
+        By column.
+    """
+
+    tables: dict
+
+    def __add__(self, other):
+        return CountsOfTables({j: own + other.tables[j] for j, own in self.tables.items()})
+
+
 class Table(Stateful):
     """Conditional distribution of the cells of a column, given those of its parents.
 
-    Rows of which a needed cell is missing are left out. What has not been seen together with any parents' cells is as
-    likely as it is in all rows.
+    What has not been seen together with any parents' cells is as likely as it is in all rows.
 
     Parameters
     ----------
@@ -45,26 +138,18 @@ class Table(Stateful):
         The column.
     parents : list of int
         Its parents.
-    codes : ndarray of int of shape (n_samples, n_features)
-        Cells of the rows, -1 where missing.
-    sample_weight : ndarray of shape (n_samples,)
-        Their weights.
+    counts : TableCounts
+        What has been counted.
     alpha : float
         Pseudo-count of each distribution.
     """
 
-    def __init__(self, axes, child, parents, codes, sample_weight, alpha):
+    def __init__(self, axes, child, parents, counts, alpha):
         self.child, self.parents, self.axes = child, list(parents), axes
         self._strides = strides([axes[i].n_levels for i in self.parents])
-        n_levels, code = axes[child].n_levels, codes[:, child]
-        seen = (code >= 0) & (codes[:, self.parents] >= 0).all(axis=1)
-        self.keys, row = _distinct(codes[np.ix_(seen, self.parents)] @ self._strides)
-        cell = row * n_levels + code[seen]
-        counts = np.bincount(cell, sample_weight[seen], len(self.keys) * n_levels)
+        self.keys = counts.keys
         # The last row is for what has not been seen.
-        of_all = np.bincount(code[code >= 0], sample_weight[code >= 0], n_levels)
-        counts = np.concatenate([counts.reshape(-1, n_levels), of_all[None]])
-        self.log_p = smoothed(counts, alpha)
+        self.log_p = smoothed(np.concatenate([counts.given, counts.alone[None]]), alpha)
 
     def _row(self, parents):
         """Return the distribution that the parents' cells choose."""
