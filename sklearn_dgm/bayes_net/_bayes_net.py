@@ -267,7 +267,7 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
         self._tables_alone = BayesNet(variables, self._adjacency, None).double()
 
     def _settle_graph(self, Z, weight):
-        """Settle the cells of the columns, the graph, and what is not to be held in tables; return the cells of rows."""
+        """Settle cells, the graph, and which conditionals are not held in tables; return the cells of rows."""
         codes = self._settle_cells(Z, weight)
         self._adjacency = self._resolve_structure(Z, codes, weight)
         self._fitted_structure = self.structure if isinstance(self.structure, str) else None
