@@ -74,6 +74,20 @@ class Documents:
         joint = self._joint()
         return joint / joint.sum(axis=1, keepdims=True)
 
+    def word_counts(self, weight):
+        """Return the expected numbers of words in each topic, of shape (n_topics, n_words), given weights of documents.
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_documents,)
+            Weights.
+        """
+        matrix, cells = self.Z.matrix, np.arange(len(self.of_document))
+        weighted = matrix.data * weight[self.of_document]
+        shape = (matrix.shape[1], len(cells))
+        by_word = sparse.csr_array((weighted, (matrix.indices, cells)), shape=shape)
+        return (by_word @ self.responsibilities()).T
+
     def shares(self):
         """Return expected topic shares, of shape (n_documents, n_topics)."""
         return self.posterior / self.posterior.sum(axis=1, keepdims=True)
