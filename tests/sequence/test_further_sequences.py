@@ -99,7 +99,9 @@ def test_unknown_labels_and_letters():
     density = HiddenMarkovDensity(random_state=0)
     density.partial_fit(["ab", "ba"], [["x", "y"], ["y", "x"]])
     before = density.score_samples(["ab", "bb"])
-    with pytest.raises(ValueError, match="label 'z', which is none of the states of the first call"):
+    with pytest.raises(
+        ValueError, match="label 'z', which is none of the states of the first call"
+    ):
         density.partial_fit(["ab"], [["x", "z"]])
     np.testing.assert_array_equal(density.score_samples(["ab", "bb"]), before)
     # An unknown letter is as a missing one.
