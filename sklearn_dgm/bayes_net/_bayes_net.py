@@ -35,7 +35,7 @@ from sklearn_dgm.counts.pairs import (
     check_number_of_pairs,
     mutual_information,
 )
-from sklearn_dgm.counts.sufficient import CountsMixin
+from sklearn_dgm.counts.sufficient import CountsMixin, sum_of
 from sklearn_dgm.counts.tables import CountsOfTables, Table, TableCounts, edge_strength
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.common_numbers import common_uniforms
@@ -152,6 +152,9 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
     Where rows validate a network, a graph is learnt from the others, or it would seem to fit them: on noise any graph
     does. Tables are of all rows in the end.
 
+    With ``conditional="table"``, X may be a table that is read a chunk at a time: a sample of 131,072 rows settles the
+    graph and the cells, and all rows are counted.
+
     With ``conditional="table"`` the counts of parts of the rows add up: `partial_fit` counts further rows, and `merge`
     adds the counts of two densities of one graph and the same cells. The first rows settle the graph, the cells and how
     numbers are distributed within these; strengths of edges follow from the counts of all rows, in the few cells of the
@@ -244,12 +247,29 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
         if self._continues():
             self._check_same_graph()
         else:
-            for name in OF_NETWORKS:  # an earlier fit may have had some
-                vars(self).pop(name, None)
+            self._forget_networks()
             if self.conditional == "table":
                 CountsMixin._fit(self, Z, sample_weight)
                 return
         MaskedNetworkDensity._fit(self, Z, sample_weight)
+
+    def _forget_networks(self):
+        """Drop what an earlier fit may have had."""
+        for name in OF_NETWORKS:
+            vars(self).pop(name, None)
+
+    def _check_takes_chunks(self):
+        if self.conditional != "table":
+            raise TypeError(
+                "BayesianNetworkDensity counts a table that is read a chunk at a time, but networks learn from tables in "
+                f"memory alone; set conditional='table' in place of {self.conditional!r}, or hand in a sample of the rows."
+            )
+
+    def _fit_chunks(self, rows):
+        self._forget_networks()
+        # Of rows that stand for many, chance would make edges.
+        self._settle(*rows.sample_alone)
+        self._set_counts(sum_of(rows.map(self._count)))
 
     def _n_members(self):
         return 1 if self._targets else 0

@@ -352,7 +352,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         bins = bins_of_steps(columns[0])
         (self._axis,) = axes_of(columns, Z.steps, Z.of_steps(weight), bins)
-        self._words, self._sequences = np.zeros(self._axis.n_levels), np.zeros(2)
+        self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0
         trees, codes, unknown = self._count_words(Z, weight, trees)
         if any(tree is not None for tree in trees):
             known = self._lay_out_trees(TreeCounts.of(trees, codes, weight, self.markov_order))
@@ -383,8 +383,9 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         seen = symbols >= 0
         of_steps = Z.of_steps(weight)[seen]
         self._words = self._words + np.bincount(symbols[seen], of_steps, len(self._words))
-        self._sequences = self._sequences + [weight[Z.lengths == 0].sum(), weight.sum()]
-        self.empty_probability_ = float(self._sequences[0] / self._sequences[1])
+        self._n_empty += float(weight[Z.lengths == 0].sum())
+        self._n_sequences += float(weight.sum())
+        self.empty_probability_ = self._n_empty / self._n_sequences
         codes = Z.split(symbols)
         pairs = zip(trees or [None] * len(Z), codes, strict=True)
         trees = [None if (own < 0).any() else tree for tree, own in pairs]

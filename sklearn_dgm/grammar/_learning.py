@@ -181,7 +181,7 @@ def random_rules(n_symbols, n_words, mean_length, base, rng):
 
 
 class TreeCounts(Stateful):
-    """How often trees use what: symbols at their roots, symbols with two children, and symbols with the words they emit.
+    """How often trees use what: symbols at their roots, parents with two children, and symbols with words.
 
     Counts of parts of the trees add up.
 

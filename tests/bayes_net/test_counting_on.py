@@ -11,6 +11,17 @@ from sklearn_dgm import BayesianNetworkDensity
 from tests.bayes_net.test_bayes_net import EDGES, NAMES, QUICK, all_cells, categories
 from tests.counts.test_tables import slow_probability
 
+
+class InParts:
+    """A table that is read a few rows at a time, as often as one likes."""
+
+    def __init__(self, X, n_rows=70):
+        self.X, self.n_rows = X, n_rows
+
+    def __iter__(self):
+        return (self.X[i : i + self.n_rows] for i in range(0, len(self.X), self.n_rows))
+
+
 TABLES = BayesianNetworkDensity(EDGES, conditional="table")
 
 
@@ -128,3 +139,41 @@ def test_other_graphs_and_cells_are_not_merged():
         density.merge(clone(TABLES).set_params(structure=EDGES[:-1]).fit(X))
     with pytest.raises(ValueError, match="different grids in column 'a'"):
         density.merge(clone(TABLES).fit(X.replace({"a": {"z": "y"}})))
+
+
+@pytest.mark.parametrize("n_sampled", [50, 10_000])
+def test_chunks_are_counted_as_all_rows_at_once(n_sampled, monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sampling.SAMPLE_ROWS", n_sampled)
+    X = categories()
+    X = X.mask(np.random.default_rng(1).random(X.shape) < 0.1)
+    for weight in (None, np.random.default_rng(2).integers(0, 3, len(X))):
+        whole = clone(TABLES).fit(X, sample_weight=weight)
+        read = clone(TABLES).fit(InParts(X), sample_weight=weight)
+        for j, counts in read._counts.tables.items():
+            np.testing.assert_allclose(counts.given, whole._counts.tables[j].given, rtol=1e-12)
+        np.testing.assert_allclose(
+            read.score_samples(all_cells(X)), whole.score_samples(all_cells(X)), rtol=1e-12
+        )
+        assert strengths(read) == pytest.approx(strengths(whole))
+
+
+def test_a_sample_settles_graph_and_cells_and_chance_makes_no_edges(monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sampling.SAMPLE_ROWS", 400)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 6))
+    X[:, 5] = X[:, 2] + rng.normal(size=len(X))
+    density = BayesianNetworkDensity(conditional="table").fit(InParts(X, 3000))
+    assert set(map(frozenset, density.graph_.edges)) == {frozenset({2, 5})}
+    assert {axis.n_levels for axis in density._axes} <= {7, 8}  # the cube root of so many rows
+    whole = BayesianNetworkDensity([(2, 5)], conditional="table").fit(X)
+    new = rng.normal(size=(2000, 6))
+    assert density.score(new) / 2000 == pytest.approx(whole.score(new) / 2000, abs=0.15)
+    density.partial_fit(X[:10])
+    assert density._counts.tables[0].alone.sum() == 20_010
+
+
+def test_networks_do_not_read_chunks():
+    density = BayesianNetworkDensity(EDGES)
+    with pytest.raises(TypeError, match="set conditional='table' in place of 'auto'"):
+        density.fit(InParts(categories()))
+    assert not hasattr(density, "schema_")

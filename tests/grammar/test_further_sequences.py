@@ -18,7 +18,11 @@ FURTHER = [
     "(S (NP (DT the) (NN cat)) (VP (VB sings) (Q (DT a) (NN bird) with)))",
     "(S (NP (DT the) (NN dog)) (VP (VB barks)))",
 ]
-FURTHER_SENTENCES = [["the", "dog"], "the cat sings a bird with".split(), words_in(TREES[0])]
+FURTHER_SENTENCES = [
+    ["the", "dog"],
+    ["the", "cat", "sings", "a", "bird", "with"],
+    words_in(TREES[0]),
+]
 
 
 @pytest.mark.parametrize("glue", [0.0, 2.0])
