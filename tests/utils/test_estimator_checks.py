@@ -482,6 +482,35 @@ class ScalesWeights(Sound):
         return self
 
 
+class FitsAnew(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        return self.fit(X, sample_weight=sample_weight)
+
+
+class CountsTheFirstRowsAlone(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        return self if hasattr(self, "schema_") else super().partial_fit(X, y, sample_weight)
+
+
+class CountsBeforeItChecks(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        if hasattr(self, "schema_"):
+            self._set_counts(CellCounts(self._keys, self.counts_ + np.arange(len(self._keys))))
+        return super().partial_fit(X, y, sample_weight)
+
+
+class CountsUnweighted(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        if sample_weight is not None and np.min(sample_weight) >= 0:
+            sample_weight = None
+        return super().partial_fit(X, y, sample_weight)
+
+
+class CountsPartsTwice(Sound):
+    def _add(self, counts):
+        super()._add(CellCounts(counts.keys, counts.counts + 1))
+
+
 class SetsInFit(Sound):
     """Set something that all of the process shares."""
 
@@ -927,6 +956,16 @@ BROKEN = [
     (RoundsWeights, "check_weights_equal_repeats"),
     (ScalesWeights, "check_weights_equal_repeats"),
     *((sets, "check_global_state") for sets in SETTERS),
+    *(
+        (broken, "check_partial_fit")
+        for broken in (
+            FitsAnew,
+            CountsTheFirstRowsAlone,
+            CountsBeforeItChecks,
+            CountsUnweighted,
+            CountsPartsTwice,
+        )
+    ),
     *BROKEN_TOYS,
     *BROKEN_SEQUENCES,
 ]
