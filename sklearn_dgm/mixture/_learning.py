@@ -26,7 +26,7 @@ from sklearn_dgm.mixture._fitting import (
     choose_prior_share,
     fit_all,
 )
-from sklearn_dgm.mixture._rows import WeightedRows, given_start
+from sklearn_dgm.mixture._rows import WeightedRows, given_start, without_unknown
 from sklearn_dgm.tags import worst_score_kind
 
 
@@ -216,6 +216,7 @@ class MixtureLearningMixin(BaseDensity):
         self._check_n_components(len(self._mixture.weights), "partial_fit")
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
+            Z = without_unknown(self.schema_.columns_, Z)
             weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight)
             shares = np.exp(self._mixture.log_posterior_of(Z)) * weight[:, None]
             mixture = copy.deepcopy(self._mixture)

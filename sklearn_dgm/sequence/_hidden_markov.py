@@ -18,6 +18,7 @@ from sklearn_dgm.columns import Sequences, SequenceSchema
 from sklearn_dgm.columns._sequences import read_sequences
 from sklearn_dgm.mixture._densities import check_columns_untold, check_component, schema_for
 from sklearn_dgm.mixture._finite import FiniteMixture
+from sklearn_dgm.mixture._rows import without_unknown
 from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._chain import Chain
 from sklearn_dgm.sequence._emissions import DensityEmissions, fill_states, reads_columns
@@ -381,6 +382,7 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             states, labels = self._read_labels(X, y, sample_weight)
             if labels is not None:
                 labels = np.append(places_of_states(states, self.states_), -1)[labels]
+            Z = Sequences(without_unknown(self.schema_.columns_, Z.steps), Z.lengths)
             data = WeightedSequences.of(Z, weight, labels)
             self._chain, self._mixture = add_sequences(
                 self._chain, self._mixture, data, float(self.transition_alpha)

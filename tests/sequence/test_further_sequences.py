@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -117,3 +118,21 @@ def test_unknown_labels_and_letters():
 def test_what_is_fitted_otherwise_has_no_counts():
     for emission in ("network", MixtureDensity(2)):
         assert not hasattr(HiddenMarkovDensity(emission=emission), "partial_fit")
+
+
+def test_of_a_step_with_an_unknown_category_the_other_columns_tell():
+    rng = np.random.default_rng(0)
+    X = [
+        pd.DataFrame({"a": rng.choice(["x", "y"], 6), "b": rng.normal(size=6)}).astype(
+            {"a": object}
+        )
+        for _ in range(12)
+    ]
+    density = HiddenMarkovDensity(2, random_state=0, max_iter=3, tol=0.0)
+    further = X[0].assign(a=["new", *X[0]["a"][1:]]), X[0].assign(a=[None, *X[0]["a"][1:]])
+    scores = []
+    for one in further:
+        with pytest.warns(match="max_iter"):
+            learnt = clone(density).partial_fit(X)
+        scores.append(learnt.partial_fit([one]).score_samples(X))
+    np.testing.assert_array_equal(*scores)
