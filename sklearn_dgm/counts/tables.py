@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm.counts.cells import CellCounts
 
 # Keys of joint cells are integers of 64 bits.
 MAX_CELLS = 2**62
@@ -41,16 +42,13 @@ class TableCounts:
 
     Attributes
     ----------
-    keys : ndarray of int of shape (n_keys,)
-        Joint cells of the parents that have been seen, increasing; see :func:`strides`.
-    given : ndarray of shape (n_keys, n_levels)
-        Weights of the cells of the column beside each of these.
+    joint : CellCounts
+        Weights of the joint cells of the parents and the column, in the order of :func:`strides`.
     alone : ndarray of shape (n_levels,)
         Weights of the cells of the column in all rows.
     """
 
-    keys: np.ndarray
-    given: np.ndarray
+    joint: CellCounts
     alone: np.ndarray
 
     @classmethod
@@ -70,21 +68,33 @@ class TableCounts:
         sample_weight : ndarray of shape (n_samples,)
             Their weights.
         """
-        parents, n_levels, code = list(parents), axes[child].n_levels, codes[:, child]
-        seen = (code >= 0) & (codes[:, parents] >= 0).all(axis=1)
-        its_strides = strides([axes[i].n_levels for i in parents])
-        keys, row = _distinct(codes[np.ix_(seen, parents)] @ its_strides)
-        cell = row * n_levels + code[seen]
-        given = np.bincount(cell, sample_weight[seen], len(keys) * n_levels)
-        alone = np.bincount(code[code >= 0], sample_weight[code >= 0], n_levels)
-        return cls(keys, given.reshape(-1, n_levels), alone)
+        family, code = [*parents, child], codes[:, child]
+        its_strides = strides([axes[i].n_levels for i in family])
+        seen = (codes[:, family] >= 0).all(axis=1)
+        keys, place = _distinct(codes[np.ix_(seen, family)] @ its_strides)
+        joint = CellCounts(keys, np.bincount(place, sample_weight[seen], len(keys)))
+        return cls(
+            joint, np.bincount(code[code >= 0], sample_weight[code >= 0], axes[child].n_levels)
+        )
 
     def __add__(self, other):
-        keys, place = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
-        given = np.zeros((len(keys), len(self.alone)))
-        for part, rows in ((self, place[: len(self.keys)]), (other, place[len(self.keys) :])):
-            given[rows] += part.given
-        return TableCounts(keys, given, self.alone + other.alone)
+        return TableCounts(self.joint + other.joint, self.alone + other.alone)
+
+    def rows(self):
+        """Return the joint cells of parents that have been seen, and the weights of the column's cells beside them.
+
+        Returns
+        -------
+        keys : ndarray of int of shape (n_keys,)
+            Keys of the parents' cells, increasing.
+        weights : ndarray of shape (n_keys, n_levels)
+            Weights.
+        """
+        key, cell = np.divmod(self.joint.keys, len(self.alone))
+        keys, row = np.unique(key, return_inverse=True)
+        weights = np.zeros((len(keys), len(self.alone)))
+        weights[row, cell] = self.joint.counts
+        return keys, weights
 
     def as_rows(self, n_levels):
         """Return a row for each cell that has been seen beside cells of the parents.
@@ -101,12 +111,11 @@ class TableCounts:
         weight : ndarray of shape (n_rows,)
             Weights.
         """
-        row, cell = np.nonzero(self.given)
-        of_parents = [
-            self.keys[row] // stride % n
-            for stride, n in zip(strides(n_levels), n_levels, strict=True)
+        keys, levels = self.joint.keys, [*n_levels, len(self.alone)]
+        *of_parents, cell = [
+            keys // stride % n for stride, n in zip(strides(levels), levels, strict=True)
         ]
-        return np.stack([cell, *of_parents], axis=1), self.given[row, cell]
+        return np.stack([cell, *of_parents], axis=1), self.joint.counts
 
 
 @dataclass(frozen=True)
@@ -147,9 +156,9 @@ class Table(Stateful):
     def __init__(self, axes, child, parents, counts, alpha):
         self.child, self.parents, self.axes = child, list(parents), axes
         self._strides = strides([axes[i].n_levels for i in self.parents])
-        self.keys = counts.keys
+        self.keys, weights = counts.rows()
         # The last row is for what has not been seen.
-        self.log_p = smoothed(np.concatenate([counts.given, counts.alone[None]]), alpha)
+        self.log_p = smoothed(np.concatenate([weights, counts.alone[None]]), alpha)
 
     def _row(self, parents):
         """Return the distribution that the parents' cells choose."""

@@ -51,7 +51,7 @@ class MixtureLearningMixin(BaseDensity):
                 self._fit_densities(X, Z, weight, start)
         return self
 
-    def _check_takes_chunks(self):
+    def _start_chunks(self, X, sample_weight, *, schema=None):
         if not isinstance(self.component, str):
             raise TypeError(
                 "MixtureDensity reads a table a chunk at a time for components in closed form, 'independent', 'gaussian' "
@@ -62,6 +62,7 @@ class MixtureLearningMixin(BaseDensity):
                 "a table that is read a chunk at a time has no responsibilities to start from; set warm_start=False, and "
                 "init to 'k-means++' or 'random'."
             )
+        return super()._start_chunks(X, sample_weight, schema=schema)
 
     def _fit_chunks(self, rows):
         """Start from a fit of the sample, and go on with a pass over all rows for each step."""

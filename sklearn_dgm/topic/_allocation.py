@@ -259,16 +259,17 @@ class LatentDirichletAllocationDensity(
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
             self._settle_score_kind()
-            weight = np.ones(len(Z)) if sample_weight is None else sample_weight
-            self._lengths = self._lengths.fit_further(Z.lengths, weight)
-            self._word_counts = self._word_counts + sum(
-                Documents(Z[part], self.components_, self.doc_topic_prior_).word_counts(
-                    weight[part]
-                )
-                for part in parts(Z, self.n_components)
-            )
-            self.components_ = topics_of(self._word_counts, self.topic_word_prior_)
+            self._add(Z, np.ones(len(Z)) if sample_weight is None else sample_weight)
         return self
+
+    def _add(self, Z, weight):
+        """Count lengths, and the words that are expected of topics."""
+        self._lengths = self._lengths.fit_further(Z.lengths, weight)
+        self._word_counts = self._word_counts + sum(
+            Documents(Z[part], self.components_, self.doc_topic_prior_).word_counts(weight[part])
+            for part in parts(Z, self.n_components)
+        )
+        self.components_ = topics_of(self._word_counts, self.topic_word_prior_)
 
     def _tell(self, i, change):
         print(f"[{type(self).__name__}] Iteration {i}, words given to other topics = {change:.4%}")
