@@ -35,7 +35,7 @@ from sklearn_dgm.counts.pairs import (
     check_number_of_pairs,
     mutual_information,
 )
-from sklearn_dgm.counts.sufficient import CountsMixin, sum_of
+from sklearn_dgm.counts.sufficient import CountsMixin
 from sklearn_dgm.counts.tables import CountsOfTables, Table, TableCounts, edge_strength
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.common_numbers import common_uniforms
@@ -268,9 +268,7 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
 
     def _fit_chunks(self, rows):
         self._forget_networks()
-        # Of rows that stand for many, chance would make edges.
-        self._settle(*rows.sample_alone)
-        self._set_counts(sum_of(rows.map(self._count)))
+        super()._fit_chunks(rows)
 
     def _n_members(self):
         return 1 if self._targets else 0
@@ -482,7 +480,7 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
                 rng = check_generator(self.random_state)
                 codes = self._codes(first_completion(self.schema_.columns_, Z, weight, rng))
                 merged = self._merged_cells(codes, weight)
-            codes, n_levels = _in_few_cells(codes, merged)
+            codes, n_levels = _in_few_cells(codes, merged), _numbers_of_cells(merged)
             # Networks do not pay for each cell of a table.
             criterion = "bic" if self.conditional == "table" else "aic"
             adjacency = search(codes, np.array(n_levels), self.max_parents, weight, criterion)
@@ -512,15 +510,16 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
             parents = np.flatnonzero(self._adjacency[:, j]).tolist()
             if not parents:
                 continue
+            family = [*parents, j]
+            merged = [self._merged[i] for i in family]
             if j in self._tables:
-                of_parents = [self._axes[i].n_levels for i in parents]
-                of_family, of_rows = self._counts.tables[j].as_rows(of_parents)
+                few, of_rows = self._counts.tables[j].merged(merged)
             else:
-                of_family, of_rows = codes[:, [j, *parents]], weight
-            few, n_levels = _in_few_cells(of_family, [self._merged[i] for i in (j, *parents)])
-            for place, i in enumerate(parents, 1):
-                others = [k for k in range(1, len(parents) + 1) if k != place]
-                strength = edge_strength(few, n_levels, of_rows, place, 0, others)
+                few, of_rows = _in_few_cells(codes[:, family], merged), weight
+            n_levels = _numbers_of_cells(merged)
+            for place, i in enumerate(parents):
+                others = [k for k in range(len(parents)) if k != place]
+                strength = edge_strength(few, n_levels, of_rows, place, len(parents), others)
                 graph.add_edge(labels[i], label, strength=strength)
         return graph
 
@@ -717,9 +716,13 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
 
 
 def _in_few_cells(codes, merged):
-    """Return cells of columns, -1 where missing, as merged ones, and the numbers of these."""
+    """Return cells of columns, -1 where missing, as merged ones."""
     few = [np.append(of_cell, -1)[code] for of_cell, code in zip(merged, codes.T, strict=True)]
-    return np.stack(few, axis=1), [int(of_cell.max(initial=-1)) + 1 for of_cell in merged]
+    return np.stack(few, axis=1)
+
+
+def _numbers_of_cells(merged):
+    return [int(of_cell.max(initial=-1)) + 1 for of_cell in merged]
 
 
 def _counts_of(Z, sample_weight):

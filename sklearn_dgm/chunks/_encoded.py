@@ -50,12 +50,6 @@ class EncodedChunks:
         self.sample = schema.encode(rows.table)[0], None if sample_weight is None else rows.weight
         self.sample_positions, self.stands_for = rows.positions, rows.stands_for
 
-    @property
-    def sample_alone(self):
-        """Z and weight of the sample as if there were no other rows, so that chance does not pass for structure."""
-        Z, weight = self.sample
-        return Z, None if weight is None else weight * (len(Z) / self.n_rows)
-
     @classmethod
     def of(cls, chunks, own, sample_weight=None, schema=None):
         """Read a table once, for its schema and a sample.

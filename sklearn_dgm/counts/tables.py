@@ -29,9 +29,10 @@ def smoothed(counts, alpha):
     """
     empty = counts.sum(axis=-1, keepdims=True) == 0
     alpha = np.where(empty & (alpha == 0), 1.0, alpha)
-    counts = counts + alpha / counts.shape[-1]
+    p = counts + alpha / counts.shape[-1]
+    p /= p.sum(axis=-1, keepdims=True)  # in place: tables may be large
     with np.errstate(divide="ignore"):
-        return np.log(counts / counts.sum(axis=-1, keepdims=True))
+        return np.log(p, out=p)
 
 
 @dataclass(frozen=True)
@@ -80,42 +81,47 @@ class TableCounts:
     def __add__(self, other):
         return TableCounts(self.joint + other.joint, self.alone + other.alone)
 
-    def rows(self):
+    def by_parents(self):
         """Return the joint cells of parents that have been seen, and the weights of the column's cells beside them.
 
         Returns
         -------
         keys : ndarray of int of shape (n_keys,)
             Keys of the parents' cells, increasing.
-        weights : ndarray of shape (n_keys, n_levels)
-            Weights.
+        weights : ndarray of shape (n_keys + 1, n_levels)
+            Weights; the last row is of all rows.
         """
         key, cell = np.divmod(self.joint.keys, len(self.alone))
-        keys, row = np.unique(key, return_inverse=True)
-        weights = np.zeros((len(keys), len(self.alone)))
-        weights[row, cell] = self.joint.counts
-        return keys, weights
+        is_first = np.diff(key, prepend=-1) > 0
+        weights = np.zeros((np.count_nonzero(is_first) + 1, len(self.alone)))
+        weights[np.cumsum(is_first) - 1, cell] = self.joint.counts
+        weights[-1] = self.alone
+        return key[is_first], weights
 
-    def as_rows(self, n_levels):
-        """Return a row for each cell that has been seen beside cells of the parents.
+    def merged(self, of_cells):
+        """Return a row for each joint cell of parents and column that has been seen, once cells are merged.
 
         Parameters
         ----------
-        n_levels : list of int
-            Cells of each parent.
+        of_cells : list of ndarray of int of shape (n_levels,)
+            The merged cell of each cell, of the parents and of the column.
 
         Returns
         -------
-        codes : ndarray of int of shape (n_rows, 1 + n_parents)
-            Cells of the column, and of its parents.
+        codes : ndarray of int of shape (n_rows, n_parents + 1)
+            Merged cells.
         weight : ndarray of shape (n_rows,)
             Weights.
         """
-        keys, levels = self.joint.keys, [*n_levels, len(self.alone)]
-        *of_parents, cell = [
-            keys // stride % n for stride, n in zip(strides(levels), levels, strict=True)
-        ]
-        return np.stack([cell, *of_parents], axis=1), self.joint.counts
+        n_levels = [int(of_cell.max()) + 1 for of_cell in of_cells]
+        keys, merged = self.joint.keys, np.zeros(len(self.joint.keys), dtype=np.intp)
+        its_strides = strides([len(of_cell) for of_cell in of_cells])
+        for of_cell, stride, n in zip(of_cells, its_strides, n_levels, strict=True):
+            merged *= n
+            merged += of_cell[keys // stride % len(of_cell)]
+        rows, place = _distinct(merged)
+        codes = rows[:, None] // strides(n_levels) % n_levels
+        return codes, np.bincount(place, self.joint.counts, len(rows))
 
 
 @dataclass(frozen=True)
@@ -156,9 +162,9 @@ class Table(Stateful):
     def __init__(self, axes, child, parents, counts, alpha):
         self.child, self.parents, self.axes = child, list(parents), axes
         self._strides = strides([axes[i].n_levels for i in self.parents])
-        self.keys, weights = counts.rows()
         # The last row is for what has not been seen.
-        self.log_p = smoothed(np.concatenate([weights, counts.alone[None]]), alpha)
+        self.keys, weights = counts.by_parents()
+        self.log_p = smoothed(weights, alpha)
 
     def _row(self, parents):
         """Return the distribution that the parents' cells choose."""

@@ -68,7 +68,7 @@ class MixtureLearningMixin(BaseDensity):
         """Start from a fit of the sample, and go on with a pass over all rows for each step."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit(*rows.sample_alone)
+            self._fit(*rows.sample)
         # How much is drawn towards all rows stays: it is said in rows of a component, however many there are.
         self._fit_in_passes(lambda: sum_of(rows.map(self._count)))
 

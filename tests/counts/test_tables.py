@@ -103,11 +103,17 @@ def test_counts_of_parts_add_up_to_those_of_all_rows(missing):
             np.testing.assert_array_equal(getattr(added.joint, name), getattr(of[0].joint, name))
         np.testing.assert_array_equal(added.alone, of[0].alone)
         slow = Counter()
-        for row, w in zip(codes[:, [child, *parents]].tolist(), weight, strict=True):
+        for row, w in zip(codes[:, [*parents, child]].tolist(), weight, strict=True):
             if -1 not in row:
                 slow[tuple(row)] += w
-        rows, counts = added.as_rows([N_LEVELS[i] for i in parents])
+        rows, counts = added.merged([np.arange(N_LEVELS[i]) for i in [*parents, child]])
         assert dict(zip(map(tuple, rows.tolist()), counts, strict=True)) == slow
+        of_cells = [np.arange(N_LEVELS[i]) // 2 for i in [*parents, child]]
+        rows, counts = added.merged(of_cells)
+        merged = Counter()
+        for row, w in slow.items():
+            merged[tuple(cell // 2 for cell in row)] += w
+        assert dict(zip(map(tuple, rows.tolist()), counts, strict=True)) == merged
 
 
 def test_an_unknown_category_has_a_log_mass_of_zero_whatever_its_parents_are():
