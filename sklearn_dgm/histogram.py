@@ -2,7 +2,6 @@
 
 import functools
 import math
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +14,7 @@ from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.columns import CONTINUOUS, LARGEST_INTEGER
 from sklearn_dgm.counts.binning import EdgeAxis, LevelAxis, bins_by_column, edges_by_column
 from sklearn_dgm.counts.cell_tree import CellTree
+from sklearn_dgm.counts.cells import CellCounts
 from sklearn_dgm.counts.sufficient import CountsMixin
 
 # A grid of at most so many cells is scored from a table of all of them.
@@ -402,32 +402,3 @@ class HistogramDensity(CountsMixin, BaseDensity):
                 bins[anywhere, j] = rng.integers(axis.n_bins, size=len(anywhere))
                 Z[block, j] = axis.draw(bins[:, j], rng)
         return Z
-
-
-@dataclass(frozen=True)
-class CellCounts:
-    """Weights of the occupied cells.
-
-    Attributes
-    ----------
-    keys : ndarray of shape (n_occupied,)
-        Keys of the cells, sorted.
-    counts : ndarray of shape (n_occupied,)
-        Rows, or weights, in them.
-    """
-
-    keys: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def of(cls, keys, weight):
-        """Sum the weights, or count the rows, of each key."""
-        keys, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        if weight is not None:
-            counts = np.bincount(inverse, weight)
-        return cls(keys, counts.astype(np.float64))
-
-    def __add__(self, other):
-        return self.of(
-            np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, other.counts])
-        )

@@ -1,12 +1,14 @@
 """The Bayesian network over columns, with tables and networks for its conditionals."""
 
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import networkx as nx
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._queries.conditioning import N_PREDICTION_PARTICLES, ConditionalMixin
@@ -15,14 +17,16 @@ from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.masked import MaskedNetworkDensity
 from sklearn_dgm._training.missing import first_completion
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.variables import variables_of
+from sklearn_dgm._training.splits import as_counts
+from sklearn_dgm._training.variables import outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.bayes_net._export import to_pgmpy
 from sklearn_dgm.bayes_net._inference import Inference
 from sklearn_dgm.bayes_net._structure import adjacency_of, search
 from sklearn_dgm.columns import like_frame
-from sklearn_dgm.counts.axes import CategoryAxis, axes_of, merge_cells
+from sklearn_dgm.columns._bulk import REACH
+from sklearn_dgm.counts.axes import CategoryAxis, axes_of, merged_cells
 from sklearn_dgm.counts.forests import maximum_spanning_forest
 from sklearn_dgm.counts.pairs import (
     MAX_PAIRS,
@@ -31,7 +35,8 @@ from sklearn_dgm.counts.pairs import (
     check_number_of_pairs,
     mutual_information,
 )
-from sklearn_dgm.counts.tables import Table, edge_strength
+from sklearn_dgm.counts.sufficient import CountsMixin
+from sklearn_dgm.counts.tables import CountsOfTables, Table, TableCounts, edge_strength
 from sklearn_dgm.nn.bayes_net import BayesNet
 from sklearn_dgm.nn.common_numbers import common_uniforms
 from sklearn_dgm.nn.completion import Completions, n_outcomes
@@ -46,8 +51,18 @@ OF_NETWORKS = ("net_", "history_", "n_iter_", "objective_", "_setting")
 ROWS_PER_PROBABILITY = 10
 
 
+def _is_counted(density):
+    """Refuse, as a check of attributes, conditionals that networks may compute."""
+    if density.conditional != "table":
+        raise AttributeError(
+            f"networks may compute conditionals, but tables alone are counted; set conditional='table' in place of "
+            f"{density.conditional!r}"
+        )
+    return True
+
+
 @describe_training
-class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
+class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity):
     """Density from a Bayesian network over the columns, whose graph is given or learnt.
 
     ``log p(x) = sum_j log p(x_j | parents of x_j)``, with the parents of a directed acyclic graph. A conditional is a
@@ -137,6 +152,14 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
     Where rows validate a network, a graph is learnt from the others, or it would seem to fit them: on noise any graph
     does. Tables are of all rows in the end.
 
+    With ``conditional="table"``, X may be a table that is read a chunk at a time: a sample of 131,072 rows settles the
+    graph and the cells, and all rows are counted.
+
+    With ``conditional="table"`` the counts of parts of the rows add up: `partial_fit` counts further rows, and `merge`
+    adds the counts of two densities of one graph and the same cells. The first rows settle the graph, the cells and how
+    numbers are distributed within these; strengths of edges follow from the counts of all rows, in the few cells of the
+    first.
+
     The graph says what is independent of what, not what causes what.
 
     References
@@ -224,30 +247,77 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         if self._continues():
             self._check_same_graph()
         else:
-            for name in OF_NETWORKS:  # an earlier fit may have had some
-                vars(self).pop(name, None)
-        super()._fit(Z, sample_weight)
+            self._forget_networks()
+            if self.conditional == "table":
+                CountsMixin._fit(self, Z, sample_weight)
+                return
+        MaskedNetworkDensity._fit(self, Z, sample_weight)
+
+    def _forget_networks(self):
+        """Drop what an earlier fit may have had."""
+        for name in OF_NETWORKS:
+            vars(self).pop(name, None)
+
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        if self.conditional != "table":
+            raise TypeError(
+                "BayesianNetworkDensity counts a table that is read a chunk at a time, but networks learn from tables in "
+                f"memory alone; set conditional='table' in place of {self.conditional!r}, or hand in a sample of the rows."
+            )
+        return super()._start_chunks(X, sample_weight, schema=schema)
+
+    def _fit_chunks(self, rows):
+        self._forget_networks()
+        super()._fit_chunks(rows)
 
     def _n_members(self):
         return 1 if self._targets else 0
 
-    def _prepare(self, splits):
-        """Settle the graph, and hold in tables what these are to hold."""
-        # A network is to be judged by rows that had no say in the choice of its parents.
-        rows = slice(None) if self.conditional == "table" else splits.to_learn_from(0)
-        Z, weight = splits.Z[rows], splits.counts[rows]
-        self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
-        codes = self._codes(Z)
+    def _settle(self, Z, sample_weight):
+        """Settle the graph and the cells of tables, without a network."""
+        columns, Z, weight = (
+            self.schema_.columns_,
+            Z.clip(-REACH, REACH),
+            _counts_of(Z, sample_weight),
+        )
+        self._settle_graph(Z, weight)
+        outlines = [outline_of(column, z, weight) for column, z in zip(columns, Z.T, strict=True)]
+        variables = variables_of(columns, Z, weight, outlines)
+        self._tables_alone = BayesNet(variables, self._adjacency, None).double()
+
+    def _settle_graph(self, Z, weight):
+        """Settle cells, the graph, and which conditionals are not held in tables; return the cells of rows."""
+        codes = self._settle_cells(Z, weight)
         self._adjacency = self._resolve_structure(Z, codes, weight)
         self._fitted_structure = self.structure if isinstance(self.structure, str) else None
         self._targets = [j for j in range(Z.shape[1]) if not self._is_table(j, weight.sum())]
-        self._count(codes, weight)
+        return codes
+
+    def _settle_cells(self, Z, weight):
+        """Settle the cells of the columns, and the few that the search sees; return those of rows."""
+        self._axes = axes_of(self.schema_.columns_, Z, weight, self.bins)
+        codes = self._codes(Z)
+        self._merged = self._merged_cells(codes, weight)
+        return codes
+
+    def _merged_cells(self, codes, weight):
+        return [
+            merged_cells(axis, code, weight) for axis, code in zip(self._axes, codes.T, strict=True)
+        ]
+
+    def _prepare(self, splits):
+        """Settle the graph, and hold in tables what these are to hold."""
+        # A network is to be judged by rows that had no say in the choice of its parents.
+        rows = splits.to_learn_from(0)
+        Z, weight = splits.Z[rows], splits.counts[rows]
+        codes = self._settle_graph(Z, weight)
+        self._learn_tables(self._count_codes(codes, weight), codes, weight)
 
     def _finish(self, splits):
         columns = self.schema_.columns_
-        if splits.n_valid and self.conditional != "table":
-            self._axes = axes_of(columns, splits.Z, splits.counts, self.bins)
-            self._count(self._codes(splits.Z), splits.counts)
+        if splits.n_valid:
+            codes, weight = self._settle_cells(splits.Z, splits.counts), splits.counts
+            self._learn_tables(self._count_codes(codes, weight), codes, weight)
         if not self._targets:
             variables = variables_of(columns, splits.Z, splits.counts, splits.outlines)
             self._tables_alone = BayesNet(variables, self._adjacency, None).double()
@@ -275,14 +345,100 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         self.graph_.add_edges_from(edges)
         self._hand_out_tables()
 
-    def _count(self, codes, weight):
-        """Count in tables what is no target of the network, and how much parents say."""
+    def _count(self, Z, sample_weight):
+        """Count the cells of rows in tables."""
+        return self._count_codes(self._codes(Z), _counts_of(Z, sample_weight))
+
+    def _count_codes(self, codes, weight):
+        """Count in tables what is no target of the network."""
+        return CountsOfTables(
+            {
+                j: TableCounts.of(self._axes, j, np.flatnonzero(parents), codes, weight)
+                for j, parents in enumerate(self._adjacency.T)
+                if j not in self._targets
+            }
+        )
+
+    def _set_counts(self, counts):
+        self._learn_tables(counts)
+        self._hand_out_tables()
+
+    def _learn_tables(self, counts, codes=None, weight=None):
+        """Take over counts, and what follows: tables, and strengths of edges, in networks from the cells of rows."""
+        self._counts = counts
         self._tables = {
-            j: Table(self._axes, j, np.flatnonzero(parents), codes, weight, self.alpha)
-            for j, parents in enumerate(self._adjacency.T)
-            if j not in self._targets
+            j: Table(self._axes, j, np.flatnonzero(self._adjacency[:, j]), of_column, self.alpha)
+            for j, of_column in counts.tables.items()
         }
         self.graph_ = self._named_graph(codes, weight)
+
+    def _cells(self):
+        columns = self.schema_.columns_
+        return [(axis, c.location, c.scale) for axis, c in zip(self._axes, columns, strict=True)]
+
+    def _check_same_cells(self, other):
+        super()._check_same_cells(other)
+        if not np.array_equal(self._adjacency, other._adjacency):
+            raise ValueError("the models have different graphs; hand both the same structure.")
+
+    @available_if(_is_counted)
+    def partial_fit(
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Count further rows, if all conditionals are tables.
+
+        The first call settles the graph and the cells, as :meth:`fit` does. Categories that it has not seen are not
+        counted, as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its
+        range are counted in the outer cells.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to count.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. Shares, which are all below one, are scaled to a mean of one, in each call.
+
+        Returns
+        -------
+        self : estimator
+            The density of all rows so far.
+
+        Raises
+        ------
+        ValueError
+            If a row cannot be counted, or networks were fitted before; nothing is counted then.
+        """
+        if getattr(self, "_targets", ()):
+            raise ValueError(
+                "partial_fit counts in tables, but the previous fit has a network; call fit first."
+            )
+        return super().partial_fit(X, y, sample_weight)
+
+    @available_if(_is_counted)
+    def merge(self, other: Self) -> Self:
+        """Merge the counts of two densities that have the same graph and cells; see :meth:`CountsMixin.merge`.
+
+        Parameters
+        ----------
+        other : BayesianNetworkDensity
+            A fitted density of tables.
+
+        Returns
+        -------
+        merged : estimator
+            Equal to one with the parameters of `self`, fit on all rows in these cells; `self` and `other` stay as they
+            are.
+
+        Raises
+        ------
+        TypeError
+            If `other` is of another class.
+        ValueError
+            If graphs or cells differ; the message names the column.
+        """
+        return super().merge(other)
 
     def _check_same_graph(self):
         """Refuse another graph than that of the fit which `warm_start` continues; a learnt one is kept."""
@@ -319,10 +475,12 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
             (children,) = np.nonzero(parents >= 0)
             adjacency[parents[children], children] = True
         elif self.structure == "learn":
+            merged = self._merged
             if np.isnan(Z).any():
                 rng = check_generator(self.random_state)
                 codes = self._codes(first_completion(self.schema_.columns_, Z, weight, rng))
-            codes, n_levels = self._merge_cells(codes, weight)
+                merged = self._merged_cells(codes, weight)
+            codes, n_levels = _in_few_cells(codes, merged), _numbers_of_cells(merged)
             # Networks do not pay for each cell of a table.
             criterion = "bic" if self.conditional == "table" else "aic"
             adjacency = search(codes, np.array(n_levels), self.max_parents, weight, criterion)
@@ -332,13 +490,6 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
                 f"matrix, got {self.structure!r}."
             )
         return adjacency
-
-    def _merge_cells(self, codes, weight):
-        """Merge cells of numbers into the few that the search sees; return the codes and the numbers of cells."""
-        merged = [
-            merge_cells(axis, code, weight) for axis, code in zip(self._axes, codes.T, strict=True)
-        ]
-        return np.stack([code for code, _ in merged], axis=1), [n for _, n in merged]
 
     def _is_table(self, j, n_rows):
         if self.schema_.columns_[j].constant:
@@ -353,13 +504,23 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
 
     def _named_graph(self, codes, weight):
         graph, labels = nx.DiGraph(), [column.label for column in self.schema_.columns_]
-        codes, n_levels = self._merge_cells(codes, weight)
         for j, label in enumerate(labels):
             graph.add_node(label, conditional="table" if j in self._tables else "network")
-        for i, j in np.argwhere(self._adjacency):
-            others = [k for k in np.flatnonzero(self._adjacency[:, j]) if k != i]
-            strength = edge_strength(codes, n_levels, weight, i, j, others)
-            graph.add_edge(labels[i], labels[j], strength=strength)
+        for j, label in enumerate(labels):
+            parents = np.flatnonzero(self._adjacency[:, j]).tolist()
+            if not parents:
+                continue
+            family = [*parents, j]
+            merged = [self._merged[i] for i in family]
+            if j in self._tables:
+                few, of_rows = self._counts.tables[j].merged(merged)
+            else:
+                few, of_rows = _in_few_cells(codes[:, family], merged), weight
+            n_levels = _numbers_of_cells(merged)
+            for place, i in enumerate(parents):
+                others = [k for k in range(len(parents)) if k != place]
+                strength = edge_strength(few, n_levels, of_rows, place, len(parents), others)
+                graph.add_edge(labels[i], label, strength=strength)
         return graph
 
     def _builder(self, splits):
@@ -552,3 +713,18 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
         """
         check_is_fitted(self)
         return to_pgmpy(self.schema_.columns_, self._adjacency, self._axes, self._inference())
+
+
+def _in_few_cells(codes, merged):
+    """Return cells of columns, -1 where missing, as merged ones."""
+    few = [np.append(of_cell, -1)[code] for of_cell, code in zip(merged, codes.T, strict=True)]
+    return np.stack(few, axis=1)
+
+
+def _numbers_of_cells(merged):
+    return [int(of_cell.max(initial=-1)) + 1 for of_cell in merged]
+
+
+def _counts_of(Z, sample_weight):
+    """Return how many rows each row stands for."""
+    return np.ones(len(Z)) if sample_weight is None else as_counts(sample_weight)

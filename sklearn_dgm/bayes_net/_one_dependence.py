@@ -149,11 +149,11 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
     ) -> Self:
         """Count further rows.
 
-        The first rows settle the classes, the categories and the bins, which reach to infinity on both sides. A
-        category that comes later is an unknown one: its cell is not counted; so is another number in a column that has
-        one value alone in the first rows. A category dtype brings all of them. Unlabelled
-        rows count by how probable each class is for them after the labelled ones of the call are counted; those of the
-        first call as in :meth:`fit`.
+        The first call settles the classes, the categories and the bins. Categories that it has not seen are not
+        counted, as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its
+        range are counted in the outer cells. Another number in a column that had one value alone is as such a category.
+        A category dtype brings all categories. Unlabelled rows count by how probable each class is for them after the
+        labelled ones of the call are counted; those of the first call as in :meth:`fit`.
 
         Parameters
         ----------

@@ -65,8 +65,8 @@ def _category_axis(column, bins):
     return CategoryAxis(len(column.categories), column.unknown_share)
 
 
-def merge_cells(axis, codes, sample_weight):
-    """Merge neighbouring bins of numbers into few of about equal weight, the sixth root of the rows but three at least.
+def merged_cells(axis, codes, sample_weight):
+    """Return neighbouring bins of numbers merged into few of about equal weight, the sixth root of the rows but three.
 
     A search for a graph sees more with these: with finer cells, most dependences are not worth their parameters.
 
@@ -81,13 +81,11 @@ def merge_cells(axis, codes, sample_weight):
 
     Returns
     -------
-    codes : ndarray of int of shape (n_samples,)
-        The merged cells.
-    n_levels : int
-        Number of these.
+    of_cell : ndarray of int of shape (n_levels,)
+        The merged cell of each cell.
     """
     if isinstance(axis, CategoryAxis):
-        return codes, axis.n_levels
+        return np.arange(axis.n_levels)
     n_atoms = len(axis.atoms)
     seen = codes >= 0
     share = np.bincount(codes[seen], sample_weight[seen], axis.n_levels)[n_atoms:]
@@ -96,8 +94,7 @@ def merge_cells(axis, codes, sample_weight):
     group = np.unique(np.minimum(middle * n_groups, n_groups - 1).astype(int), return_inverse=True)[
         1
     ]
-    of_cell = np.concatenate([np.arange(n_atoms), n_atoms + group])
-    return np.where(seen, of_cell[codes], -1), int(of_cell.max()) + 1
+    return np.concatenate([np.arange(n_atoms), n_atoms + group])
 
 
 class CategoryAxis(Stateful):
@@ -232,6 +229,11 @@ class NumberAxis(Stateful):
         beyond = np.where(self._bin_of_piece == 0, self._lower.share, 0.0)
         beyond[self._bin_of_piece == len(edges) - 2] += self._upper.share
         self._log_density = np.log1p(-beyond) + np.log(self._shares / self._widths)
+
+    def __eq__(self, other):
+        if not isinstance(other, NumberAxis):
+            return False
+        return all(np.array_equal(part, vars(other)[name]) for name, part in vars(self).items())
 
     def _outer_widths(self):
         """Return the widths of the pieces of the first and of the last bin, from outside in."""

@@ -66,7 +66,9 @@ class CountsMixin:
     ) -> Self:
         """Count further rows.
 
-        The first call settles what is counted, as the notes of the class say.
+        The first call settles what is counted, as the notes of the class say. Categories that it has not seen are not
+        counted, as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its
+        range are counted in the outer cells. A histogram has neither missing cells nor outer ones, and refuses both.
 
         Parameters
         ----------

@@ -1,9 +1,12 @@
 """Conditional distributions by smoothed counts."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import xlogy
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm.counts.cells import CellCounts
 
 # Keys of joint cells are integers of 64 bits.
 MAX_CELLS = 2**62
@@ -26,16 +29,121 @@ def smoothed(counts, alpha):
     """
     empty = counts.sum(axis=-1, keepdims=True) == 0
     alpha = np.where(empty & (alpha == 0), 1.0, alpha)
-    counts = counts + alpha / counts.shape[-1]
+    p = counts + alpha / counts.shape[-1]
+    p /= p.sum(axis=-1, keepdims=True)  # in place: tables may be large
     with np.errstate(divide="ignore"):
-        return np.log(counts / counts.sum(axis=-1, keepdims=True))
+        return np.log(p, out=p)
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """Weights of the cells of a column beside those of its parents; those of parts of the rows add up.
+
+    Rows of which a needed cell is missing are left out.
+
+    Attributes
+    ----------
+    joint : CellCounts
+        Weights of the joint cells of the parents and the column, in the order of :func:`strides`.
+    alone : ndarray of shape (n_levels,)
+        Weights of the cells of the column in all rows.
+    """
+
+    joint: CellCounts
+    alone: np.ndarray
+
+    @classmethod
+    def of(cls, axes, child, parents, codes, sample_weight):
+        """Count the cells of rows.
+
+        Parameters
+        ----------
+        axes : list of {CategoryAxis, NumberAxis}
+            Cells of all columns.
+        child : int
+            The column.
+        parents : list of int
+            Its parents.
+        codes : ndarray of int of shape (n_samples, n_features)
+            Cells of the rows, -1 where missing.
+        sample_weight : ndarray of shape (n_samples,)
+            Their weights.
+        """
+        family, code = [*parents, child], codes[:, child]
+        its_strides = strides([axes[i].n_levels for i in family])
+        seen = (codes[:, family] >= 0).all(axis=1)
+        keys, place = _distinct(codes[np.ix_(seen, family)] @ its_strides)
+        joint = CellCounts(keys, np.bincount(place, sample_weight[seen], len(keys)))
+        return cls(
+            joint, np.bincount(code[code >= 0], sample_weight[code >= 0], axes[child].n_levels)
+        )
+
+    def __add__(self, other):
+        return TableCounts(self.joint + other.joint, self.alone + other.alone)
+
+    def by_parents(self):
+        """Return the joint cells of parents that have been seen, and the weights of the column's cells beside them.
+
+        Returns
+        -------
+        keys : ndarray of int of shape (n_keys,)
+            Keys of the parents' cells, increasing.
+        weights : ndarray of shape (n_keys + 1, n_levels)
+            Weights; the last row is of all rows.
+        """
+        key, cell = np.divmod(self.joint.keys, len(self.alone))
+        is_first = np.diff(key, prepend=-1) > 0
+        weights = np.zeros((np.count_nonzero(is_first) + 1, len(self.alone)))
+        weights[np.cumsum(is_first) - 1, cell] = self.joint.counts
+        weights[-1] = self.alone
+        return key[is_first], weights
+
+    def merged(self, of_cells):
+        """Return a row for each joint cell of parents and column that has been seen, once cells are merged.
+
+        Parameters
+        ----------
+        of_cells : list of ndarray of int of shape (n_levels,)
+            The merged cell of each cell, of the parents and of the column.
+
+        Returns
+        -------
+        codes : ndarray of int of shape (n_rows, n_parents + 1)
+            Merged cells.
+        weight : ndarray of shape (n_rows,)
+            Weights.
+        """
+        n_levels = [int(of_cell.max()) + 1 for of_cell in of_cells]
+        keys, merged = self.joint.keys, np.zeros(len(self.joint.keys), dtype=np.intp)
+        its_strides = strides([len(of_cell) for of_cell in of_cells])
+        for of_cell, stride, n in zip(of_cells, its_strides, n_levels, strict=True):
+            merged *= n
+            merged += of_cell[keys // stride % len(of_cell)]
+        rows, place = _distinct(merged)
+        codes = rows[:, None] // strides(n_levels) % n_levels
+        return codes, np.bincount(place, self.joint.counts, len(rows))
+
+
+@dataclass(frozen=True)
+class CountsOfTables:
+    """What tables of several columns have counted; those of parts of the rows add up.
+
+    Attributes
+    ----------
+    tables : dict of int to TableCounts
+        By column.
+    """
+
+    tables: dict
+
+    def __add__(self, other):
+        return CountsOfTables({j: own + other.tables[j] for j, own in self.tables.items()})
 
 
 class Table(Stateful):
     """Conditional distribution of the cells of a column, given those of its parents.
 
-    Rows of which a needed cell is missing are left out. What has not been seen together with any parents' cells is as
-    likely as it is in all rows.
+    What has not been seen together with any parents' cells is as likely as it is in all rows.
 
     Parameters
     ----------
@@ -45,26 +153,18 @@ class Table(Stateful):
         The column.
     parents : list of int
         Its parents.
-    codes : ndarray of int of shape (n_samples, n_features)
-        Cells of the rows, -1 where missing.
-    sample_weight : ndarray of shape (n_samples,)
-        Their weights.
+    counts : TableCounts
+        What has been counted.
     alpha : float
         Pseudo-count of each distribution.
     """
 
-    def __init__(self, axes, child, parents, codes, sample_weight, alpha):
+    def __init__(self, axes, child, parents, counts, alpha):
         self.child, self.parents, self.axes = child, list(parents), axes
         self._strides = strides([axes[i].n_levels for i in self.parents])
-        n_levels, code = axes[child].n_levels, codes[:, child]
-        seen = (code >= 0) & (codes[:, self.parents] >= 0).all(axis=1)
-        self.keys, row = _distinct(codes[np.ix_(seen, self.parents)] @ self._strides)
-        cell = row * n_levels + code[seen]
-        counts = np.bincount(cell, sample_weight[seen], len(self.keys) * n_levels)
         # The last row is for what has not been seen.
-        of_all = np.bincount(code[code >= 0], sample_weight[code >= 0], n_levels)
-        counts = np.concatenate([counts.reshape(-1, n_levels), of_all[None]])
-        self.log_p = smoothed(counts, alpha)
+        self.keys, weights = counts.by_parents()
+        self.log_p = smoothed(weights, alpha)
 
     def _row(self, parents):
         """Return the distribution that the parents' cells choose."""

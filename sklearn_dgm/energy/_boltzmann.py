@@ -240,8 +240,9 @@ class RestrictedBoltzmannDensity(
     ) -> Self:
         """Take one pass through further rows, at a constant rate, and find log Z anew.
 
-        The first call settles what the columns are; a category or value that they cannot hold later on is not learnt
-        from, as if its cell were missing. Where log Z is no exact one, most of the time goes into it; with
+        The first call settles what the columns are. Categories that it has not seen are not learnt from, as if their
+        cells were missing, and with ``handle_unknown="error"`` they raise; so are whole numbers beyond its range that
+        no unit is for. Where log Z is no exact one, most of the time goes into it; with
         fewer `n_temperatures` it takes less.
 
         Parameters

@@ -15,9 +15,10 @@ from sklearn_dgm._validation import check_generator, check_weights, restored_on_
 from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.grammar._inside import Pairs
 from sklearn_dgm.grammar._learning import (
+    TreeCounts,
     WeightedSentences,
-    count_trees,
     fit_rules,
+    laid_out_as,
     no_counts,
     random_rules,
 )
@@ -265,14 +266,80 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
-            trees, rows = None, rows_of_trees(y)
-            if rows is not None:
-                counted = None if weight is None else check_weights(X, sample_weight) > 0
-                trees = read_trees(rows, tokens_of(self._validate(X, reset=False)), counted)
-                if counted is not None:
-                    trees = [tree for tree, one in zip(trees, counted, strict=True) if one]
-            self._fit(Z, weight, trees)
+            self._fit(Z, weight, self._read_trees(X, y, sample_weight))
         return self
+
+    def _read_trees(self, X, y, sample_weight):
+        """Return the trees of sequences that have weight, None where one is unknown, or None without any."""
+        rows = rows_of_trees(y)
+        if rows is None:
+            return None
+        counted = None if sample_weight is None else check_weights(X, sample_weight) > 0
+        trees = read_trees(rows, tokens_of(self._validate(X, reset=False)), counted)
+        if counted is not None:
+            trees = [tree for tree, one in zip(trees, counted, strict=True) if one]
+        return trees
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Add further sequences: the rules of their trees, or those that are expected under the grammar so far.
+
+        The first call is a :meth:`fit`, of which `lower_bounds_`, `validation_scores_`, `n_iter_` and `converged_`
+        remain, and settles the words; later ones add counts. Trees may bring further symbols and rules, and are counted
+        as those of one fit are; without trees, counts are expected ones, in one step. Words that the first call has not
+        seen are not counted, as if they were missing, and with ``handle_unknown="error"`` they raise; a tree with such
+        a word is none that is known. Numbers beyond the range of the first call are counted in the outer cells.
+
+        Parameters
+        ----------
+        X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+            Sequences to add.
+        y : {list, ndarray, Series, DataFrame of one column} or None, default=None
+            Their trees, as :meth:`fit` takes them, if the first call had some.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : estimator
+            The model of all sequences so far.
+
+        Raises
+        ------
+        ValueError
+            If there are trees, but none in the first call, a tree is malformed or a step is missing; nothing is added
+            then.
+
+        Warns
+        -----
+        UserWarning
+            If the grammar so far, with ``glue=0``, does not derive some sequences without trees.
+        """
+        if not hasattr(self, "_rules"):
+            return self._fit_or_restore(X, sample_weight, None, y)
+        with restored_on_failure(self):
+            Z, weight = self._start_fit(X, sample_weight, reset=False)
+            trees = self._read_trees(X, y, sample_weight)
+            if self._trees is None and any(tree is not None for tree in trees or []):
+                raise ValueError(
+                    "y has trees, but the first call had none, so that symbols have no names; fit anew with all trees."
+                )
+            self._add(Z, np.ones(len(Z)) if weight is None else weight, trees)
+        return self
+
+    def _add(self, Z, weight, trees):
+        """Count further sequences and their trees."""
+        symbols, rules, expected = self._symbols, self._rules, self._expected
+        trees, codes, unknown = self._count_words(Z, weight, trees)
+        if len(unknown.weight):
+            expected = expected + _derived(unknown, rules).expectation(Pairs(rules))[1]
+        known = no_counts(rules)
+        if self._trees is not None:
+            counted = TreeCounts.of(trees, codes, weight, self.markov_order)
+            known = self._lay_out_trees(self._trees + counted)
+            expected = laid_out_as(expected, symbols, rules, self._symbols, self._rules)
+        learnt = self._rules.learnt(known + expected, float(self.alpha), self._base)
+        self._take_over(learnt, expected)
 
     def _fit(self, Z, sample_weight, trees=None):
         columns = self.schema_.columns_
@@ -285,43 +352,77 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         bins = bins_of_steps(columns[0])
         (self._axis,) = axes_of(columns, Z.steps, Z.of_steps(weight), bins)
-        symbols, n_words = self._axis.encode(Z.steps[:, 0])[0], self._axis.n_levels
-        counts = np.bincount(symbols, Z.of_steps(weight), n_words)
-        # A word more, which may be any one.
-        base = (counts + 1 / n_words) / (counts.sum() + 1)
-        self.empty_probability_ = float(weight[Z.lengths == 0].sum() / weight.sum())
-        codes = Z.split(symbols)
-        is_known = np.array([tree is not None for tree in trees or [None] * len(Z)])
-        unknown = WeightedSentences.of(
-            [own for own, known in zip(codes, is_known, strict=True) if not known],
-            weight[~is_known],
-        )
-        if is_known.any():
-            how = (n_words, self.markov_order, float(self.glue), base)
-            self._symbols, rules, known = count_trees(trees, codes, weight, *how)
-            starts = [rules.learnt(known, float(self.alpha), base)]
+        self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0
+        trees, codes, unknown = self._count_words(Z, weight, trees)
+        if any(tree is not None for tree in trees):
+            known = self._lay_out_trees(TreeCounts.of(trees, codes, weight, self.markov_order))
+            starts = [self._rules.learnt(known, float(self.alpha), self._base)]
         else:
-            self._symbols = [Symbol((f"N{k}",)) for k in range(self.n_symbols)]
+            self._trees, self._symbols = None, [Symbol((f"N{k}",)) for k in range(self.n_symbols)]
             mean_length = unknown.n_words / unknown.weight.sum()
             starts = [
-                random_rules(self.n_symbols, n_words, mean_length, base, rng)
+                random_rules(self.n_symbols, len(self._words), mean_length, self._base, rng)
                 for _ in range(self.n_init)
             ]
             known = no_counts(starts[0])
-        self._rules = made_proper(self._learnt(starts, known, unknown, base, rng).used())
+        self._take_over(*self._learnt(starts, known, unknown, self._base, rng))
+
+    def _count_words(self, Z, weight, trees):
+        """Count words and empty sequences.
+
+        Returns
+        -------
+        trees : list of {Node, None}
+            Trees of the sequences, as far as they are known and have known words alone.
+        codes : list of ndarray of int
+            Words of each sequence, -1 of unknown ones.
+        unknown : WeightedSentences
+            The distinct sequences that have steps, but no tree.
+        """
+        symbols = self._axis.encode(Z.steps[:, 0])[0]
+        seen = symbols >= 0
+        of_steps = Z.of_steps(weight)[seen]
+        self._words = self._words + np.bincount(symbols[seen], of_steps, len(self._words))
+        self._n_empty += float(weight[Z.lengths == 0].sum())
+        self._n_sequences += float(weight.sum())
+        self.empty_probability_ = self._n_empty / self._n_sequences
+        codes = Z.split(symbols)
+        pairs = zip(trees or [None] * len(Z), codes, strict=True)
+        trees = [None if (own < 0).any() else tree for tree, own in pairs]
+        is_unknown = np.array([tree is None for tree in trees])
+        others = [own for own, one in zip(codes, is_unknown, strict=True) if one]
+        return trees, codes, WeightedSentences.of(others, weight[is_unknown])
+
+    @property
+    def _base(self):
+        """Probabilities of words, with a word more, which may be any one."""
+        n_words = len(self._words)
+        return (self._words + 1 / n_words) / (self._words.sum() + 1)
+
+    def _lay_out_trees(self, trees):
+        """Take over the counts of trees, and their symbols and rules; return the counts of these, with glue."""
+        self._trees = trees
+        glued = trees.glued(float(self.glue), self._base)
+        self._symbols, self._rules, known = glued.laid_out(len(self._words))
+        return known
+
+    def _take_over(self, rules, expected):
+        """Take over rules, the counts that were expected of sequences without trees, and what follows."""
+        rules, self._expected = rules.used(expected)
+        self._rules = made_proper(rules)
         self.symbols_ = np.array(unique_names(self._symbols))
         self.root_probabilities_, self.n_rules_ = self._rules.root, len(self._rules.p)
         lengths = expected_lengths(self._rules)
         self.expected_length_ = np.inf if lengths is None else float(self._rules.root @ lengths)
 
     def _learnt(self, starts, known, unknown, base, rng):
-        """Return the rules that are learnt from sequences without trees, beside the counts of known ones."""
+        """Return rules that are learnt from sequences without trees and counts of known ones, and what is expected."""
         self.lower_bounds_, self.validation_scores_ = np.empty(0), None
         self.n_iter_, self.converged_ = 0, True
         if known.root.any() and not self.glue:
             unknown = _derived(unknown, starts[0])
         if not len(unknown.weight):
-            return starts[0]
+            return starts[0], no_counts(starts[0])
         is_valid = self._validation(len(unknown.weight), known, rng)
         train, valid, alpha = unknown, None, float(self.alpha)
         if is_valid.any():
@@ -350,7 +451,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             fit = fit_rules(starts[best], known, unknown, None, alpha, base, n_steps, 0.0)
         self.lower_bounds_ = np.array(fit.lower_bounds)
         self.n_iter_ = len(fit.lower_bounds) - 1
-        return fit.rules
+        return fit.rules, fit.expected
 
     def _validation(self, n_sequences, known, rng):
         """Return flags of the distinct sequences that say when to stop."""
@@ -370,8 +471,8 @@ def _derived(sentences, rules):
     have_parse = sentences.have_parse(Pairs(rules))
     if not have_parse.all():
         warnings.warn(
-            f"The grammar of the known trees does not derive {(~have_parse).sum()} distinct sequence(s) without a tree, "
-            "from which nothing is learnt; raise glue.",
+            f"The grammar so far does not derive {(~have_parse).sum()} distinct sequence(s) without a tree, from which "
+            "nothing is learnt; where trees are known, raise glue.",
             UserWarning,
             stacklevel=2,
         )

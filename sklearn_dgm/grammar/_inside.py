@@ -276,7 +276,7 @@ def expected_counts(pairs, chart, codes, weight):
     chart : Chart
         Inside probabilities; each sequence has a derivation.
     codes : ndarray of int of shape (n_sequences, n_steps)
-        Words.
+        Words, -1 for any word at all, which counts as those that are expected.
     weight : ndarray of shape (n_sequences,)
         Weights of the sequences.
 
@@ -304,7 +304,9 @@ def expected_counts(pairs, chart, codes, weight):
         after(outside, length)[...] += below
     words = np.zeros_like(rules.words)
     used = outside[rules.emitters, :, :, 1] * chart.value[rules.emitters, :, :, 1]
-    np.add.at(words.T, codes.ravel(), used.reshape(len(words), codes.size).T)
+    used, known = used.reshape(len(words), codes.size), codes.ravel() >= 0
+    np.add.at(words.T, codes.ravel()[known], used[:, known].T)
+    words += used[:, ~known].sum(axis=1, keepdims=True) * rules.words
     return RuleCounts((top * chart.value[:, :, 0, -1]).sum(axis=1), rules.p * of_rules, words)
 
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_dgm._state import Stateful
 from sklearn_dgm.grammar._inside import NUMBERS_OF_CHARTS, Pairs, expected_counts, inside
 from sklearn_dgm.grammar._rules import RuleCounts, Rules
 from sklearn_dgm.grammar._trees import Symbol, productions
@@ -179,96 +180,169 @@ def random_rules(n_symbols, n_words, mean_length, base, rng):
     )
 
 
-def count_trees(trees, codes, weight, n_words, markov_order, glue, base):
-    """Count the rules of trees.
+class TreeCounts(Stateful):
+    """How often trees use what: symbols at their roots, parents with two children, and symbols with words.
+
+    Counts of parts of the trees add up.
 
     Parameters
     ----------
-    trees : list of {Node, None}
-        Trees of sequences.
-    codes : list of ndarray of int
-        Their words.
-    weight : ndarray of shape (n_sequences,)
-        Weights of the sequences.
-    n_words : int
-        Number of words.
-    markov_order : int
-        How many of the children to come intermediate symbols know.
-    glue : float
-        How many sequences more count, each of a constituent and a word that no symbol joins but :data:`GLUE`.
-    base : ndarray of shape (n_words,)
-        Probabilities of words.
-
-    Returns
-    -------
-    symbols : list of Symbol
-        Symbols in a fixed order.
-    rules : Rules
-        Rules that have been counted, of no probability so far.
-    counts : RuleCounts
-        The counts.
+    root : dict of Symbol to float
+        By symbol.
+    pairs : dict of tuple of Symbol to float
+        By parent and children.
+    words : dict of tuple to float
+        By symbol and word.
     """
-    root: dict[Symbol, float] = {}
-    of_pairs: dict[tuple, float] = {}
-    of_words: dict[tuple, float] = {}
-    for tree, own, of_tree in zip(trees, codes, weight.tolist(), strict=True):
-        if tree is None:
-            continue
-        root[tree.symbol] = root.get(tree.symbol, 0.0) + of_tree
-        for parent, *children in productions(tree, markov_order):
-            counted = of_pairs if len(children) == 2 else of_words
-            key = (parent, *children) if len(children) == 2 else (parent, int(own[children[0]]))
-            counted[key] = counted.get(key, 0.0) + of_tree
-    if glue:
-        _add_glue(root, of_pairs, of_words, glue, base)
-    symbols = sorted({symbol for key in of_pairs for symbol in key} | {key[0] for key in of_words})
-    number = {symbol: k for k, symbol in enumerate(symbols)}
-    keys = sorted(of_pairs)
-    parent, left, right = np.array([[number[s] for s in key] for key in keys], int).reshape(-1, 3).T
-    literals = np.full(len(symbols), -1)
-    for symbol, code in [key for key in of_words if not key[0].labels]:
-        del of_words[symbol, code]
-        literals[number[symbol]] = code
-    emitters = sorted({number[symbol] for symbol, _ in of_words})
-    words = np.zeros((len(emitters), n_words))
-    row = {k: i for i, k in enumerate(emitters)}
-    for (symbol, code), count in of_words.items():
-        words[row[number[symbol]], code] = count
-    counts = RuleCounts(
-        np.array([root.get(symbol, 0.0) for symbol in symbols]),
-        np.array([of_pairs[key] for key in keys], dtype=np.float64),
-        words,
-    )
-    nothing = RuleCounts(*map(np.zeros_like, counts))
-    rules = Rules(
-        nothing.root,
-        parent,
-        left,
-        right,
-        nothing.rules,
-        np.array(emitters, dtype=np.intp),
-        nothing.words,
-        (literals >= 0).astype(np.float64),
-        literals,
-    )
-    return symbols, rules, counts
+
+    def __init__(self, root, pairs, words):
+        self.root, self.pairs, self.words = root, pairs, words
+
+    @classmethod
+    def of(cls, trees, codes, weight, markov_order):
+        """Count the rules of trees.
+
+        Parameters
+        ----------
+        trees : list of {Node, None}
+            Trees of sequences.
+        codes : list of ndarray of int
+            Their words.
+        weight : ndarray of shape (n_sequences,)
+            Weights of the sequences.
+        markov_order : int
+            How many of the children to come intermediate symbols know.
+        """
+        root: dict[Symbol, float] = {}
+        of_pairs: dict[tuple, float] = {}
+        of_words: dict[tuple, float] = {}
+        for tree, own, of_tree in zip(trees, codes, weight.tolist(), strict=True):
+            if tree is None:
+                continue
+            root[tree.symbol] = root.get(tree.symbol, 0.0) + of_tree
+            for parent, *children in productions(tree, markov_order):
+                counted = of_pairs if len(children) == 2 else of_words
+                key = (parent, *children) if len(children) == 2 else (parent, int(own[children[0]]))
+                counted[key] = counted.get(key, 0.0) + of_tree
+        return cls(root, of_pairs, of_words)
+
+    def __add__(self, other):
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return TreeCounts(*(_sum(own, its) for own, its in pairs))
+
+    def glued(self, glue, base):
+        """Return these counts, and those of sequences of a constituent, as frequent as in trees, and a word.
+
+        Parameters
+        ----------
+        glue : float
+            How many sequences more count; no symbol joins their constituents and words but :data:`GLUE`.
+        base : ndarray of shape (n_words,)
+            Probabilities of words.
+        """
+        if not glue:
+            return self
+        constituents: dict[Symbol, float] = dict(self.root)
+        for (_, *children), count in self.pairs.items():
+            for child in children:
+                if not child.is_intermediate:
+                    constituents[child] = constituents.get(child, 0.0) + count
+        total = sum(constituents.values())
+        of_glue = {
+            (GLUE, symbol, GLUE): glue * constituents[symbol] / total
+            for symbol in sorted(constituents)
+        }
+        of_words = {(GLUE, code): glue * share for code, share in enumerate(base.tolist())}
+        return self + TreeCounts({GLUE: glue}, of_glue, of_words)
+
+    def laid_out(self, n_words):
+        """Lay out what has been counted as arrays.
+
+        Parameters
+        ----------
+        n_words : int
+            Number of words.
+
+        Returns
+        -------
+        symbols : list of Symbol
+            Symbols in a fixed order.
+        rules : Rules
+            Rules that have been counted, of no probability so far.
+        counts : RuleCounts
+            The counts.
+        """
+        symbols = sorted(
+            {symbol for key in self.pairs for symbol in key} | {key[0] for key in self.words}
+        )
+        number = {symbol: k for k, symbol in enumerate(symbols)}
+        keys = sorted(self.pairs)
+        parent, left, right = (
+            np.array([[number[s] for s in key] for key in keys], int).reshape(-1, 3).T
+        )
+        literals = np.full(len(symbols), -1)
+        for symbol, code in self.words:
+            if not symbol.labels:
+                literals[number[symbol]] = code
+        emitters = sorted({number[symbol] for symbol, _ in self.words if symbol.labels})
+        words = np.zeros((len(emitters), n_words))
+        row = {k: i for i, k in enumerate(emitters)}
+        for (symbol, code), count in self.words.items():
+            if symbol.labels:
+                words[row[number[symbol]], code] = count
+        counts = RuleCounts(
+            np.array([self.root.get(symbol, 0.0) for symbol in symbols]),
+            np.array([self.pairs[key] for key in keys], dtype=np.float64),
+            words,
+        )
+        nothing = RuleCounts(*map(np.zeros_like, counts))
+        rules = Rules(
+            nothing.root,
+            parent,
+            left,
+            right,
+            nothing.rules,
+            np.array(emitters, dtype=np.intp),
+            nothing.words,
+            (literals >= 0).astype(np.float64),
+            literals,
+        )
+        return symbols, rules, counts
 
 
-def _add_glue(root, of_pairs, of_words, glue, base):
-    """Add sequences of a constituent, as frequent as it is in trees, and a word."""
-    constituents: dict[Symbol, float] = dict(root)
-    for (_, *children), count in of_pairs.items():
-        for child in children:
-            if not child.is_intermediate:
-                constituents[child] = constituents.get(child, 0.0) + count
-    total = sum(constituents.values())
-    root[GLUE] = root.get(GLUE, 0.0) + glue
-    for symbol in sorted(constituents):
-        key = (GLUE, symbol, GLUE)
-        of_pairs[key] = of_pairs.get(key, 0.0) + glue * constituents[symbol] / total
-    for code, share in enumerate(base.tolist()):
-        key = (GLUE, code)
-        of_words[key] = of_words.get(key, 0.0) + glue * share
+def _sum(counts, others):
+    """Return the sums of counts by key."""
+    total = dict(counts)
+    for key, count in others.items():
+        total[key] = total.get(key, 0.0) + count
+    return total
+
+
+def laid_out_as(counts, symbols, rules, of_symbols, of_rules):
+    """Lay out counts of a grammar as those of one that has all of its symbols and rules.
+
+    Parameters
+    ----------
+    counts : RuleCounts
+        Counts.
+    symbols, of_symbols : list of Symbol
+        Symbols of the grammar that was counted, and of the other one.
+    rules, of_rules : Rules
+        Their rules.
+    """
+    number = {symbol: k for k, symbol in enumerate(of_symbols)}
+    place = np.array([number[symbol] for symbol in symbols])
+    keys = _keys(of_rules.parent, of_rules.left, of_rules.right, len(of_symbols))
+    own = _keys(place[rules.parent], place[rules.left], place[rules.right], len(of_symbols))
+    laid_out = no_counts(of_rules)
+    laid_out.root[place] = counts.root
+    laid_out.rules[np.searchsorted(keys, own)] = counts.rules
+    laid_out.words[np.searchsorted(of_rules.emitters, place[rules.emitters])] = counts.words
+    return laid_out
+
+
+def _keys(parent, left, right, n):
+    return (parent * n + left) * n + right
 
 
 class GrammarFit(NamedTuple):
@@ -284,12 +358,15 @@ class GrammarFit(NamedTuple):
         The log-likelihood of validation sequences, in the same units; none without such.
     converged : bool
         Whether the fit stopped by itself.
+    expected : RuleCounts
+        What the rules were learnt from, beside the trees that are known.
     """
 
     rules: Any
     lower_bounds: list[float]
     validation_scores: list[float]
     converged: bool
+    expected: RuleCounts
 
     @property
     def quality(self):
@@ -329,7 +406,7 @@ def fit_rules(rules, known, train, valid, alpha, base, max_iter, tol):
     fit : GrammarFit
         The grammar after the last step.
     """
-    objectives, scores, converged = [], [], False
+    objectives, scores, converged, expected = [], [], False, no_counts(rules)
     # A tree has a word more than rules.
     n_words = train.n_words + known.root.sum() + known.rules.sum()
     for step in range(max_iter + 1):
@@ -343,8 +420,8 @@ def fit_rules(rules, known, train, valid, alpha, base, max_iter, tol):
         converged |= step > 0 and abs(objectives[-1] - objectives[-2]) < tol
         if converged or step == max_iter:
             break
-        rules = rules.learnt(counts + known, alpha, base)
-    return GrammarFit(rules, objectives, scores, converged)
+        expected, rules = counts, rules.learnt(counts + known, alpha, base)
+    return GrammarFit(rules, objectives, scores, converged, expected)
 
 
 def _log_prior(rules, known, alpha, base):

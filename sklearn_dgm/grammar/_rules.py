@@ -69,11 +69,12 @@ class Rules(Stateful):
         """Return these rules with other arrays in place of some."""
         return Rules(**{**vars(self), **parts})
 
-    def used(self):
-        """Return the rules that have a probability."""
+    def used(self, counts):
+        """Return the rules that have a probability, and their counts."""
         keep = self.p > 0
         names = ("parent", "left", "right", "p")
-        return self.replaced(**{name: getattr(self, name)[keep] for name in names})
+        rules = self.replaced(**{name: getattr(self, name)[keep] for name in names})
+        return rules, counts._replace(rules=counts.rules[keep])
 
     def emission(self, codes):
         """Return the probabilities that symbols emit words.

@@ -2,12 +2,14 @@
 
 import copy
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm._nested.em import expectation_maximisation, responsibilities_of
 from sklearn_dgm.mixture._covariances import SingularCovarianceError
+from sklearn_dgm.mixture._finite import Counts
 
 # A component with so small a share of the weight has no rows.
 LEAST_SHARE = 1e-6
@@ -17,6 +19,50 @@ ALPHAS = (10.0, 1.0, 3.0, 30.0)
 PRIOR_SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # Steps of the fits that choose, and the weight of validation rows from which on they do.
 CHOOSING_STEPS, LEAST_VALIDATION = 30, 20
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """What a mixture expects of some rows; a step of EM learns from the sum over all parts.
+
+    Attributes
+    ----------
+    counts : Counts
+        Expected counts.
+    log_likelihood : float
+        Of the rows, each with its weight.
+    weight : float
+        Their weight.
+    """
+
+    counts: Counts
+    log_likelihood: float
+    weight: float
+
+    @classmethod
+    def of(cls, mixture, Z, weight):
+        """Count encoded rows under the present parameters of a mixture.
+
+        Parameters
+        ----------
+        mixture : FiniteMixture
+            The mixture.
+        Z : ndarray of shape (n, n_features)
+            Encoded rows.
+        weight : ndarray of shape (n,) or None
+            Their weights.
+        """
+        weight, prepared = np.ones(len(Z)) if weight is None else weight, mixture.prepare(Z)
+        shares, log_p = responsibilities_of(mixture.log_joint(prepared), mixture.weights)
+        counts = mixture.count(prepared, shares * weight[:, None])
+        return cls(counts, float(weight @ log_p), float(weight.sum()))
+
+    def __add__(self, other):
+        return PartCounts(
+            self.counts.plus(other.counts),
+            self.log_likelihood + other.log_likelihood,
+            self.weight + other.weight,
+        )
 
 
 def fit_mixture(mixture, rows, max_iter, tol):

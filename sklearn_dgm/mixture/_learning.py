@@ -1,23 +1,32 @@
 """How a mixture learns: from where it starts, and what is kept of the fits."""
 
 import copy
+import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._callbacks import task_of_fit
+from sklearn_dgm._nested.em import expectation_maximisation
 from sklearn_dgm._nested.fitting import seeded
 from sklearn_dgm._sklearn import fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.counts.sufficient import sum_of
 from sklearn_dgm.mixture._component_queries import has_closed_forms
 from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
 from sklearn_dgm.mixture._finite import FiniteMixture
-from sklearn_dgm.mixture._fitting import choose_alpha, choose_prior_share, fit_all
-from sklearn_dgm.mixture._rows import WeightedRows, given_start
+from sklearn_dgm.mixture._fitting import (
+    PartCounts,
+    choose_alpha,
+    choose_prior_share,
+    fit_all,
+)
+from sklearn_dgm.mixture._rows import WeightedRows, given_start, without_unknown
 from sklearn_dgm.tags import worst_score_kind
 
 
@@ -27,6 +36,8 @@ class MixtureLearningMixin(BaseDensity):
     _mixture: FiniteMixture
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        if self._is_chunked(X):
+            return super()._fit_or_restore(X, sample_weight, schema, y)
         with restored_on_failure(self):
             start = self._given_start(X)
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
@@ -39,6 +50,51 @@ class MixtureLearningMixin(BaseDensity):
                 X = X if weight is None else safe_indexing(X, np.flatnonzero(kept))
                 self._fit_densities(X, Z, weight, start)
         return self
+
+    def _start_chunks(self, X, sample_weight, *, schema=None):
+        if not isinstance(self.component, str):
+            raise TypeError(
+                "MixtureDensity reads a table a chunk at a time for components in closed form, 'independent', 'gaussian' "
+                f"and 'tree', but component={self.component!r} is fitted to tables in memory; hand in a sample of the rows."
+            )
+        if self.warm_start or not isinstance(self.init, str):
+            raise ValueError(
+                "a table that is read a chunk at a time has no responsibilities to start from; set warm_start=False, and "
+                "init to 'k-means++' or 'random'."
+            )
+        return super()._start_chunks(X, sample_weight, schema=schema)
+
+    def _fit_chunks(self, rows):
+        """Start from a fit of the sample, and go on with a pass over all rows for each step."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit(*rows.sample)
+        # How much is drawn towards all rows stays: it is said in rows of a component, however many there are.
+        self._fit_in_passes(lambda: sum_of(rows.map(self._count)))
+
+    def _fit_in_passes(self, count_all):
+        """Go on from the present mixture by expectation and maximisation, a pass over all rows for each step.
+
+        Parameters
+        ----------
+        count_all : callable
+            Returns the sum of what :meth:`_count` returns of all parts of the rows, wherever they are counted.
+        """
+
+        def expect():
+            every = count_all()
+            objective = every.log_likelihood + self._mixture.log_prior()
+            return every.counts, objective / every.weight
+
+        objectives = expectation_maximisation(
+            expect, self._mixture.learn, max_iter=self.max_iter, tol=self.tol
+        )
+        self._keep_best([(self._mixture, np.array(objectives))])
+
+    def _count(self, Z, weight):
+        """Return what the present mixture expects of encoded rows; that of parts adds up."""
+        _check_flags(self.schema_.columns_, Z)
+        return PartCounts.of(self._mixture, Z, weight)
 
     def _check_n_components(self, n_fitted, what):
         if n_fitted != self.n_components:
@@ -132,7 +188,9 @@ class MixtureLearningMixin(BaseDensity):
         """Add further rows, each by how probable the components are for it under the model so far.
 
         The first call is a :meth:`fit`, of which `lower_bound_`, `n_iter_` and `converged_` remain, and settles the
-        cells of tables; later ones add expected counts, in one step.
+        cells of tables; later ones add expected counts, in one step. Categories that it has not seen are not counted,
+        as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its range are
+        counted in the outer cells.
 
         Parameters
         ----------
@@ -159,6 +217,7 @@ class MixtureLearningMixin(BaseDensity):
         self._check_n_components(len(self._mixture.weights), "partial_fit")
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
+            Z = without_unknown(self.schema_.columns_, Z)
             weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight)
             shares = np.exp(self._mixture.log_posterior_of(Z)) * weight[:, None]
             mixture = copy.deepcopy(self._mixture)

@@ -155,6 +155,12 @@ class MixtureDensity(
     Equal rows are taken together before the fit, so that it depends neither on the order of the rows nor on whether one
     is repeated or has a weight.
 
+    Components in closed form learn from tables that are read a chunk at a time, too: all starts, and the choice of
+    `alpha` and of the prior of covariances, are those of a sample of 131,072 rows. From the best fit of the sample
+    expectation and maximisation goes on, with a pass over all rows for each step, of which `lower_bounds_`, `n_iter_`
+    and `converged_` tell. Cells of tables, and the covariance that those of components are drawn towards, remain those
+    of the sample.
+
     References
     ----------
     .. [1] J. K. Vermunt, J. Magidson, "Latent class cluster analysis", in Applied Latent Class Analysis, Cambridge

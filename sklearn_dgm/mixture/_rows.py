@@ -103,6 +103,30 @@ class WeightedRows(NamedTuple):
         return self._replace(start=(nearest[:, None] == np.arange(n_components)).astype(np.float64))
 
 
+def without_unknown(columns, Z):
+    """Return encoded rows in which cells are missing that hold what no row of the first fit has held.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What the schema knows of the columns.
+    Z : ndarray of shape (n, n_features)
+        Encoded rows, NaN where a cell is missing.
+
+    Returns
+    -------
+    Z : ndarray of shape (n, n_features)
+        The rows without unknown categories, and other numbers in columns of two values.
+    """
+    Z = Z.copy()
+    for column, z in zip(columns, Z.T, strict=True):
+        if column.is_categorical:
+            z[z < 0] = np.nan
+        elif column.is_flag:
+            z[(z != 0) & (z != 1)] = np.nan
+    return Z
+
+
 def given_start(init, X, n_components):
     """Return given responsibilities to start from, of shape (n_samples, n_components); refuse what is none."""
     start = check_array(init, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="init")

@@ -62,6 +62,10 @@ class ChainCounts(NamedTuple):
         """Weight of all sequences."""
         return self.stop.sum() + self.empty
 
+    def plus(self, other):
+        """Return the counts of the sequences of both."""
+        return ChainCounts(*(own + its for own, its in zip(self, other, strict=True)))
+
 
 class Chain(Stateful):
     """A Markov chain of states, which may stop after each step.
@@ -84,7 +88,11 @@ class Chain(Stateful):
         Probabilities to end after a step.
     empty : float
         Probability to have no step.
+    counts : ChainCounts
+        What they were learnt from.
     """
+
+    counts: ChainCounts
 
     def __init__(self, n_states, share_of_ends):
         self.share_of_ends = share_of_ends
@@ -102,7 +110,7 @@ class Chain(Stateful):
 
         Those of next states are spread evenly, those of ends as the share of ends among all steps is.
         """
-        even = 1 / len(self.start)
+        self.counts, even = counts, 1 / len(self.start)
         total = counts.pairs.sum(axis=1)
         self.start = _share(counts.start, counts.start.sum(), alpha, even)
         self.transition = _share(counts.pairs, total[:, None], alpha, even)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._callbacks import fit_task, task_of_fit
 from sklearn_dgm._nested.fitting import seeded
@@ -17,14 +18,16 @@ from sklearn_dgm.columns import Sequences, SequenceSchema
 from sklearn_dgm.columns._sequences import read_sequences
 from sklearn_dgm.mixture._densities import check_columns_untold, check_component, schema_for
 from sklearn_dgm.mixture._finite import FiniteMixture
+from sklearn_dgm.mixture._rows import without_unknown
 from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._chain import Chain
 from sklearn_dgm.sequence._emissions import DensityEmissions, fill_states, reads_columns
-from sklearn_dgm.sequence._labels import read_labels
+from sklearn_dgm.sequence._labels import places_of_states, read_labels
 from sklearn_dgm.sequence._state_learning import (
     DensityLearner,
     MixtureLearner,
     WeightedSequences,
+    add_sequences,
     fit_states,
     held_out,
 )
@@ -33,6 +36,11 @@ from sklearn_dgm.sequence._state_queries import StateQueriesMixin
 from sklearn_dgm.tags import DensityTags, common_density_tags
 
 CLOSED_FORMS = DensityTags(sequences=True, missing=True, ties=True)
+
+
+def _is_counted(density):
+    """Tell whether expected counts are all that states learn from."""
+    return isinstance(density.emission, str) and density.emission != "network"
 
 
 class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceDensity):
@@ -320,15 +328,65 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
-            states, labels = None, None
-            if y is not None:
-                lengths = read_sequences(self._validate(X, reset=False))[2]
-                counted = None if weight is None else check_weights(X, sample_weight) > 0
-                states, labels = read_labels(y, lengths, counted)
-                if labels is not None and counted is not None:
-                    labels = labels[np.repeat(counted, lengths)]
+            states, labels = self._read_labels(X, y, sample_weight)
             self.states_ = np.arange(self.n_states) if states is None else states
             self._fit(Z, weight, labels)
+        return self
+
+    def _read_labels(self, X, y, sample_weight):
+        """Return the labels that y has, and the numbers of those of steps that have weight; None without any."""
+        if y is None:
+            return None, None
+        lengths = read_sequences(self._validate(X, reset=False))[2]
+        counted = None if sample_weight is None else check_weights(X, sample_weight) > 0
+        states, labels = read_labels(y, lengths, counted)
+        if labels is not None and counted is not None:
+            labels = labels[np.repeat(counted, lengths)]
+        return states, labels
+
+    @available_if(_is_counted)
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Add further sequences, whose states are expected under the model so far.
+
+        The first call is a :meth:`fit`, of which `lower_bounds_`, `validation_scores_`, `n_iter_`, `converged_` and the
+        lengths of draws remain, and settles the states and the cells of tables; later ones add expected counts, in one
+        step. Where all labels are known, these are counts. Categories that the first call has not seen are not counted,
+        as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its range are
+        counted in the outer cells.
+
+        Parameters
+        ----------
+        X : {list, ndarray, Series, DataFrame} of n_sequences sequences
+            Sequences to add.
+        y : {list, ndarray, Series, DataFrame} or None, default=None
+            Labels of states, as :meth:`fit` takes them, among those of the first call.
+        sample_weight : array-like of shape (n_sequences,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : estimator
+            The model of all sequences so far.
+
+        Raises
+        ------
+        ValueError
+            If steps have other columns than those of the first call, a label is new, or a value is infinite; nothing is
+            added then.
+        """
+        if not hasattr(self, "_chain"):
+            return self._fit_or_restore(X, sample_weight, None, y)
+        with restored_on_failure(self):
+            Z, weight = self._start_fit(X, sample_weight, reset=False)
+            states, labels = self._read_labels(X, y, sample_weight)
+            if labels is not None:
+                labels = np.append(places_of_states(states, self.states_), -1)[labels]
+            Z = Sequences(without_unknown(self.schema_.columns_, Z.steps), Z.lengths)
+            data = WeightedSequences.of(Z, weight, labels)
+            self._chain, self._mixture = add_sequences(
+                self._chain, self._mixture, data, float(self.transition_alpha)
+            )
         return self
 
     def _fit(self, Z, sample_weight, labels=None):

@@ -68,6 +68,30 @@ def read_labels(y, lengths, counted=None):
     return np.array(states), np.array([numbers[label] if one else -1 for label, one in pairs])
 
 
+def places_of_states(states, known):
+    """Return the places of labels among those of a model; refuse others.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n,)
+        Labels, as :func:`read_labels` returns them.
+    known : ndarray of shape (n_states,)
+        Those of the model.
+
+    Returns
+    -------
+    places : ndarray of int of shape (n,)
+        Where they are.
+    """
+    places = {label: k for k, label in enumerate(known.tolist())}
+    for label in states.tolist():
+        if label not in places:
+            raise ValueError(
+                f"y has the label {label!r}, which is none of the states of the first call, {list(places)}."
+            )
+    return np.array([places[label] for label in states.tolist()], dtype=np.intp)
+
+
 def rows_of_labels(y):
     """Return what y has for each sequence as a list; None if it is no container."""
     if is_frame(y):

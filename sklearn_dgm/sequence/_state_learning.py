@@ -1,5 +1,6 @@
 """Expectation and maximisation of hidden Markov models (Baum, Petrie, Soules and Weiss, 1970)."""
 
+import copy
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Self
 
@@ -357,3 +358,28 @@ def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
             posterior, ratio = chain.backward(train.steps, passed)
             counts = chain.count(train.steps, passed, posterior, ratio, train.weight, train.empty)
     return StateFit(chain, learner.emissions, objectives, scores, converged)
+
+
+def add_sequences(chain, emissions, data, alpha):
+    """Return a chain of states, and the mixture that they emit, with counts of further sequences in one step of EM.
+
+    Parameters
+    ----------
+    chain : Chain
+        The chain; it is left as it is.
+    emissions : FiniteMixture
+        What states emit; it is left as it is, too.
+    data : WeightedSequences
+        The further sequences.
+    alpha : float
+        Pseudo-counts of the chain.
+    """
+    chain, learner = copy.deepcopy(chain), MixtureLearner(copy.deepcopy(emissions), data.rows)
+    part = data.part(np.ones(len(data.lengths), dtype=bool), len(chain.start))
+    passed = chain.forward(part.steps, part.log_b(learner.log_conditional()), part.rows)
+    posterior, ratio = chain.backward(part.steps, passed)
+    counts = chain.count(part.steps, passed, posterior, ratio, part.weight, part.empty)
+    of_steps = learner.emissions.count(learner.prepared, part.responsibilities(posterior))
+    chain.learn(chain.counts.plus(counts), alpha)
+    learner.emissions.learn(learner.emissions.counts.plus(of_steps))
+    return chain, learner.emissions

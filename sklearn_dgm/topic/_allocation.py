@@ -2,21 +2,21 @@
 
 import warnings
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import entr
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_generator
+from sklearn_dgm._validation import check_generator, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.tags import DensityTags
-from sklearn_dgm.topic._collapsed import allocate
+from sklearn_dgm.topic._collapsed import allocate, topics_of
 from sklearn_dgm.topic._counts import Counts, CountSchema
 from sklearn_dgm.topic._documents import Documents, parts
 from sklearn_dgm.topic._lengths import LengthDistribution
@@ -212,11 +212,11 @@ class LatentDirichletAllocationDensity(
             check_generator(self.random_state),
             self._tell if self.verbose else lambda *_: None,
         )
-        self.components_, self.n_iter_ = found.topics, found.n_iter
+        self._word_counts, self.components_ = found.counts, found.topics
+        self.n_iter_ = found.n_iter
         self.doc_topic_prior_ = found.doc_topic_prior
         self.topic_word_prior_ = found.topic_word_prior
-        if self.n_components > 1:
-            self.score_kind_ = "estimate" if self.log_likelihood == "particles" else "lower bound"
+        self._settle_score_kind()
         if found.change >= self.tol:
             warnings.warn(
                 f"The last of {self.max_iter} passes has given {found.change:.2%} of the words to other topics; raise "
@@ -224,6 +224,62 @@ class LatentDirichletAllocationDensity(
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def _settle_score_kind(self):
+        if len(self.components_) > 1:
+            self.score_kind_ = "estimate" if self.log_likelihood == "particles" else "lower bound"
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Add further documents, whose topics are expected under the topics so far.
+
+        The first call is a :meth:`fit`, of which the words, both priors and `n_iter_` remain; later ones add the
+        numbers of words that variational Bayes expects of each topic, in one step, and lengths. There are no words or
+        counts that the first call rules out.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame, sparse matrix} of shape (n_samples, n_features)
+            Counts of words.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : estimator
+            The model of all documents so far.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the first call, `n_components` has changed, or a cell is no count; nothing
+            is added then.
+        """
+        if not hasattr(self, "_word_counts"):
+            return self._fit_or_restore(X, sample_weight, None)
+        if len(self.components_) != self.n_components:
+            raise ValueError(
+                f"partial_fit continues a fit of {len(self.components_)} components, but n_components="
+                f"{self.n_components}."
+            )
+        with restored_on_failure(self):
+            Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
+            self._settle_score_kind()
+            self._add(Z, np.ones(len(Z)) if sample_weight is None else sample_weight)
+        return self
+
+    def _add(self, Z, weight):
+        """Count lengths, and the words that are expected of topics."""
+        self._lengths = self._lengths.fit_further(Z.lengths, weight)
+        self._word_counts = self._word_counts + sum(
+            Documents(Z[part], self.components_, self.doc_topic_prior_).word_counts(weight[part])
+            for part in parts(Z, self.n_components)
+        )
+        self.components_ = topics_of(self._word_counts, self.topic_word_prior_)
 
     def _tell(self, i, change):
         print(f"[{type(self).__name__}] Iteration {i}, words given to other topics = {change:.4%}")

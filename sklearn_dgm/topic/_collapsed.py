@@ -19,8 +19,8 @@ class Allocation(NamedTuple):
 
     Attributes
     ----------
-    topics : ndarray of shape (n_topics, n_words)
-        Probabilities of words.
+    counts : ndarray of shape (n_topics, n_words)
+        Expected numbers of words.
     doc_topic_prior : ndarray of shape (n_topics,)
         Parameters of the Dirichlet distribution of topic shares.
     topic_word_prior : float
@@ -31,11 +31,22 @@ class Allocation(NamedTuple):
         Share of the words that the last one has given to other topics.
     """
 
-    topics: np.ndarray
+    counts: np.ndarray
     doc_topic_prior: np.ndarray
     topic_word_prior: float
     n_iter: int
     change: float
+
+    @property
+    def topics(self):
+        """Probabilities of words, of shape (n_topics, n_words)."""
+        return topics_of(self.counts, self.topic_word_prior)
+
+
+def topics_of(counts, prior):
+    """Return the expected probabilities of words in each topic, given expected counts and a prior of all words."""
+    topics = counts + prior
+    return topics / topics.sum(axis=1, keepdims=True)
 
 
 class _Expected:
@@ -129,9 +140,7 @@ def allocate(Z, weight, n_topics, doc_topic_prior, topic_word_prior, max_iter, t
             if topic_word_prior is None:
                 of_topics = np.ones(n_topics)
                 eta = _learnt_prior(eta, in_word.T, by_word.used(own).T, of_topics)
-    topics = in_word.T.astype(np.float64) + eta
-    topics /= topics.sum(axis=1, keepdims=True)
-    return Allocation(topics, alpha, float(eta), i, change)
+    return Allocation(in_word.T.astype(np.float64), alpha, float(eta), i, change)
 
 
 def _sums(values, of, n):

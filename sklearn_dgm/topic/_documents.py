@@ -76,6 +76,20 @@ class Documents:
         """Return the probabilities of the topics of each word of each document, of shape (n_cells, n_topics)."""
         return _shares_of(self._joint())
 
+    def word_counts(self, weight):
+        """Return the expected numbers of words in each topic, of shape (n_topics, n_words), given weights of documents.
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_documents,)
+            Weights.
+        """
+        matrix, cells = self.Z.matrix, np.arange(len(self.of_document))
+        weighted = matrix.data * weight[self.of_document]
+        shape = (matrix.shape[1], len(cells))
+        by_word = sparse.csr_array((weighted, (matrix.indices, cells)), shape=shape)
+        return (by_word @ self.responsibilities()).T
+
     def shares(self):
         """Return expected topic shares, of shape (n_documents, n_topics)."""
         return self.posterior / self.posterior.sum(axis=1, keepdims=True)

@@ -66,6 +66,13 @@ class LengthDistribution(Stateful):
         self.worth_ = float(worths[np.argmax(gain), 0])
         return self
 
+    def fit_further(
+        self, lengths: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> "LengthDistribution":
+        """Return the distribution of the lengths so far and of further ones; see :meth:`fit`."""
+        every = np.concatenate([self.values_, lengths])
+        return LengthDistribution().fit(every, np.concatenate([self.weights_, weight]))
+
     def _log_base(self, lengths, size):
         """Return the log-probabilities of the negative binomial distribution."""
         odds = self.mean_ / size

@@ -56,6 +56,7 @@ from sklearn_dgm.utils._distribution_checks import (
 )
 from sklearn_dgm.utils._global_state import global_state_unchanged
 from sklearn_dgm.utils._known_distributions import TRAINING_ROWS, _line
+from sklearn_dgm.utils._partial_fit_checks import check_partial_fit
 
 
 def check_learns_dependence(estimator):
@@ -741,6 +742,7 @@ PLAIN_CHECKS = (
     check_failed_fit,
     check_weights_matter,
     check_weights_equal_repeats,
+    check_partial_fit,
 )
 
 # Before all others, since it may be the first fit in a process that sets something for good.

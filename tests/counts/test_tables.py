@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn_dgm.counts.axes import CategoryAxis
 from sklearn_dgm.counts.tables import (
     Table,
+    TableCounts,
     choose,
     edge_strength,
     smoothed,
@@ -36,6 +37,10 @@ def table(n=60, n_levels=N_LEVELS, missing=0.0, seed=0):
 
 def axes(n_levels=N_LEVELS):
     return [CategoryAxis(k) for k in n_levels]
+
+
+def counted(axes, child, parents, codes, weight, alpha):
+    return Table(axes, child, parents, TableCounts.of(axes, child, parents, codes, weight), alpha)
 
 
 def slow_probability(codes, weight, n_levels, child, parents, alpha):
@@ -67,7 +72,7 @@ def test_tables_agree_with_slow_counting(alpha, missing, weighted):
     codes, weight = table(25, missing=missing)
     weight = weight + 0.1 if weighted else np.ones(len(codes))
     for child, parents in [(0, []), (1, [0]), (2, [1, 0]), (0, [3]), (3, [0]), (1, [2, 0, 3])]:
-        mine = Table(axes(), child, parents, codes, weight, alpha)
+        mine = counted(axes(), child, parents, codes, weight, alpha)
         slow = slow_probability(codes, weight, N_LEVELS, child, parents, alpha)
         for key in itertools.product(*(range(N_LEVELS[i]) for i in parents)):
             p = np.exp([mine.log_mass(v, *key) for v in range(N_LEVELS[child])])
@@ -84,9 +89,36 @@ def test_tables_agree_with_slow_counting(alpha, missing, weighted):
         assert mine.n_params == cells * (N_LEVELS[child] - 1)
 
 
+@MISSING
+def test_counts_of_parts_add_up_to_those_of_all_rows(missing):
+    codes, weight = table(80, missing=missing)
+    weight = np.floor(weight) + 1
+    for child, parents in [(0, []), (2, [1, 0]), (1, [3, 2, 0])]:
+        of = [
+            TableCounts.of(axes(), child, parents, codes[rows], weight[rows])
+            for rows in (slice(None), slice(9), slice(9, 50), slice(50, None))
+        ]
+        added = of[3] + of[1] + of[2]
+        for name in ("keys", "counts"):
+            np.testing.assert_array_equal(getattr(added.joint, name), getattr(of[0].joint, name))
+        np.testing.assert_array_equal(added.alone, of[0].alone)
+        slow = Counter()
+        for row, w in zip(codes[:, [*parents, child]].tolist(), weight, strict=True):
+            if -1 not in row:
+                slow[tuple(row)] += w
+        rows, counts = added.merged([np.arange(N_LEVELS[i]) for i in [*parents, child]])
+        assert dict(zip(map(tuple, rows.tolist()), counts, strict=True)) == slow
+        of_cells = [np.arange(N_LEVELS[i]) // 2 for i in [*parents, child]]
+        rows, counts = added.merged(of_cells)
+        merged = Counter()
+        for row, w in slow.items():
+            merged[tuple(cell // 2 for cell in row)] += w
+        assert dict(zip(map(tuple, rows.tolist()), counts, strict=True)) == merged
+
+
 def test_an_unknown_category_has_a_log_mass_of_zero_whatever_its_parents_are():
     codes, weight = table()
-    mine = Table(axes(), 0, [1, 2], codes, weight, 0.5)
+    mine = counted(axes(), 0, [1, 2], codes, weight, 0.5)
     assert mine.log_mass(-1, 0, 3) == mine.log_mass(-1, -1, -1) == 0
 
 
@@ -94,7 +126,7 @@ def test_a_column_that_is_missing_throughout_is_uniform():
     codes, weight = table()
     codes[:, 2] = -1
     for alpha in (0, 0.5):
-        mine = Table(axes(), 2, [0], codes, weight, alpha)
+        mine = counted(axes(), 2, [0], codes, weight, alpha)
         np.testing.assert_allclose(np.exp(mine.log_mass(np.arange(4), 1)), 0.25)
 
 
@@ -102,7 +134,7 @@ def test_densities_and_draws_of_a_table():
     codes, weight = table()
     Z = codes.astype(float)
     for parents in ([], [0, 2]):
-        mine = Table(axes(), 1, parents, codes, weight, 0.5)
+        mine = counted(axes(), 1, parents, codes, weight, 0.5)
         expected = mine.log_mass(codes[:, 1], *codes[:, parents].T)
         np.testing.assert_allclose(mine.log_prob(Z), expected)
         for row in range(5):
@@ -118,7 +150,7 @@ def test_densities_and_draws_of_a_table():
 def test_a_great_number_of_parents_cells_takes_no_more_than_the_rows():
     n_levels = [1000, 1000, 1000, 5]
     codes, weight = table(300, n_levels)
-    mine = Table(axes(n_levels), 3, [0, 1, 2], codes, weight, 1.0)
+    mine = counted(axes(n_levels), 3, [0, 1, 2], codes, weight, 1.0)
     assert mine.log_p.shape == (301, 5)
     slow = slow_probability(codes, weight, n_levels, 3, [0, 1, 2], 1.0)
     for row in codes[:50]:
@@ -135,7 +167,7 @@ def test_tables_that_are_too_large_are_refused():
     assert strides(n_levels[:2]).tolist() == [2**21, 1]
     codes, weight = table(20, n_levels)
     with pytest.raises(ValueError, match="too large"):
-        Table(axes([*n_levels, 2]), 3, [0, 1, 2], np.c_[codes, codes[:, 0] % 2], weight, 1.0)
+        counted(axes([*n_levels, 2]), 3, [0, 1, 2], np.c_[codes, codes[:, 0] % 2], weight, 1.0)
 
 
 @pytest.mark.parametrize("n_levels", [[], [4], [3, 1, 5], [2, 3, 4, 5]])

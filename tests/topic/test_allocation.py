@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse, stats
-from scipy.special import gammaln
+from scipy.special import gammaln, psi
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -429,3 +429,51 @@ def test_flags_of_frames_are_counts():
     expected = fitted(2, X.astype(int)).score_samples(X.astype(int))
     for frame in (pd.DataFrame(X), pl.DataFrame(X), pd.DataFrame(X).astype("boolean")):
         np.testing.assert_array_equal(fitted(2, frame).score_samples(frame), expected)
+
+
+def slow_word_counts(document, topics, prior):
+    """Expected numbers of words in each topic by coordinate ascent, a word after the other (Blei et al., 2003)."""
+    (words,) = np.nonzero(document)
+    of_topics = prior + document.sum() / len(prior)
+    for _ in range(2000):
+        power = np.exp(psi(of_topics) - psi(of_topics.sum()))
+        shares = [topics[:, word] * power for word in words]
+        shares = np.array([share / share.sum() for share in shares])
+        of_topics = prior + document[words] @ shares
+    counts = np.zeros(topics.shape)
+    counts[:, words] = (shares * document[words, None]).T
+    return counts
+
+
+def test_further_documents_add_the_words_expected_of_topics(monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.topic._documents.NUMBERS_AT_ONCE", 50)  # in several parts
+    X = simulated(60)
+    density = fitted(X=X[:40])
+    topics, prior, eta = (
+        density.components_,
+        density.doc_topic_prior_,
+        density.topic_word_prior_,
+    )
+    weight = np.arange(20) % 3
+    counts = density._word_counts + sum(
+        w * slow_word_counts(document, topics, prior)
+        for w, document in zip(weight, X[40:], strict=True)
+    )
+    density.partial_fit(X[40:], sample_weight=weight)
+    expected = (counts + eta) / (counts + eta).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(density.components_, expected, rtol=1e-5)
+    assert (density.topic_word_prior_, density.score_kind_) == (eta, "estimate")
+    assert density._lengths.weights_.sum() == 40 + weight.sum()
+    density.set_params(n_components=2)
+    with pytest.raises(ValueError, match="a fit of 3 components, but n_components=2"):
+        density.partial_fit(X)
+
+
+def test_documents_of_one_topic_are_counted_as_all_at_once():
+    X = sparse.csr_array(simulated(60))
+    params = {"topic_word_prior": 0.5, "doc_topic_prior": 1.0}
+    whole, counted = fitted(1, X, **params), fitted(1, X[:30], **params)
+    counted.partial_fit(X[30:50]).partial_fit(X[50:])
+    np.testing.assert_allclose(counted.components_, whole.components_, rtol=1e-6)
+    np.testing.assert_allclose(counted.score_samples(X), whole.score_samples(X), rtol=1e-6)
+    assert counted.score_kind_ == "exact"

@@ -482,6 +482,35 @@ class ScalesWeights(Sound):
         return self
 
 
+class FitsAnew(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        return self.fit(X, sample_weight=sample_weight)
+
+
+class CountsTheFirstRowsAlone(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        return self if hasattr(self, "schema_") else super().partial_fit(X, y, sample_weight)
+
+
+class CountsBeforeItChecks(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        if hasattr(self, "schema_"):
+            self._set_counts(CellCounts(self._keys, self.counts_ + np.arange(len(self._keys))))
+        return super().partial_fit(X, y, sample_weight)
+
+
+class CountsUnweighted(Sound):
+    def partial_fit(self, X, y=None, sample_weight=None):
+        if sample_weight is not None and np.min(sample_weight) >= 0:
+            sample_weight = None
+        return super().partial_fit(X, y, sample_weight)
+
+
+class CountsPartsTwice(Sound):
+    def _add(self, counts):
+        super()._add(CellCounts(counts.keys, counts.counts + 1))
+
+
 class SetsInFit(Sound):
     """Set something that all of the process shares."""
 
@@ -927,6 +956,16 @@ BROKEN = [
     (RoundsWeights, "check_weights_equal_repeats"),
     (ScalesWeights, "check_weights_equal_repeats"),
     *((sets, "check_global_state") for sets in SETTERS),
+    *(
+        (broken, "check_partial_fit")
+        for broken in (
+            FitsAnew,
+            CountsTheFirstRowsAlone,
+            CountsBeforeItChecks,
+            CountsUnweighted,
+            CountsPartsTwice,
+        )
+    ),
     *BROKEN_TOYS,
     *BROKEN_SEQUENCES,
 ]
@@ -1030,6 +1069,7 @@ def test_a_density_of_sequences_passes_all_but_what_asks_for_their_order():
         "check_normalized_untrained",
         "check_learns_dependence",
         "check_bounds",
+        "check_partial_fit",
         "check_conditional",
     }
 
@@ -1170,6 +1210,7 @@ def test_what_a_check_does_to_a_shared_fit_reaches_no_other():
         "check_seeded_fit",
         "check_copies_keep_state",
         "check_queries_change_nothing",
+        "check_partial_fit",
     }
 
 
@@ -1182,7 +1223,8 @@ class CannotBeCopied(Sound):
 def test_what_cannot_be_copied_fails_no_check_that_only_asks():
     results = check_density_estimator(CannotBeCopied(), on_skip=None, on_fail=None)
     failed = [r["check_name"] for r in results if r["status"] == "failed"]
-    assert failed == ["check_sample_is_seeded", "check_copies_keep_state", "check_state"]
+    copying = ["check_sample_is_seeded", "check_copies_keep_state", "check_state"]
+    assert failed == [*copying, "check_partial_fit"]
 
 
 def test_every_check_has_a_broken_density():
