@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_dgm._callbacks import context_of_fit, has_callbacks, init_context
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
+from sklearn_dgm._training.checkpoints import SavedTraining, checkpoint_of, fingerprint_of
 from sklearn_dgm._training.net import RowNet
 from sklearn_dgm._training.objective import Objective, log_likelihood
 from sklearn_dgm._training.race import Race
@@ -264,6 +265,8 @@ warm_start, verbose, callbacks, net_params, random_state
             interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")
             raise
         self._keep(trainer)
+        if trainer.saved is not None:
+            trainer.saved.remove()
 
     def _trainer(self, splits, rng, n_threads, continues):
         parameters = self._training_parameters(splits)
@@ -272,6 +275,11 @@ warm_start, verbose, callbacks, net_params, random_state
             report = EpochReport(
                 context_of_fit(self), self._callback_hooks, self._fitted_attributes
             )
+        checkpoint, parameters["callbacks"] = checkpoint_of(self.callbacks)
+        started, saved = self._trained_modules() if continues else [], None
+        if checkpoint is not None:
+            fingerprint = fingerprint_of(self, splits.Z, splits.weight, splits.device, started)
+            saved = SavedTraining(checkpoint, fingerprint, splits.device)
         return Trainer(
             SimpleNamespace(**parameters),
             self._objective(),
@@ -280,9 +288,10 @@ warm_start, verbose, callbacks, net_params, random_state
             splits.device,
             net_class=self._net_class,
             n_threads=n_threads,
-            started=self._trained_modules() if continues else [],
+            started=started,
             history=self.history_ if continues else [],
             report=report,
+            saved=saved,
         )
 
     def _keep(self, trainer):

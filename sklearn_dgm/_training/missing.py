@@ -39,6 +39,14 @@ class IncompleteRows(WeightedRows):
         """Draw the missing cells of some rows, given the others and what was drawn before."""
         self.z[index] = redraw(self.module, self.given[index], self.z[index])
 
+    def training_state(self):
+        """Return the cells as they were drawn last."""
+        return {"z": self.z}
+
+    def set_training_state(self, state):
+        """Go on from cells that were drawn last."""
+        self.z.copy_(state["z"])
+
 
 def first_completion(columns, Z, weight, rng):
     """Complete rows by chained equations, before there is a network that could draw their missing cells.
