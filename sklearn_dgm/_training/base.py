@@ -234,6 +234,7 @@ warm_start, verbose, callbacks, net_params, random_state
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
             fraction = self.validation_fraction if self.early_stopping else None
             splits = self._split(Z, weight, fraction, self._split_seed, device)
+            splits.streamed = getattr(self, "_streamed", None)
             if not continues:
                 self._prepare(splits)
             if self._n_members():
@@ -278,7 +279,7 @@ warm_start, verbose, callbacks, net_params, random_state
         checkpoint, parameters["callbacks"] = checkpoint_of(self.callbacks)
         started, saved = self._trained_modules() if continues else [], None
         if checkpoint is not None:
-            fingerprint = fingerprint_of(self, splits.Z, splits.weight, splits.device, started)
+            fingerprint = fingerprint_of(self, splits, started)
             saved = SavedTraining(checkpoint, fingerprint, splits.device)
         return Trainer(
             SimpleNamespace(**parameters),

@@ -55,17 +55,15 @@ def checkpoint_of(callbacks):
     return checkpoint, [one for one in callbacks if not isinstance(one, Checkpoint)]
 
 
-def fingerprint_of(estimator, Z, weight, device, started):
+def fingerprint_of(estimator, splits, started):
     """Return what a fit has to have in common with the one that wrote a checkpoint.
 
     Parameters
     ----------
     estimator : estimator instance
         With a `schema_`.
-    Z, weight : ndarray
-        Encoded rows, and their weights.
-    device : torch.device
-        Where the fit computes.
+    splits : Splits
+        The rows, or a sample of them, and where the fit computes.
     started : list of nn.Module
         Modules that the fit continues from.
 
@@ -83,14 +81,16 @@ def fingerprint_of(estimator, Z, weight, device, started):
     _, others = checkpoint_of(params["callbacks"])
     parts = {f"the parameter {k}": v for k, v in params.items() if k not in FREE_PARAMS}
     parts["callbacks"] = [type(one).__qualname__ for one in others]
-    parts["the number of rows"] = len(Z)
-    parts["the rows or their columns"] = Z, to_plain(estimator.schema_)
-    parts["the weights of the rows"] = weight
+    parts["the number of rows"] = splits.n_train + splits.n_valid
+    parts["the rows or their columns"] = splits.Z, to_plain(estimator.schema_)
+    parts["the weights of the rows"] = splits.weight
     parts["weights to start from"] = [
         {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
         for module in started
     ]
-    return {name: joblib.hash(part) for name, part in parts.items()} | {"device": device.type}
+    return {name: joblib.hash(part) for name, part in parts.items()} | {
+        "device": splits.device.type
+    }
 
 
 class SavedTraining:

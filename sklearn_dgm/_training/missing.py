@@ -128,10 +128,13 @@ class TableSplits(Splits):
 
     def training_rows(self, member):
         """Return the training rows of a member, with missing cells that are drawn in training if it `completes`."""
-        rows = super().training_rows(member)
         if not (self.has_gaps and self.completes):
-            return rows
-        return IncompleteRows(self.tensor(self._completed_rows(member)), rows.weight, rows.z)
+            return super().training_rows(member)
+        rows = self.rows(self.indices(member)[0])
+        completed = self.tensor(self._completed_rows(member))
+        if self.streamed is not None:
+            return self.stream(member, WeightedRows(completed, rows.weight), completes=True)
+        return IncompleteRows(completed, rows.weight, rows.z)
 
     def _completed_rows(self, member):
         """Complete the training rows; the same whichever thread asks first."""

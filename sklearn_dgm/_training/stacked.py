@@ -63,6 +63,7 @@ class StackedRows(WeightedRows):
                 of_member.before_pass(i)
         if not all(of_member.is_fixed for of_member in self.rows):
             self._seen = None
+            self.weight = torch.stack([of_member.weight for of_member in self.rows])
 
     def training_state(self):
         """Return what passes have made of the rows of each member; see :meth:`WeightedRows.training_state`."""

@@ -29,6 +29,7 @@ from sklearn_dgm._training.net import (
 from sklearn_dgm._training.seeding import torch_generator
 from sklearn_dgm._training.side_by_side import PATIENCE, side_by_side
 from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
+from sklearn_dgm._training.streams import EPOCH_ROWS
 from sklearn_dgm.nn.randomness import drawing_from
 
 # What a net is made with and its estimator decides, so that `net_params` may not.
@@ -43,8 +44,6 @@ OWN_NET_PARAMS = {
     "callbacks__monitor",
     "device",
 }
-# An epoch takes so many rows at most, or on a large table validation would come too seldom.
-EPOCH_ROWS = 2**16
 # Networks of one shape are trained as one; on a CPU as many as see so many rows in a step: of more a stack saves
 # little, and other threads have something left to do.
 STACKED_ROWS = 512
