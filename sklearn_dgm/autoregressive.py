@@ -18,6 +18,7 @@ from sklearn_dgm._training.masked import (
     Setting,
 )
 from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, handed_on
+from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread
 from sklearn_dgm._training.streams import EPOCH_ROWS, StreamedChunksMixin
@@ -70,6 +71,7 @@ class AutoregressiveDensity(
     EstimatedMarginalsMixin,
     ConditionalMixin,
     NormalScoresMixin,
+    PartialFitMixin,
     StreamedChunksMixin,
     BaseEstimatedDensity,
     MaskedNetworkDensity,

@@ -157,6 +157,10 @@ warm_start, verbose, callbacks, net_params, random_state
         others = {"n_steps": self._n_steps, "least_patience": least_patience, "lr_falls": False}
         return {**parameters, **others, "race": Race()}
 
+    def _parameters_of_this_fit(self, splits):
+        """Return the parameters of training, of which a fit that continues another one may have its own."""
+        return self._training_parameters(splits)
+
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -215,7 +219,15 @@ warm_start, verbose, callbacks, net_params, random_state
         return self
 
     def _continues(self):
-        return self.warm_start and hasattr(self, "net_")
+        return self._continued_by() is not None and hasattr(self, "net_")
+
+    def _continued_by(self):
+        """Return by what a fit continues the one before, or None."""
+        return "warm_start" if self.warm_start else None
+
+    def _validation_share(self):
+        """Return the share of the rows that validate, None for none."""
+        return self.validation_fraction if self.early_stopping else None
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         reset = reset and not self._continues()
@@ -232,8 +244,8 @@ warm_start, verbose, callbacks, net_params, random_state
             else:
                 self._split_seed = int(rng.integers(2**63))
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
-            fraction = self.validation_fraction if self.early_stopping else None
-            splits = self._split(Z, weight, fraction, self._split_seed, device)
+            share = self._validation_share()
+            splits = self._split(Z, weight, share, self._split_seed, device)
             splits.streamed = getattr(self, "_streamed", None)
             if not continues:
                 self._prepare(splits)
@@ -247,13 +259,16 @@ warm_start, verbose, callbacks, net_params, random_state
         return 1 if device.type != "cpu" or has_callbacks(self) else torch.get_num_threads()
 
     def _check_continuation(self, Z):
-        """Refuse what a warm start cannot continue."""
+        """Refuse what a warm start, or further rows, cannot continue."""
         for name, value in self._shape.items():
             if not np.array_equal(value, getattr(self, name)):
                 raise ValueError(
-                    f"warm_start continues a model with {name}={value!r}, which cannot become {getattr(self, name)!r}; "
-                    "set warm_start=False to start anew."
+                    f"{self._continued_by()} continues a model with {name}={value!r}, which cannot become "
+                    f"{getattr(self, name)!r}; {self._way_to_start_anew()}."
                 )
+
+    def _way_to_start_anew(self):
+        return f"{'set warm_start=False' if self.warm_start else 'call fit'} to start anew"
 
     def _train(self, splits, rng, n_threads, continues):
         """Train the members, and keep what has been reached, if it is by Ctrl-C."""
@@ -270,7 +285,7 @@ warm_start, verbose, callbacks, net_params, random_state
             trainer.saved.remove()
 
     def _trainer(self, splits, rng, n_threads, continues):
-        parameters = self._training_parameters(splits)
+        parameters = self._parameters_of_this_fit(splits)
         report = None
         if hasattr(self, "_callback_hooks"):
             report = EpochReport(
@@ -417,9 +432,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         impossible = np.flatnonzero(np.isneginf(self._log_density_to_continue(Z)))
         if len(impossible):
             raise ValueError(
-                f"Row {impossible[0]} is impossible under the model that warm_start continues (a category that it has "
-                "not seen, a number beyond its bounds, or no whole number in an integer column); set "
-                "warm_start=False to start anew."
+                f"Row {impossible[0]} is impossible under the model that {self._continued_by()} continues (a category that "
+                "it has not seen, a number beyond its bounds, or no whole number in an integer column); "
+                f"{self._way_to_start_anew()}."
             )
 
     def _log_density_to_continue(self, Z):
