@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         NaiveBayesClassifier,
         TreeAugmentedNaiveBayesClassifier,
     )
+    from sklearn_dgm.checkpoint import Checkpoint
     from sklearn_dgm.codec import DensityCodec
     from sklearn_dgm.columns import ColumnSchema
     from sklearn_dgm.compose import TransformedDensity, log_abs_det_jacobian
@@ -69,6 +70,7 @@ _HOMES = {
     "BayesianNetworkDensity": "bayes_net",
     "BayesianNetworkDisplay": "inspection",
     "CalibrationDisplay": "inspection",
+    "Checkpoint": "checkpoint",
     "ColumnSchema": "columns",
     "ContextFreeGrammarDensity": "grammar",
     "ContinuousMixtureDensity": "mixture",

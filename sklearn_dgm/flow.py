@@ -11,6 +11,8 @@ from sklearn_dgm._queries.given import GivenMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.partial import PartialFitMixin
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
@@ -29,7 +31,14 @@ NETWORK_OF_CATEGORIES = ("relu", 8, "logistic", 0.2)
 
 
 @describe_training
-class FlowDensity(NormalScoresMixin, GivenMixin, BaseEstimatedDensity, TableNetworkDensity):
+class FlowDensity(
+    NormalScoresMixin,
+    GivenMixin,
+    PartialFitMixin,
+    StreamedChunksMixin,
+    BaseEstimatedDensity,
+    TableNetworkDensity,
+):
     """Density from a normalising flow.
 
     ``log p(x) = log q(f(x)) + log |det f'(x)|``, with independent normals `q` and a function `f` that has an inverse:

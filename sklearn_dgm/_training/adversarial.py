@@ -121,6 +121,7 @@ class AdversarialNet(RowNet):
     """
 
     _smoothed = math.nan
+    progress = ("_smoothed",)
 
     def initialize_optimizer(self, triggered_directly=None):
         """Make an optimiser for each of the two."""

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_dgm._callbacks import context_of_fit, has_callbacks, init_context
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
+from sklearn_dgm._training.checkpoints import SavedTraining, checkpoint_of, fingerprint_of
 from sklearn_dgm._training.net import RowNet
 from sklearn_dgm._training.objective import Objective, log_likelihood
 from sklearn_dgm._training.race import Race
@@ -156,6 +157,10 @@ warm_start, verbose, callbacks, net_params, random_state
         others = {"n_steps": self._n_steps, "least_patience": least_patience, "lr_falls": False}
         return {**parameters, **others, "race": Race()}
 
+    def _parameters_of_this_fit(self, splits):
+        """Return the parameters of training, of which a fit that continues another one may have its own."""
+        return self._training_parameters(splits)
+
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -214,7 +219,15 @@ warm_start, verbose, callbacks, net_params, random_state
         return self
 
     def _continues(self):
-        return self.warm_start and hasattr(self, "net_")
+        return self._continued_by() is not None and hasattr(self, "net_")
+
+    def _continued_by(self):
+        """Return by what a fit continues the one before, or None."""
+        return "warm_start" if self.warm_start else None
+
+    def _validation_share(self):
+        """Return the share of the rows that validate, None for none."""
+        return self.validation_fraction if self.early_stopping else None
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         reset = reset and not self._continues()
@@ -231,8 +244,9 @@ warm_start, verbose, callbacks, net_params, random_state
             else:
                 self._split_seed = int(rng.integers(2**63))
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
-            fraction = self.validation_fraction if self.early_stopping else None
-            splits = self._split(Z, weight, fraction, self._split_seed, device)
+            share = self._validation_share()
+            splits = self._split(Z, weight, share, self._split_seed, device)
+            splits.streamed = getattr(self, "_streamed", None)
             if not continues:
                 self._prepare(splits)
             if self._n_members():
@@ -245,13 +259,16 @@ warm_start, verbose, callbacks, net_params, random_state
         return 1 if device.type != "cpu" or has_callbacks(self) else torch.get_num_threads()
 
     def _check_continuation(self, Z):
-        """Refuse what a warm start cannot continue."""
+        """Refuse what a warm start, or further rows, cannot continue."""
         for name, value in self._shape.items():
             if not np.array_equal(value, getattr(self, name)):
                 raise ValueError(
-                    f"warm_start continues a model with {name}={value!r}, which cannot become {getattr(self, name)!r}; "
-                    "set warm_start=False to start anew."
+                    f"{self._continued_by()} continues a model with {name}={value!r}, which cannot become "
+                    f"{getattr(self, name)!r}; {self._way_to_start_anew()}."
                 )
+
+    def _way_to_start_anew(self):
+        return f"{'set warm_start=False' if self.warm_start else 'call fit'} to start anew"
 
     def _train(self, splits, rng, n_threads, continues):
         """Train the members, and keep what has been reached, if it is by Ctrl-C."""
@@ -264,14 +281,21 @@ warm_start, verbose, callbacks, net_params, random_state
             interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")
             raise
         self._keep(trainer)
+        if trainer.saved is not None:
+            trainer.saved.remove()
 
     def _trainer(self, splits, rng, n_threads, continues):
-        parameters = self._training_parameters(splits)
+        parameters = self._parameters_of_this_fit(splits)
         report = None
         if hasattr(self, "_callback_hooks"):
             report = EpochReport(
                 context_of_fit(self), self._callback_hooks, self._fitted_attributes
             )
+        checkpoint, parameters["callbacks"] = checkpoint_of(self.callbacks)
+        started, saved = self._trained_modules() if continues else [], None
+        if checkpoint is not None:
+            fingerprint = fingerprint_of(self, splits, started)
+            saved = SavedTraining(checkpoint, fingerprint, splits.device)
         return Trainer(
             SimpleNamespace(**parameters),
             self._objective(),
@@ -280,9 +304,10 @@ warm_start, verbose, callbacks, net_params, random_state
             splits.device,
             net_class=self._net_class,
             n_threads=n_threads,
-            started=self._trained_modules() if continues else [],
+            started=started,
             history=self.history_ if continues else [],
             report=report,
+            saved=saved,
         )
 
     def _keep(self, trainer):
@@ -407,9 +432,9 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         impossible = np.flatnonzero(np.isneginf(self._log_density_to_continue(Z)))
         if len(impossible):
             raise ValueError(
-                f"Row {impossible[0]} is impossible under the model that warm_start continues (a category that it has "
-                "not seen, a number beyond its bounds, or no whole number in an integer column); set "
-                "warm_start=False to start anew."
+                f"Row {impossible[0]} is impossible under the model that {self._continued_by()} continues (a category that "
+                "it has not seen, a number beyond its bounds, or no whole number in an integer column); "
+                f"{self._way_to_start_anew()}."
             )
 
     def _log_density_to_continue(self, Z):

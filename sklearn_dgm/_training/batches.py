@@ -46,6 +46,13 @@ class WeightedRows(Dataset):
             The one with the averaged weights, which change in training.
         """
 
+    def training_state(self):
+        """Return, as tensors and plain values, what passes have made of the rows, if later passes depend on it."""
+        return {}
+
+    def set_training_state(self, state):
+        """Go on from what :meth:`training_state` returned, of the same rows."""
+
     def arranged(self, order, batch_size):
         """Return a new order of the rows with those beside each other that make good batches; by default as it is.
 

@@ -38,6 +38,16 @@ class Monitor(Callback):
 
     # Scores must rise by so much, of likelihoods in nats a row, to count as better.
     tolerance = 1e-4
+    # What further training depends on, beside the records.
+    _progress = (
+        "n_epochs",
+        "best_score",
+        "epochs_without_progress",
+        "best_state",
+        "is_done",
+        "has_lost",
+        "diverged",
+    )
 
     report = modules = best_state = None
     is_done = has_lost = diverged = False
@@ -56,7 +66,7 @@ class Monitor(Callback):
         verbose,
         stop=None,
     ):
-        self.history = history
+        self.history, self._n_before = history, len(history)
         of_this = {"member": member, "setting": setting}.items()
         self.n_epochs = sum(of_this <= record.items() for record in history)
         self.objective = objective
@@ -79,6 +89,18 @@ class Monitor(Callback):
             Those that have been trained before.
         """
         self.report, self.modules = report, modules
+
+    def training_state(self):
+        """Return the records of this training and what has come of it, as tensors and plain values."""
+        records = self.history[self._n_before :]
+        plain = [{k: v for k, v in record.items() if k != "setting"} for record in records]
+        return {"records": plain, **{name: getattr(self, name) for name in self._progress}}
+
+    def set_training_state(self, state):
+        """Go on from what :meth:`training_state` returned."""
+        vars(self).update({name: state[name] for name in self._progress})
+        for record in state["records"]:
+            self.history.append({"member": self.member, "setting": self.setting, **record})
 
     def release(self):
         """Let go of what only training needs, so that a pickle of the net does not carry it."""

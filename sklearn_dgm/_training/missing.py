@@ -39,6 +39,14 @@ class IncompleteRows(WeightedRows):
         """Draw the missing cells of some rows, given the others and what was drawn before."""
         self.z[index] = redraw(self.module, self.given[index], self.z[index])
 
+    def training_state(self):
+        """Return the cells as they were drawn last."""
+        return {"z": self.z}
+
+    def set_training_state(self, state):
+        """Go on from cells that were drawn last."""
+        self.z.copy_(state["z"])
+
 
 def first_completion(columns, Z, weight, rng):
     """Complete rows by chained equations, before there is a network that could draw their missing cells.
@@ -120,10 +128,13 @@ class TableSplits(Splits):
 
     def training_rows(self, member):
         """Return the training rows of a member, with missing cells that are drawn in training if it `completes`."""
-        rows = super().training_rows(member)
         if not (self.has_gaps and self.completes):
-            return rows
-        return IncompleteRows(self.tensor(self._completed_rows(member)), rows.weight, rows.z)
+            return super().training_rows(member)
+        rows = self.rows(self.indices(member)[0])
+        completed = self.tensor(self._completed_rows(member))
+        if self.streamed is not None:
+            return self.stream(member, WeightedRows(completed, rows.weight), completes=True)
+        return IncompleteRows(completed, rows.weight, rows.z)
 
     def _completed_rows(self, member):
         """Complete the training rows; the same whichever thread asks first."""

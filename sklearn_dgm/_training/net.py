@@ -1,9 +1,12 @@
 """The skorch net that trains a module by the loss of each row."""
 
 import copy
+import json
+from contextlib import suppress
 
 import torch
 from skorch import NeuralNet
+from skorch.history import History
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sklearn_dgm._training.interrupts import is_raised_by_callback
@@ -39,6 +42,13 @@ def as_fitted(module):
     return module.eval()
 
 
+def _plain_number(value):
+    """Return what a record of skorch holds as a number, or else as text."""
+    with suppress(TypeError, ValueError):
+        return float(value)
+    return str(value)
+
+
 class WeightAverage:
     """Moving average of a module's weights over about 100 steps, fewer at the beginning (Polyak and Juditsky, 1992).
 
@@ -71,7 +81,9 @@ class RowNet(NeuralNet):
     rows together, `validation_step` computes that.
     """
 
-    average = None
+    average = saver = None
+    # Attributes, beside the weights, that training changes and goes on from; modules may name some of theirs, too.
+    progress: tuple[str, ...] = ()
 
     def train_step(self, batch, **fit_params):
         """Take a step, and the average with it."""
@@ -115,6 +127,8 @@ class RowNet(NeuralNet):
         """Call the callbacks; skorch's way of asking for a stop is told apart from Ctrl-C."""
         try:
             super().notify(method_name, **cb_kwargs)
+            if method_name == "on_epoch_end" and self.saver is not None:
+                self.saver.after_epoch(self)
         except KeyboardInterrupt as interrupt:
             if is_raised_by_callback(interrupt):
                 raise StopTraining from interrupt
@@ -127,9 +141,47 @@ class RowNet(NeuralNet):
                 ) from error
             raise
 
+    def training_state(self):
+        """Return all that further training depends on, but for generators and rows, as tensors and plain values."""
+        return {
+            "module": self.module_.state_dict(),
+            "average": self.average.module.state_dict(),
+            "n_averaged": self.average.n_steps,
+            "progress": [
+                {name: getattr(part, name) for name in getattr(part, "progress", ())}
+                for part in (self, self.module_)
+            ],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers_made()],
+            "schedules": [schedule.state_dict() for schedule in self._schedules()],
+            "history": json.dumps(self.history.to_list(), default=_plain_number),
+        }
+
+    def set_training_state(self, state):
+        """Go on from what :meth:`training_state` returned, after the beginning of a training."""
+        self.module_.load_state_dict(state["module"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_steps = state["n_averaged"]
+        for part, of_part in zip((self, self.module_), state["progress"], strict=True):
+            vars(part).update(of_part)
+        for holders, states in (
+            (self._optimizers_made(), state["optimizers"]),
+            (self._schedules(), state["schedules"]),
+        ):
+            for holder, of_holder in zip(holders, states, strict=True):
+                holder.load_state_dict(of_holder)
+        self.history_ = History(json.loads(state["history"]))
+
+    def _optimizers_made(self):
+        values = vars(self).values()
+        return [value for value in values if isinstance(value, torch.optim.Optimizer)]
+
+    def _schedules(self):
+        """Return the schedules of learning rates that callbacks have."""
+        callbacks = [callback for _, callback in self.callbacks_]
+        return [c.lr_scheduler_ for c in callbacks if getattr(c, "lr_scheduler_", None) is not None]
+
     def release(self):
         """Let go of all that only training needs, so that a pickle carries the weights once, and no rows."""
-        self.train_split = self.average = None
-        for value in vars(self).values():
-            if isinstance(value, torch.optim.Optimizer):
-                value.state.clear()
+        self.train_split = self.average = self.saver = None
+        for optimizer in self._optimizers_made():
+            optimizer.state.clear()

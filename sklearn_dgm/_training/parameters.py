@@ -33,7 +33,8 @@ warm_start : bool, default=$warm_start
 verbose : int, default=$verbose
     Whether to print a line an epoch, and how far a long question (`predict_column`, `conditional_sample`, ...) is.
 callbacks : list of skorch callbacks, default=$callbacks
-    Further callbacks for the skorch net; it gets copies.
+    Further callbacks for the skorch net; it gets copies. A :class:`~sklearn_dgm.Checkpoint` among them lets a fit that
+    was killed go on.
 net_params : dict, default=$net_params
     Further parameters for :class:`skorch.NeuralNet`, such as ``{"optimizer": torch.optim.SGD}``; none that the
     estimator has itself.

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_dgm._training.batches import SharedRows
+from sklearn_dgm._training.streams import StreamedRows, shuffled_blocks
 
 # Rows that validate at most.
 MAX_VALID_ROWS = 10_000
@@ -49,7 +50,11 @@ class Splits:
         Whether there are rows that validate.
     n_valid : int
         Number of validation rows of a member.
+    streamed : EncodedChunks or None
+        The table of which Z is but a sample, if further rows train.
     """
+
+    streamed = None
 
     def __init__(self, Z, weight, validation_fraction, seed, device):
         self.Z, self.weight = Z, weight
@@ -67,7 +72,8 @@ class Splits:
     @property
     def n_train(self):
         """Number of training rows of a member."""
-        return len(self.Z) - self.n_valid
+        n_rows = len(self.Z) if self.streamed is None else self.streamed.n_rows
+        return n_rows - self.n_valid
 
     def indices(self, member):
         """Return the indices of the training rows, and of the validation rows or None."""
@@ -98,7 +104,17 @@ class Splits:
 
     def training_rows(self, member):
         """Return the training rows of a member."""
-        return self.rows(self.indices(member)[0])
+        rows = self.rows(self.indices(member)[0])
+        return rows if self.streamed is None else self.stream(member, rows)
+
+    def stream(self, member, first, completes=False):
+        """Return training rows of a member that stream, of which the first are given; see :class:`StreamedRows`."""
+        valid = self.indices(member)[1]
+        positions = self.streamed.sample_positions
+        held_out = positions[:0] if valid is None else np.sort(positions[valid])
+        rng = np.random.default_rng([self.seed, member])
+        blocks = shuffled_blocks(self.streamed, held_out, self.weight.mean(), rng)
+        return StreamedRows(first, blocks, completes)
 
     def rows(self, index):
         """Return some of the rows with their weights; a family whose rows are no matrix has its own."""

@@ -63,6 +63,18 @@ class StackedRows(WeightedRows):
                 of_member.before_pass(i)
         if not all(of_member.is_fixed for of_member in self.rows):
             self._seen = None
+            self.weight = torch.stack([of_member.weight for of_member in self.rows])
+
+    def training_state(self):
+        """Return what passes have made of the rows of each member; see :meth:`WeightedRows.training_state`."""
+        return {"members": [of_member.training_state() for of_member in self.rows]}
+
+    def set_training_state(self, state):
+        """Go on from what :meth:`training_state` returned."""
+        for of_member, its_state in zip(self.rows, state["members"], strict=True):
+            of_member.set_training_state(its_state)
+        if not all(of_member.is_fixed for of_member in self.rows):
+            self._seen = None
 
     def keep(self, indices):
         """Go on with the rows of some members."""
@@ -195,13 +207,15 @@ class StackMonitor(Callback):
             staying = [k for k in staying if not self.monitors[k].has_lost]
         if not staying:
             raise StopTraining
-        if len(staying) < len(losses):
-            self._keep(net, staying)
+        self.keep(net, staying)
 
     def _with_members(self, net, values):
         return zip(self.monitors, net.average.module.members, values, strict=True)
 
-    def _keep(self, net, indices):
+    def keep(self, net, indices):
+        """Go on with some of the members, if not with all."""
+        if len(indices) == len(self.monitors):
+            return
         self.monitors = [self.monitors[k] for k in indices]
         self.generators[:] = [self.generators[k] for k in indices]
         net.keep(indices)

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.callbacks import Monitor
+from sklearn_dgm._training.checkpoints import Saver
 from sklearn_dgm._training.net import (
     MAX_GRADIENT_NORM,
     Diverged,
@@ -28,6 +29,7 @@ from sklearn_dgm._training.net import (
 from sklearn_dgm._training.seeding import torch_generator
 from sklearn_dgm._training.side_by_side import PATIENCE, side_by_side
 from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
+from sklearn_dgm._training.streams import EPOCH_ROWS
 from sklearn_dgm.nn.randomness import drawing_from
 
 # What a net is made with and its estimator decides, so that `net_params` may not.
@@ -42,8 +44,6 @@ OWN_NET_PARAMS = {
     "callbacks__monitor",
     "device",
 }
-# An epoch takes so many rows at most, or on a large table validation would come too seldom.
-EPOCH_ROWS = 2**16
 # Networks of one shape are trained as one; on a CPU as many as see so many rows in a step: of more a stack saves
 # little, and other threads have something left to do.
 STACKED_ROWS = 512
@@ -116,6 +116,8 @@ class Trainer:
     report : EpochReport, default=None
         What tells scikit-learn's callbacks of every epoch; they hear of one module after the other, so `n_threads` is
         1.
+    saved : SavedTraining, default=None
+        Where the states of the training are kept, and where it goes on from.
 
     Attributes
     ----------
@@ -142,12 +144,13 @@ class Trainer:
         started=(),
         history=(),
         report=None,
+        saved=None,
     ):
         self.parameters, self.objective = parameters, objective
         self.splits, self.rng, self.device = splits, rng, device
         self.net_class, self.n_threads = net_class, n_threads
         self.started, self.history = list(started), list(history)
-        self.report = report
+        self.report, self.saved = report, saved
         self.net = self.setting = None
         self._trained, self._runs, self._rivals = {}, [], []
         self._stop, self._is_decided = threading.Event(), threading.Event()
@@ -302,8 +305,9 @@ class Trainer:
             run.net = self._make_net(run.module, len(train), valid, monitor)
             if self.report is not None:
                 monitor.report_to(self.report, list(self._trained.values()))
+            saver = self._saver([run], train, [monitor])
             try:
-                self._fit(run.net, train, [monitor])
+                self._fit(run.net, train, [monitor], saver)
             finally:
                 self._finish(run, run.net, monitor)
 
@@ -317,13 +321,20 @@ class Trainer:
             train = StackedRows([rows for rows, _ in splits], stack)
             monitors = [self._monitor(run, *rows) for run, rows in zip(runs, splits, strict=True)]
             lead = StackMonitor(monitors, generators, train, self._stop, choose)
+            saver = self._saver(runs, train, monitors, lead)
             net = self._make_net(stack, len(train), None, lead, StackNet)
             try:
-                self._fit(net, train, monitors)
+                self._fit(net, train, monitors, saver)
             finally:
                 for run, monitor in zip(runs, monitors, strict=True):
                     run.net = self._make_net(run.module, len(train), None, monitor)
                     self._finish(run, run.net, monitor)
+
+    def _saver(self, runs, train, monitors, lead=None):
+        if self.saved is None:
+            return None
+        generators = [run.generator for run in runs]
+        return Saver(self.saved, self._runs.index(runs[0]), monitors, generators, train, lead)
 
     def _monitor(self, run, train, valid):
         return Monitor(
@@ -398,19 +409,27 @@ class Trainer:
         # So many steps an epoch on small tables, batches that fill the processor on large ones.
         return int(np.clip(n_train // self.parameters.n_steps, 32, 512))
 
-    def _fit(self, net, train, monitors):
+    def _fit(self, net, train, monitors, saver):
         """Train until the end, a stop or a loss that is not finite; the last two are no error."""
+        n_left = None  # of the epochs, if it does not end before them
         try:
             net.notify("on_train_begin", X=train, y=None)
             train.follow(net.average.module)
-            net.fit_loop(train)
-            for monitor in monitors:
-                self._warn_if_rising(monitor)
+            n_left = self.parameters.max_epochs if saver is None else saver.resume(net)
+            net.saver = saver
+            if n_left is not None:
+                net.fit_loop(train, epochs=n_left)
+                n_left = 0
+                for monitor in monitors:
+                    self._warn_if_rising(monitor)
         except StopTraining:
-            pass
+            n_left = None
         except Diverged:
+            n_left = None
             for monitor in monitors:
                 monitor.diverged |= not monitor.is_done
+        if saver is not None and not self._stop.is_set():
+            saver.end(n_left)
         for monitor in monitors:
             if not monitor.has_lost:
                 self._warn_if_diverged(monitor)

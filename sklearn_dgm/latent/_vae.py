@@ -17,6 +17,8 @@ from sklearn_dgm._training.base import NUMBERS_AT_ONCE, SCORED_AT_ONCE, BaseNeur
 from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
+from sklearn_dgm._training.partial import PartialFitMixin
+from sklearn_dgm._training.streams import EPOCH_ROWS, StreamedChunksMixin
 from sklearn_dgm._training.variables import is_constant, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -45,6 +47,8 @@ class VariationalAutoencoderDensity(
     AutoencoderQueriesMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    PartialFitMixin,
+    StreamedChunksMixin,
     BaseEstimatedDensity,
     BaseNeuralDensity,
 ):
@@ -246,7 +250,8 @@ class VariationalAutoencoderDensity(
         sizes = [
             self._resolve_sizes(name) for name in ("encoder_layer_sizes", "decoder_layer_sizes")
         ]
-        n_steps = math.ceil(splits.n_train / self._resolve_batch_size(splits.n_train))
+        n_rows = min(splits.n_train, EPOCH_ROWS)
+        n_steps = math.ceil(n_rows / self._resolve_batch_size(splits.n_train))
 
         def build(member, _):
             Z, weight = splits.to_start_from(member)

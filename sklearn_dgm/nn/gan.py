@@ -236,6 +236,7 @@ class AdversarialPair(nn.Module):
         ]
         self.critic = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
         self.n_steps, self.reference = 0, None
+        self.progress = ("n_steps",)  # what training changes beside the weights
 
     @property
     def config(self):

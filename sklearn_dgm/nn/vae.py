@@ -83,6 +83,7 @@ class VariationalAutoencoder(RowDensity):
         self.encoder = SkipPerceptron(n_features, n_inputs, encoder_sizes, 2 * n_latents)
         self.decoder = SkipPerceptron(n_latents, n_latents, decoder_sizes, self.bank.n_params)
         self.n_warmup_steps = self._n_steps = 0
+        self.progress = ("_n_steps",)  # what training changes beside the weights
 
     @property
     def config(self):

@@ -1,0 +1,90 @@
+"""Networks that learn from further rows."""
+
+import math
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sklearn_dgm._sklearn import fit_context
+from sklearn_dgm._training.streams import EPOCH_ROWS
+from sklearn_dgm._typing import MatrixLike
+
+# Passes over further rows: of 11 further parts of 400 rows, 1, 3 and 10 closed 0.13, 0.41 and 0.87 of the gap between a
+# fit of the first part and one of all.
+N_PASSES = 10
+
+
+class PartialFitMixin:
+    """Networks of tables that learn from further rows by `partial_fit`; it stands before :class:`NeuralMixin`."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
+        """Learn from further rows, in ten passes from the weights as they are.
+
+        The first call is a `fit`: it settles the kinds of the columns, their categories and their ranges, unless a
+        schema is handed in, and trains until rows that validate are served no better. In later calls all rows train,
+        at a learning rate that falls from `lr` to zero. A category that the first call has not seen is not
+        counted, as if its cell were missing, and with ``handle_unknown="error"`` it raises; so does every one of a
+        density that takes no missing cells. Numbers beyond the range of the first call are learnt as tails, unless
+        they are impossible.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows in the loss; their ratios within a call count.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these.
+
+        Returns
+        -------
+        self : estimator
+            The fitted model. If a call fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter would change the network, a row is impossible under the model so far (a number beyond its
+            bounds, no whole number in an integer column), or a schema is handed in later than in the first call.
+        """
+        if not hasattr(self, "net_"):
+            return self.fit(X, y, sample_weight, schema=schema)
+        if schema is not None:
+            raise ValueError("schema is for the first call of partial_fit, which settles it.")
+        kind, self._is_partial = self.score_kind_, True
+        try:
+            self._fit_or_restore(X, sample_weight, None, y)
+        finally:
+            vars(self).pop("_is_partial", None)
+        self.score_kind_ = max(kind, self.score_kind_, key=("exact", "estimate").index)
+        return self
+
+    def _continued_by(self):
+        return "partial_fit" if hasattr(self, "_is_partial") else super()._continued_by()
+
+    def _validation_share(self):
+        return None if hasattr(self, "_is_partial") else super()._validation_share()
+
+    def _parameters_of_this_fit(self, splits):
+        parameters = super()._parameters_of_this_fit(splits)
+        if not hasattr(self, "_is_partial"):
+            return parameters
+        n_epochs = N_PASSES * math.ceil(splits.n_train / EPOCH_ROWS)
+        return {**parameters, "max_epochs": n_epochs, "lr_falls": True}
+
+    def _fit(self, Z, sample_weight):
+        if hasattr(self, "_is_partial") and self._density_tags.missing:
+            is_category = [column.is_categorical for column in self.schema_.columns_]
+            Z = np.where(is_category & (Z < 0), np.nan, Z)
+        super()._fit(Z, sample_weight)

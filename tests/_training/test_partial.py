@@ -1,0 +1,142 @@
+"""Networks that learn from further rows."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from sklearn_dgm import AutoregressiveDensity, FlowDensity, VariationalAutoencoderDensity
+from sklearn_dgm._training.partial import N_PASSES, PartialFitMixin
+from tests._training.toy import ToyDensity
+
+N = 300
+
+
+class Toy(PartialFitMixin, ToyDensity):
+    """The smallest network, which learns from further rows."""
+
+
+def rows(n_rows, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n_rows)
+    return np.column_stack([x, np.sin(2 * x) + 0.2 * rng.normal(size=n_rows)])
+
+
+def drinks(n_rows=N, seed=0):
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(["tea", "coffee"], n_rows)
+    return pd.DataFrame({"kind": kind, "x": rng.normal(size=n_rows) + 2 * (kind == "tea")})
+
+
+SMALL = {"n_orders": 1, "effort": "fast", "dropout": 0.1, "random_state": 0}
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AutoregressiveDensity((16,), **SMALL),
+        FlowDensity(hidden_layer_sizes=(16,), max_epochs=6, random_state=0),
+        VariationalAutoencoderDensity(2, (16,), max_epochs=20, random_state=0),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_likelihood_rises_towards_that_of_one_fit(estimator):
+    n_chunks = 4
+    X, held_out = rows(n_chunks * N), rows(1000, seed=1)
+    density, scores = clone(estimator), []
+    for part in np.split(X, n_chunks):
+        scores.append(density.partial_fit(part).score(held_out) / len(held_out))
+    whole = clone(estimator).fit(X).score(held_out) / len(held_out)
+    assert scores[-1] > scores[0]
+    assert scores[-1] > scores[0] + 0.5 * (whole - scores[0])
+    assert not hasattr(density, "_is_partial")
+
+
+def test_first_call_is_a_fit_and_further_ones_go_on():
+    X = rows(N)
+    density, whole = Toy().partial_fit(X), Toy().fit(X)
+    np.testing.assert_array_equal(density.score_samples(X), whole.score_samples(X))
+    schema, n_iter = density.schema_, density.n_iter_
+    assert density.partial_fit(X + 0.1) is density
+    assert density.schema_ is schema
+    assert density.n_iter_ == n_iter + N_PASSES
+    assert "valid_log_likelihood" not in density.history_[-1]
+    # Not a warm start: another fit starts anew.
+    np.testing.assert_array_equal(density.fit(X).score_samples(X), whole.score_samples(X))
+
+
+def test_a_pickle_and_a_clone_learn_the_same():
+    X, further = rows(N), rows(N, seed=1)
+    density = Toy().partial_fit(X)
+    restored = pickle.loads(pickle.dumps(density)).partial_fit(further)
+    other = clone(density).partial_fit(X).partial_fit(further)
+    density.partial_fit(further)
+    for same in (restored, other):
+        np.testing.assert_array_equal(same.score_samples(X), density.score_samples(X))
+
+
+def test_rows_of_weight_zero_teach_nothing():
+    X, further = rows(N), rows(N, seed=1)
+    weight = np.arange(N) % 3 > 0
+    weighted = Toy().partial_fit(X).partial_fit(further, sample_weight=weight)
+    part = Toy().partial_fit(X).partial_fit(further[weight])
+    np.testing.assert_array_equal(weighted.score_samples(X), part.score_samples(X))
+
+
+def test_unknown_categories_are_as_missing():
+    first, further = drinks(), drinks(seed=1)
+    gaps = further.assign(kind=further["kind"].where(further["x"] < 2))
+    cocoa = gaps.assign(kind=gaps["kind"].fillna("cocoa"))
+    with_gaps, with_cocoa = (
+        AutoregressiveDensity((8,), **SMALL).partial_fit(first).partial_fit(part)
+        for part in (gaps, cocoa)
+    )
+    scores = [density.score_samples(first) for density in (with_gaps, with_cocoa)]
+    np.testing.assert_array_equal(*scores)
+    density = AutoregressiveDensity((8,), handle_unknown="error", **SMALL).partial_fit(first)
+    with pytest.raises(ValueError, match="cocoa"):
+        density.partial_fit(cocoa)
+
+
+def test_a_schema_of_more_rows_settles_the_categories():
+    first, further = drinks(), drinks(seed=1)
+    cocoa = further.assign(kind=further["kind"].where(further["x"] < 2, "cocoa"))
+    density = AutoregressiveDensity((8,), **SMALL)
+    schema = density.learn_schema(pd.concat([first, cocoa]))
+    density.partial_fit(first, schema=schema).partial_fit(cocoa)
+    assert np.isfinite(density.score_samples(cocoa)).all()
+    with pytest.raises(ValueError, match="schema is for the first call"):
+        density.partial_fit(cocoa, schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda density, X: density.partial_fit(X[:, :1]), "features"),
+        (lambda density, X: density.partial_fit(X, sample_weight=-np.ones(N)), "sample_weight"),
+        (lambda density, X: density.partial_fit(np.where(X > 2, np.inf, X)), "infinity"),
+        (
+            lambda density, X: density.set_params(n_members=2).partial_fit(X),
+            "partial_fit continues a model with n_members=1, .* call fit to start anew",
+        ),
+    ],
+)
+def test_a_call_that_fails_leaves_it_as_it_was(change, message):
+    X = rows(N)
+    density = Toy().partial_fit(X)
+    before, n_iter = density.score_samples(X), density.n_iter_
+    with pytest.raises(ValueError, match=f"(?i){message}"):
+        change(density, X)
+    density.set_params(n_members=1)
+    np.testing.assert_array_equal(density.score_samples(X), before)
+    assert density.n_iter_ == n_iter
+    assert not hasattr(density, "_is_partial")
+
+
+def test_impossible_rows_are_refused():
+    counts = np.random.default_rng(0).integers(0, 2, (N, 2)).astype(float)
+    density = FlowDensity(hidden_layer_sizes=(8,), max_epochs=2, random_state=0).fit(counts)
+    with pytest.raises(ValueError, match="impossible under the model that partial_fit continues"):
+        density.partial_fit(counts + 0.5)
