@@ -26,6 +26,7 @@ from sklearn_dgm._validation import (
     validate_table,
 )
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import (
     DensityTags,
     require_normalised,
@@ -45,7 +46,7 @@ COLUMN_PARAMS = (
 )
 
 
-class BaseGenerator(CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta):
+class BaseGenerator(CallbackSupportMixin, SaveMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 
     It turns two hooks over encoded rows, `_fit` and `_draw`, into an estimator with `fit` and `sample`. How to write

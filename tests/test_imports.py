@@ -15,7 +15,10 @@ PACKAGE = Path(sklearn_dgm.__file__).parent
 HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 
 # What each room may import of the package; rooms that are missing here are families, which may not know each other.
-FLOOR = {"_typing", "_state", "_sklearn", "_callbacks", "_validation", "columns", "tags", "base"}
+FLOOR = {
+    *("_typing", "_state", "_sklearn", "_callbacks", "_validation", "columns", "tags"),
+    *("persistence", "base"),
+}
 ALLOWED = {
     "__init__": set(),
     "_typing": set(),
@@ -25,6 +28,7 @@ ALLOWED = {
     "columns": {"_typing", "_state", "columns"},
     "_validation": {"_sklearn", "columns"},
     "tags": {"_sklearn"},
+    "persistence": {"_sklearn", "_state", "persistence"},
     "base": FLOOR - {"base"},
     "counts": {*FLOOR, "_queries", "counts"},
     "nn": {"nn"},

@@ -259,21 +259,17 @@ class BayesianNetworkDensity(ConditionalMixin, MaskedNetworkDensity):
             member.tables = self._tables
 
     def _to_state(self):
-        state, graph = super()._to_state(), self.graph_
+        state = super()._to_state()
         if "_tables_alone" in state:
             state["_tables_alone"] = state_of(self._tables_alone)
-        state["graph_"] = [list(graph.nodes(data=True)), list(graph.edges(data=True))]
         return state
 
     def _set_state(self, state):
         super()._set_state(state)
         if "_tables_alone" in state:
             self._tables_alone = module_of_state(state["_tables_alone"])
-        nodes, edges = state["graph_"]
-        self.graph_ = nx.DiGraph()
-        self.graph_.add_nodes_from(nodes)
-        self.graph_.add_edges_from(edges)
-        self._hand_out_tables()
+        if "_tables" in state:
+            self._hand_out_tables()
 
     def _count(self, codes, weight):
         """Count in tables what is no target of the network, and how much parents say."""
