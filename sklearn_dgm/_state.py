@@ -65,7 +65,7 @@ class NoPlainFormError(TypeError):
             f"{where.removeprefix('.') or 'the value'} is of type {one.__module__}.{one.__qualname__}, which has no "
             f"plain form: {value!r:.100}"
         )
-        self.value = value
+        self.value, self.where = value, where
 
 
 class Stateful:

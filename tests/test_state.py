@@ -331,5 +331,7 @@ def test_members_of_an_ensemble_are_built_anew():
     assert again.named_estimators_.histogram is again.estimators_[0]
     np.testing.assert_array_equal(again.score_samples(X), density.score_samples(X))
     density.estimators_[1].means_ = iter([])
-    with pytest.raises(NoPlainFormError, match=r"estimators_\[1\].means_ is of type list_iterator"):
+    with pytest.raises(
+        NoPlainFormError, match=r"estimators_\[1\].means_ is of type builtins.list_iterator"
+    ):
         fitted_state(density)
