@@ -246,7 +246,7 @@ def _assert_copies_keep_state(estimator, X):
 
 
 def check_saved(estimator):
-    """Saved to a file and loaded, a density scores and samples as before, bit by bit."""
+    """Check that a density that is saved to a file and loaded scores and samples as before, bit by bit."""
     if not hasattr(estimator, "save"):
         raise SkipTest("the estimator has no method save")
     for X in _samples_of_rows(estimator):

@@ -98,7 +98,7 @@ META = {
         EnsembleDensity(
             [
                 ("k", KernelDensity(metric="minkowski", metric_params={"p": 3})),
-                ("s", GridSearchCV(HistogramDensity(alpha=0.1), {"bins": [4, 8]})),
+                ("s", GridSearchCV(GaussianMixture(random_state=0), {"n_components": [1, 2]})),
                 ("f", FrozenEstimator(HistogramDensity(alpha=0.1).fit(X))),
             ],
             cv=KFold(3),
@@ -205,7 +205,6 @@ def test_arrays_of_dtypes_that_safetensors_has_not_come_back(path):
         "big": np.arange(3, dtype=">f8"),
         "complex": np.array(1j),
         "none": np.empty((0, 3), dtype="<U0"),
-        "masked": np.ma.MaskedArray([1.0, 2.0], [True, False]),
     }
     loaded = again(density, path)
     for name, array in density.others_.items():
@@ -243,7 +242,7 @@ def test_training_goes_on_after_loading(path):
     density = AutoregressiveDensity(**QUICK, warm_start=True).fit(X)
     loaded = again(density, path)
     assert_alike(loaded.fit(X).score_samples(X), density.fit(X).score_samples(X))
-    assert loaded.history_ == density.history_ or len(loaded.history_) == len(density.history_)
+    assert len(loaded.history_) == len(density.history_)
 
 
 def test_a_parameter_that_is_newer_than_a_file_has_its_default(path):
