@@ -124,7 +124,9 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[type] = ()) -> Any:
         raise ModelFileError(f"{path} cannot be loaded: {error}") from None
     except Exception as error:  # whoever made the file may have wanted any
         reason = f"{type(error).__name__}: {error}"
-        raise ModelFileError(f"{path} cannot be loaded: {reason:.500}") from error
+        raise ModelFileError(
+            f"{path} cannot be loaded: this release makes no estimator of what it holds: {reason:.500}"
+        ) from error
     if said != sklearn.__version__ and "sklearn." in str(header):
         warnings.warn(
             InconsistentVersionWarning(
