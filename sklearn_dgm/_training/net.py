@@ -133,3 +133,5 @@ class RowNet(NeuralNet):
         for value in vars(self).values():
             if isinstance(value, torch.optim.Optimizer):
                 value.state.clear()
+        for _, callback in self.callbacks_:
+            vars(callback).pop("lr_scheduler_", None)  # which holds an optimiser, and that the weights
