@@ -134,4 +134,6 @@ class RowNet(NeuralNet):
             if isinstance(value, torch.optim.Optimizer):
                 value.state.clear()
         for _, callback in self.callbacks_:
-            vars(callback).pop("lr_scheduler_", None)  # which holds an optimiser, and that the weights
+            vars(callback).pop(
+                "lr_scheduler_", None
+            )  # which holds an optimiser, and that the weights
