@@ -8,9 +8,9 @@ Of the classes of this package, dataclasses and named tuples take part, and thos
 scikit-learn's, estimators of some rooms that hold nothing else than plain values; of others, those that are Stateful.
 The parameters of an estimator are no part of what `fit` has learnt: they go the way of its constructor.
 
-A plain form may come from a stranger. No code runs but that of the kinds below and of the classes' `_set_state`, which
-is to bear any plain values: no constructor, no function that a plain form names, no import beyond this package,
-scikit-learn's rooms in :data:`ROOMS_OF_SKLEARN` and their likes.
+A plain form may come from a stranger. No code runs but that of the kinds and of `_set_state`, which are to bear any
+plain values: objects are filled, not constructed, no function is called that a plain form names, and nothing is
+imported beyond this package and the rooms of scikit-learn in ROOMS_OF_SKLEARN.
 """
 
 from collections.abc import Callable
@@ -385,12 +385,12 @@ class Reader:
 
 
 def check_attributes(one, names):
-    """Refuse names of attributes that would stand before what the class of an object can do."""
+    """Refuse names of attributes that would stand before methods and classes that the class of an object has."""
     for name in names:
         of_class = getattr_static(one, name, None)
-        is_method = isroutine(of_class) and not isinstance(of_class, cached_property)
-        is_field = name in getattr(one, "_fields", ())
-        if not name.isidentifier() or name.startswith("__") or (is_method and not is_field):
+        is_code = isinstance(of_class, type) or isroutine(of_class)
+        is_state = isinstance(of_class, cached_property) or name in getattr(one, "_fields", ())
+        if not name.isidentifier() or name.startswith("__") or (is_code and not is_state):
             raise ValueError(f"{name!r} is no attribute that a {one.__name__} holds.")
 
 

@@ -142,7 +142,9 @@ def unpacked(data):
 
 
 def _checksum(start, rest):
-    return hashlib.sha256(start + rest).digest()
+    checksum = hashlib.sha256(start)
+    checksum.update(rest)
+    return checksum.digest()
 
 
 def _renamed(part):

@@ -261,6 +261,11 @@ def test_networks_are_modules_of_their_room(module, whole, refused):
     refuse_changed(whole["network"], change, refused)
 
 
+def test_the_class_of_a_net_is_no_attribute(whole, refused):
+    net = attribute("_net_class", {"kind": "class", "parts": ["object"]})
+    assert "'_net_class' is no attribute" in refuse_changed(whole["network"], net, refused)
+
+
 def test_networks_of_other_sizes_are_refused(whole, refused):
     def change(header):
         net = header["learnt"]["net_"]["parts"]
