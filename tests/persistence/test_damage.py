@@ -310,7 +310,15 @@ def test_texts_that_are_no_headers(text, refused):
 
 @pytest.mark.parametrize(
     ("dtype", "shape"),
-    [("O", [1]), ("<f8", [2]), ("<f8", [10**9, 10**9]), ("<f8", [-1]), ("<f8", ["a"]), ("V8", [1])],
+    [
+        ("O", [1]),
+        ("<f8", [2]),
+        ("<f8", [10**9, 10**9]),
+        ("<f8", [-1]),
+        ("<f8", ["a"]),
+        ("V8", [1]),
+        ("<f4", [1]),
+    ],
 )
 def test_arrays_are_as_large_as_their_bytes(dtype, shape, refused):
     marker = {"@array": "0", "dtype": dtype, "shape": shape}

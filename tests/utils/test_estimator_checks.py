@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 from contextlib import suppress
+from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -1181,6 +1182,19 @@ def test_what_cannot_be_copied_fails_no_check_that_only_asks():
     results = check_density_estimator(CannotBeCopied(), on_skip=None, on_fail=None)
     failed = [r["check_name"] for r in results if r["status"] == "failed"]
     assert failed == ["check_sample_is_seeded", "check_copies_keep_state", "check_saved"]
+
+
+class HasFunction(Sound):
+    """A parameter of users that no file can hold, which is no fault of theirs."""
+
+    def __init__(self, bins=10, *, alpha=0.01, random_state=None, link=abs):
+        super().__init__(bins, alpha=alpha, random_state=random_state)
+        self.link = link
+
+
+def test_a_parameter_that_no_file_can_hold_is_skipped():
+    with pytest.raises(SkipTest, match="the parameter link is of type builtins"):
+        density_checks()["check_saved"](HasFunction())
 
 
 def test_every_check_has_a_broken_density():
