@@ -258,7 +258,9 @@ def test_networks_are_modules_of_their_room(module, whole, refused):
         keys, values = net[1][net[0].index("config")]["parts"]
         values[keys.index("module")] = module
 
-    refuse_changed(whole["network"], change, refused)
+    said = refuse_changed(whole["network"], change, refused)
+    if module in ("config.import_module", "density.torch"):
+        assert f"{module} is no module of sklearn_dgm.nn" in said
 
 
 def test_the_class_of_a_net_is_no_attribute(whole, refused):
