@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
+    from sklearn_dgm.persistence import ModelFileError, load
     from sklearn_dgm.sequence import BaseSequenceDensity, HiddenMarkovDensity, MarkovChainDensity
     from sklearn_dgm.sequence._autoregressive import AutoregressiveSequenceDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
@@ -92,6 +93,7 @@ _HOMES = {
     "ImagesDisplay": "inspection",
     "MarkovChainDensity": "sequence",
     "MixtureDensity": "mixture",
+    "ModelFileError": "persistence",
     "NaiveBayesClassifier": "bayes_net",
     "OutlierDisplay": "inspection",
     "ParseTreeDisplay": "inspection",
@@ -110,6 +112,7 @@ _HOMES = {
     "get_density_tags": "tags",
     "is_density": "tags",
     "is_generator": "tags",
+    "load": "persistence",
     "log_abs_det_jacobian": "compose",
     "maximum_mean_discrepancy": "metrics",
     "mean_log_likelihood": "metrics",

@@ -4,6 +4,8 @@ Private names move without notice. A test holds that they stand in these two fil
 scikit-learn, or an old one, is met here.
 """
 
+import sys
+
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support, check_pandas_support
@@ -29,6 +31,7 @@ __all__ = [
     "check_pandas_support",
     "check_parameters",
     "check_sample_weight",
+    "estimator_of_scorer",
     "fit_context",
     "input_indices",
     "is_search",
@@ -91,6 +94,24 @@ def is_search(estimator):
     )
 
     return isinstance(estimator, BaseSearchCV)
+
+
+def estimator_of_scorer(scorer):
+    """Return the estimator whose `score` a scorer asks for; None of any other object.
+
+    Parameters
+    ----------
+    scorer : object
+        What :func:`sklearn.metrics.check_scoring` gave, say.
+
+    Returns
+    -------
+    estimator : estimator instance or None
+        The estimator that it was given.
+    """
+    module = sys.modules.get("sklearn.metrics._scorer")
+    is_one = module is not None and type(scorer) is module._PassthroughScorer
+    return scorer._estimator if is_one else None
 
 
 def scaler_after_powers(transformer):

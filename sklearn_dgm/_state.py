@@ -5,15 +5,21 @@ dtypes. Whatever else has one is a dict that names its "kind". An object that oc
 shared a schema before shares it afterwards.
 
 Of the classes of this package, dataclasses and named tuples take part, and those that are :class:`Stateful`; of
-scikit-learn's, estimators that hold nothing else than plain values. The parameters of an estimator are no part of what
-`fit` has learnt: they go the way of its constructor.
+scikit-learn's, estimators of some rooms that hold nothing else than plain values; of others, those that are Stateful.
+The parameters of an estimator are no part of what `fit` has learnt: they go the way of its constructor.
+
+A plain form may come from a stranger. No code runs but that of the kinds and of `_set_state`, which are to bear any
+plain values: objects are filled, not constructed, no function is called that a plain form names, and nothing is
+imported beyond this package and the rooms of scikit-learn in ROOMS_OF_SKLEARN.
 """
 
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import cached_property
 from importlib import import_module
+from inspect import getattr_static, isroutine, signature
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -21,8 +27,25 @@ import numpy as np
 
 PACKAGE = __name__.partition(".")[0]
 PLAIN_DTYPES = "biufcmMUS"
-# Classes that columns of objects hold, and not only objects of them.
-CLASSES = (int, Decimal, date, datetime, timedelta, np.datetime64, np.timedelta64)
+ARRAYS = (np.ndarray, np.memmap)
+# Classes that columns of objects hold and parameters name, and not only objects of them.
+CLASSES = (
+    *(bool, int, float, str, object, Decimal, date, datetime, timedelta),
+    *(np.datetime64, np.timedelta64),
+)
+# Those that are no dtypes, but what dtypes are told apart by.
+FAMILIES_OF_DTYPES = (
+    *(np.generic, np.number, np.integer, np.signedinteger, np.unsignedinteger),
+    *(np.inexact, np.floating, np.complexfloating, np.flexible, np.character),
+)
+# Of others, compiled code trusts indices that fitted attributes hold, or there are no plain values.
+ROOMS_OF_SKLEARN = {
+    *("compose", "covariance", "decomposition", "feature_selection", "frozen", "impute"),
+    *("kernel_approximation", "mixture", "model_selection", "neighbors", "pipeline"),
+    *("preprocessing", "random_projection"),
+}
+# What estimators and splitters of rows have.
+METHODS_OF_SKLEARN = ("get_params", "get_n_splits")
 
 
 class NoPlainFormError(TypeError):
@@ -42,7 +65,7 @@ class NoPlainFormError(TypeError):
             f"{where.removeprefix('.') or 'the value'} is of type {one.__module__}.{one.__qualname__}, which has no "
             f"plain form: {value!r:.100}"
         )
-        self.value = value
+        self.value, self.where = value, where
 
 
 class Stateful:
@@ -81,6 +104,7 @@ KINDS = {
         lambda parts: dict(zip(*parts, strict=True)),
     ),
     "range": Kind(lambda of: [of.start, of.stop, of.step], lambda parts: range(*parts)),
+    "slice": Kind(lambda of: [of.start, of.stop, of.step], lambda parts: slice(*parts)),
     "bytes": Kind(lambda of: [np.frombuffer(of, np.uint8)], lambda parts: parts[0].tobytes()),
     "Decimal": Kind(lambda of: [str(of)], lambda parts: Decimal(*parts)),
     "date": Kind(lambda of: [of.isoformat()], lambda parts: date.fromisoformat(*parts)),
@@ -97,17 +121,21 @@ KINDS = {
     "objects": Kind(
         lambda of: [list(of.shape), of.ravel().tolist()], lambda parts: _array_of_objects(*parts)
     ),
+    # The last bits of a product depend on the layout of its factors.
+    "transposed": Kind(lambda of: [of.T], lambda parts: parts[0].T),
     "strings": Kind(
         lambda of: [list(of.shape), of.ravel().tolist()],
         lambda parts: np.array(parts[1], dtype="T").reshape(parts[0]),
     ),
     "dtype": Kind(lambda of: ["T" if of.kind == "T" else of.str], lambda parts: np.dtype(*parts)),
-    "class": Kind(
-        lambda of: [of.__name__],
-        lambda parts: next(one for one in CLASSES if one.__name__ == parts[0]),
-    ),
+    "class": Kind(lambda of: [of.__name__], lambda parts: _named(parts[0], CLASSES)),
+    "dtypes": Kind(lambda of: [of.__name__], lambda parts: _named(parts[0], FAMILIES_OF_DTYPES)),
+    "class of scalars": Kind(lambda of: [np.dtype(of)], lambda parts: parts[0].type),
+    "ufunc": Kind(lambda of: [of.__name__], lambda parts: _ufunc(*parts)),
 }
-OF_PYTHON: list[type] = [tuple, set, frozenset, dict, range, bytes, date, datetime, timedelta]
+OF_PYTHON: list[type] = [
+    *(tuple, set, frozenset, dict, range, slice, bytes, date, datetime, timedelta)
+]
 KIND_OF_TYPE = {one: one.__name__ for one in [*OF_PYTHON, timezone, ZoneInfo, Decimal]}
 # What tells kinds that are no matter of a single type: functions of a value that return the name of its kind, or None.
 FURTHER_KINDS: list[Callable[[Any], str | None]] = []
@@ -119,30 +147,55 @@ def _array_of_objects(shape, items):
     return array.reshape(shape)
 
 
+def _named(name, classes):
+    return next(one for one in classes if one.__name__ == name)
+
+
+def _ufunc(name):
+    ufunc = getattr(np, name, None)
+    if not isinstance(ufunc, np.ufunc):
+        raise ValueError(f"{name} is no ufunc of NumPy.")
+    return ufunc
+
+
 def _kind_of(value):
     """Name of the kind of a value; None if it has none."""
     if type(value) in KIND_OF_TYPE:
         return KIND_OF_TYPE[type(value)]
-    if type(value) is np.ndarray and value.dtype.kind == "O":
+    if type(value) in ARRAYS and value.dtype.kind == "O":
         return "objects"
-    if type(value) is np.ndarray and value.dtype.kind == "T":
+    if type(value) in ARRAYS and value.dtype.kind == "T":
         return "strings"
+    if type(value) in ARRAYS and value.flags.f_contiguous and not value.flags.c_contiguous:
+        return "transposed"
     if isinstance(value, np.generic) and value.dtype.kind in PLAIN_DTYPES:
         return "scalar"
     if isinstance(value, np.dtype) and value.kind in f"{PLAIN_DTYPES}OT":
         return "dtype"
     if any(value is one for one in CLASSES):  # to polars, its dtypes equal some of them
         return "class"
+    if isinstance(value, np.ufunc):
+        return "ufunc" if getattr(np, value.__name__, None) is value else None
+    if any(value is one for one in FAMILIES_OF_DTYPES):
+        return "dtypes"
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return "class of scalars" if np.dtype(value).kind in PLAIN_DTYPES else None
     return next(filter(None, (further(value) for further in FURTHER_KINDS)), None)
 
 
 def _takes_part(one):
     """Whether objects of a class are rebuilt from what they hold."""
-    library = one.__module__.partition(".")[0]
+    library, *rooms = one.__module__.split(".")
     if library == "sklearn":
-        return hasattr(one, "get_params")
+        is_plain = any(hasattr(one, name) for name in METHODS_OF_SKLEARN)
+        return bool(rooms) and rooms[0] in ROOMS_OF_SKLEARN and is_plain
     is_data = is_dataclass(one) or hasattr(one, "_fields")
-    return library == PACKAGE and (is_data or issubclass(one, Stateful))
+    return issubclass(one, Stateful) or (library == PACKAGE and is_data)
+
+
+def name_of(one: type) -> str:
+    """Return the name of a class by which plain forms tell of it."""
+    return f"{one.__module__}.{one.__qualname__}"
 
 
 def to_plain(value: Any) -> Any:
@@ -163,7 +216,7 @@ def to_plain(value: Any) -> Any:
     NoPlainFormError
         If the value, or something within it, has no plain form; the message says where.
     """
-    return _Writer().plain(value, "")
+    return Writer().plain(value, "")
 
 
 def from_plain(plain: Any) -> Any:
@@ -179,7 +232,7 @@ def from_plain(plain: Any) -> Any:
     value : object
         An equal value, of the same types and dtypes.
     """
-    return _Reader().value(plain)
+    return Reader().value(plain)
 
 
 def fitted_state(estimator: Any) -> dict[str, Any]:
@@ -201,9 +254,7 @@ def fitted_state(estimator: Any) -> dict[str, Any]:
         If it holds something that has no plain form, such as a function or an object of a user's class; the message
         names the attribute.
     """
-    params = estimator.get_params(deep=False)
-    held, plain = estimator._to_state().items(), _Writer().plain
-    return {name: plain(value, name) for name, value in held if name not in params}
+    return Writer().learnt(estimator)
 
 
 def set_fitted_state(estimator: Any, state: dict[str, Any]) -> Any:
@@ -221,20 +272,29 @@ def set_fitted_state(estimator: Any, state: dict[str, Any]) -> Any:
     estimator : BaseGenerator
         The same estimator.
     """
-    value = _Reader().value
-    estimator._set_state({name: value(plain) for name, plain in state.items()})
+    estimator._set_state(Reader().attributes(type(estimator), state))
     return estimator
 
 
-class _Writer:
-    """A plain form in the making."""
+class Writer:
+    """A plain form in the making, or several that tell of an object they share once."""
 
     def __init__(self):
         # Objects that were told of, in this order, and their positions by their ids.
         self.told, self.positions = [], {}
 
+    def parameters(self, estimator):
+        """Return the plain forms of the parameters of an estimator."""
+        params = estimator.get_params(deep=False)
+        return {name: self.plain(of, f"the parameter {name}") for name, of in params.items()}
+
+    def learnt(self, estimator):
+        """Return the plain forms of what an estimator holds beside its parameters."""
+        params, held = estimator.get_params(deep=False), estimator._to_state()
+        return {name: self.plain(of, name) for name, of in held.items() if name not in params}
+
     def plain(self, value, where):
-        """Plain form of what stands somewhere in the value."""
+        """Return the plain form of what stands somewhere in the value."""
         if value is None or type(value) in (bool, int, float, str):
             return value
         if id(value) in self.positions:
@@ -248,37 +308,41 @@ class _Writer:
         one = type(value)
         if one is list:
             return [self.plain(item, f"{where}[{k}]") for k, item in enumerate(value)]
-        if one is np.ndarray and value.dtype.kind in PLAIN_DTYPES:
-            return np.array(value, order="C")
-        if _takes_part(one):
-            held = value._to_state() if isinstance(value, Stateful) else _fields_of(value)
-            state = {name: self.plain(item, f"{where}.{name}") for name, item in held.items()}
-            return {
-                "kind": "object",
-                "class": f"{one.__module__}.{one.__qualname__}",
-                "state": state,
-            }
         kind = _kind_of(value)
-        if kind is None:
+        if kind is not None:
+            parts = KINDS[kind].apart(value)
+            # Of a list of all that is within, the items have positions.
+            places = [
+                where if type(part) is list else f"{where}[{k}]" for k, part in enumerate(parts)
+            ]
+            return {"kind": kind, "parts": list(map(self.plain, parts, places))}
+        if one in ARRAYS and value.dtype.kind in PLAIN_DTYPES:
+            return np.array(value, order="C")
+        if not _takes_part(one):
             raise NoPlainFormError(value, where)
-        parts = KINDS[kind].apart(value)
-        # Of a list of all that is within, the items have positions.
-        places = [where if type(part) is list else f"{where}[{k}]" for k, part in enumerate(parts)]
-        return {"kind": kind, "parts": list(map(self.plain, parts, places))}
+        held = value._to_state() if isinstance(value, Stateful) else _fields_of(value)
+        state = {name: self.plain(item, f"{where}.{name}") for name, item in held.items()}
+        return {"kind": "object", "class": name_of(one), "state": state}
 
 
 def _fields_of(value):
     return value._asdict() if isinstance(value, tuple) else vars(value)
 
 
-class _Reader:
-    """A value in the making; it comes across objects in the order in which they were told of."""
+class Reader:
+    """A value in the making; it comes across objects in the order in which they were told of.
 
-    def __init__(self):
-        self.told = []
+    Parameters
+    ----------
+    trusted : iterable of type, default=()
+        Further classes whose objects may be made.
+    """
+
+    def __init__(self, trusted=()):
+        self.told, self.trusted = [], {name_of(one): one for one in trusted}
 
     def value(self, plain):
-        """Value that a part of the plain form is of."""
+        """Return the value that a part of the plain form is of."""
         if plain is None or type(plain) in (bool, int, float, str):
             return plain
         if isinstance(plain, dict) and plain["kind"] == "same":
@@ -296,24 +360,50 @@ class _Reader:
             # The class of what is within may register kinds, so that they are looked up last.
             parts = [self.value(part) for part in plain["parts"]]
             return KINDS[plain["kind"]].together(parts)
-        one = _class_of(plain["class"])
-        state = {name: self.value(item) for name, item in plain["state"].items()}
-        if issubclass(one, tuple):
-            return one(**state)
-        value = one.__new__(one)
-        if isinstance(value, Stateful):
-            value._set_state(state)
-        else:
-            vars(value).update(state)  # also of frozen dataclasses
-        return value
+        one = self.class_of(plain["class"])
+        return made(one, self.attributes(one, plain["state"]))
+
+    def attributes(self, one, state):
+        """Return attributes of an object of a class."""
+        check_attributes(one, state)
+        return {name: self.value(plain) for name, plain in state.items()}
+
+    def class_of(self, name):
+        """Return the class that a plain form names, if its objects may be made."""
+        if name in self.trusted:
+            return self.trusted[name]
+        module, _, of_module = name.rpartition(".")
+        library, *rooms = module.split(".")
+        is_known = library == PACKAGE or (
+            library == "sklearn" and rooms and rooms[0] in ROOMS_OF_SKLEARN and "tests" not in rooms
+        )
+        # No file is to say what else is imported.
+        one = getattr(import_module(module), of_module, None) if is_known else None
+        if not (isinstance(one, type) and _takes_part(one) and name_of(one) == name):
+            raise ValueError(f"{name} is no class whose objects have plain forms.")
+        return one
 
 
-def _class_of(name):
-    """Class that a plain form names."""
-    module, _, of_module = name.rpartition(".")
-    # No file is to say what is imported.
-    is_known = module.partition(".")[0] in (PACKAGE, "sklearn")
-    one = getattr(import_module(module), of_module) if is_known else None
-    if not (isinstance(one, type) and _takes_part(one)):
-        raise ValueError(f"{name} is no class whose objects have plain forms.")
-    return one
+def check_attributes(one, names):
+    """Refuse names of attributes that would stand before methods and classes that the class of an object has."""
+    for name in names:
+        of_class = getattr_static(one, name, None)
+        is_code = isinstance(of_class, type) or isroutine(of_class)
+        is_state = isinstance(of_class, cached_property) or name in getattr(one, "_fields", ())
+        if not name.isidentifier() or name.startswith("__") or (is_code and not is_state):
+            raise ValueError(f"{name!r} is no attribute that a {one.__name__} holds.")
+
+
+def made(one: type, state: dict[str, Any]) -> Any:
+    """Return an object of a class that holds what it is told to; parameters that it has since have their defaults."""
+    if issubclass(one, tuple):
+        return one(**state)
+    value = one.__new__(one)
+    if hasattr(one, "get_params"):
+        params = signature(one).parameters.values()
+        state = {p.name: p.default for p in params if p.default is not p.empty} | state
+    if isinstance(value, Stateful):
+        value._set_state(state)
+    else:
+        vars(value).update(state)  # also of frozen dataclasses
+    return value

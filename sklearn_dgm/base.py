@@ -33,6 +33,7 @@ from sklearn_dgm.chunks import (
     EncodedChunks,
 )
 from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import (
     DensityTags,
     require_normalised,
@@ -53,7 +54,7 @@ COLUMN_PARAMS = (
 
 
 class BaseGenerator(
-    ChunkedDrawsMixin, CallbackSupportMixin, Stateful, BaseEstimator, metaclass=ABCMeta
+    ChunkedDrawsMixin, CallbackSupportMixin, SaveMixin, BaseEstimator, metaclass=ABCMeta
 ):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 

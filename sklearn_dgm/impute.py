@@ -20,6 +20,7 @@ from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, validate_table
 from sklearn_dgm.columns import check_container, is_table
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import get_density_tags, unwrapped
 
 METHODS = {"draw": "conditional_sample", "mean": "conditional_mean", "mode": "conditional_mode"}
@@ -29,6 +30,7 @@ class DensityImputer(
     CallbackSupportMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
+    SaveMixin,
     MetaEstimatorMixin,
     BaseEstimator,
 ):

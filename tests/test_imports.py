@@ -16,7 +16,7 @@ HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 
 # What each room may import of the package; rooms that are missing here are families, which may not know each other.
 FLOOR = {"_typing", "_state", "_sklearn", "_callbacks", "_validation", "columns", "tags", "base"}
-FLOOR |= {"checkpoint", "chunks"}
+FLOOR |= {"checkpoint", "chunks", "persistence"}
 ALLOWED = {
     "__init__": set(),
     "_typing": set(),
@@ -26,8 +26,9 @@ ALLOWED = {
     "checkpoint": set(),
     "columns": {"_typing", "_state", "columns"},
     "_validation": {"_sklearn", "columns"},
-    "chunks": {"_sklearn", "_typing", "_validation", "columns", "tags", "chunks"},
+    "chunks": {"_sklearn", "_typing", "_validation", "columns", "persistence", "tags", "chunks"},
     "tags": {"_sklearn"},
+    "persistence": {"_sklearn", "_state", "persistence"},
     "base": FLOOR - {"base"},
     "counts": {*FLOOR, "_queries", "counts"},
     "nn": {"nn"},

@@ -321,10 +321,17 @@ def test_training_goes_on_where_it_was():
 
 def test_members_of_an_ensemble_are_built_anew():
     X = rows()[["a", "b"]]
-    members = [("histogram", HistogramDensity(alpha=0.1)), ("mixture", GaussianMixture(2))]
+    members = [
+        ("histogram", HistogramDensity(alpha=0.1)),
+        ("mixture", GaussianMixture(2)),
+        ("kernels", KernelDensity(metric="minkowski", metric_params={"p": 3})),
+    ]
     density = EnsembleDensity(members, random_state=0).fit(X)
     again = built_anew(density)
     assert again.named_estimators_.histogram is again.estimators_[0]
     np.testing.assert_array_equal(again.score_samples(X), density.score_samples(X))
-    with pytest.raises(NoPlainFormError, match="tree_ is of type sklearn"):
-        fitted_state(EnsembleDensity([("kernels", KernelDensity())]).fit(X))
+    density.estimators_[1].means_ = iter([])
+    with pytest.raises(
+        NoPlainFormError, match=r"estimators_\[1\].means_ is of type builtins.list_iterator"
+    ):
+        fitted_state(density)

@@ -14,7 +14,6 @@ from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, warning_onc
 from sklearn_dgm._nested.measures import check_same_measure, measures_of
 from sklearn_dgm._nested.rows import validate_rows
 from sklearn_dgm._sklearn import HasMethods, check_parameters, fit_context, safe_indexing
-from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import (
     check_count,
@@ -24,6 +23,7 @@ from sklearn_dgm._validation import (
 )
 from sklearn_dgm.base import LogLikelihoodMixin
 from sklearn_dgm.chunks import ChunkedDrawsMixin, ChunkedScoresMixin
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import (
     DensityTags,
     common_density_tags,
@@ -41,7 +41,7 @@ class BaseMetaDensity(
     LogLikelihoodMixin,
     ChunkedScoresMixin,
     ChunkedDrawsMixin,
-    Stateful,
+    SaveMixin,
     MetaEstimatorMixin,
     BaseEstimator,
     metaclass=ABCMeta,

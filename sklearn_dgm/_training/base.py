@@ -336,6 +336,13 @@ warm_start, verbose, callbacks, net_params, random_state
             raise ValueError(f"device={self.device!r} is not available: {reason}") from error
         return device
 
+    def _device_at_hand(self):
+        """Return the device of the parameter, or the CPU if it was another machine that has it."""
+        try:
+            return self._resolve_device()
+        except ValueError:
+            return torch.device("cpu")
+
     def _to_state(self):
         """Return what it holds; of the net, the module alone: its config and its arrays."""
         state = super()._to_state()
@@ -346,7 +353,7 @@ warm_start, verbose, callbacks, net_params, random_state
     def _set_state(self, state):
         super()._set_state(state)
         if "net_" in state:
-            module, device = module_of_state(state["net_"]), self._resolve_device()
+            module, device = module_of_state(state["net_"]), self._device_at_hand()
             net = self._net_class(module, criterion=torch.nn.Identity, device=device)
             self.net_ = net.initialize()
             self.net_.release()

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import threading
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from sklearn_dgm._state import to_plain
 from sklearn_dgm._validation import check_count, check_flag
 from sklearn_dgm.checkpoint import Checkpoint
+from sklearn_dgm.persistence import written_atomically
 
 # What a file begins with; the last byte is the version of the format.
 MAGIC = b"sklearn_dgm checkpoint\x01"
@@ -134,16 +134,9 @@ class SavedTraining:
 
     def _write(self):
         body = _bytes_of({"fingerprint": self.fingerprint, "parts": self._parts})
-        unfinished = self.path.with_name(f"{self.path.name}.unfinished")
-        try:
-            with unfinished.open("wb") as file:
-                for block in (MAGIC, hashlib.sha256(body).digest(), body):
-                    file.write(block)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, self.path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with written_atomically(self.path) as file:
+            for block in (MAGIC, hashlib.sha256(body).digest(), body):
+                file.write(block)
 
     def _read(self):
         content = self.path.read_bytes()

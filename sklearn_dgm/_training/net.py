@@ -185,3 +185,6 @@ class RowNet(NeuralNet):
         self.train_split = self.average = self.saver = None
         for optimizer in self._optimizers_made():
             optimizer.state.clear()
+        for _, callback in self.callbacks_:
+            # It holds an optimiser, and that the weights.
+            vars(callback).pop("lr_scheduler_", None)

@@ -329,21 +329,30 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
             member.tables = self._tables
 
     def _to_state(self):
-        state, graph = super()._to_state(), self.graph_
-        if "_tables_alone" in state:
-            state["_tables_alone"] = state_of(self._tables_alone)
-        state["graph_"] = [list(graph.nodes(data=True)), list(graph.edges(data=True))]
-        return state
+        return self._with_plain_tables(super()._to_state())
 
     def _set_state(self, state):
         super()._set_state(state)
+        self._hand_out_plain_tables(state)
+
+    def __getstate__(self):
+        # Without networks there is nothing of torch in a pickle, which skops could not read.
+        return self._with_plain_tables(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._hand_out_plain_tables(state)
+
+    def _with_plain_tables(self, state):
+        if "_tables_alone" not in state:
+            return state
+        return {**state, "_tables_alone": state_of(self._tables_alone)}
+
+    def _hand_out_plain_tables(self, state):
         if "_tables_alone" in state:
             self._tables_alone = module_of_state(state["_tables_alone"])
-        nodes, edges = state["graph_"]
-        self.graph_ = nx.DiGraph()
-        self.graph_.add_nodes_from(nodes)
-        self.graph_.add_edges_from(edges)
-        self._hand_out_tables()
+        if "_tables" in state:
+            self._hand_out_tables()
 
     def _count(self, Z, sample_weight):
         """Count the cells of rows in tables."""

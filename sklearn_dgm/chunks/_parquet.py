@@ -1,12 +1,9 @@
 """Tables that come a chunk at a time, as one Parquet file."""
 
-import os
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from sklearn_dgm.columns import is_frame
+from sklearn_dgm.persistence import written_atomically
 
 
 def write_parquet(path, tables, names=None):
@@ -43,17 +40,12 @@ def write_parquet(path, tables, names=None):
             return table.to_arrow()
         return pa.Table.from_pandas(table, preserve_index=False)
 
-    path, writer = Path(path), None
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        for table in map(as_arrow, tables):
-            writer = writer or ParquetWriter(part, table.schema)
-            writer.write_table(table.cast(writer.schema), row_group_size=len(table))
-        writer.close()
-        os.replace(part, path)
-    except BaseException:
-        if writer is not None:
-            writer.close()
-        os.unlink(part)
-        raise
+    writer = None
+    with written_atomically(path) as file:
+        try:
+            for table in map(as_arrow, tables):
+                writer = writer or ParquetWriter(file, table.schema)
+                writer.write_table(table.cast(writer.schema), row_group_size=len(table))
+        finally:
+            if writer is not None:
+                writer.close()

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from sklearn_dgm._state import Stateful
 from sklearn_dgm.columns import INTEGER, LARGEST_INTEGER, ROUNDED
 from sklearn_dgm.columns._values import as_categories, as_float, codes
 
@@ -24,7 +25,7 @@ NARROW, HALF_WIDTH = 1e-10, 1e-5
 WHOLE = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
-class Cells:
+class Cells(Stateful):
     """Cells of a column, numbered from that of the smallest value.
 
     Parameters

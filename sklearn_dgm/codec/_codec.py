@@ -52,6 +52,7 @@ from sklearn_dgm.columns._building import TableSpec, fill, part_of, template_of
 from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.columns._reading import raw_columns
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import require_joint, require_normalised, unwrapped
 
 AUTO = "auto"
@@ -61,7 +62,7 @@ STEPS = "_step_factors"
 MANY_ROWS = 50
 
 
-class DensityCodec(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
+class DensityCodec(CallbackSupportMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
     """Compress tables and sequences without loss, with the probabilities of a density.
 
     An entropy coder spends ``-log2 p(x)`` bits on a row, so that a density of high likelihood is a good compressor, and

@@ -17,6 +17,7 @@ PARAMETERS = {
 }
 OBJECTS = ("Timestamp", "Timedelta", "Interval")
 DTYPES = ("CategoricalDtype", "StringDtype", "ArrowDtype")
+CLASSES = ("DataFrame", "Timestamp", "Timedelta")
 INDICES = ("RangeIndex", "IntervalIndex", "MultiIndex")
 
 
@@ -25,12 +26,12 @@ def _kind_of_pandas(value):
     if pd is None:
         return None
     name = type(value).__name__
-    if any(value is one for one in (pd.DataFrame, pd.Timestamp, pd.Timedelta)):
+    if any(value is getattr(pd, one) for one in CLASSES):
         return "class of pandas"
     if isinstance(value, pd.Index):
         return name if name in INDICES else "Index"
     if name in DTYPES + OBJECTS and type(value) is getattr(pd, name):
-        return name
+        return None if name == "ArrowDtype" and _is_extended(_bytes_of_arrow(value)) else name
     is_dtype = isinstance(value, pd.api.extensions.ExtensionDtype)
     return "dtype of pandas" if is_dtype and _is_known_text(str(value), value) else None
 
@@ -73,6 +74,8 @@ def _dtype_of_polars(parts):
 
     name, *parameters = parts
     dtype = getattr(pl, name)
+    if not (isinstance(dtype, type) and issubclass(dtype, pl.DataType)):
+        raise ValueError(f"{name} is no dtype of polars.")
     return dtype(*parameters) if parameters else dtype
 
 
@@ -80,6 +83,18 @@ def _pandas() -> Any:
     import pandas as pd
 
     return pd
+
+
+def _class_of_pandas(name):
+    if name not in CLASSES:
+        raise ValueError(f"{name} is none of the classes of pandas that columns hold.")
+    return getattr(_pandas(), name)
+
+
+def _frame_of_polars():
+    import polars as pl
+
+    return pl.DataFrame
 
 
 def _parts_of_index(index):
@@ -110,14 +125,21 @@ def _bytes_of_arrow(dtype):
     return pyarrow.schema([("", dtype.pyarrow_dtype)]).serialize().to_pybytes()
 
 
+def _is_extended(schema):
+    """Tell whether a schema of Arrow has an extension type, which may be one that runs code when it is read."""
+    return b"ARROW:extension:" in schema
+
+
 def _dtype_of_arrow(parts):
     import pyarrow
 
+    if _is_extended(parts[0]):
+        raise ValueError("a dtype of Arrow is an extension type.")
     return _pandas().ArrowDtype(pyarrow.ipc.read_schema(pyarrow.py_buffer(parts[0])).field(0).type)
 
 
 KINDS |= {
-    "class of pandas": Kind(lambda of: [of.__name__], lambda parts: getattr(_pandas(), parts[0])),
+    "class of pandas": Kind(lambda of: [of.__name__], lambda parts: _class_of_pandas(*parts)),
     "Timestamp": Kind(lambda of: [of.to_datetime64(), of.tzinfo], _time),
     "Timedelta": Kind(lambda of: [of.to_timedelta64()], lambda parts: _pandas().Timedelta(*parts)),
     "Interval": Kind(
@@ -148,7 +170,7 @@ KINDS |= {
     "dtype of pandas": Kind(
         lambda of: [str(of)], lambda parts: _pandas().api.types.pandas_dtype(*parts)
     ),
-    "class of polars": Kind(lambda of: [], lambda parts: _dtype_of_polars(["DataFrame"])),
+    "class of polars": Kind(lambda of: [], lambda parts: _frame_of_polars()),
     "dtype of polars": Kind(_parts_of_polars, _dtype_of_polars),
 }
 FURTHER_KINDS += [_kind_of_pandas, _kind_of_polars]

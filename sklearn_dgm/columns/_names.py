@@ -12,12 +12,18 @@ from numbers import Integral
 
 import numpy as np
 
+from sklearn_dgm._state import KIND_OF_TYPE, KINDS, Kind
+
 # Labels that an error message lists.
 MAX_SHOWN = 20
 
 
 class Position(int):
     """The position of a column, which is never taken for a label."""
+
+
+KINDS["Position"] = Kind(lambda of: [int(of)], lambda parts: Position(*parts))
+KIND_OF_TYPE[Position] = "Position"
 
 
 def position_of(name, labels, parameter):

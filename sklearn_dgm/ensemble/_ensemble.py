@@ -302,13 +302,6 @@ class EnsembleDensity(BaseMetaDensity, NamedEstimatorsMixin):
         self.cv_log_likelihood_ = means[is_kept]
         return [one for one, kept in zip(named, is_kept, strict=True) if kept], weights
 
-    def _to_state(self):
-        state = super()._to_state()
-        return {**state, "named_estimators_": dict(state["named_estimators_"])}
-
-    def _set_state(self, state):
-        super()._set_state({**state, "named_estimators_": Bunch(**state["named_estimators_"])})
-
     def _given_weights(self, members):
         """Return the weights of the members that are not dropped, None for stacking."""
         if isinstance(self.weights, str):

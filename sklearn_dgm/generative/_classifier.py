@@ -28,10 +28,10 @@ from sklearn_dgm._nested.fitting import learn_schema, meta_fit_task, takes_weigh
 from sklearn_dgm._nested.rows import TableView, validate_rows
 from sklearn_dgm._nested.scores import scores_and_std, scores_of_mixture
 from sklearn_dgm._sklearn import HasMethods, Interval, fit_context, safe_indexing
-from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_flag, check_weights
 from sklearn_dgm.columns import stacked
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import (
     common_density_tags,
     densities_within,
@@ -44,7 +44,7 @@ from sklearn_dgm.tags import (
 
 
 class GenerativeClassifier(
-    CallbackSupportMixin, BayesRuleMixin, Stateful, MetaEstimatorMixin, BaseEstimator
+    CallbackSupportMixin, BayesRuleMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Classify by Bayes' rule, with one density for each class.
 

@@ -20,11 +20,12 @@ from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context, 
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.columns import stacked
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import is_generator, unwrapped
 
 
 class GenerativeOverSampler(
-    CallbackSupportMixin, OneToOneFeatureMixin, MetaEstimatorMixin, BaseEstimator
+    CallbackSupportMixin, OneToOneFeatureMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Over-sample rare classes with new rows, drawn from a density of each.
 

@@ -43,7 +43,12 @@ def module_of(config):
         return config
     config = dict(config)
     room, _, name = config.pop("module").rpartition(".")
-    return getattr(import_module(f"{ROOM}.{room}"), name)(**config)
+    # Who wrote the config may be a stranger.
+    one = getattr(import_module(f"{ROOM}.{room}"), name)
+    is_of_room = isinstance(one, type) and one.__module__ == f"{ROOM}.{room}"
+    if not (is_of_room and issubclass(one, nn.Module)):
+        raise ValueError(f"{room}.{name} is no module of {ROOM}.")
+    return one(**config)
 
 
 def state_of(module):

@@ -11,6 +11,7 @@ from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
 from sklearn_dgm._nested.held_out import at_most, some_folds
 from sklearn_dgm._nested.rows import TableView
 from sklearn_dgm._sklearn import num_samples, safe_indexing
+from sklearn_dgm._state import Stateful
 from sklearn_dgm._validation import check_generator, check_weights
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.columns._bulk import standard_deviation
@@ -44,7 +45,7 @@ def is_committee(estimator):
     return estimator is None or isinstance(estimator, list)
 
 
-class Committee(BaseEstimator):
+class Committee(Stateful, BaseEstimator):
     """Weighted mean of the scores of several densities, each standardised by what it says of held-out rows.
 
     Parameters

@@ -51,6 +51,7 @@ from sklearn_dgm.outlier._thresholds import (
     quantile_below,
 )
 from sklearn_dgm.outlier._trimming import are_apart
+from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import densities_within
 
 # Rows of the fit that tell what share of a committee's score is usual for a column.
@@ -72,6 +73,7 @@ class DensityOutlierDetector(
     CallbackSupportMixin,
     OutlierScoresMixin,
     OutlierMixin,
+    SaveMixin,
     MetaEstimatorMixin,
     NamedEstimatorsMixin,
 ):

@@ -9,6 +9,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_dgm._state import Stateful
 from sklearn_dgm._validation import check_generator, check_weights, validate_table
 from sklearn_dgm.columns import ColumnSchema, like_frame
 from sklearn_dgm.columns._bulk import standard_deviation
@@ -29,7 +30,7 @@ MOST_KERNELS = 256
 BLOCK_BYTES = 2**25
 
 
-class StandardisedColumns(BaseEstimator):
+class StandardisedColumns(Stateful, BaseEstimator):
     """Base class of densities of a table as numbers of a like spread, an indicator for each category.
 
     Attributes
