@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.results import Results, version_of
 
 DENSITIES = {
-    "HistogramDensity": {"bins": 5},
+    "HistogramDensity": {},
     "BayesianNetworkDensity": {"conditional": "table", "random_state": 0},
     "MixtureDensity": {"random_state": 0},
     "AutoregressiveDensity": {"random_state": 0},

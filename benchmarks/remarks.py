@@ -436,7 +436,7 @@ faster than ours; its drawing takes longer.
         "OMP_NUM_THREADS=1 python -m benchmarks out_of_core",
         """
 Rows of a Parquet file, four clusters in three dimensions seen with noise, that are read a chunk at a time; each density
-in a process of its own. Target: at most 600 MB above what imports take. `HistogramDensity` has 5 bins for each column.
+in a process of its own. Target: at most 600 MB above what imports take.
 """,
     ),
     "imports": (

@@ -670,3 +670,13 @@ def test_releases_are_set_side_by_side(folder, monkeypatch):
     )
     assert before["ratio"] > 100
     assert "the release before" in report_of(folder)
+
+
+def test_fits_of_a_file_stay_below_the_memory_they_may_take(tmp_path):
+    arguments = ["out_of_core", "--rows", "150000", "--densities", "HistogramDensity"]
+    main([*arguments, "--data", str(tmp_path), "--results", str(tmp_path / "results")])
+    [record] = results.Results("out_of_core", tmp_path / "results").load()
+    assert record["megabytes"] == 12
+    assert 0 < record["peak_mb"] < record["target_mb"] == 600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+    assert "peak above the imports, MB" in report.render(tmp_path / "results")
