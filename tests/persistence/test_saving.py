@@ -22,6 +22,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, PowerTransformer, StandardScaler
+from sklearn.svm import SVC
 
 import sklearn_dgm
 from sklearn_dgm import (
@@ -282,6 +283,13 @@ def test_attributes_are_named_too(path):
     with pytest.raises(TypeError, match=r"^hidden_\S* is of type builtins.function"):
         density.save(path)
     assert not path.exists()
+
+
+def test_estimators_that_no_file_may_name_are_not_saved(path):
+    density = HistogramDensity(alpha=0.1).fit(X)
+    density.machine_ = SVC()
+    with pytest.raises(TypeError, match="machine_ is of type sklearn.svm._classes.SVC"):
+        density.save(path)
 
 
 def test_only_what_is_fitted_is_saved(path):
