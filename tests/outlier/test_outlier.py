@@ -434,17 +434,11 @@ class TestSmoothing:
             assert missing is None or pd.isna(missing)
             assert 0 < abs(first - 1) < 2
             assert 0 < abs(last - 3) < 2
-        assert list(
-            with_noise(
-                pandas, noise_scales(pandas, 0.5, columns, len(pandas)), np.random.default_rng(0)
-            ).index
-        ) == [5, 7, 9]
-        unnamed = with_noise(
-            pd.DataFrame({0: [1.0, 2.0], 1: [3.0, 5.0]}),
-            1.0,
-            columns[[0, 1]],
-            np.random.default_rng(0),
-        )
+        scales = noise_scales(pandas, 0.5, columns, len(pandas))
+        assert list(with_noise(pandas, scales, np.random.default_rng(0)).index) == [5, 7, 9]
+        unnamed = pd.DataFrame({0: [1.0, 2.0], 1: [3.0, 5.0]})
+        scales = noise_scales(unnamed, 1.0, columns[[0, 1]], len(unnamed))
+        unnamed = with_noise(unnamed, scales, np.random.default_rng(0))
         assert list(unnamed[1]) == [3, 5]
         assert (unnamed[0] != [1, 2]).all()
 
