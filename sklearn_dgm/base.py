@@ -223,8 +223,9 @@ class BaseGenerator(
 
     def _start_chunks(self, X, sample_weight, *, schema=None):
         """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
-        chunks = Chunks.of(X).map(lambda table: self._validate(table, reset=True))
+        chunks = Chunks.of(X).map(partial(self._validate, reset=True))
         rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
+        self._validate(rows.sample_table, reset=True)  # chunks may have been read by other processes
         return rows
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
@@ -317,7 +318,7 @@ class LogLikelihoodMixin(DensityMixin):
             If scores are unnormalised: searches compare this number with that of other models.
         """
         require_normalised([self], f"{type(self).__name__}.score")
-        log_density = self.score_samples(X)
+        log_density = np.asarray(self.score_samples(X))
         if sample_weight is not None:
             weight = check_weights(log_density, sample_weight)
             counted = weight > 0  # 0 times -inf would be no number
@@ -535,7 +536,8 @@ class BaseEstimatedDensity(BaseDensity):
         """
         check_flag(return_std, "return_std")
         if self._is_chunked(X):
-            return self._by_chunk(X, partial(self.score_samples, return_std=return_std))
+            score = partial(self.score_samples, return_std=return_std)
+            return self._by_chunk(X, score, 1 + return_std)
         Z, log_det = self._encode(X)
         if not return_std:
             return self._log_density(Z) + log_det

@@ -283,7 +283,8 @@ class BaseMetaDensity(
         """
         check_flag(return_std, "return_std")
         if self._is_chunked(X):
-            return self._by_chunk(X, partial(self.score_samples, return_std=return_std))
+            score = partial(self.score_samples, return_std=return_std)
+            return self._by_chunk(X, score, 1 + return_std)
         log_density, std = self._score_rows(self._check(X))
         return (log_density, std) if return_std else log_density
 

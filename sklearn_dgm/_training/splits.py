@@ -18,10 +18,20 @@ def with_mean_one(weight):
     return weight / weight.mean()
 
 
-def as_counts(weight):
-    """Return the numbers of rows that weights stand for: shares, which are all below one, get a mean of one."""
-    mean = weight.mean() if weight.max() >= 1 else 1.0
-    return min(mean, 1e6) * with_mean_one(weight)
+def as_counts(weight, mean=None, largest=None):
+    """Return the numbers of rows that weights stand for: shares, which are all below one, get a mean of one.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Weights of rows.
+    mean, largest : float, default=None
+        Of the weights of all rows, where these are some of them.
+    """
+    if mean is None:
+        mean, largest = weight.mean(), weight.max()
+    rows = min(mean, 1e6) if largest >= 1 else 1.0
+    return weight if rows == mean else weight / largest * (rows / (mean / largest))
 
 
 class Splits:

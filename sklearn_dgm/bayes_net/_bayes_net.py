@@ -1,5 +1,6 @@
 """The Bayesian network over columns, with tables and networks for its conditionals."""
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -268,7 +269,9 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
 
     def _fit_chunks(self, rows):
         self._forget_networks()
-        super()._fit_chunks(rows)
+        self._settle(*rows.sample)
+        of_all = {"mean": rows.mean_weight, "largest": rows.largest_weight}
+        self._set_counts(rows.total(partial(self._count, **of_all)))
 
     def _n_members(self):
         return 1 if self._targets else 0
@@ -354,9 +357,9 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
         if "_tables" in state:
             self._hand_out_tables()
 
-    def _count(self, Z, sample_weight):
-        """Count the cells of rows in tables."""
-        return self._count_codes(self._codes(Z), _counts_of(Z, sample_weight))
+    def _count(self, Z, sample_weight, **of_all):
+        """Count the cells of rows in tables; see :func:`_counts_of`."""
+        return self._count_codes(self._codes(Z), _counts_of(Z, sample_weight, **of_all))
 
     def _count_codes(self, codes, weight):
         """Count in tables what is no target of the network."""
@@ -734,6 +737,6 @@ def _numbers_of_cells(merged):
     return [int(of_cell.max(initial=-1)) + 1 for of_cell in merged]
 
 
-def _counts_of(Z, sample_weight):
-    """Return how many rows each row stands for."""
-    return np.ones(len(Z)) if sample_weight is None else as_counts(sample_weight)
+def _counts_of(Z, sample_weight, **of_all):
+    """Return how many rows each row stands for; see :func:`~sklearn_dgm._training.splits.as_counts`."""
+    return np.ones(len(Z)) if sample_weight is None else as_counts(sample_weight, **of_all)

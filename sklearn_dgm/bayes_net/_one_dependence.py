@@ -22,6 +22,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import restored_on_failure
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.chunks import Sums
 from sklearn_dgm.columns import check_container
 from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.counts.forests import roots_first
@@ -33,7 +34,7 @@ from sklearn_dgm.counts.pairs import (
     compact,
     starts_of,
 )
-from sklearn_dgm.counts.sufficient import CountsMixin, sum_of
+from sklearn_dgm.counts.sufficient import CountsMixin
 from sklearn_dgm.counts.tables import choose, smoothed
 from sklearn_dgm.tags import DensityTags
 
@@ -113,10 +114,11 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows. Missing cells (NaN, None, NA, NaT, null) are left out of the counts. A table larger than memory is
-            read a chunk at a time, as :meth:`~sklearn_dgm.BaseGenerator.fit` says, where all rows have a class.
+            read a chunk at a time, as :meth:`~sklearn_dgm.BaseGenerator.fit` says.
         y : array-like of shape (n_samples,)
-            Classes; -1 stands for an unlabelled row, unless there is only one other class, a number. Unlabelled rows
-            count for each class by how probable it is for them, which is found by expectation and maximisation.
+            Classes, beside a table of Dask also a column of Dask; -1 stands for an unlabelled row, unless there is only
+            one other class, a number. Unlabelled rows count for each class by how probable it is for them, which is
+            found by expectation and maximisation, in a pass over a table larger than memory for each step.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights: a weight of 2 counts as the row twice, 0 as its absence, though its class stays one of
             `classes_`.
@@ -196,40 +198,50 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         self._fit(Z, weight, place, is_first)
 
     def _learn_chunks(self, X, y, sample_weight):
-        """Count the rows of a table that is read a chunk at a time, of which the classes lie in memory."""
-        y = column_or_1d(as_labels(y), warn=True)
-        check_labels(y)
+        """Learn from a table that is read a chunk at a time, a pass over it for each step."""
+        y = as_labels(y)
         rows = self._start_chunks(X, sample_weight)
-        if len(y) != rows.n_read:
-            raise ValueError(f"y has {len(y)} entries, but X has {rows.n_read} rows.")
-        self.classes_ = classes_of(y, None)
-        place = place_of(y, self.classes_)
-        if (place < 0).any():
-            raise ValueError(
-                f"y is -1 in row {int(place.argmin())}, of no class, but a table that is read a chunk at a time is counted "
-                "in one pass; give rows of no class a sample_weight of 0."
-            )
-        Z, weight = rows.sample
-        self._settle(Z, np.ones(len(Z)) if weight is None else weight)
-        parts = (
-            self._count(self._codes(Z)[0], self._of_class(place[positions], weight))
-            for Z, weight, positions in rows.with_positions()
-        )
-        self._set_counts(sum_of(parts))
+        y = rows.chunks.beside(y, "y", _labels_in)
+        labels = rows.chunks.distinct(y)
+        self.classes_ = classes_of(np.tile(labels, 2), None)  # each once, they seem to be numbers
+        self._settle(rows.sample[0], _weights_of(*rows.sample))
+        known = rows.total(self._count_labelled, y)
+        self._set_counts(known)
         self.n_iter_ = 1
+        if (place_of(labels, self.classes_) >= 0).all():
+            return
 
-    def _of_class(self, place, weight):
-        """Return the weight of rows in each class, given the places of theirs."""
-        is_of_class = place[:, None] == np.arange(len(self.classes_))
-        return is_of_class * (1.0 if weight is None else weight[:, None])
+        def expect():
+            counts, log_likelihood, n_rows = rows.total(self._expect, y)
+            return counts, log_likelihood / n_rows
+
+        self._maximise(known, expect, self.max_iter)
+
+    def _count_labelled(self, Z, weight, y):
+        """Count the labelled ones among some rows."""
+        place = place_of(y, self.classes_)
+        return self._count(self._codes(Z)[0], self._of_class(_weights_of(Z, weight), place))
+
+    def _expect(self, Z, weight, y):
+        """Return the expected counts of unlabelled rows; of all rows, the log-likelihood and the weight."""
+        weight, codes, place = _weights_of(Z, weight), self._codes(Z)[0], place_of(y, self.classes_)
+        of_class, rest = self._of_class(weight, place)[place >= 0], weight[place < 0]
+        joints = self._log_joint(codes[place >= 0]), self._log_joint(codes[place < 0])
+        expected, log_likelihood = expect_classes(joints, self._log_prior, of_class, rest)
+        n = weight.sum()
+        return Sums((self._count(codes[place < 0], expected), log_likelihood * n, n))
+
+    def _of_class(self, weight, place):
+        """Return how much each row belongs to each class."""
+        return weight[:, None] * (place[:, None] == np.arange(len(self.classes_)))
 
     def _fit(self, Z, sample_weight, place, is_first):
         """Learn from encoded rows and the places of their classes, -1 of unlabelled ones."""
-        weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+        weight = _weights_of(Z, sample_weight)
         if is_first:
             self._settle(Z, weight)
         codes = self._codes(Z)[0]
-        of_class = self._of_class(place, weight)
+        of_class = self._of_class(weight, place)
         known = self._count(codes, of_class)
         if not is_first:
             known = known + self._counts
@@ -247,16 +259,31 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
             check_number_of_pairs(columns, self._n_levels, len(self.classes_), self._max_pairs)
 
     def _classify_unlabelled(self, known, unlabelled, labelled, max_iter):
-        """Count unlabelled rows by how probable each class is for them, by expectation and maximisation."""
+        """Count unlabelled rows by how probable each class is for them."""
         codes, weight = unlabelled
+
+        def expect():
+            joints = self._log_joint(labelled[0]), self._log_joint(codes)
+            of_class, log_likelihood = expect_classes(joints, self._log_prior, labelled[1], weight)
+            return self._count(codes, of_class), log_likelihood
+
+        self._maximise(known, expect, max_iter)
+
+    def _maximise(self, known, expect, max_iter):
+        """Add expected counts to known ones, by expectation and maximisation.
+
+        Parameters
+        ----------
+        known : Counts
+            Of labelled rows.
+        expect : callable
+            Returns the expected counts of the others, and the log-likelihood of all, in nats a row.
+        max_iter : int
+            Steps at most.
+        """
         log_likelihoods = expectation_maximisation(
-            lambda: expect_classes(
-                (self._log_joint(labelled[0]), self._log_joint(codes)),
-                self._log_prior,
-                labelled[1],
-                weight,
-            ),
-            lambda of_class: self._set_counts(known + self._count(codes, of_class)),
+            expect,
+            lambda counts: self._set_counts(known + counts),
             max_iter=max_iter,
             tol=self.tol,
         )
@@ -470,6 +497,17 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
     def _log_density(self, Z):
         codes, log_within = self._codes(Z)
         return logsumexp(self._log_joint(codes), axis=1) + log_within
+
+
+def _weights_of(Z, sample_weight):
+    return np.ones(len(Z)) if sample_weight is None else sample_weight
+
+
+def _labels_in(y):
+    """Return labels of some rows, checked, as an array."""
+    y = column_or_1d(as_labels(y), warn=True)
+    check_labels(y)
+    return y
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from sklearn_dgm.chunks._sampling import SAMPLE_ROWS, TableSample, row_keys
 from sklearn_dgm.chunks._sources import is_chunked
 from sklearn_dgm.chunks._streams import ChunkedDrawsMixin, ChunkedScoresMixin
 from sklearn_dgm.chunks._summary import TableSummary
+from sklearn_dgm.chunks._sums import Sums, sum_of
 from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunk, Chunks
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "ChunkedScoresMixin",
     "Chunks",
     "EncodedChunks",
+    "Sums",
     "TableSample",
     "TableSummary",
     "is_chunked",
     "row_keys",
+    "sum_of",
     "with_progress",
 ]

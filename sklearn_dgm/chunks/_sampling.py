@@ -52,6 +52,12 @@ def sample_size(n_columns):
 class TableSample:
     """The rows of a table with the smallest keys, and some that are kept whatever theirs are.
 
+    Parameters
+    ----------
+    n_rows : int, default=None
+        Number of rows of the whole table, if it is known, so that a part of it keeps no rows that the sample of all will
+        hardly have.
+
     Attributes
     ----------
     table : {ndarray, DataFrame} of shape (n_kept, n_features)
@@ -64,8 +70,8 @@ class TableSample:
         Which of them are the sample.
     """
 
-    def __init__(self):
-        self.table, self._added = None, []
+    def __init__(self, n_rows=None):
+        self._n_rows, self.table, self._added = n_rows, None, []
         self.positions, self.weight = np.empty(0, dtype=np.int64), np.empty(0)
         self.is_drawn, self._is_kept = np.empty(0, dtype=bool), np.empty(0, dtype=bool)
         self._largest_key = np.inf
@@ -93,12 +99,16 @@ class TableSample:
         """
         is_kept = np.zeros(len(positions), dtype=bool)
         is_kept[list(kept)] = True
-        rows = np.flatnonzero(is_kept | (row_keys(positions) <= self._largest_key))
+        size, limit = sample_size(table.shape[1]), self._largest_key
+        if self._n_rows is not None:
+            # The number of keys below it is normal, and fewer than the size with a probability of 1e-23.
+            limit = min(limit, (size + 10 * np.sqrt(size) + 50) / self._n_rows)
+        rows = np.flatnonzero(is_kept | (row_keys(positions) <= limit))
         if len(rows):
             part = safe_indexing(table, rows), positions[rows], weight[rows], is_kept[rows]
             self._added.append(part)
         n_added = sum(len(part[1]) for part in self._added)
-        if n_added > sample_size(table.shape[1]):  # so that rows are seldom sorted
+        if n_added > size:  # so that rows are seldom sorted
             self.settle()
 
     def __add__(self, other):

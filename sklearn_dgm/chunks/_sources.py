@@ -27,8 +27,8 @@ def is_chunked(X):
     ----------
     X : object
         What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
-        list of these; a `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; or an object that gives tables in a loop, as
-        often as one likes. Of iterators, which can be read but once, it is true, too: they are refused where they are
+        list of these; a `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object
+        that gives tables in a loop, as often as one likes. Of iterators, which can be read but once, it is true, too: they are refused where they are
         read.
 
     Returns
@@ -39,7 +39,15 @@ def is_chunked(X):
     if isinstance(X, np.memmap):
         # What has been in memory is to be the same in each process.
         return X.ndim == 2 and len(X) > SAMPLE_ROWS and OF_JOBLIB not in str(X.filename)
-    return _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or _is_iterable(X)
+    known = _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or is_dask(X)
+    return known or _is_iterable(X)
+
+
+def is_dask(X):
+    """Tell whether a table is a DataFrame or a two-dimensional array of Dask."""
+    frames, arrays = (sys.modules.get(f"dask.{name}") for name in ("dataframe", "array"))
+    is_array = arrays is not None and isinstance(X, arrays.Array) and X.ndim == 2
+    return is_array or (frames is not None and isinstance(X, frames.DataFrame))
 
 
 def reader_of(X, rows_at_once):

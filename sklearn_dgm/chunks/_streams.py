@@ -12,7 +12,7 @@ from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
 from sklearn_dgm.chunks._parquet import write_parquet
 from sklearn_dgm.chunks._progress import with_progress
-from sklearn_dgm.chunks._sources import is_chunked
+from sklearn_dgm.chunks._sources import is_chunked, is_dask
 from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunks
 from sklearn_dgm.tags import get_density_tags
 
@@ -49,9 +49,13 @@ class ChunkedScoresMixin(ChunkedMixin):
         check_count(chunk_rows, "chunk_rows")
         return Chunks.of(X, chunk_rows).results(self.score_samples)
 
-    def _by_chunk(self, X, function):
-        """Return what a function says of each row of a table that is read a chunk at a time."""
+    def _by_chunk(self, X, function, n_results=1):
+        """Return what a function says of each row of a table that is read a chunk at a time; lazily, if it is Dask's."""
         check_is_fitted(self)
+        if is_dask(X):
+            from sklearn_dgm.chunks._dask import by_partition
+
+            return by_partition(X, function, n_results)
         scored = Chunks.of(X).map(function)
         told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
         return _concatenated([scores for _, scores in told])

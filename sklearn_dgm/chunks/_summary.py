@@ -1,7 +1,6 @@
 """What a schema needs to know of a table that is read in parts: a sample, and what must be exact."""
 
 import copy
-import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -55,16 +54,21 @@ class TableSummary:
     ----------
     schema : ColumnSchema
         One that is not fitted: how the columns are to be read.
+    n_rows : int, default=None
+        Number of rows of the whole table, if it is known and these are a part of it.
 
     Attributes
     ----------
     n_rows : int
         Number of rows, those of weight 0 left out.
+    total_weight, largest_weight : float
+        Of the rows.
     """
 
-    def __init__(self, schema):
+    def __init__(self, schema, n_rows=None):
         self.schema, self.n_rows = schema, 0
-        self._sample, self._columns = TableSample(), None
+        self.total_weight, self.largest_weight = 0.0, 0.0
+        self._sample, self._columns = TableSample(n_rows), None
 
     def add(self, chunk, weight=None):
         """Look at further rows.
@@ -96,6 +100,8 @@ class TableSummary:
             for column, r, kind in zip(self._columns, raw, kinds, strict=True):
                 kept.update(column.add(r, kind, weight))
         self.n_rows += len(positions)
+        self.total_weight += float(weight.sum())
+        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
         self._sample.add(table, positions, weight, sorted(kept))
 
     def _check(self, raw, kinds, weight):
@@ -110,13 +116,13 @@ class TableSummary:
         """Return the kind that each column seems to have; what is odd about them is said of the sample."""
         schema = self.schema
         features = {CATEGORICAL: schema.categorical_features, INTEGER: schema.integer_features}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return resolve_kinds(raw, weight, features, schema.column_kinds)[0]
+        return resolve_kinds(raw, weight, features, schema.column_kinds, warns=False)[0]
 
     def __add__(self, other):
         total = TableSummary(self.schema)
         total.n_rows = self.n_rows + other.n_rows
+        total.total_weight = self.total_weight + other.total_weight
+        total.largest_weight = max(self.largest_weight, other.largest_weight)
         total._sample = self._sample + other._sample
         if self._columns is None or other._columns is None:
             total._columns = self._columns or other._columns
@@ -159,7 +165,7 @@ class ColumnSummary:
     """What is exact of a column: its range, its missing cells, and how often each category or whole number occurs."""
 
     def __init__(self):
-        self.content, self.is_category = None, False
+        self.content, self.is_category, self.where = None, False, None
         self.low = self.high = None
         self.n_lowest = 0
         self.missing, self.observed = np.zeros(2), np.zeros(2)  # rows, and weights
@@ -176,6 +182,7 @@ class ColumnSummary:
                 f"{raw.where} holds {raw.as_given[other][0]!r} (dtype {raw.native_dtype}) in row {raw.row(other)}, but "
                 f"{self.content} before; all chunks of a table hold the same in a column."
             )
+        self.where = raw.where
         if self.content is None:
             self.content, self.is_category = raw.content, is_category
         if is_category:
@@ -246,9 +253,15 @@ class ColumnSummary:
         return found
 
     def __add__(self, other):
+        is_other = None not in (self.content, other.content) and self.content != other.content
+        if is_other and not (self.is_category and other.is_category):
+            raise ValueError(
+                f"{self.where} holds {self.content} in some rows, but {other.content} in later ones; all chunks of a table "
+                "hold the same in a column."
+            )
         total = ColumnSummary()
         first = other if self.content is None else self
-        total.content, total.is_category = first.content, first.is_category
+        total.content, total.is_category, total.where = first.content, first.is_category, first.where
         total.missing = self.missing + other.missing
         total.observed = self.observed + other.observed
         ends = [of for of in (self, other) if of.low is not None]

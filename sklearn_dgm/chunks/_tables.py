@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_dgm._sklearn import num_samples, safe_indexing
-from sklearn_dgm.chunks._sources import reader_of
-from sklearn_dgm.columns import is_frame
+from sklearn_dgm.chunks._sources import is_dask, reader_of
+from sklearn_dgm.columns._values import distinct
 
 # A chunk has so many rows at most.
 ROWS_AT_ONCE = 65_536
@@ -64,6 +64,10 @@ class Chunks:
         Returns an iterator of tables, the same ones each time.
     rows_at_once : int, default=65_536
         Rows that a chunk has at most.
+    start : int, default=0
+        Position of the first row, where these are some rows of a larger table.
+    columns : str, default=None
+        What its columns are, as :func:`columns_of` says; by default those of the first rows.
 
     Attributes
     ----------
@@ -71,9 +75,9 @@ class Chunks:
         Their number, once all have been read.
     """
 
-    def __init__(self, read, rows_at_once=ROWS_AT_ONCE):
+    def __init__(self, read, rows_at_once=ROWS_AT_ONCE, start=0, columns=None):
         self._read, self._rows_at_once = read, rows_at_once
-        self._n_rows = None
+        self._start, self._columns, self._n_rows = start, columns, None
 
     @property
     def n_rows(self):
@@ -86,7 +90,7 @@ class Chunks:
 
         Parameters
         ----------
-        X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable, Chunks}
+        X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable, Dask collection, Chunks}
             See :func:`is_chunked`.
         rows_at_once : int, default=65_536
             Rows that a chunk has at most.
@@ -103,7 +107,13 @@ class Chunks:
         ImportError
             If a library is missing that reads X.
         """
-        return X if isinstance(X, cls) else cls(reader_of(X, rows_at_once), rows_at_once)
+        if isinstance(X, Chunks):
+            return X
+        if is_dask(X):
+            from sklearn_dgm.chunks._dask import DaskChunks
+
+            return DaskChunks.of(X, rows_at_once)
+        return cls(reader_of(X, rows_at_once), rows_at_once)
 
     def through(self, function):
         """Return the chunks that a function makes of these; its errors name rows of the whole table."""
@@ -122,17 +132,62 @@ class Chunks:
 
         return self.through(rest)
 
+    def total(self, function, *beside):
+        """Sum up what a function says of the parts of the table, each where it lies; here there is but one.
+
+        Parameters
+        ----------
+        function : callable
+            Of :class:`Chunks`, and of the values beside them.
+        *beside : object
+            What :meth:`beside` has returned.
+
+        Returns
+        -------
+        total : object
+            Of what has a `+`.
+        """
+        return function(self, *beside)
+
+    def beside(self, values, name, check):
+        """Return values of all rows for :meth:`total`, in a form that positions of rows index.
+
+        Parameters
+        ----------
+        values : array-like of shape (n_samples,) or None
+            The values; None stays None.
+        name : str
+            What errors call them.
+        check : callable
+            Returns values of some rows as an array.
+
+        Raises
+        ------
+        ValueError
+            If it is known that there are more or fewer rows.
+        """
+        if values is None:
+            return None
+        values = check(values)
+        if self.n_rows not in (None, len(values)):
+            raise ValueError(f"{name} has {len(values)} entries, but X has {self.n_rows} rows.")
+        return values
+
+    def distinct(self, values):
+        """Return the distinct ones among what :meth:`beside` has returned."""
+        return distinct(values)
+
     def results(self, function):
         """Yield what a function returns for each table; its errors name rows of the whole table."""
         return (result for _, result in self.map(function))
 
     def __iter__(self):
-        start, of_first = 0, None
+        start, of_first = self._start, self._columns
         for table in self._read():
             n_rows = num_samples(table)
             if n_rows == 0:
                 continue
-            columns = _columns_of(table)
+            columns = columns_of(table)
             of_first = of_first or columns
             if columns != of_first:
                 raise ValueError(
@@ -144,7 +199,7 @@ class Chunks:
                 positions = np.arange(start + rows.start, start + rows.stop)
                 yield Chunk(positions, safe_indexing(table, rows))
             start += n_rows
-        self._check_same_number(start)
+        self._check_same_number(start - self._start)
 
     def _check_same_number(self, n_rows):
         if n_rows == 0:
@@ -176,9 +231,9 @@ class _ChunksThrough(Chunks):
                 yield made
 
 
-def _columns_of(table):
+def columns_of(table):
     """Describe the columns of a table."""
-    if is_frame(table):
+    if hasattr(table, "columns"):
         return f"the columns {list(table.columns)}"
     n_columns = np.shape(table[0])[-1:] if isinstance(table, list | tuple) else table.shape[1:]
     return f"{n_columns[0] if n_columns else 'no'} columns without names"

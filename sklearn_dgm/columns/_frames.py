@@ -36,6 +36,11 @@ def check_container(X):
     of_narwhals = type(X).__module__.startswith("narwhals")
     if of_narwhals and hasattr(X, "to_native"):
         raise TypeError(f"{what}; pass the table that it wraps, X.to_native().")
+    if type(X).__module__.startswith("dask."):
+        raise TypeError(
+            f"{what}, of which this needs all rows in memory; pass X.compute(), if these are few, or fit a density that "
+            "reads tables by partition, which docs/from_laptop_to_cluster.md names."
+        )
     if hasattr(X, "collect") and hasattr(type(X), "columns"):  # of which asking might be costly
         raise TypeError(f"{what}, which holds no rows yet; pass X.collect().")
     is_known = nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)

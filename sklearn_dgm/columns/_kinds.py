@@ -11,7 +11,7 @@ KINDS = (CONTINUOUS, ROUNDED, MIXED, INTEGER, CATEGORICAL)
 BINARY = "binary"
 
 
-def resolve_kinds(raw, weight, features, column_kinds):
+def resolve_kinds(raw, weight, features, column_kinds, *, warns=True):
     """Return the kind of each column, before ties are looked for, and the columns named in `column_kinds`.
 
     Parameters
@@ -24,6 +24,8 @@ def resolve_kinds(raw, weight, features, column_kinds):
         The parameters `categorical_features` and `integer_features` by the kind that they give.
     column_kinds : dict or None
         Kinds by label or position.
+    warns : bool, default=True
+        Whether to warn of columns that are hardly meant to be categorical.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def resolve_kinds(raw, weight, features, column_kinds):
             kind = named_kinds[0]
         else:
             kind = by_dtype if by_dtype in from_dtype else CONTINUOUS
-            if kind == CATEGORICAL:
+            if kind == CATEGORICAL and warns:
                 warn_of_categories(r)
         kinds.append(kind)
     return kinds, set(chosen)

@@ -1,7 +1,6 @@
 """Counts that add up: what models share of which counts are all that they learn from rows."""
 
 import copy
-import functools
 from abc import abstractmethod
 from typing import Any, Self
 
@@ -58,7 +57,7 @@ class CountsMixin:
 
     def _fit_chunks(self, rows):
         self._settle(*rows.sample)
-        self._set_counts(sum_of(rows.map(self._count)))
+        self._set_counts(rows.total(self._count))
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -154,24 +153,3 @@ class CountsMixin:
                 raise ValueError(
                     f"the models have different grids in {mine.where}; {self._same_cells_by}."
                 )
-
-
-def sum_of(counts):
-    """Sum up counts two by two, as binary numbers are counted, so that sparse ones are seldom sorted.
-
-    Parameters
-    ----------
-    counts : iterable
-        Objects with `+`, at least one.
-
-    Returns
-    -------
-    total : object
-        Their sum.
-    """
-    sums = []
-    for i, total in enumerate(counts):
-        while i & 1:
-            i, total = i >> 1, sums.pop() + total
-        sums.append(total)
-    return functools.reduce(lambda total, more: more + total, reversed(sums))

@@ -16,7 +16,6 @@ from sklearn_dgm._sklearn import fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.counts.sufficient import sum_of
 from sklearn_dgm.mixture._component_queries import has_closed_forms
 from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
 from sklearn_dgm.mixture._finite import FiniteMixture
@@ -70,7 +69,7 @@ class MixtureLearningMixin(BaseDensity):
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._fit(*rows.sample)
         # How much is drawn towards all rows stays: it is said in rows of a component, however many there are.
-        self._fit_in_passes(lambda: sum_of(rows.map(self._count)))
+        self._fit_in_passes(lambda: rows.total(self._count))
 
     def _fit_in_passes(self, count_all):
         """Go on from the present mixture by expectation and maximisation, a pass over all rows for each step.

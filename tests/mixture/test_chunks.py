@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from sklearn_dgm import HistogramDensity, MixtureDensity
-from sklearn_dgm.counts.sufficient import sum_of
+from sklearn_dgm.chunks import sum_of
 from sklearn_dgm.mixture._fitting import fit_mixture
 from sklearn_dgm.mixture._rows import WeightedRows
 from tests.bayes_net.test_counting_on import InParts
