@@ -261,7 +261,11 @@ class ColumnSummary:
             )
         total = ColumnSummary()
         first = other if self.content is None else self
-        total.content, total.is_category, total.where = first.content, first.is_category, first.where
+        total.content, total.is_category, total.where = (
+            first.content,
+            first.is_category,
+            first.where,
+        )
         total.missing = self.missing + other.missing
         total.observed = self.observed + other.observed
         ends = [of for of in (self, other) if of.low is not None]

@@ -218,9 +218,7 @@ def test_a_part_keeps_no_more_than_its_share_of_the_sample(monkeypatch):
     total = sum_of(parts)
     for part in parts:
         assert len(part.sample().table) < 100
-    drawn, its = (
-        of.sample().positions[of.sample().stands_for > 1] for of in (total, whole)
-    )
+    drawn, its = (of.sample().positions[of.sample().stands_for > 1] for of in (total, whole))
     assert len(drawn) == 400
     np.testing.assert_array_equal(drawn, its)
 
