@@ -17,6 +17,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.checkpoints import SavedTraining, checkpoint_of, fingerprint_of
 from sklearn_dgm._training.net import RowNet
 from sklearn_dgm._training.objective import Objective, log_likelihood
+from sklearn_dgm._training.processes import ACCELERATE, make_accelerator
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
@@ -256,7 +257,8 @@ warm_start, verbose, callbacks, net_params, random_state
 
     def _n_threads(self, device):
         """Return how many members train at once; scikit-learn's callbacks are told of one epoch after the other."""
-        return 1 if device.type != "cpu" or has_callbacks(self) else torch.get_num_threads()
+        is_single = device.type != "cpu" or has_callbacks(self) or self.device == ACCELERATE
+        return 1 if is_single else torch.get_num_threads()
 
     def _check_continuation(self, Z):
         """Refuse what a warm start, or further rows, cannot continue."""
@@ -291,11 +293,16 @@ warm_start, verbose, callbacks, net_params, random_state
             report = EpochReport(
                 context_of_fit(self), self._callback_hooks, self._fitted_attributes
             )
+        accelerator = None
+        if self.device == ACCELERATE:
+            self._check_takes_processes()
+            accelerator = make_accelerator(self.random_state)
         checkpoint, parameters["callbacks"] = checkpoint_of(self.callbacks)
         started, saved = self._trained_modules() if continues else [], None
         if checkpoint is not None:
             fingerprint = fingerprint_of(self, splits, started)
-            saved = SavedTraining(checkpoint, fingerprint, splits.device)
+            writes = accelerator is None or accelerator.is_main_process
+            saved = SavedTraining(checkpoint, fingerprint, splits.device, writes)
         return Trainer(
             SimpleNamespace(**parameters),
             self._objective(),
@@ -308,6 +315,7 @@ warm_start, verbose, callbacks, net_params, random_state
             history=self.history_ if continues else [],
             report=report,
             saved=saved,
+            accelerator=accelerator,
         )
 
     def _keep(self, trainer):
@@ -324,7 +332,15 @@ warm_start, verbose, callbacks, net_params, random_state
         fitted = {"net_": net, "history_": history, "n_iter_": len(history)}
         return {**fitted, "objective_": self._objective()}
 
+    def _check_takes_processes(self):
+        if self._net_class is not RowNet:
+            raise ValueError(
+                f"{type(self).__name__} has several optimisers, which device={ACCELERATE!r} does not take."
+            )
+
     def _resolve_device(self):
+        if self.device == ACCELERATE:
+            return make_accelerator(self.random_state).device
         if str(self.device) == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

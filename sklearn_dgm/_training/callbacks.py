@@ -108,7 +108,7 @@ class Monitor(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Start from the weights as they are."""
-        net.average = WeightAverage(net.module_)
+        net.average = WeightAverage(net.plain_module)
         valid_loss = None
         if self.valid is not None:
             with suppress(Diverged):

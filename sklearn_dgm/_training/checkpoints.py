@@ -104,11 +104,13 @@ class SavedTraining:
         See :func:`fingerprint_of`.
     device : torch.device
         Where tensors are to be.
+    writes : bool, default=True
+        Whether it is this process that writes the file.
     """
 
-    def __init__(self, checkpoint, fingerprint, device):
+    def __init__(self, checkpoint, fingerprint, device, writes=True):
         self.path, self.every = Path(checkpoint.path), checkpoint.every
-        self.fingerprint, self.device = fingerprint, device
+        self.fingerprint, self.device, self.writes = fingerprint, device, writes
         self._lock = threading.Lock()
         self._parts = {}
         if checkpoint.resume and self.path.exists():
@@ -123,6 +125,8 @@ class SavedTraining:
 
     def keep(self, key, state):
         """Keep a state, of tensors and plain values, and write the file with those of the others."""
+        if not self.writes:
+            return
         part = torch.frombuffer(bytearray(_bytes_of(state)), dtype=torch.uint8)
         with self._lock:
             self._parts[key] = part
@@ -130,7 +134,8 @@ class SavedTraining:
 
     def remove(self):
         """Remove the file, of a fit that has ended."""
-        self.path.unlink(missing_ok=True)
+        if self.writes:
+            self.path.unlink(missing_ok=True)
 
     def _write(self):
         body = _bytes_of({"fingerprint": self.fingerprint, "parts": self._parts})

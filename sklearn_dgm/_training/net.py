@@ -85,6 +85,11 @@ class RowNet(NeuralNet):
     # Attributes, beside the weights, that training changes and goes on from; modules may name some of theirs, too.
     progress: tuple[str, ...] = ()
 
+    @property
+    def plain_module(self):
+        """The module itself, without what may be wrapped around it in training."""
+        return self.module_
+
     def train_step(self, batch, **fit_params):
         """Take a step, and the average with it."""
         step = super().train_step(batch, **fit_params)
@@ -144,12 +149,12 @@ class RowNet(NeuralNet):
     def training_state(self):
         """Return all that further training depends on, but for generators and rows, as tensors and plain values."""
         return {
-            "module": self.module_.state_dict(),
+            "module": self.plain_module.state_dict(),
             "average": self.average.module.state_dict(),
             "n_averaged": self.average.n_steps,
             "progress": [
                 {name: getattr(part, name) for name in getattr(part, "progress", ())}
-                for part in (self, self.module_)
+                for part in (self, self.plain_module)
             ],
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers_made()],
             "schedules": [schedule.state_dict() for schedule in self._schedules()],
@@ -158,10 +163,10 @@ class RowNet(NeuralNet):
 
     def set_training_state(self, state):
         """Go on from what :meth:`training_state` returned, after the beginning of a training."""
-        self.module_.load_state_dict(state["module"])
+        self.plain_module.load_state_dict(state["module"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_steps = state["n_averaged"]
-        for part, of_part in zip((self, self.module_), state["progress"], strict=True):
+        for part, of_part in zip((self, self.plain_module), state["progress"], strict=True):
             vars(part).update(of_part)
         for holders, states in (
             (self._optimizers_made(), state["optimizers"]),

@@ -25,7 +25,8 @@ validation_fraction : float, default=$validation_fraction
 n_iter_no_change : int, default=$n_iter_no_change
     Epochs without progress on the validation rows after which training stops.
 device : str or torch.device, default=$device
-    Where to compute: "cpu", "cuda", "cuda:1", ...; "auto" takes a CUDA device if there is one.
+    Where to compute: "cpu", "cuda", "cuda:1", ...; "auto" takes a CUDA device if there is one. "accelerate" trains by
+    the processes, and on their devices, that `accelerate launch` has started; see docs/long_fits.md.
 warm_start : bool, default=$warm_start
     Whether `fit` continues from the weights of the previous fit, with its schema and all that it settled before
     training; rows that validated then validate again. A parameter that would change the network is refused. A fit

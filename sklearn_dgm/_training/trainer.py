@@ -26,6 +26,7 @@ from sklearn_dgm._training.net import (
     StopTraining,
     as_fitted,
 )
+from sklearn_dgm._training.processes import AcceleratedNet
 from sklearn_dgm._training.seeding import torch_generator
 from sklearn_dgm._training.side_by_side import PATIENCE, side_by_side
 from sklearn_dgm._training.stacked import StackedRows, StackMonitor, StackNet
@@ -118,6 +119,8 @@ class Trainer:
         1.
     saved : SavedTraining, default=None
         Where the states of the training are kept, and where it goes on from.
+    accelerator : accelerate.Accelerator, default=None
+        What several processes train each module by; `n_threads` is 1 then.
 
     Attributes
     ----------
@@ -145,12 +148,13 @@ class Trainer:
         history=(),
         report=None,
         saved=None,
+        accelerator=None,
     ):
         self.parameters, self.objective = parameters, objective
         self.splits, self.rng, self.device = splits, rng, device
         self.net_class, self.n_threads = net_class, n_threads
         self.started, self.history = list(started), list(history)
-        self.report, self.saved = report, saved
+        self.report, self.saved, self.accelerator = report, saved, accelerator
         self.net = self.setting = None
         self._trained, self._runs, self._rivals = {}, [], []
         self._stop, self._is_decided = threading.Event(), threading.Event()
@@ -280,7 +284,8 @@ class Trainer:
         parameters = self.parameters
         is_seen = self.report is not None or parameters.callbacks or parameters.net_params
         has_key = getattr(runs[0].module, "stack_key", None) is not None
-        return is_seen or self.net_class is not RowNet or not has_key
+        is_shared = self.accelerator is not None
+        return is_seen or is_shared or self.net_class is not RowNet or not has_key
 
     def _stacks(self, runs):
         """Return runs in groups that are trained as one."""
@@ -302,12 +307,14 @@ class Trainer:
         with drawing_from(run.generator):
             train, valid = self.splits(run.member)
             monitor = self._monitor(run, train, valid)
-            run.net = self._make_net(run.module, len(train), valid, monitor)
+            run.net = net = self._make_net(run.module, len(train), valid, monitor)
+            if self.accelerator is not None:
+                net = self._make_net(run.module, len(train), valid, monitor, AcceleratedNet)
             if self.report is not None:
                 monitor.report_to(self.report, list(self._trained.values()))
             saver = self._saver([run], train, [monitor])
             try:
-                self._fit(run.net, train, [monitor], saver)
+                self._fit(net, train, [monitor], saver)
             finally:
                 self._finish(run, run.net, monitor)
 
@@ -358,7 +365,7 @@ class Trainer:
     def _make_net(self, module, n_train, valid, monitor, net_class=None):
         parameters, batch_size = self.parameters, self._batch_size(n_train)
         # That of a stack clips the gradient of each member itself.
-        clip = [] if net_class else [("clip", GradientNormClipping(MAX_GRADIENT_NORM))]
+        clip = [] if net_class is StackNet else [("clip", GradientNormClipping(MAX_GRADIENT_NORM))]
         net_params = parameters.net_params or {}
         for name in sorted(OWN_NET_PARAMS.intersection(net_params)):
             raise ValueError(f"net_params may not hold {name!r}, which the estimator sets itself.")
@@ -388,9 +395,14 @@ class Trainer:
         }
         if "optimizer" in net_params:  # which may have no fused form
             del params["optimizer__fused"]
+        if net_class is AcceleratedNet:
+            params |= {"accelerator": self.accelerator, "device": None}
+            del params["callbacks__print_log"]  # which is told where to print; it does not
         try:
             net_class = net_class or self.net_class
-            return net_class(module, criterion=torch.nn.Identity, **params).initialize()
+            # Of a module, accelerate would average gradients, of which an identity has none.
+            criterion = object if net_class is AcceleratedNet else torch.nn.Identity
+            return net_class(module, criterion=criterion, **params).initialize()
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"net_params or callbacks do not fit a skorch net: {error}") from error
 
