@@ -17,7 +17,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.checkpoints import SavedTraining, checkpoint_of, fingerprint_of
 from sklearn_dgm._training.net import RowNet
 from sklearn_dgm._training.objective import Objective, log_likelihood
-from sklearn_dgm._training.processes import ACCELERATE, make_accelerator
+from sklearn_dgm._training.processes import ACCELERATE, device_of, make_accelerator
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
@@ -340,7 +340,7 @@ warm_start, verbose, callbacks, net_params, random_state
 
     def _resolve_device(self):
         if self.device == ACCELERATE:
-            return make_accelerator(self.random_state).device
+            return device_of(make_accelerator(self.random_state))
         if str(self.device) == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

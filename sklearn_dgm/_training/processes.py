@@ -45,7 +45,13 @@ def make_accelerator(random_state):
         )
     # Buffers are constants; not every loss depends on all parameters.
     options = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
-    return Accelerator(mixed_precision="no", kwargs_handlers=[options])
+    return Accelerator(mixed_precision="no", device_placement=False, kwargs_handlers=[options])
+
+
+def device_of(accelerator):
+    """Return the device of this process; of a CPU without a number, with which no tensor could be pickled."""
+    device = accelerator.device
+    return torch.device("cpu") if device.type == "cpu" else device
 
 
 class AcceleratedNet(AccelerateMixin, RowNet):

@@ -396,7 +396,7 @@ class Trainer:
         if "optimizer" in net_params:  # which may have no fused form
             del params["optimizer__fused"]
         if net_class is AcceleratedNet:
-            params |= {"accelerator": self.accelerator, "device": None}
+            params["accelerator"] = self.accelerator
             del params["callbacks__print_log"]  # which is told where to print; it does not
         try:
             net_class = net_class or self.net_class
