@@ -81,6 +81,12 @@ FLAT = {
         ("rows scored a second", "rows_per_second", ",d"),
         ("log-likelihood", "log_likelihood", ".3f"),
     ],
+    "clusters": [
+        ("in", "case", ""),
+        ("seconds", "seconds", ".2f"),
+        ("times as fast as alone", "ratio", ".2f"),
+        ("differs from it by, nats", "difference", ".1e"),
+    ],
     "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
     "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],
     "latent": [

@@ -139,7 +139,8 @@ class BaseGenerator(
             Rows to learn from. Their missing cells, where the model takes such, are left out of what is learnt. Some
             families also take a table that is larger than memory, and read it a chunk at a time: a memmap of more than
             131,072 rows, a path to a Parquet file or a folder of these, a list of paths, a `pyarrow.dataset.Dataset`, a
-            `polars.LazyFrame`, or an object that gives arrays or DataFrames in a loop, the same ones each time.
+            `polars.LazyFrame`, an object that gives arrays or DataFrames in a loop, the same ones each time, or a
+            DataFrame or an array of Dask, of which `sample_weight` may be a column, too.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -454,8 +455,9 @@ class BaseDensity(LogLikelihoodMixin, ChunkedScoresMixin, BaseGenerator):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to score; or a table larger than memory, as `fit` has it. :meth:`iter_scores` returns the scores of
-            such a one a chunk at a time.
+            Rows to score; or a table larger than memory, as `fit` has it, of whatever density. :meth:`iter_scores`
+            returns the scores of such a one a chunk at a time. Those of a table of Dask are an array of Dask, which is
+            computed by partition once it is asked for.
 
         Returns
         -------

@@ -58,6 +58,12 @@ def test_a_cheap_search_warns_of_nothing(smaller, capsys):
     assert (search.estimator.effort, density.effort) == ("fast", "balanced")
 
 
+def test_from_a_laptop_to_a_cluster(capsys):
+    # The block that starts a cluster is of a script; tests/clusters has one.
+    assert len(list(run("docs/from_laptop_to_cluster.md"))) == 5
+    assert "4000 rows in 4 partitions" in capsys.readouterr().out
+
+
 def test_tables_larger_than_memory(capsys):
     assert len(list(run("docs/larger_than_memory.md"))) == 1
     assert "30000.0 rows in" in capsys.readouterr().out

@@ -180,10 +180,17 @@ def test_classes_of_chunks():
     X, y = mixed(), np.arange(N_ROWS) % 2
     with pytest.raises(ValueError, match="y has 2999 entries, but X has 3000 rows"):
         NaiveBayesClassifier().fit(Parts(X, 500), y[1:])
-    y = y + 5
-    y[1234] = -1
-    with pytest.raises(ValueError, match="y is -1 in row 1234"):
-        NaiveBayesClassifier().fit(Parts(X, 500), y)
+
+
+def test_rows_of_no_class_count_by_a_pass_for_each_step():
+    X, y = mixed()[["integer", "two"]], 5 + np.arange(N_ROWS) % 2
+    X.loc[y == 5, "integer"] += 3
+    y[::3] = -1
+    classifier = NaiveBayesClassifier(bins={"integer": [4.5, 8.5], "two": [0.5, 3.5]})
+    whole, read = clone(classifier).fit(X, y), classifier.fit(Parts(X, 500), y)
+    assert read.n_iter_ == whole.n_iter_ > 1
+    np.testing.assert_allclose(read._counts.cells, whole._counts.cells, rtol=1e-9)
+    np.testing.assert_allclose(read.class_count_, whole.class_count_, rtol=1e-9)
 
 
 def test_schema_of_more_rows():
