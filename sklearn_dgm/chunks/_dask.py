@@ -165,8 +165,8 @@ def by_partition(X, function, n_results=1):
     X : {dask DataFrame, dask Array}
         The table.
     function : callable
-        Returns an array of shape (n,) of a table of n rows, or several of them in a tuple; it is shipped to each process
-        once.
+        Returns an array of shape (n,) of a table of n rows, or several of them in a tuple; it is shipped to
+        each process once.
     n_results : int, default=1
         Number of arrays that it returns.
 

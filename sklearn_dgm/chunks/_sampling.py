@@ -55,8 +55,8 @@ class TableSample:
     Parameters
     ----------
     n_rows : int, default=None
-        Number of rows of the whole table, if it is known, so that a part of it keeps no rows that the sample of all will
-        hardly have.
+        Number of rows of the whole table, if it is known, so that a part of it keeps no rows that the sample of all
+        will hardly have.
 
     Attributes
     ----------

@@ -28,8 +28,8 @@ def is_chunked(X):
     X : object
         What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
         list of these; a `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object
-        that gives tables in a loop, as often as one likes. Of iterators, which can be read but once, it is true, too: they are refused where they are
-        read.
+        that gives tables in a loop, as often as one likes. Of iterators, which can be read but once, it is
+        true, too: they are refused where they are read.
 
     Returns
     -------

@@ -50,7 +50,7 @@ class ChunkedScoresMixin(ChunkedMixin):
         return Chunks.of(X, chunk_rows).results(self.score_samples)
 
     def _by_chunk(self, X, function, n_results=1):
-        """Return what a function says of each row of a table that is read a chunk at a time; lazily, if it is Dask's."""
+        """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's."""
         check_is_fitted(self)
         if is_dask(X):
             from sklearn_dgm.chunks._dask import by_partition
