@@ -18,6 +18,8 @@ N_PASSES = 10
 class PartialFitMixin:
     """Networks of tables that learn from further rows by `partial_fit`; it stands before :class:`NeuralMixin`."""
 
+    score_kind_: str
+
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,

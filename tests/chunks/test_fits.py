@@ -15,8 +15,7 @@ from sklearn_dgm import (
     TreeAugmentedNaiveBayesClassifier,
 )
 from sklearn_dgm.base import BaseGenerator
-from sklearn_dgm.chunks import ROWS_AT_ONCE, is_chunked
-from sklearn_dgm.chunks import sum_of
+from sklearn_dgm.chunks import ROWS_AT_ONCE, is_chunked, sum_of
 from tests.chunks.tables import N_ROWS, Parts, mixed
 
 

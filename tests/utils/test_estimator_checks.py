@@ -1239,19 +1239,6 @@ def test_a_parameter_that_no_file_can_hold_is_skipped():
         density_checks()["check_saved"](HasFunction())
 
 
-class HasFunction(Sound):
-    """A parameter of users that no file can hold, which is no fault of theirs."""
-
-    def __init__(self, bins=10, *, alpha=0.01, random_state=None, link=abs):
-        super().__init__(bins, alpha=alpha, random_state=random_state)
-        self.link = link
-
-
-def test_a_parameter_that_no_file_can_hold_is_skipped():
-    with pytest.raises(SkipTest, match="the parameter link is of type builtins"):
-        density_checks()["check_saved"](HasFunction())
-
-
 def test_every_check_has_a_broken_density():
     assert {name for _, name in BROKEN} == set(density_checks())
 
