@@ -226,9 +226,8 @@ class BaseGenerator(
         """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
         chunks = Chunks.of(X).map(partial(self._validate, reset=True))
         rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
-        self._validate(
-            rows.sample_table, reset=True
-        )  # chunks may have been read by other processes
+        # Chunks may have been read by other processes.
+        self._validate(rows.sample_table, reset=True)
         return rows
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):

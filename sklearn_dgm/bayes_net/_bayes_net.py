@@ -259,13 +259,12 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
         for name in OF_NETWORKS:
             vars(self).pop(name, None)
 
-    def _start_chunks(self, X, sample_weight, *, schema=None):
+    def _check_takes_chunks(self):
         if self.conditional != "table":
             raise TypeError(
                 "BayesianNetworkDensity counts a table that is read a chunk at a time, but networks learn from tables in "
                 f"memory alone; set conditional='table' in place of {self.conditional!r}, or hand in a sample of the rows."
             )
-        return super()._start_chunks(X, sample_weight, schema=schema)
 
     def _fit_chunks(self, rows):
         self._forget_networks()

@@ -35,7 +35,7 @@ class MixtureLearningMixin(BaseDensity):
     _mixture: FiniteMixture
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
-        if self._is_chunked(X):
+        if self._fits_chunks(X):
             return super()._fit_or_restore(X, sample_weight, schema, y)
         with restored_on_failure(self):
             start = self._given_start(X)
@@ -50,7 +50,7 @@ class MixtureLearningMixin(BaseDensity):
                 self._fit_densities(X, Z, weight, start)
         return self
 
-    def _start_chunks(self, X, sample_weight, *, schema=None):
+    def _check_takes_chunks(self):
         if not isinstance(self.component, str):
             raise TypeError(
                 "MixtureDensity reads a table a chunk at a time for components in closed form, 'independent', 'gaussian' "
@@ -61,7 +61,6 @@ class MixtureLearningMixin(BaseDensity):
                 "a table that is read a chunk at a time has no responsibilities to start from; set warm_start=False, and "
                 "init to 'k-means++' or 'random'."
             )
-        return super()._start_chunks(X, sample_weight, schema=schema)
 
     def _fit_chunks(self, rows):
         """Start from a fit of the sample, and go on with a pass over all rows for each step."""
