@@ -191,15 +191,15 @@ and 468; of all 604 documents 483 and 448 against 491 and 459. scikit-learn (one
 Mean log-likelihood of test images in nats, and in bits per pixel; bytes of the same images, of programs all as one image,
 side by side. Digits of scikit-learn: 1,437 train, 360 test. Frey faces: 1,765 and 200, shuffled, so that a test image often
 has a twin that is fitted. Binarised MNIST: each pixel drawn once with the probability of its grey value, the first 1,000 of
-the last 10,000 are scored. All is left as it is but the shape of images and, at most, passes: 20 for Frey faces, for MNIST 3, and
-20 of AutoregressiveDensity. One run, but for PixelCNNDensity on MNIST and the outliers, which are of an earlier one with the
-same seeds; other processes ran beside it, and seconds are those of one processor.
+the last 10,000 are scored. All is left as it is but the shape of images and, at most, passes: 20 for Frey
+faces, for MNIST 3, and 20 of AutoregressiveDensity. One run, but for PixelCNNDensity on MNIST and the outliers, which are of
+an earlier one with the same seeds; other processes ran beside it, and seconds are those of one processor.
 
 **likelihood**: digits -78 in two minutes met (-77.3). Frey faces: 98 nats ahead of AutoregressiveDensity, in less time;
 8 epochs (three minutes) had been tried first, and were 14 behind on the test images. Binarised MNIST: -86 in half an hour of
 two cores met, in 33 minutes of one, since one network trains on one core (-90.9 after one pass over 12,800 images, 3
-minutes), 8.9 nats ahead of AutoregressiveDensity in 5 minutes; -82, aimed at in a night, was not tried. Bytes are 57 % of the better program's on digits, 68 % on Frey faces and
-48 % on MNIST.
+minutes), 8.9 nats ahead of AutoregressiveDensity in 5 minutes; -82, aimed at in a night, was not tried. Bytes are 57 % of
+the better program's on digits, 68 % on Frey faces and 48 % on MNIST.
 
 **outliers**: 3,000 digits 0 to 7 of MNIST, 3 epochs. The correction helps beside images of one grey, and harms beside digits
 8 and 9; see docs/outliers.md.
