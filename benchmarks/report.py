@@ -85,7 +85,7 @@ FLAT = {
         ("in", "case", ""),
         ("seconds", "seconds", ".2f"),
         ("times as fast as alone", "ratio", ".2f"),
-        ("differs from it by, nats", "difference", ".1e"),
+        ("differs from it by", "difference", ".1e"),
     ],
     "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
     "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],

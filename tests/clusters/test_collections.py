@@ -17,7 +17,7 @@ from sklearn_dgm import (
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
 )
-from sklearn_dgm.chunks import Chunks, TableSummary, sum_of
+from sklearn_dgm.chunks import Chunks, EncodedChunks, TableSummary, sum_of
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.mixture._fitting import fit_mixture
 from sklearn_dgm.mixture._rows import WeightedRows
@@ -307,6 +307,30 @@ def test_other_densities_score_by_partition():
     np.testing.assert_array_equal(np.concatenate(parts), scores)
     detector = DensityOutlierDetector(Gaussian()).fit(X)
     np.testing.assert_array_equal(detector.predict(of_dask), detector.predict(X))
+
+
+@pytest.mark.parametrize("lengths", PARTITIONS, ids=len)
+def test_rows_can_be_read_one_partition_after_the_other(lengths):
+    X = table()
+    rows, schema = EncodedChunks.of(Chunks.of(frame(X, lengths), 130), ColumnSchema())
+    for _ in range(2):
+        Z, _, positions = zip(*rows.with_positions(), strict=True)
+        np.testing.assert_array_equal(np.concatenate(Z), schema.encode(X)[0])
+        np.testing.assert_array_equal(np.concatenate(positions), np.arange(N_ROWS))
+        assert max(map(len, Z)) <= 130
+
+
+def test_tables_are_drawn_by_partition_with_one_seed():
+    density, seeds = HistogramDensity().fit(table()), np.random.SeedSequence(0).spawn(3)
+    drawn = [
+        dd.from_map(lambda seed: density.sample(50, np.random.default_rng(seed)), seeds)
+        for _ in range(2)
+    ]
+    assert drawn[0].npartitions == 3
+    first, second = (of.compute() for of in drawn)
+    pd.testing.assert_frame_equal(first, second)
+    assert len(first) == 150
+    assert not first[:50].equals(first[50:100])
 
 
 # On processes of a cluster.
