@@ -266,7 +266,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("params", "error", "message"), REFUSED, ids=[case[-1] for case in REFUSED])
+@pytest.mark.parametrize(
+    ("params", "error", "message"), REFUSED, ids=[case[-1] for case in REFUSED]
+)
 def test_what_is_no_table_is_refused(params, error, message):
     density = HistogramDensity()
     with pytest.raises(error, match=message):
