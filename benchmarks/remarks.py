@@ -441,7 +441,7 @@ in a process of its own. Target: at most 600 MB above what imports take.
 """,
     ),
     "clusters": (
-        "python -m benchmarks clusters",
+        "OMP_NUM_THREADS=1 python -m benchmarks clusters",
         """
 Searches over four candidates in two folds, with two jobs against one job in the same run, processes started before; and
 fits of a table that lies in two processes of a cluster, against a fit of the same rows in memory. Target: searches with
