@@ -43,6 +43,12 @@ CLASSIFIERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def tree(monkeypatch):
+    """Let sums of seven partitions be a tree of several levels."""
+    monkeypatch.setattr("sklearn_dgm.chunks._dask.SUMMED_AT_ONCE", 2)
+
+
 def table(*, gaps=False):
     rng = np.random.default_rng(0)
     X = pd.DataFrame(
