@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import clone
 
 from sklearn_dgm import (
+    AutoregressiveDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
     DensityOutlierDetector,
@@ -317,6 +318,14 @@ def test_other_densities_score_by_partition():
     np.testing.assert_array_equal(detector.predict(of_dask), detector.predict(X))
 
 
+def test_networks_learn_from_one_partition_after_the_other(monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sampling.SAMPLE_ROWS", 300)
+    X = np.random.default_rng(0).normal(size=(900, 2))
+    density = AutoregressiveDensity(n_orders=1, max_epochs=3, random_state=0)
+    density.fit(da.from_array(X, chunks=((200, 0, 700), 2)))
+    assert -3.2 < density.score(X) / len(X) < -2.7  # nats of two standard normals: -2.84
+
+
 @pytest.mark.parametrize("lengths", PARTITIONS, ids=len)
 def test_rows_can_be_read_one_partition_after_the_other(lengths):
     X = table()
@@ -385,8 +394,6 @@ def test_a_model_comes_to_a_process_once(cluster):
 
 
 def test_networks_score_partitions_side_by_side(cluster):
-    from sklearn_dgm import AutoregressiveDensity
-
     X = np.random.default_rng(0).normal(size=(400, 2))
     density = AutoregressiveDensity(max_epochs=2, n_orders=1, random_state=0).fit(X)
     with cluster.as_current():
