@@ -64,9 +64,13 @@ class MixtureLearningMixin(BaseDensity):
 
     def _fit_chunks(self, rows):
         """Start from a fit of the sample, and go on with a pass over all rows for each step."""
+        Z, weight = rows.sample
+        if len(Z) == rows.n_rows:  # the sample is the table
+            self._fit(Z, weight)
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit(*rows.sample)
+            self._fit(Z, weight)
         # How much is drawn towards all rows stays: it is said in rows of a component, however many there are.
         self._fit_in_passes(lambda: rows.total(self._count))
 

@@ -150,6 +150,8 @@ class OutlierScoresMixin(ChunkedScoresMixin):
         scores : ndarray of shape (n_samples,)
             ``score_samples(X) - offset_``, in the units of the scores.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.decision_function)
         scores = self.score_samples(X)
         # Minus infinity less itself would be no number.
         return np.subtract(
@@ -187,6 +189,8 @@ class OutlierScoresMixin(ChunkedScoresMixin):
         p_values : ndarray of shape (n_samples,)
             Between ``1 / (1 + number of calibration rows)`` and 1; small for outliers.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.p_values)
         scores = self.score_samples(X)
         n_as_low = np.searchsorted(self.calibration_scores_, scores, side="right")
         return (1 + n_as_low) / (1 + len(self.calibration_scores_))

@@ -318,6 +318,17 @@ def test_other_densities_score_by_partition():
     np.testing.assert_array_equal(detector.predict(of_dask), detector.predict(X))
 
 
+def test_detectors_ask_partitions_of_unknown_lengths():
+    X = table()
+    of_dask = frame(X, (200, 0, 400))
+    detector = DensityOutlierDetector(
+        HistogramDensity(bins=3, alpha=1.0), calibration="holdout", random_state=0
+    ).fit(X)
+    for ask in ("score_samples", "decision_function", "predict", "p_values"):
+        found, expected = getattr(detector, ask)(of_dask), getattr(detector, ask)(X)
+        np.testing.assert_allclose(found.compute(), expected, rtol=1e-12)
+
+
 def test_networks_learn_from_one_partition_after_the_other(monkeypatch):
     monkeypatch.setattr("sklearn_dgm.chunks._sampling.SAMPLE_ROWS", 300)
     X = np.random.default_rng(0).normal(size=(900, 2))

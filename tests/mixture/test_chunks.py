@@ -72,6 +72,17 @@ def test_passes_over_chunks_are_steps_of_em_over_all_rows(density, weighted, sta
     np.testing.assert_allclose(mine.weights_, mixture.weights, rtol=1e-9)
 
 
+def test_a_table_no_larger_than_a_sample_is_fitted_as_in_memory(monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sampling.SAMPLE_ROWS", 600)
+    X = mixed_table(600)
+    density = MixtureDensity(3, random_state=0, max_iter=7, tol=0.0)
+    mine = read(density, X)
+    with pytest.warns(ConvergenceWarning):
+        whole = clone(density).fit(X)
+    assert mine.n_iter_ == whole.n_iter_ == 7
+    np.testing.assert_allclose(mine.score_samples(X), whole.score_samples(X), rtol=1e-9)
+
+
 def test_the_same_as_scikit_learn_from_the_same_start(start):
     X = clusters(900)
     density = MixtureDensity(3, "gaussian", reg_covar=0.0, max_iter=4, tol=0.0, random_state=0)
