@@ -419,7 +419,8 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
         Raises
         ------
         ValueError
-            If a row cannot be counted, or networks were fitted before; nothing is counted then.
+            If a row is impossible under the density so far (a number beyond its bounds, no whole number in an integer
+            column), or networks were fitted before; nothing is counted then.
         """
         if getattr(self, "_targets", ()):
             raise ValueError(

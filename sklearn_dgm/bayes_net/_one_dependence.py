@@ -176,7 +176,8 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         Raises
         ------
         ValueError
-            If `y` holds a class that is none of the first call; nothing is counted then.
+            If `y` holds a class that is none of the first call, or a row is impossible under the model so far (a
+            number beyond its bounds, no whole number in an integer column); nothing is counted then.
         """
         with restored_on_failure(self):
             self._learn(X, y, classes, sample_weight, is_first=not hasattr(self, "classes_"))

@@ -86,7 +86,8 @@ class CountsMixin:
         Raises
         ------
         ValueError
-            If what is counted would depend on rows to come, or a row cannot be counted; nothing is counted then.
+            If what is counted would depend on rows to come, or a row is impossible under the model so far (a number
+            beyond its bounds, no whole number in an integer column); nothing is counted then.
         """
         with restored_on_failure(self):
             self._learn_part(X, sample_weight)

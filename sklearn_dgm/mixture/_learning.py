@@ -207,8 +207,8 @@ class MixtureLearningMixin(BaseDensity):
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, or a value is infinite; nothing
-            is added then.
+            If the columns are not those of the first call, `n_components` has changed, a value is infinite, or there
+            is no whole number in an integer column; nothing is added then.
         """
         if not hasattr(self, "_mixture"):
             return self._fit_or_restore(X, sample_weight, None)
