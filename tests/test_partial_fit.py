@@ -126,6 +126,74 @@ def test_numbers_beyond_the_bounds_are_refused(density):
     assert_refused(density, first, further, "Row 3 is impossible .*'e' holds .* beyond its bounds")
 
 
+# Those whose first call takes a schema.
+OF_COUNTS = pytest.mark.parametrize(
+    "density",
+    [one for one in DENSITIES if not isinstance(one, RestrictedBoltzmannDensity)],
+    ids=str,
+)
+
+
+@OF_COUNTS
+def test_a_schema_announces_what_is_to_come(density):
+    every = table(160)
+    every["a"] = np.where(np.arange(160) < 120, every["a"], "new")
+    every["c"] = np.where(np.arange(160) < 120, every["c"], every["c"] + 20)
+    first, further = every[:120], every[120:]
+    y = {"y": np.arange(120) % 2} if is_classifier(density) else {}
+    schema = clone(density).learn_schema(every)
+    model = clone(density).partial_fit(first, **y, schema=schema)
+    further_y = {"y": np.zeros(40, dtype=int)} if y else {}
+    before = model.score_samples(further)
+    assert np.isfinite(before).all()
+    with pytest.raises(ValueError, match="schema is for the first call"):
+        model.partial_fit(further, **further_y, schema=schema)
+    np.testing.assert_array_equal(model.score_samples(further), before)
+    after = model.partial_fit(further, **further_y).score_samples(further)
+    assert (after > before).all()
+    # The same as of a dtype that brings the categories.
+    assert set(model.sample(500, random_state=0)["a"]) == {"x", "y", "z", "new"}
+
+
+def test_a_schema_announces_categories_to_histograms_and_chains():
+    every = table(160).assign(a=np.where(np.arange(160) < 120, "x", "new"))
+    density = HistogramDensity({"c": [-20.0, 0.0, 20.0]}, alpha=1.0)
+    schema = density.learn_schema(every)
+    density.partial_fit(every[:120], schema=schema).partial_fit(every[120:])
+    whole = HistogramDensity({"c": [-20.0, 0.0, 20.0]}, alpha=1.0).fit(every)
+    np.testing.assert_allclose(density.score_samples(every), whole.score_samples(every))
+    with pytest.raises(TypeError, match="partial_fit takes rows in memory"):
+        density.partial_fit(Parts(every))
+    strings = ["abab", "ba", "bab", "cab"]
+    chain = MarkovChainDensity(1)
+    chain.partial_fit(strings[:3], schema=chain.learn_schema(strings)).partial_fit(strings[3:])
+    np.testing.assert_allclose(
+        chain.score_samples(strings), MarkovChainDensity(1).fit(strings).score_samples(strings)
+    )
+
+
+class Parts:
+    """A table that is read a chunk at a time."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __iter__(self):
+        return iter(self.parts)
+
+
+@OF_COUNTS
+@pytest.mark.parametrize("is_first", [True, False])
+def test_tables_that_are_read_a_chunk_at_a_time_are_for_fit(is_first, density):
+    X = table()
+    model = clone(density) if is_first else learnt(density, X)
+    y = {"y": np.arange(120) % 2} if is_classifier(density) else {}
+    for rows in (Parts(X), "X.parquet"):
+        with pytest.raises(TypeError, match="partial_fit takes rows in memory, .* Call fit"):
+            model.partial_fit(rows, **y)
+    assert hasattr(model, "schema_") != is_first
+
+
 def test_what_is_refused_is_what_is_impossible():
     X = counts().assign(e=np.arange(120) % 2, f=np.round(np.arange(120) / 7, 1))
     density = NaiveBayesClassifier(bounds={"c": (-9, None)}).partial_fit(X, np.arange(120) % 2)
