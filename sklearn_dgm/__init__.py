@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from sklearn_dgm.mixture import ContinuousMixtureDensity, MixtureDensity
     from sklearn_dgm.outlier import DensityOutlierDetector
-    from sklearn_dgm.persistence import ModelFileError, load
+    from sklearn_dgm.persistence import ModelFileError, load, save
     from sklearn_dgm.sequence import BaseSequenceDensity, HiddenMarkovDensity, MarkovChainDensity
     from sklearn_dgm.sequence._autoregressive import AutoregressiveSequenceDensity
     from sklearn_dgm.tags import DensityTags, get_density_tags, is_density, is_generator
@@ -120,6 +120,7 @@ _HOMES = {
     "neg_bits_per_dim": "metrics",
     "neg_mass_volume": "metrics",
     "outlier_roc_auc": "metrics",
+    "save": "persistence",
 }
 
 __all__ = sorted(_HOMES)

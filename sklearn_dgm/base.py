@@ -32,7 +32,7 @@ from sklearn_dgm.chunks import (
     Chunks,
     EncodedChunks,
 )
-from sklearn_dgm.columns import ColumnSchema
+from sklearn_dgm.columns import ColumnSchema, check_possible
 from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import (
     DensityTags,
@@ -243,9 +243,26 @@ class BaseGenerator(
                 else own.check_alike(schema, X, sample_weight)
             )
         Z = self.schema_.encode(X)[0]
+        if not reset:
+            counted = np.ones(len(Z), bool) if sample_weight is None else sample_weight > 0
+            self._check_further(Z, counted)
         if sample_weight is not None and not sample_weight.all():
             Z, sample_weight = Z[sample_weight > 0], sample_weight[sample_weight > 0]
         return Z, sample_weight
+
+    def _check_part(self, X, schema, *, is_first):
+        """Refuse what `partial_fit` does not take, before it looks at the rows."""
+        if schema is not None and not is_first:
+            raise ValueError("schema is for the first call of partial_fit, which settles it.")
+        if self._is_chunked(X) and not isinstance(X, np.memmap):  # which is an array as well
+            raise TypeError(
+                "partial_fit takes rows in memory, but X is to be read a chunk at a time. Call fit, which reads it "
+                "itself, or partial_fit for each of its parts."
+            )
+
+    def _check_further(self, Z, counted):
+        """Refuse rows of `partial_fit` that have weight and are impossible, however many are counted."""
+        check_possible(self.schema_.columns_, Z, counted, "Row {}".format)
 
     def _make_schema(self):
         """Make the schema that `fit` fits: of a table, the columns of the kinds that the tags allow."""

@@ -28,8 +28,13 @@ class Checkpoint:
     ------
     ValueError
         By `fit`: if `random_state` is no int, by which what precedes training is computed again; if the folder does
-        not exist; with `resume`, if the file is damaged or of an unknown format, or of a fit with other parameters,
-        other rows or on another kind of device.
+        not exist or cannot be written to, or `path` is a directory; with `resume`, if the file is damaged or of an
+        unknown format, or of a fit with other parameters, other rows or on another kind of device.
+
+    Warns
+    -----
+    UserWarning
+        By `fit`, once: if the file can no longer be written, as on a full disk. Training goes on, and tries again.
 
     Notes
     -----

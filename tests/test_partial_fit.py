@@ -78,6 +78,147 @@ def test_numbers_beyond_the_range_are_learnt_from(density):
     assert after.score_samples(further).mean() > before.score_samples(further).mean()
 
 
+BOUNDED = pytest.mark.parametrize(
+    "density", [density for density in DENSITIES if hasattr(density, "bounds")], ids=str
+)
+
+
+def assert_refused(density, first, further, message):
+    """Further rows are refused, unless the odd one has no weight; nothing of them is counted."""
+    model, y = learnt(density, first), {}
+    before = model.score_samples(first)
+    if is_classifier(density):
+        y = {"y": np.zeros(len(further), dtype=int)}
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(further, **y)
+    np.testing.assert_array_equal(model.score_samples(first), before)
+    model.partial_fit(further, **y, sample_weight=np.arange(len(further)) != 3)
+    assert np.isfinite(model.score_samples(first)).all()
+
+
+def counts(n=120, seed=0):
+    return table(n, seed).assign(d=np.random.default_rng(seed).integers(0, 9, n))
+
+
+@OF_TABLES
+def test_numbers_between_whole_ones_are_refused(density):
+    further = counts(40, seed=1)
+    further["d"] = np.where(np.arange(40) == 3, 2.5, further["d"])
+    message = "Row 3 is impossible .*'d' holds .* no whole number"
+    assert_refused(density, counts(), further, message)
+
+
+@BOUNDED
+def test_numbers_beyond_the_bounds_are_refused(density):
+    density = clone(density).set_params(bounds={"c": (-9, 9)})
+    further = table(40, seed=1)
+    further.loc[3, "c"] = 9.5
+    assert_refused(
+        density, table(), further, "Row 3 is impossible .*'c' holds .* beyond its bounds"
+    )
+    # Those that were found, of a column of a single value as well.
+    density.set_params(bounds=None)
+    first, further = counts().assign(e=2.0), counts(40, seed=1).assign(e=2.0)
+    further.loc[3, "d"] = -1
+    assert_refused(density, first, further, "Row 3 is impossible .*'d' holds .* beyond its bounds")
+    density.set_params(bounds={"e": (0, 3)})
+    further = counts(40, seed=1).assign(e=np.where(np.arange(40) == 3, 4.0, 2.0))
+    assert_refused(density, first, further, "Row 3 is impossible .*'e' holds .* beyond its bounds")
+
+
+# Those whose first call takes a schema.
+OF_COUNTS = pytest.mark.parametrize(
+    "density",
+    [one for one in DENSITIES if not isinstance(one, RestrictedBoltzmannDensity)],
+    ids=str,
+)
+
+
+@OF_COUNTS
+def test_a_schema_announces_what_is_to_come(density):
+    every = table(160)
+    every["a"] = np.where(np.arange(160) < 120, every["a"], "new")
+    every["c"] = np.where(np.arange(160) < 120, every["c"], every["c"] + 20)
+    first, further = every[:120], every[120:]
+    y = {"y": np.arange(120) % 2} if is_classifier(density) else {}
+    schema = clone(density).learn_schema(every)
+    model = clone(density).partial_fit(first, **y, schema=schema)
+    further_y = {"y": np.zeros(40, dtype=int)} if y else {}
+    before = model.score_samples(further)
+    assert np.isfinite(before).all()
+    with pytest.raises(ValueError, match="schema is for the first call"):
+        model.partial_fit(further, **further_y, schema=schema)
+    np.testing.assert_array_equal(model.score_samples(further), before)
+    after = model.partial_fit(further, **further_y).score_samples(further)
+    assert (after > before).all()
+    # The same as of a dtype that brings the categories.
+    assert set(model.sample(500, random_state=0)["a"]) == {"x", "y", "z", "new"}
+
+
+def test_a_schema_announces_categories_to_histograms_and_chains():
+    every = table(160).assign(a=np.where(np.arange(160) < 120, "x", "new"))
+    density = HistogramDensity({"c": [-20.0, 0.0, 20.0]}, alpha=1.0)
+    schema = density.learn_schema(every)
+    density.partial_fit(every[:120], schema=schema).partial_fit(every[120:])
+    whole = HistogramDensity({"c": [-20.0, 0.0, 20.0]}, alpha=1.0).fit(every)
+    np.testing.assert_allclose(density.score_samples(every), whole.score_samples(every))
+    with pytest.raises(TypeError, match="partial_fit takes rows in memory"):
+        density.partial_fit(Parts(every))
+    strings = ["abab", "ba", "bab", "cab"]
+    chain = MarkovChainDensity(1)
+    chain.partial_fit(strings[:3], schema=chain.learn_schema(strings)).partial_fit(strings[3:])
+    np.testing.assert_allclose(
+        chain.score_samples(strings), MarkovChainDensity(1).fit(strings).score_samples(strings)
+    )
+
+
+class Parts:
+    """A table that is read a chunk at a time."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __iter__(self):
+        return iter(self.parts)
+
+
+@OF_COUNTS
+@pytest.mark.parametrize("is_first", [True, False])
+def test_tables_that_are_read_a_chunk_at_a_time_are_for_fit(is_first, density):
+    X = table()
+    model = clone(density) if is_first else learnt(density, X)
+    y = {"y": np.arange(120) % 2} if is_classifier(density) else {}
+    for rows in (Parts(X), "X.parquet"):
+        with pytest.raises(TypeError, match="partial_fit takes rows in memory, .* Call fit"):
+            model.partial_fit(rows, **y)
+    assert hasattr(model, "schema_") != is_first
+
+
+def test_what_is_refused_is_what_is_impossible():
+    X = counts().assign(e=np.arange(120) % 2, f=np.round(np.arange(120) / 7, 1))
+    density = NaiveBayesClassifier(bounds={"c": (-9, None)}).partial_fit(X, np.arange(120) % 2)
+    columns = {column.label: column for column in density.schema_.columns_}
+    for name in "cdef":
+        values = np.array([-20.0, -1.0, 0.0, 0.5, 1.0, 2.0, 300.0])
+        rows = X.iloc[[0] * len(values)].astype({name: float}).assign(**{name: values})
+        Z = density.schema_.encode(rows)[0][:, list(X).index(name)]
+        scores = density.score_samples(rows)
+        np.testing.assert_array_equal(columns[name].impossible(Z), np.isneginf(scores))
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        MarkovChainDensity(1, integer_features=[0]),
+        HiddenMarkovDensity(2, integer_features=[0], random_state=0),
+    ],
+)
+def test_steps_between_whole_numbers_are_refused(density):
+    first = [[1, 2, 3], [2, 3, 1, 0], [1, 1]] * 10
+    further = [[1], [2, 3], [0, 1], [1, 2, 2.5, 1], [3, 1]]
+    assert_refused(density, first, further, "Sequence 3, step 2, is impossible")
+
+
 def test_a_histogram_refuses_what_is_outside_its_grid():
     first = table()
     density = HistogramDensity({"c": [-10.0, 0.0, 1.0, 10.0]}).partial_fit(first)

@@ -2,7 +2,11 @@
 
 import hashlib
 import io
+import os
+import tempfile
 import threading
+import warnings
+from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 
@@ -38,7 +42,7 @@ def checkpoint_of(callbacks):
     Raises
     ------
     ValueError
-        If there are several, or it is wrong.
+        If there are several, or it is wrong, or its file cannot be written.
     """
     callbacks = list(callbacks or [])
     found = [one for one in callbacks if isinstance(one, Checkpoint)]
@@ -49,10 +53,26 @@ def checkpoint_of(callbacks):
     (checkpoint,) = found
     check_count(checkpoint.every, "every of the Checkpoint")
     check_flag(checkpoint.resume, "resume of the Checkpoint")
-    folder = Path(checkpoint.path).absolute().parent
-    if not folder.is_dir():
-        raise ValueError(f"path of the Checkpoint is in a folder that does not exist: {folder}")
+    _check_can_be_written(checkpoint.path)
     return checkpoint, [one for one in callbacks if not isinstance(one, Checkpoint)]
+
+
+def _check_can_be_written(path):
+    """Refuse a path now rather than after the first epochs; a file that is there stays as it is."""
+    path = Path(os.path.realpath(path))  # of a link, what is written
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"path of the Checkpoint is in a folder that does not exist: {path.parent}"
+        )
+    if path.is_dir():
+        raise ValueError(f"path of the Checkpoint is a directory: {path}; name a file.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"path of the Checkpoint is in a folder that cannot be written to, {path.parent}: {error}"
+        ) from error
 
 
 def fingerprint_of(estimator, splits, started):
@@ -111,7 +131,7 @@ class SavedTraining:
     def __init__(self, checkpoint, fingerprint, device, writes=True):
         self.path, self.every = Path(checkpoint.path), checkpoint.every
         self.fingerprint, self.device, self.writes = fingerprint, device, writes
-        self._lock = threading.Lock()
+        self._lock, self._has_warned = threading.Lock(), False
         self._parts = {}
         if checkpoint.resume and self.path.exists():
             self._parts = self._read()
@@ -130,12 +150,31 @@ class SavedTraining:
         part = torch.frombuffer(bytearray(_bytes_of(state)), dtype=torch.uint8)
         with self._lock:
             self._parts[key] = part
-            self._write()
+            with self._warning_once():
+                self._write()
 
     def remove(self):
         """Remove the file, of a fit that has ended."""
         if self.writes:
-            self.path.unlink(missing_ok=True)
+            with self._warning_once():
+                self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _warning_once(self):
+        """Warn, if the file can no longer be written or removed, for which no training is to be lost."""
+        try:
+            yield
+        except OSError as error:
+            if self._has_warned:
+                return
+            self._has_warned = True
+            warnings.warn(
+                f"The checkpoint {self.path} could not be written or removed: {error}. Training goes on, and the file is "
+                f"tried again every {self.every} epochs; if the process is killed before, what was written last is "
+                "resumed. Free space on the disk, or make the folder writable.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _write(self):
         body = _bytes_of({"fingerprint": self.fingerprint, "parts": self._parts})

@@ -1,5 +1,6 @@
 """The training of one network by several processes, each of which computes a share of every batch."""
 
+import warnings
 from numbers import Integral
 
 import torch
@@ -66,6 +67,12 @@ class AcceleratedNet(AccelerateMixin, RowNet):
     def plain_module(self):
         """The module itself, behind what averages its gradients."""
         return self.accelerator.unwrap_model(self.module_)
+
+    def _initialize_accelerator(self):
+        with warnings.catch_warnings():
+            # Of the option that later releases of torch put in its place, accelerate does not know.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return super()._initialize_accelerator()
 
     def train_step(self, batch, **fit_params):
         """Take a step by the gradients of all processes."""

@@ -14,6 +14,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
+from skorch.utils import noop
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sklearn_dgm._training.batches import RowBatches
@@ -397,7 +398,9 @@ class Trainer:
             del params["optimizer__fused"]
         if net_class is AcceleratedNet:
             params["accelerator"] = self.accelerator
-            del params["callbacks__print_log"]  # which is told where to print; it does not
+            # Which is told where to print, so that it cannot be left out, and then prints whatever `verbose` is.
+            del params["callbacks__print_log"]
+            params["callbacks__print_log__sink"] = noop
         try:
             net_class = net_class or self.net_class
             # Of a module, accelerate would average gradients, of which an identity has none.

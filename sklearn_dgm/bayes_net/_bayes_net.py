@@ -394,7 +394,12 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
 
     @available_if(_is_counted)
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Count further rows, if all conditionals are tables.
 
@@ -410,6 +415,9 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights. Shares, which are all below one, are scaled to a mean of one, in each call.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
+            ranges to come are known.
 
         Returns
         -------
@@ -419,13 +427,17 @@ class BayesianNetworkDensity(CountsMixin, ConditionalMixin, MaskedNetworkDensity
         Raises
         ------
         ValueError
-            If a row cannot be counted, or networks were fitted before; nothing is counted then.
+            If a row is impossible under the density so far (a number beyond its bounds, no whole number in an integer
+            column), networks were fitted before, or a schema is handed in later than in the first call; nothing is
+            counted then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
         if getattr(self, "_targets", ()):
             raise ValueError(
                 "partial_fit counts in tables, but the previous fit has a network; call fit first."
             )
-        return super().partial_fit(X, y, sample_weight)
+        return super().partial_fit(X, y, sample_weight, schema=schema)
 
     @available_if(_is_counted)
     def merge(self, other: Self) -> Self:

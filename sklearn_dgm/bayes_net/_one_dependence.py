@@ -147,7 +147,13 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: MatrixLike, y: Any, classes: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any,
+        classes: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Count further rows.
 
@@ -167,6 +173,9 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
             All classes that will come, in the first call; by default those in `y`.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
+            ranges to come are known.
 
         Returns
         -------
@@ -176,17 +185,23 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         Raises
         ------
         ValueError
-            If `y` holds a class that is none of the first call; nothing is counted then.
+            If `y` holds a class that is none of the first call, a row is impossible under the model so far (a number
+            beyond its bounds, no whole number in an integer column), or a schema is handed in later than in the first
+            call; nothing is counted then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
+        is_first = not hasattr(self, "classes_")
+        self._check_part(X, schema, is_first=is_first)
         with restored_on_failure(self):
-            self._learn(X, y, classes, sample_weight, is_first=not hasattr(self, "classes_"))
+            self._learn(X, y, classes, sample_weight, schema, is_first=is_first)
         return self
 
-    def _learn(self, X, y, classes, sample_weight, *, is_first):
+    def _learn(self, X, y, classes, sample_weight, schema=None, *, is_first):
         check_container(X)
         y = column_or_1d(as_labels(y), warn=True)
         check_consistent_length(X, y)
-        Z, weight = self._start_fit(X, sample_weight, reset=is_first)
+        Z, weight = self._start_fit(X, sample_weight, reset=is_first, schema=schema)
         check_labels(y)
         if is_first:
             self.classes_ = classes_of(y, classes)

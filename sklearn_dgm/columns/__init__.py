@@ -11,6 +11,7 @@ from sklearn_dgm.columns._column import (
     Column,
 )
 from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
+from sklearn_dgm.columns._further import check_possible
 from sklearn_dgm.columns._images import ImageSchema
 from sklearn_dgm.columns._schema import ColumnSchema
 from sklearn_dgm.columns._sequence_schema import SequenceSchema
@@ -30,6 +31,7 @@ __all__ = [
     "SequenceSchema",
     "Sequences",
     "check_container",
+    "check_possible",
     "is_frame",
     "is_table",
     "like_frame",

@@ -220,6 +220,15 @@ class Column:
         """Whether some numbers are impossible."""
         return not (math.isinf(self.lower) and math.isinf(self.upper))
 
+    def impossible(self, z):
+        """Tell which encoded numbers are impossible: beyond the bounds, or not whole in a column of integers."""
+        if self.is_categorical:
+            return z == BEYOND
+        impossible = (z != np.floor(z)) & ~np.isnan(z) if self.is_whole else np.zeros(len(z), bool)
+        if self.is_bounded:
+            impossible |= (z < self.support.lower) | (z > self.support.upper)
+        return impossible
+
     def _encoded_bound(self, bound, inwards):
         """Return an encoded bound; of whole and rounded numbers the nearest one within."""
         if math.isinf(bound):

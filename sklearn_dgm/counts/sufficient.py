@@ -61,7 +61,12 @@ class CountsMixin:
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Count further rows.
 
@@ -77,6 +82,9 @@ class CountsMixin:
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
+            ranges to come are known.
 
         Returns
         -------
@@ -86,15 +94,20 @@ class CountsMixin:
         Raises
         ------
         ValueError
-            If what is counted would depend on rows to come, or a row cannot be counted; nothing is counted then.
+            If what is counted would depend on rows to come, or a row is impossible under the model so far (a number
+            beyond its bounds, no whole number in an integer column), or a schema is handed in later than in the first
+            call; nothing is counted then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
         with restored_on_failure(self):
-            self._learn_part(X, sample_weight)
+            self._learn_part(X, sample_weight, schema)
         return self
 
-    def _learn_part(self, X, sample_weight):
+    def _learn_part(self, X, sample_weight, schema):
         is_first = not hasattr(self, "schema_")
-        Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first)
+        self._check_part(X, schema, is_first=is_first)
+        Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first, schema=schema)
         if is_first:
             self._check_cells_are_given()
             self._fit(Z, sample_weight)

@@ -262,7 +262,8 @@ class RestrictedBoltzmannDensity(
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, or a value is infinite.
+            If the columns are not those of the first call, a value is infinite, or there is no whole number in an
+            integer column.
         """
         with restored_on_failure(self):
             is_first = not hasattr(self, "_training")

@@ -185,7 +185,12 @@ class MixtureLearningMixin(BaseDensity):
     @available_if(has_closed_forms)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Add further rows, each by how probable the components are for it under the model so far.
 
@@ -202,6 +207,9 @@ class MixtureLearningMixin(BaseDensity):
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
+            ranges to come are known.
 
         Returns
         -------
@@ -211,11 +219,16 @@ class MixtureLearningMixin(BaseDensity):
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, or a value is infinite; nothing
-            is added then.
+            If the columns are not those of the first call, `n_components` has changed, a value is infinite, there is
+            no whole number in an integer column, or a schema is handed in later than in the first call; nothing is
+            added then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if not hasattr(self, "_mixture"):
-            return self._fit_or_restore(X, sample_weight, None)
+        is_first = not hasattr(self, "_mixture")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
+            return self._fit_or_restore(X, sample_weight, schema)
         self._check_n_components(len(self._mixture.weights), "partial_fit")
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)

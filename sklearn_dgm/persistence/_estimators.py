@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 
@@ -46,22 +47,68 @@ class SaveMixin(Stateful):
         --------
         sklearn_dgm.load : Load it.
         """
-        check_is_fitted(self)
-        writer = Writer()
-        data = packed(
-            {
-                "versions": _versions(),
-                "class": name_of(type(self)),
-                "parameters": writer.parameters(self),
-                "learnt": writer.learnt(self),
-            }
-        )
-        with written_atomically(path) as file:
-            file.write(data)
+        save(self, path)
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Save a fitted estimator to a file, which :func:`load` reads.
+
+    Densities, generators and meta-estimators of this package have a method `save`, which does the same. This function
+    also takes those of scikit-learn that may be in a file, such as a pipeline or a search around densities.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted estimator of this package, or of the rooms of scikit-learn that docs/persistence.md names.
+    path : str or PathLike
+        The file. An older one is replaced as a whole, or stays as it was.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is no estimator, or of a class that no file may name, or if a parameter, or what `fit` has learnt, has no
+        plain form, such as a function or a scorer. The message names it, and nothing is written.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    sklearn_dgm.load : Load it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import sklearn_dgm
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> X = load_iris().data
+    >>> search = GridSearchCV(sklearn_dgm.MixtureDensity(random_state=0), {"n_components": [1, 3]}).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sklearn_dgm.save(search, Path(folder, "search.dgm"))
+    ...     again = sklearn_dgm.load(Path(folder, "search.dgm"))
+    >>> again.best_params_ == search.best_params_, again.score(X) == search.score(X)
+    (True, True)
+    """
+    check_is_fitted(estimator)
+    writer = Writer()
+    header = {"versions": _versions(), "class": name_of(type(estimator))}
+    if isinstance(estimator, SaveMixin):
+        header |= {
+            "parameters": writer.parameters(estimator),
+            "learnt": writer.learnt(estimator),
+        }
+    else:
+        header["estimator"] = writer.plain(estimator, "")
+    data = packed(header)
+    with written_atomically(path) as file:
+        file.write(data)
 
 
 def load(path: str | os.PathLike[str], *, trusted: Iterable[type] = ()) -> Any:
-    """Load an estimator that was saved to a file by its method `save`.
+    """Load an estimator that was saved to a file, by its method `save` or by :func:`save`.
 
     Scores, and draws with a seed, are those of the estimator that was saved, to the last bit with the same versions of
     the libraries on the same kind of machine. A file can come from a stranger: no code in it is run, and no class is
@@ -96,6 +143,7 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[type] = ()) -> Any:
 
     See Also
     --------
+    sklearn_dgm.save : Save it.
     sklearn_dgm.ModelFileError : What is raised.
 
     Examples
@@ -149,6 +197,11 @@ def _versions():
 
 
 def _estimator(header, reader):
+    if "estimator" in header:
+        estimator = reader.value(header["estimator"])
+        if not isinstance(estimator, BaseEstimator):
+            raise ValueError(f"a {type(estimator).__name__} is no estimator.")
+        return estimator
     one = reader.class_of(header["class"])
     if not issubclass(one, SaveMixin):
         raise ValueError(f"{one.__name__} is no estimator that is saved.")

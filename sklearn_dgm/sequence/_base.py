@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import StrOptions
 from sklearn_dgm._validation import validate_sequences
 from sklearn_dgm.base import BaseDensity
-from sklearn_dgm.columns import SequenceSchema, is_table
+from sklearn_dgm.columns import SequenceSchema, check_possible, is_table
 from sklearn_dgm.tags import DensityTags
 
 
@@ -108,6 +108,13 @@ class BaseSequenceDensity(BaseDensity):
 
     def _validate(self, X, *, reset):
         return validate_sequences(self, X, reset=reset)
+
+    def _check_further(self, Z, counted):
+        def place(k):
+            i = np.searchsorted(Z.starts, k, side="right") - 1
+            return f"Sequence {i}, step {k - Z.starts[i]},"
+
+        check_possible(self.schema_.columns_, Z.steps, Z.of_steps(counted), place)
 
     def _draw_lengths(self, n_samples, rng):
         """Draw the lengths of sequences from those of `fit`."""

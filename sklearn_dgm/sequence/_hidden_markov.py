@@ -372,8 +372,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         Raises
         ------
         ValueError
-            If steps have other columns than those of the first call, a label is new, or a value is infinite; nothing is
-            added then.
+            If steps have other columns than those of the first call, a label is new, a value is infinite, or there is
+            no whole number in an integer column; nothing is added then.
         """
         if not hasattr(self, "_chain"):
             return self._fit_or_restore(X, sample_weight, None, y)

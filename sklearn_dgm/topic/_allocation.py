@@ -272,6 +272,9 @@ class LatentDirichletAllocationDensity(
             self._add(Z, np.ones(len(Z)) if sample_weight is None else sample_weight)
         return self
 
+    def _check_further(self, Z, counted):
+        """Refuse nothing: all counts of words are possible."""
+
     def _add(self, Z, weight):
         """Count lengths, and the words that are expected of topics."""
         self._lengths = self._lengths.fit_further(Z.lengths, weight)

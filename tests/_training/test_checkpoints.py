@@ -1,7 +1,9 @@
 """A fit that is killed goes on from its checkpoint, and ends as if nothing had happened."""
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from sklearn.base import clone
 
 from sklearn_dgm import AutoregressiveDensity, Checkpoint, TabularGAN, VariationalAutoencoderDensity
 from sklearn_dgm._training import checkpoints
+from sklearn_dgm._training.trainer import Trainer
 from tests._training import killed
 from tests._training.interrupted import Interrupted, interrupt
 from tests._training.toy import ToyDensity
@@ -166,6 +169,47 @@ def test_a_write_that_fails_leaves_the_file_before(X, checkpoint, monkeypatch):
         ToyDensity(callbacks=[Checkpoint(checkpoint.path, every=1)], max_epochs=9).fit(X)
     assert checkpoint.path.read_bytes() == content
     assert list(checkpoint.path.parent.iterdir()) == [checkpoint.path]
+
+
+def test_a_full_disk_is_warned_of_once_and_costs_no_training(X, checkpoint, monkeypatch):
+    checkpoint.path.write_bytes(b"of before")
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.os, "fsync", fail)
+    density = ToyDensity(callbacks=[Checkpoint(checkpoint.path, every=1)], max_epochs=9)
+    message = "The checkpoint .*No space left on device.*Free space"
+    with pytest.warns(UserWarning, match=message) as told:
+        density.fit(X)
+    assert len([one for one in told if re.match(message, str(one.message))]) == 1
+    assert_same_fit(density, ToyDensity(max_epochs=9).fit(X))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_path_that_cannot_be_written_is_refused_before_training(resume, X, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "train", None)
+    density = ToyDensity(callbacks=[Checkpoint(tmp_path, resume=resume)])
+    with pytest.raises(ValueError, match="path of the Checkpoint is a directory"):
+        density.fit(X)
+
+    def fail(*args, dir):
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    monkeypatch.setattr(checkpoints.tempfile, "TemporaryFile", fail)
+    density = ToyDensity(callbacks=[Checkpoint(tmp_path / "a", resume=resume)])
+    with pytest.raises(
+        ValueError, match="path of the Checkpoint .* cannot be written to, .*denied"
+    ):
+        density.fit(X)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_without_the_right_to_write_is_refused(X, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="path of the Checkpoint .* cannot be written to"):
+        ToyDensity(callbacks=[Checkpoint(tmp_path / "a")]).fit(X)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,21 @@ def folder(tmp_path_factory):
         "--nproc_per_node",
         "2",
     ]
-    subprocess.run(
+    told = subprocess.run(
         [*launch, "-m", "tests._training.several_processes", folder],
-        check=True,
+        capture_output=True,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
     )
+    assert told.returncode == 0, told.stderr
+    (folder / "stdout").write_text(told.stdout)
+    (folder / "stderr").write_text(told.stderr)
     return folder
+
+
+def test_nothing_is_printed(folder):
+    assert (folder / "stdout").read_text() == ""
+    assert "broadcast_buffers" not in (folder / "stderr").read_text()
 
 
 @pytest.mark.parametrize("name", several_processes.FITS)

@@ -164,6 +164,13 @@ def plain_dict(**items):
     return {"kind": "dict", "parts": [list(items), list(items.values())]}
 
 
+def in_place(plain):
+    def change(header):
+        header["estimator"] = plain
+
+    return change
+
+
 def of_object(name, **state):
     return within({"kind": "object", "class": name, "state": state})
 
@@ -173,6 +180,13 @@ MT = plain_dict(
     bit_generator="MT19937", state=plain_dict(key=KEY, pos=10**6), has_gauss=0, gauss=0.0
 )
 HOSTILE = {
+    "no estimator at all": in_place(3),
+    "a splitter for an estimator": in_place(
+        {"kind": "object", "class": "sklearn.model_selection._split.KFold", "state": {}}
+    ),
+    "an estimator of trees": in_place(
+        {"kind": "object", "class": "sklearn.tree._classes.DecisionTreeClassifier", "state": {}}
+    ),
     "a function for a class": named("os.system"),
     "a class of the tests": named("tests.persistence.test_damage.Trap"),
     "a class of another library": of_object("subprocess.Popen", args="true"),

@@ -63,6 +63,7 @@ def test_rooms_of_scikit_learn_are_on_the_page():
 
 def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    names = {}
     for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
-        exec(block, {})
-    assert capsys.readouterr().out == "True\n"
+        exec(block, names)
+    assert capsys.readouterr().out == "True\nTrue\n"

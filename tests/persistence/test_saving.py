@@ -41,6 +41,7 @@ from sklearn_dgm import (
     ModelFileError,
     TransformedDensity,
     load,
+    save,
 )
 from sklearn_dgm.base import Stateful
 from sklearn_dgm.persistence import _format
@@ -275,6 +276,53 @@ def test_what_no_file_can_hold_is_named_and_nothing_is_written(place, path):
         estimator.save(path)
     assert path.read_bytes() == b"older"
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make_pipeline(StandardScaler(), MixtureDensity(2, random_state=0)),
+        GridSearchCV(MixtureDensity(random_state=0), {"n_components": [1, 2]}, cv=KFold(3)),
+        make_pipeline(
+            StandardScaler(),
+            GridSearchCV(AutoregressiveDensity(**QUICK), {"lr": [0.01, 0.1]}, cv=2),
+        ),
+        KernelDensity(),
+    ],
+    ids=["pipeline", "search", "search of networks in a pipeline", "kernels"],
+)
+def test_what_has_no_method_is_saved_by_the_function(estimator, path):
+    estimator.fit(X)
+    save(estimator, path)
+    loaded = load(path)
+    assert type(loaded) is type(estimator)
+    assert str(loaded) == str(estimator)
+    assert_alike(loaded.score_samples(X), estimator.score_samples(X))
+    assert loaded.score(X) == estimator.score(X)
+    assert_alike(clone(loaded).fit(X).score_samples(X), estimator.score_samples(X))
+
+
+def test_the_function_does_as_the_method(path):
+    density = HistogramDensity(alpha=0.1).fit(X)
+    density.save(path)
+    of_method = path.read_bytes()
+    save(density, path)
+    assert path.read_bytes() == of_method
+
+
+@pytest.mark.parametrize(
+    ("estimator", "error", "message"),
+    [
+        (make_pipeline(StandardScaler(), MixtureDensity()), NotFittedError, "not fitted"),
+        (SVC().fit(X, CLASSES), TypeError, "the value is of type sklearn.svm._classes.SVC"),
+        (make_pipeline(SVC()).fit(X, CLASSES), TypeError, r"steps\S* is of type sklearn.svm"),
+        (3, TypeError, "not an estimator"),
+    ],
+)
+def test_the_function_refuses_what_no_file_can_hold(estimator, error, message, path):
+    with pytest.raises(error, match=message):
+        save(estimator, path)
+    assert not path.exists()
 
 
 def test_attributes_are_named_too(path):
