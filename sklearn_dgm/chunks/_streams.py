@@ -98,7 +98,8 @@ class ChunkedDrawsMixin(ChunkedMixin):
         check_count(n_samples, "n_samples")
         check_count(chunk_rows, "chunk_rows")
         rng, starts = check_generator(random_state), range(0, n_samples, chunk_rows)
-        return (self.sample(min(chunk_rows, n_samples - start), rng) for start in starts)
+        sizes = (min(chunk_rows, n_samples - start) for start in starts)
+        return (self.sample(size, random_state=rng) for size in sizes)
 
     def sample_to_parquet(
         self,

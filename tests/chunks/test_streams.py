@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sklearn_dgm import EnsembleDensity, HistogramDensity, MarkovChainDensity, NaiveBayesClassifier
+from sklearn_dgm import (
+    AveragedOneDependenceClassifier,
+    EnsembleDensity,
+    HistogramDensity,
+    MarkovChainDensity,
+    NaiveBayesClassifier,
+    TreeAugmentedNaiveBayesClassifier,
+)
 from tests.chunks.tables import Parts, mixed
 
 
@@ -97,11 +104,30 @@ def test_arrays_of_objects_are_written(tmp_path):
     assert np.array_equal(read, density.sample(50, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        NaiveBayesClassifier(),
+        TreeAugmentedNaiveBayesClassifier(),
+        AveragedOneDependenceClassifier(),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_classifiers_draw_in_chunks(classifier, tmp_path):
+    X = mixed()[["float", "integer"]]
+    classifier.fit(X, mixed()["two"])
+    parts = list(classifier.iter_samples(50, chunk_rows=20, random_state=0))
+    assert list(map(len, parts)) == [20, 20, 10]
+    classifier.sample_to_parquet(tmp_path / "drawn.parquet", 50, chunk_rows=20, random_state=0)
+    read = pd.read_parquet(tmp_path / "drawn.parquet")
+    pd.testing.assert_frame_equal(read, pd.concat(parts, ignore_index=True))
+
+
 def test_files_that_are_not_complete_do_not_stay(density, tmp_path, monkeypatch):
-    def interrupted(n_samples, rng):
+    def interrupted(n_samples, random_state):
         if n_samples < 100:
             raise KeyboardInterrupt
-        return HistogramDensity.sample(density, n_samples, rng)
+        return HistogramDensity.sample(density, n_samples, random_state)
 
     (tmp_path / "drawn.parquet").write_text("what stood there")
     monkeypatch.setattr(density, "sample", interrupted)
