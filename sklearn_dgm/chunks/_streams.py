@@ -16,6 +16,8 @@ from sklearn_dgm.chunks._sources import is_chunked, is_dask
 from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunks
 from sklearn_dgm.tags import get_density_tags
 
+NO_SCORES = np.empty(0)
+
 
 class ChunkedMixin:
     """What estimators have in common that take tables a chunk at a time, or give such."""
@@ -23,6 +25,34 @@ class ChunkedMixin:
     def _is_chunked(self, X):
         """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
         return is_chunked(X) and not get_density_tags(self).sequences
+
+    def _by_chunk(self, X, function, n_results=1, of_none=NO_SCORES):
+        """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's.
+
+        Parameters
+        ----------
+        X : object
+            The table.
+        function : callable
+            Returns an array of shape (n, ...) of n rows, or several of them in a tuple.
+        n_results : int, default=1
+            Number of arrays that it returns.
+        of_none : ndarray of shape (0, ...)
+            What such an array is of no rows; by default those are scores.
+
+        Returns
+        -------
+        results : array of shape (n_samples, ...), or tuple of such
+            Of all rows.
+        """
+        check_is_fitted(self)
+        if is_dask(X):
+            from sklearn_dgm.chunks._dask import by_partition
+
+            return by_partition(X, function, of_none, n_results)
+        scored = Chunks.of(X).map(function)
+        told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
+        return _concatenated([scores for _, scores in told])
 
 
 class ChunkedScoresMixin(ChunkedMixin):
@@ -48,17 +78,6 @@ class ChunkedScoresMixin(ChunkedMixin):
         check_is_fitted(self)
         check_count(chunk_rows, "chunk_rows")
         return Chunks.of(X, chunk_rows).results(self.score_samples)
-
-    def _by_chunk(self, X, function, n_results=1):
-        """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's."""
-        check_is_fitted(self)
-        if is_dask(X):
-            from sklearn_dgm.chunks._dask import by_partition
-
-            return by_partition(X, function, n_results)
-        scored = Chunks.of(X).map(function)
-        told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
-        return _concatenated([scores for _, scores in told])
 
 
 def _concatenated(parts):
