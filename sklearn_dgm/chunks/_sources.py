@@ -130,33 +130,56 @@ def _is_iterable(X):
 
 
 def _datasets_of(paths):
-    """Return the datasets of Parquet files at a path, or at several."""
+    """Return the datasets of the Parquet files at a path, or at several, one for each file."""
     try:
-        from pyarrow.dataset import dataset
+        import pyarrow.dataset  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "X names Parquet files, which pyarrow reads; install it (pip install pyarrow)."
         ) from error
-    paths = [str(path) for path in ([paths] if _is_path(paths) else paths)]
+    paths = [Path(path) for path in ([paths] if _is_path(paths) else paths)]
     for path in paths:
-        if not Path(path).exists():
-            raise FileNotFoundError(f"X names {path!r}, where there is no file or folder.")
-    datasets = [dataset(path, format="parquet", partitioning="hive") for path in paths]
-    for path, of_path in zip(paths, datasets, strict=True):
-        if not of_path.files:
-            raise ValueError(f"X names the folder {path!r}, in which there are no Parquet files.")
-        _check_same_columns(list(of_path.get_fragments()))
+        if not path.exists():
+            raise FileNotFoundError(f"X names {str(path)!r}, where there is no file or folder.")
+    datasets = [dataset for path in paths for dataset in _datasets_at(path)]
+    _check_same_columns(datasets)
     return datasets
 
 
-def _check_same_columns(files):
-    """Refuse files of a folder with different columns, of which Arrow would take those of the first one."""
-    first = files[0].physical_schema.names
-    for file in files:
-        names = file.physical_schema.names
-        if names != first:
+def _datasets_at(path):
+    """Return a dataset for each Parquet file at a path; of all, Arrow would cast to the types of the first."""
+    from pyarrow.dataset import FileSystemDataset, dataset, get_partition_keys
+
+    files, base = [str(path)], None
+    if path.is_dir():
+        files, base = _files_in(path), str(path)
+    if not files:
+        raise ValueError(f"X names the folder {str(path)!r}, in which there are no Parquet files.")
+    whole = dataset(files, format="parquet", partitioning="hive", partition_base_dir=base)
+    datasets = []
+    for file in whole.get_fragments():
+        schema = file.physical_schema
+        for name in get_partition_keys(file.partition_expression):  # as of a folder "month=3"
+            schema = schema if name in schema.names else schema.append(whole.schema.field(name))
+        datasets.append(FileSystemDataset([file], schema, file.format, file.filesystem))
+    return datasets
+
+
+def _files_in(folder):
+    """Return the Parquet files in a folder and those within, in order; hidden ones are none of the table."""
+    files = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix in PARQUET)
+    shown = (file for file in files if not any(part[0] in "._" for part in file.parts))
+    return sorted(str(folder / file) for file in shown)
+
+
+def _check_same_columns(datasets):
+    """Refuse files with different columns, in one line that names them."""
+    first = datasets[0]
+    for dataset in datasets:
+        if dataset.schema.names != first.schema.names:
             raise ValueError(
-                f"{file.path} has the columns {names}, but {files[0].path} has {first}."
+                f"{dataset.files[0]} has the columns {dataset.schema.names}, but {first.files[0]} has "
+                f"{first.schema.names}."
             )
 
 
