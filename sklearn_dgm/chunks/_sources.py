@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
-from sklearn_dgm.columns import check_container
+from sklearn_dgm.columns import check_container, is_frame
 
 PARQUET = (".parquet", ".pq")
 # Where joblib puts arrays that processes share.
@@ -27,20 +27,21 @@ def is_chunked(X):
     ----------
     X : object
         What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
-        list of these; a `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object
-        that gives tables in a loop, as often as one likes. Of iterators, which can be read but once, it is
-        true, too: they are refused where they are read.
+        list of these; a list or tuple of two or more DataFrames or two-dimensional arrays; a `pyarrow.dataset.Dataset`;
+        a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object that gives tables in a loop, as often as one
+        likes. Of iterators, which can be read but once, it is true, too: they are refused where they are read.
 
     Returns
     -------
     bool
-        False of arrays, lists, DataFrames and what else lies in memory.
+        False of arrays, lists of rows, DataFrames and what else lies in memory.
     """
     if isinstance(X, np.memmap):
         # What has been in memory is to be the same in each process.
         return X.ndim == 2 and len(X) > SAMPLE_ROWS and OF_JOBLIB not in str(X.filename)
-    known = _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or is_dask(X)
-    return known or _is_iterable(X)
+    if _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or is_dask(X):
+        return True
+    return _are_tables(X) or _is_iterable(X)
 
 
 def is_dask(X):
@@ -87,7 +88,7 @@ def reader_of(X, rows_at_once):
         return lambda: _read_lazy(X, rows_at_once)
     if isinstance(X, np.memmap):
         return lambda: _read_memmap(X, rows_at_once)
-    if _is_iterable(X):
+    if _are_tables(X) or _is_iterable(X):
         return lambda: _read_iterable(X)
     return lambda: iter([X])
 
@@ -111,6 +112,14 @@ def _are_paths(X):
         and all(
             isinstance(one, Path) or (isinstance(one, str) and one.endswith(PARQUET)) for one in X
         )
+    )
+
+
+def _are_tables(X):
+    """Tell whether X is a list of tables; rows may be arrays, but not two-dimensional ones."""
+    is_list = isinstance(X, list | tuple) and len(X) > 1
+    return is_list and all(
+        is_frame(one) or (isinstance(one, np.ndarray) and one.ndim == 2) for one in X
     )
 
 

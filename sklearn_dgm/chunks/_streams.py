@@ -77,7 +77,11 @@ class ChunkedScoresMixin(ChunkedMixin):
         """
         check_is_fitted(self)
         check_count(chunk_rows, "chunk_rows")
-        return Chunks.of(X, chunk_rows).results(self.score_samples)
+        if self._is_chunked(X):
+            chunks = Chunks.of(X, chunk_rows)
+        else:  # of which nothing is asked but its rows: those of a list of sequences may look like tables
+            chunks = Chunks(lambda: iter([X]), chunk_rows)
+        return chunks.results(self.score_samples)
 
 
 def _concatenated(parts):

@@ -40,6 +40,8 @@ SOURCES = {
     "scanned": lambda frame, folder: pl.scan_parquet(folder / "*.parquet"),
     "parts": lambda frame, folder: Parts(frame, 130),
     "parts of polars": lambda frame, folder: Parts(pl.from_pandas(frame), 999),
+    "list": lambda frame, folder: [frame[:130], frame[130:200], frame[200:]],
+    "tuple": lambda frame, folder: (pl.from_pandas(frame[:900]), pl.from_pandas(frame[900:])),
 }
 
 
@@ -106,6 +108,13 @@ def is_memmap_and_chunked(X):
     [
         np.zeros((3, 2)),
         [[1.0, 2.0]],
+        [[1.0, 2.0], [3.0, 4.0]],
+        [np.array([1.0, 2.0]), np.array([3.0, 4.0])],
+        [[[1.0, 2.0]], [[3.0, 4.0]]],
+        [np.zeros((3, 2))],
+        [pd.DataFrame({"a": [1]}), [1]],
+        np.zeros((3, 2, 2)),
+        [],
         ["a", "b"],
         "abc",
         pd.DataFrame({"a": [1]}),
@@ -189,6 +198,18 @@ def test_chunks_have_the_same_columns():
     assert "column 'a' holds '1' (dtype str) in row 2, but numbers before" in error(first, strings)
     assert "from row 2 on: Expected 2D array, got 1D" in error(first, first["a"])
     assert "a dict; make a DataFrame" in error({"a": [1]})
+
+
+def test_lists_of_arrays_are_fitted_like_all_rows():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    whole = HistogramDensity(bins=5, alpha=1).fit(X)
+    parts = [X[:100], X[100:]]
+    density = HistogramDensity(bins=5, alpha=1).fit(parts)
+    assert density.n_features_in_ == 2
+    assert np.array_equal(density.counts_, whole.counts_)
+    assert np.array_equal(density.score_samples(parts), whole.score_samples(X))
+    with pytest.raises(ValueError, match="3 columns without names from row 300 on, but 2"):
+        HistogramDensity().fit([X, np.ones((4, 3))])
 
 
 def test_files_have_the_same_columns(frame, tmp_path):

@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn_dgm import (
     AveragedOneDependenceClassifier,
     EnsembleDensity,
+    HiddenMarkovDensity,
     HistogramDensity,
     MarkovChainDensity,
     NaiveBayesClassifier,
@@ -64,6 +65,14 @@ def test_sequences_are_scored_some_at_a_time():
     parts = list(density.iter_scores(words, chunk_rows=4))
     assert list(map(len, parts)) == [4, 4, 4, 3]
     assert np.allclose(np.concatenate(parts), density.score_samples(words))
+
+
+def test_sequences_of_vectors_are_no_tables():
+    X = [np.random.default_rng(n).normal(size=(n, 2)) for n in range(3, 12)]
+    density = HiddenMarkovDensity(2, random_state=0).fit(X)
+    parts = list(density.iter_scores(X, chunk_rows=4))
+    assert list(map(len, parts)) == [4, 4, 1]
+    assert np.allclose(np.concatenate(parts), density.score_samples(X))
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars", "array"])
