@@ -12,8 +12,8 @@ from scipy.sparse import issparse
 
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
 from sklearn_dgm.columns import check_container, is_frame
+from sklearn_dgm.columns._frames import names_parquet
 
-PARQUET = (".parquet", ".pq")
 # Where joblib puts arrays that processes share.
 OF_JOBLIB = "joblib_memmapping_folder"
 # So many cells are read at once, of tables that have more columns than usual.
@@ -42,6 +42,35 @@ def is_chunked(X):
     if _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or is_dask(X):
         return True
     return _are_tables(X) or _is_iterable(X)
+
+
+def in_memory_alone(estimator, does="learns from"):
+    """Return the error of an estimator that does not read tables a chunk at a time."""
+    return TypeError(
+        f"{type(estimator).__name__} {does} tables in memory alone, but X is to be read a chunk at a time. Hand in a "
+        "sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
+    )
+
+
+def check_in_memory(estimator, X, *, reset):
+    """Refuse a table that is to be read a chunk at a time; a map of a file is an array as well.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The one that errors name.
+    X : object
+        What a user hands in.
+    reset : bool
+        Whether it is `fit` that asks.
+
+    Raises
+    ------
+    TypeError
+        If it is one.
+    """
+    if is_chunked(X) and not isinstance(X, np.memmap):
+        raise in_memory_alone(estimator, "learns from" if reset else "takes")
 
 
 def is_dask(X):
@@ -100,7 +129,7 @@ def _rows_at_once(most, n_columns):
 def _is_path(X):
     """Tell whether X is a path, of strings by their looks: they may be sequences, too."""
     if isinstance(X, str):
-        return X.endswith(PARQUET) or os.sep in X or os.path.isdir(X)
+        return names_parquet(X) or os.sep in X
     return isinstance(X, Path)
 
 
@@ -109,9 +138,7 @@ def _are_paths(X):
     return (
         isinstance(X, list | tuple)
         and len(X) > 0
-        and all(
-            isinstance(one, Path) or (isinstance(one, str) and one.endswith(PARQUET)) for one in X
-        )
+        and all(isinstance(one, Path) or (isinstance(one, str) and names_parquet(one)) for one in X)
     )
 
 
@@ -164,7 +191,12 @@ def _datasets_at(path):
         files, base = _files_in(path), str(path)
     if not files:
         raise ValueError(f"X names the folder {str(path)!r}, in which there are no Parquet files.")
-    whole = dataset(files, format="parquet", partitioning="hive", partition_base_dir=base)
+    try:
+        whole = dataset(files, format="parquet", partitioning="hive", partition_base_dir=base)
+    except ValueError as error:
+        raise ValueError(
+            f"X is the path {files[0]!r}, which is no Parquet file nor folder: {error}"
+        ) from error
     datasets = []
     for file in whole.get_fragments():
         schema = file.physical_schema
@@ -176,7 +208,11 @@ def _datasets_at(path):
 
 def _files_in(folder):
     """Return the Parquet files in a folder and those within, in order; hidden ones are none of the table."""
-    files = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix in PARQUET)
+    files = (
+        file.relative_to(folder)
+        for file in folder.rglob("*")
+        if file.is_file() and names_parquet(file)
+    )
     shown = (file for file in files if not any(part[0] in "._" for part in file.parts))
     return sorted(str(folder / file) for file in shown)
 

@@ -198,7 +198,12 @@ REFUSED = {
     ),
     "Arrow column": (lambda d: pa.table(d)["a"], ValueError, "got 1D array instead"),
     "number": (lambda d: 3.0, ValueError, "got scalar array instead .a float"),
-    "string": (lambda d: "table.csv", ValueError, "got scalar array instead .a str"),
+    "path": (lambda d: "table.csv", ValueError, "X is the path 'table.csv', which is no Parquet"),
+    "paths": (
+        lambda d: ["a.parquet", "table.csv"],
+        ValueError,
+        r"X\[1\] is the path 'table.csv', which is no Parquet",
+    ),
     "generator": (lambda d: (row for row in [[1, 2]]), ValueError, "scalar array instead .a gen"),
     "set": (lambda d: {1, 2}, ValueError, "scalar array instead .a set"),
     "empty list": (lambda d: [], ValueError, "got 1D array instead .0 values"),
@@ -231,6 +236,8 @@ def test_what_is_no_table_is_refused_in_one_line(estimator, name):
             estimator.fit(X, y)
             return
         kind, message = TypeError, "can be read but once"
+    elif is_chunked(X):
+        kind, message = TypeError, f"{type(estimator).__name__} learns from tables in memory alone"
     with pytest.raises(kind, match=message) as raised:
         estimator.fit(X, y)
     assert "\n" not in str(raised.value)
