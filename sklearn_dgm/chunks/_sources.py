@@ -29,7 +29,7 @@ def is_chunked(X):
         What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
         list of these; a list or tuple of two or more DataFrames or two-dimensional arrays; a `pyarrow.dataset.Dataset`;
         a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object that gives tables in a loop, as often as one
-        likes. Of iterators, which can be read but once, it is true, too: they are refused where they are read.
+        likes. Of iterators, which can be read but once, it is true, too: `fit` refuses them.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def is_dask(X):
     return is_array or (frames is not None and isinstance(X, frames.DataFrame))
 
 
-def reader_of(X, rows_at_once):
+def reader_of(X, rows_at_once, once=False):
     """Return a function that starts to read a table.
 
     Parameters
@@ -89,6 +89,8 @@ def reader_of(X, rows_at_once):
         The table.
     rows_at_once : int
         Rows that are wanted at once; what is read may have more or fewer.
+    once : bool, default=False
+        Whether the function will be called but once, so that X may be an iterator.
 
     Returns
     -------
@@ -98,11 +100,11 @@ def reader_of(X, rows_at_once):
     Raises
     ------
     TypeError
-        If X can be read but once.
+        If X can be read but once, and that is not enough.
     ImportError
         If a library is missing that reads X.
     """
-    if hasattr(X, "__next__"):
+    if hasattr(X, "__next__") and not once:
         raise TypeError(
             f"X is a {type(X).__name__}, which can be read but once, and fit reads all rows several times; hand in an "
             "object whose __iter__ begins anew with each loop, such as a list of files or a class of your own."

@@ -50,7 +50,7 @@ class ChunkedMixin:
             from sklearn_dgm.chunks._dask import by_partition
 
             return by_partition(X, function, of_none, n_results)
-        scored = Chunks.of(X).map(function)
+        scored = Chunks.of(X, once=True).map(function)
         told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
         return _concatenated([scores for _, scores in told])
 
@@ -66,7 +66,7 @@ class ChunkedScoresMixin(ChunkedMixin):
         Parameters
         ----------
         X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable}
-            Rows to score: what `score_samples` takes.
+            Rows to score: what `score_samples` takes, such as an iterator of tables, which is read once.
         chunk_rows : int, default=65_536
             Rows that are scored at once, at most.
 
@@ -78,7 +78,7 @@ class ChunkedScoresMixin(ChunkedMixin):
         check_is_fitted(self)
         check_count(chunk_rows, "chunk_rows")
         if self._is_chunked(X):
-            chunks = Chunks.of(X, chunk_rows)
+            chunks = Chunks.of(X, chunk_rows, once=True)
         else:  # of which nothing is asked but its rows: those of a list of sequences may look like tables
             chunks = Chunks(lambda: iter([X]), chunk_rows)
         return chunks.results(self.score_samples)

@@ -12,10 +12,12 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_dgm import (
     AveragedOneDependenceClassifier,
+    DensityOutlierDetector,
     EnsembleDensity,
     HiddenMarkovDensity,
     HistogramDensity,
     MarkovChainDensity,
+    MixtureDensity,
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
 )
@@ -36,6 +38,20 @@ def test_scores_of_chunks_are_those_of_all_rows(density):
         assert max(map(len, parts)) <= 200
         assert np.array_equal(np.concatenate(parts), expected)
     assert density.score(Parts(X, 450)) == pytest.approx(expected.sum())
+
+
+def test_what_reads_once_takes_iterators(density):
+    X = mixed()
+    expected = density.score_samples(X)
+    assert np.array_equal(np.concatenate(list(density.iter_scores(iter(Parts(X, 450))))), expected)
+    assert np.array_equal(density.score_samples(part for part in Parts(X, 450)), expected)
+    assert density.score(iter(Parts(X, 450))) == pytest.approx(expected.sum())
+    numbers = X[["float", "single"]]
+    detector = DensityOutlierDetector(MixtureDensity(2, random_state=0)).fit(numbers)
+    told = detector.predict(iter(Parts(numbers, 700)))
+    assert np.array_equal(told, detector.predict(numbers))
+    with pytest.raises(TypeError, match="can be read but once, and fit"):
+        HistogramDensity().fit(iter(Parts(X, 450)))
 
 
 def test_meta_estimators_score_chunks():
