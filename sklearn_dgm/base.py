@@ -31,6 +31,7 @@ from sklearn_dgm.chunks import (
     ChunkedScoresMixin,
     Chunks,
     EncodedChunks,
+    in_memory_alone,
 )
 from sklearn_dgm.columns import ColumnSchema, check_possible
 from sklearn_dgm.persistence import SaveMixin
@@ -217,10 +218,7 @@ class BaseGenerator(
     def _check_takes_chunks(self):
         """Refuse a table that is read a chunk at a time, unless the family has written `_fit_chunks`."""
         if type(self)._fit_chunks is BaseGenerator._fit_chunks:
-            raise TypeError(
-                f"{type(self).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand in "
-                "a sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
-            )
+            raise in_memory_alone(self)
 
     def _start_chunks(self, X, sample_weight, *, schema=None):
         """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""

@@ -19,6 +19,7 @@ from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator, validate_table
+from sklearn_dgm.chunks import check_in_memory
 from sklearn_dgm.columns import check_container, is_table
 from sklearn_dgm.persistence import SaveMixin
 from sklearn_dgm.tags import get_density_tags, unwrapped
@@ -137,6 +138,7 @@ class DensityImputer(
                     "DensityImputer fills in the cells of a table, but the rows of X are sequences; ask "
                     f"{METHODS[self.strategy]} of the density for what is missing of them."
                 )
+        check_in_memory(self, X, reset=True)
         with meta_fit_task(self, X, y, n_subtasks=1 + (self.estimator is None)) as task:
             if is_table(X):
                 check_container(X)
@@ -225,6 +227,7 @@ class DensityImputer(
 
     def _check(self, X):
         check_is_fitted(self)
+        check_in_memory(self, X, reset=False)
         validate_table(self, X, reset=False)
         return unwrapped(self.estimator_)
 

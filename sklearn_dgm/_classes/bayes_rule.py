@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
@@ -15,9 +16,10 @@ from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._sklearn import check_sample_weight, safe_indexing
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_count, check_generator
+from sklearn_dgm.chunks import ChunkedScoresMixin
 
 
-class BayesRuleMixin(ClassifierMixin):
+class BayesRuleMixin(ClassifierMixin, ChunkedScoresMixin):
     """Predictions of a classifier that knows the density of row and class together.
 
     A subclass writes `predict_joint_log_proba` and `_sample_of_classes`, and has `classes_` and `_log_prior`, the
@@ -38,7 +40,8 @@ class BayesRuleMixin(ClassifierMixin):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells, where they are taken, are summed out.
+            Rows; missing cells, where they are taken, are summed out. A table larger than memory is read a chunk at a
+            time, one of Dask by partition once its result is asked for.
 
         Returns
         -------
@@ -46,6 +49,9 @@ class BayesRuleMixin(ClassifierMixin):
             In nats, in the order of `classes_`. A row that is impossible in every class says nothing, and gets the
             probabilities that classes have without it.
         """
+        check_is_fitted(self)
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.predict_log_proba, of_none=self._no_probabilities())
         return log_posterior(self._unnormalised_log_posterior(X), self._log_prior)
 
     def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
@@ -54,7 +60,8 @@ class BayesRuleMixin(ClassifierMixin):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells, where they are taken, are summed out.
+            Rows; missing cells, where they are taken, are summed out. A table larger than memory is read a chunk at a
+            time, one of Dask by partition once its result is asked for.
 
         Returns
         -------
@@ -64,19 +71,26 @@ class BayesRuleMixin(ClassifierMixin):
         """
         return np.exp(self.predict_log_proba(X))
 
+    def _no_probabilities(self):
+        return np.empty((0, len(self.classes_)))
+
     def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Return the most probable class of each row.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells, where they are taken, are summed out.
+            Rows; missing cells, where they are taken, are summed out. A table larger than memory is read a chunk at a
+            time, one of Dask by partition once its result is asked for.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
             Classes.
         """
+        check_is_fitted(self)
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.predict, of_none=self.classes_[:0])
         log_proba = self.predict_log_proba(X)
         return self.classes_[log_proba.argmax(axis=1)]
 
@@ -86,7 +100,7 @@ class BayesRuleMixin(ClassifierMixin):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
+            Rows; also of a table larger than memory.
         y : array-like of shape (n_samples,)
             Their classes. Rows without a label (-1, where that is no class) are left out, so that searches may be given
             rows of both sorts; with ``scoring="accuracy"`` they would count as errors.
@@ -100,12 +114,17 @@ class BayesRuleMixin(ClassifierMixin):
         """
         check_is_fitted(self)
         y = column_or_1d(as_labels(y))
+        is_chunked = self._is_chunked(X)
+        if is_chunked:  # of which rows cannot be chosen before
+            X = np.asarray(self.predict(X))
         check_consistent_length(X, y)
         weight = check_sample_weight(sample_weight, X, ensure_non_negative=True)
         rows = np.flatnonzero((~is_unlabelled(y) | np.isin(y, self.classes_)) & (weight != 0))
         if not len(rows):
             return np.nan
-        return super().score(safe_indexing(X, rows), y[rows], weight[rows])
+        X = safe_indexing(X, rows)
+        predicted = X if is_chunked else self.predict(X)
+        return accuracy_score(y[rows], predicted, sample_weight=weight[rows])
 
     @available_if(lambda self: self._can_sample())
     def sample(

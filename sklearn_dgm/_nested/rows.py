@@ -12,6 +12,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import get_tags
 
 from sklearn_dgm._validation import check_generator, validate_sequences, validate_table
+from sklearn_dgm.chunks import check_in_memory
 from sklearn_dgm.columns import ColumnSchema, is_frame, is_table, like_frame
 from sklearn_dgm.columns._building import fill, template_of
 from sklearn_dgm.columns._frames import has_sparse_columns
@@ -132,6 +133,7 @@ def validate_rows(owner, densities, X, *, reset, as_numbers=False):
     """
     if densities and all(get_density_tags(density).sequences for density in densities):
         return validate_sequences(owner, X, reset=reset)
+    check_in_memory(owner, X, reset=reset)
     is_of_numbers = as_numbers and not any(map(takes_tables, densities))
     return validate_table(
         owner,

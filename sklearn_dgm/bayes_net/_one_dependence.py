@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._classes.bayes_rule import BayesRuleMixin, expect_classes
@@ -468,13 +468,18 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out.
+            Rows; missing cells are summed out. A table larger than memory is read a chunk at a time, one of Dask by
+            partition once its result is asked for.
 
         Returns
         -------
         log_joint : ndarray of shape (n_samples, n_classes)
             In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
         """
+        check_is_fitted(self)
+        if self._is_chunked(X):
+            joint = self.predict_joint_log_proba
+            return self._by_chunk(X, joint, of_none=self._no_probabilities())
         Z, log_det = self._encode(X)
         codes, log_within = self._codes(Z)
         return self._log_joint(codes) + (log_within + log_det)[:, None]

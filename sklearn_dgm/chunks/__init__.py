@@ -3,7 +3,7 @@
 from sklearn_dgm.chunks._encoded import EncodedChunks
 from sklearn_dgm.chunks._progress import with_progress
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS, TableSample, row_keys
-from sklearn_dgm.chunks._sources import is_chunked
+from sklearn_dgm.chunks._sources import check_in_memory, in_memory_alone, is_chunked
 from sklearn_dgm.chunks._streams import ChunkedDrawsMixin, ChunkedScoresMixin
 from sklearn_dgm.chunks._summary import TableSummary
 from sklearn_dgm.chunks._sums import Sums, sum_of
@@ -20,6 +20,8 @@ __all__ = [
     "Sums",
     "TableSample",
     "TableSummary",
+    "check_in_memory",
+    "in_memory_alone",
     "is_chunked",
     "row_keys",
     "sum_of",

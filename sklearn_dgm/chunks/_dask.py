@@ -90,7 +90,7 @@ class DaskChunks(Chunks):
             raise ValueError(f"{name} has {sum(lengths)} entries, but X has {self.n_rows} rows.")
         parts = [delayed(check)(part) for part in _partitions_of(values)]
         if lengths != self._lengths:
-            whole = _joined(parts, lengths, values.dtype)
+            whole = _joined(parts, lengths, np.empty(0, values.dtype))
             parts = whole.rechunk((self._lengths,)).to_delayed().tolist()
         return _Beside(parts, self.n_rows)
 
@@ -157,7 +157,7 @@ def _total_of_partition(function, settings, table, start, *beside):
     return function(settings.part(table, start), *at)
 
 
-def by_partition(X, function, n_results=1):
+def by_partition(X, function, of_none, n_results=1):
     """Apply a function to the rows of each partition, once somebody asks for the results.
 
     Parameters
@@ -165,33 +165,38 @@ def by_partition(X, function, n_results=1):
     X : {dask DataFrame, dask Array}
         The table.
     function : callable
-        Returns an array of shape (n,) of a table of n rows, or several of them in a tuple; it is shipped to
+        Returns an array of shape (n, ...) of a table of n rows, or several of them in a tuple; it is shipped to
         each process once.
+    of_none : ndarray of shape (0, ...)
+        What such an array is of no rows.
     n_results : int, default=1
         Number of arrays that it returns.
 
     Returns
     -------
-    results : dask Array of shape (n_samples,), or tuple of such
+    results : dask Array of shape (n_samples, ...), or tuple of such
         In chunks as X is; their sizes are unknown where those of X are.
     """
-    function = _as_node(partial(_rows_of_partition, function, n_results))
+    function = _as_node(partial(_rows_of_partition, function, of_none, n_results))
     lengths = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * X.npartitions
     parts = [function(table) for table in _partitions_of(X)]
-    results = [_joined([part[i] for part in parts], lengths, float) for i in range(n_results)]
+    results = [_joined([part[i] for part in parts], lengths, of_none) for i in range(n_results)]
     return results[0] if n_results == 1 else tuple(results)
 
 
-def _rows_of_partition(function, n_results, table):
+def _rows_of_partition(function, of_none, n_results, table):
     if len(table) == 0:
-        return (np.empty(0),) * n_results
+        return (of_none,) * n_results
     results = function(table)
     return (results,) if n_results == 1 else results
 
 
-def _joined(parts, lengths, dtype):
-    """Return delayed arrays of shape (n,) as one array of Dask."""
-    arrays = [da.from_delayed(part, (n,), dtype) for part, n in zip(parts, lengths, strict=True)]
+def _joined(parts, lengths, of_none):
+    """Return delayed arrays as one array of Dask; `of_none` is what they are without rows."""
+    arrays = [
+        da.from_delayed(part, (n, *of_none.shape[1:]), meta=of_none)
+        for part, n in zip(parts, lengths, strict=True)
+    ]
     return da.concatenate(arrays, allow_unknown_chunksizes=True)
 
 

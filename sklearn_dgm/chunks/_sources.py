@@ -11,9 +11,9 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
-from sklearn_dgm.columns import check_container
+from sklearn_dgm.columns import check_container, is_frame
+from sklearn_dgm.columns._frames import names_parquet
 
-PARQUET = (".parquet", ".pq")
 # Where joblib puts arrays that processes share.
 OF_JOBLIB = "joblib_memmapping_folder"
 # So many cells are read at once, of tables that have more columns than usual.
@@ -27,20 +27,50 @@ def is_chunked(X):
     ----------
     X : object
         What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
-        list of these; a `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object
-        that gives tables in a loop, as often as one likes. Of iterators, which can be read but once, it is
-        true, too: they are refused where they are read.
+        list of these; a list or tuple of two or more DataFrames or two-dimensional arrays; a `pyarrow.dataset.Dataset`;
+        a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object that gives tables in a loop, as often as one
+        likes. Of iterators, which can be read but once, it is true, too: `fit` refuses them.
 
     Returns
     -------
     bool
-        False of arrays, lists, DataFrames and what else lies in memory.
+        False of arrays, lists of rows, DataFrames and what else lies in memory.
     """
     if isinstance(X, np.memmap):
         # What has been in memory is to be the same in each process.
         return X.ndim == 2 and len(X) > SAMPLE_ROWS and OF_JOBLIB not in str(X.filename)
-    known = _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or is_dask(X)
-    return known or _is_iterable(X)
+    if _is_path(X) or _are_paths(X) or _is_dataset(X) or _is_lazy(X) or is_dask(X):
+        return True
+    return _are_tables(X) or _is_iterable(X)
+
+
+def in_memory_alone(estimator, does="learns from"):
+    """Return the error of an estimator that does not read tables a chunk at a time."""
+    return TypeError(
+        f"{type(estimator).__name__} {does} tables in memory alone, but X is to be read a chunk at a time. Hand in a "
+        "sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
+    )
+
+
+def check_in_memory(estimator, X, *, reset):
+    """Refuse a table that is to be read a chunk at a time; a map of a file is an array as well.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The one that errors name.
+    X : object
+        What a user hands in.
+    reset : bool
+        Whether it is `fit` that asks.
+
+    Raises
+    ------
+    TypeError
+        If it is one.
+    """
+    if is_chunked(X) and not isinstance(X, np.memmap):
+        raise in_memory_alone(estimator, "learns from" if reset else "takes")
 
 
 def is_dask(X):
@@ -50,7 +80,7 @@ def is_dask(X):
     return is_array or (frames is not None and isinstance(X, frames.DataFrame))
 
 
-def reader_of(X, rows_at_once):
+def reader_of(X, rows_at_once, once=False):
     """Return a function that starts to read a table.
 
     Parameters
@@ -59,6 +89,8 @@ def reader_of(X, rows_at_once):
         The table.
     rows_at_once : int
         Rows that are wanted at once; what is read may have more or fewer.
+    once : bool, default=False
+        Whether the function will be called but once, so that X may be an iterator.
 
     Returns
     -------
@@ -68,11 +100,11 @@ def reader_of(X, rows_at_once):
     Raises
     ------
     TypeError
-        If X can be read but once.
+        If X can be read but once, and that is not enough.
     ImportError
         If a library is missing that reads X.
     """
-    if hasattr(X, "__next__"):
+    if hasattr(X, "__next__") and not once:
         raise TypeError(
             f"X is a {type(X).__name__}, which can be read but once, and fit reads all rows several times; hand in an "
             "object whose __iter__ begins anew with each loop, such as a list of files or a class of your own."
@@ -87,7 +119,7 @@ def reader_of(X, rows_at_once):
         return lambda: _read_lazy(X, rows_at_once)
     if isinstance(X, np.memmap):
         return lambda: _read_memmap(X, rows_at_once)
-    if _is_iterable(X):
+    if _are_tables(X) or _is_iterable(X):
         return lambda: _read_iterable(X)
     return lambda: iter([X])
 
@@ -99,7 +131,7 @@ def _rows_at_once(most, n_columns):
 def _is_path(X):
     """Tell whether X is a path, of strings by their looks: they may be sequences, too."""
     if isinstance(X, str):
-        return X.endswith(PARQUET) or os.sep in X or os.path.isdir(X)
+        return names_parquet(X) or os.sep in X
     return isinstance(X, Path)
 
 
@@ -108,9 +140,15 @@ def _are_paths(X):
     return (
         isinstance(X, list | tuple)
         and len(X) > 0
-        and all(
-            isinstance(one, Path) or (isinstance(one, str) and one.endswith(PARQUET)) for one in X
-        )
+        and all(isinstance(one, Path) or (isinstance(one, str) and names_parquet(one)) for one in X)
+    )
+
+
+def _are_tables(X):
+    """Tell whether X is a list of tables; rows may be arrays, but not two-dimensional ones."""
+    is_list = isinstance(X, list | tuple) and len(X) > 1
+    return is_list and all(
+        is_frame(one) or (isinstance(one, np.ndarray) and one.ndim == 2) for one in X
     )
 
 
@@ -130,33 +168,65 @@ def _is_iterable(X):
 
 
 def _datasets_of(paths):
-    """Return the datasets of Parquet files at a path, or at several."""
+    """Return the datasets of the Parquet files at a path, or at several, one for each file."""
     try:
-        from pyarrow.dataset import dataset
+        import pyarrow.dataset  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "X names Parquet files, which pyarrow reads; install it (pip install pyarrow)."
         ) from error
-    paths = [str(path) for path in ([paths] if _is_path(paths) else paths)]
+    paths = [Path(path) for path in ([paths] if _is_path(paths) else paths)]
     for path in paths:
-        if not Path(path).exists():
-            raise FileNotFoundError(f"X names {path!r}, where there is no file or folder.")
-    datasets = [dataset(path, format="parquet", partitioning="hive") for path in paths]
-    for path, of_path in zip(paths, datasets, strict=True):
-        if not of_path.files:
-            raise ValueError(f"X names the folder {path!r}, in which there are no Parquet files.")
-        _check_same_columns(list(of_path.get_fragments()))
+        if not path.exists():
+            raise FileNotFoundError(f"X names {str(path)!r}, where there is no file or folder.")
+    datasets = [dataset for path in paths for dataset in _datasets_at(path)]
+    _check_same_columns(datasets)
     return datasets
 
 
-def _check_same_columns(files):
-    """Refuse files of a folder with different columns, of which Arrow would take those of the first one."""
-    first = files[0].physical_schema.names
-    for file in files:
-        names = file.physical_schema.names
-        if names != first:
+def _datasets_at(path):
+    """Return a dataset for each Parquet file at a path; of all, Arrow would cast to the types of the first."""
+    from pyarrow.dataset import FileSystemDataset, dataset, get_partition_keys
+
+    files, base = [str(path)], None
+    if path.is_dir():
+        files, base = _files_in(path), str(path)
+    if not files:
+        raise ValueError(f"X names the folder {str(path)!r}, in which there are no Parquet files.")
+    try:
+        whole = dataset(files, format="parquet", partitioning="hive", partition_base_dir=base)
+    except ValueError as error:
+        raise ValueError(
+            f"X is the path {files[0]!r}, which is no Parquet file nor folder: {error}"
+        ) from error
+    datasets = []
+    for file in whole.get_fragments():
+        schema = file.physical_schema
+        for name in get_partition_keys(file.partition_expression):  # as of a folder "month=3"
+            schema = schema if name in schema.names else schema.append(whole.schema.field(name))
+        datasets.append(FileSystemDataset([file], schema, file.format, file.filesystem))
+    return datasets
+
+
+def _files_in(folder):
+    """Return the Parquet files in a folder and those within, in order; hidden ones are none of the table."""
+    files = (
+        file.relative_to(folder)
+        for file in folder.rglob("*")
+        if file.is_file() and names_parquet(file)
+    )
+    shown = (file for file in files if not any(part[0] in "._" for part in file.parts))
+    return sorted(str(folder / file) for file in shown)
+
+
+def _check_same_columns(datasets):
+    """Refuse files with different columns, in one line that names them."""
+    first = datasets[0]
+    for dataset in datasets:
+        if dataset.schema.names != first.schema.names:
             raise ValueError(
-                f"{file.path} has the columns {names}, but {files[0].path} has {first}."
+                f"{dataset.files[0]} has the columns {dataset.schema.names}, but {first.files[0]} has "
+                f"{first.schema.names}."
             )
 
 

@@ -16,6 +16,8 @@ from sklearn_dgm.chunks._sources import is_chunked, is_dask
 from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunks
 from sklearn_dgm.tags import get_density_tags
 
+NO_SCORES = np.empty(0)
+
 
 class ChunkedMixin:
     """What estimators have in common that take tables a chunk at a time, or give such."""
@@ -23,6 +25,34 @@ class ChunkedMixin:
     def _is_chunked(self, X):
         """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
         return is_chunked(X) and not get_density_tags(self).sequences
+
+    def _by_chunk(self, X, function, n_results=1, of_none=NO_SCORES):
+        """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's.
+
+        Parameters
+        ----------
+        X : object
+            The table.
+        function : callable
+            Returns an array of shape (n, ...) of n rows, or several of them in a tuple.
+        n_results : int, default=1
+            Number of arrays that it returns.
+        of_none : ndarray of shape (0, ...)
+            What such an array is of no rows; by default those are scores.
+
+        Returns
+        -------
+        results : array of shape (n_samples, ...), or tuple of such
+            Of all rows.
+        """
+        check_is_fitted(self)
+        if is_dask(X):
+            from sklearn_dgm.chunks._dask import by_partition
+
+            return by_partition(X, function, of_none, n_results)
+        scored = Chunks.of(X, once=True).map(function)
+        told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
+        return _concatenated([scores for _, scores in told])
 
 
 class ChunkedScoresMixin(ChunkedMixin):
@@ -36,7 +66,7 @@ class ChunkedScoresMixin(ChunkedMixin):
         Parameters
         ----------
         X : {array-like, DataFrame, memmap, path, list of path, Dataset, LazyFrame, iterable}
-            Rows to score: what `score_samples` takes.
+            Rows to score: what `score_samples` takes, such as an iterator of tables, which is read once.
         chunk_rows : int, default=65_536
             Rows that are scored at once, at most.
 
@@ -47,18 +77,11 @@ class ChunkedScoresMixin(ChunkedMixin):
         """
         check_is_fitted(self)
         check_count(chunk_rows, "chunk_rows")
-        return Chunks.of(X, chunk_rows).results(self.score_samples)
-
-    def _by_chunk(self, X, function, n_results=1):
-        """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's."""
-        check_is_fitted(self)
-        if is_dask(X):
-            from sklearn_dgm.chunks._dask import by_partition
-
-            return by_partition(X, function, n_results)
-        scored = Chunks.of(X).map(function)
-        told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
-        return _concatenated([scores for _, scores in told])
+        if self._is_chunked(X):
+            chunks = Chunks.of(X, chunk_rows, once=True)
+        else:  # of which nothing is asked but its rows: those of a list of sequences may look like tables
+            chunks = Chunks(lambda: iter([X]), chunk_rows)
+        return chunks.results(self.score_samples)
 
 
 def _concatenated(parts):
@@ -98,7 +121,8 @@ class ChunkedDrawsMixin(ChunkedMixin):
         check_count(n_samples, "n_samples")
         check_count(chunk_rows, "chunk_rows")
         rng, starts = check_generator(random_state), range(0, n_samples, chunk_rows)
-        return (self.sample(min(chunk_rows, n_samples - start), rng) for start in starts)
+        sizes = (min(chunk_rows, n_samples - start) for start in starts)
+        return (self.sample(size, random_state=rng) for size in sizes)
 
     def sample_to_parquet(
         self,

@@ -85,7 +85,7 @@ class Chunks:
         return self._n_rows
 
     @classmethod
-    def of(cls, X, rows_at_once=ROWS_AT_ONCE):
+    def of(cls, X, rows_at_once=ROWS_AT_ONCE, *, once=False):
         """Return the chunks of a table of any kind, which may lie in memory, too.
 
         Parameters
@@ -94,6 +94,8 @@ class Chunks:
             See :func:`is_chunked`.
         rows_at_once : int, default=65_536
             Rows that a chunk has at most.
+        once : bool, default=False
+            Whether there will be but one loop over the chunks, so that X may be an iterator.
 
         Returns
         -------
@@ -103,7 +105,7 @@ class Chunks:
         Raises
         ------
         TypeError
-            If X can be read but once.
+            If X can be read but once, and that is not enough.
         ImportError
             If a library is missing that reads X.
         """
@@ -113,7 +115,7 @@ class Chunks:
             from sklearn_dgm.chunks._dask import DaskChunks
 
             return DaskChunks.of(X, rows_at_once)
-        return cls(reader_of(X, rows_at_once), rows_at_once)
+        return cls(reader_of(X, rows_at_once, once), rows_at_once)
 
     def through(self, function):
         """Return the chunks that a function makes of these; its errors name rows of the whole table."""

@@ -17,6 +17,7 @@ from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.chunks import check_in_memory
 from sklearn_dgm.codec._blocks import (
     RowCoder,
     Stack,
@@ -53,7 +54,7 @@ from sklearn_dgm.columns._dtypes import check_content
 from sklearn_dgm.columns._names import by_position
 from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.persistence import SaveMixin
-from sklearn_dgm.tags import require_joint, require_normalised, unwrapped
+from sklearn_dgm.tags import get_density_tags, require_joint, require_normalised, unwrapped
 
 AUTO = "auto"
 # What a density of sequences has that can be coded.
@@ -188,6 +189,8 @@ class DensityCodec(CallbackSupportMixin, SaveMixin, MetaEstimatorMixin, BaseEsti
             )
         require_normalised([self.estimator], "DensityCodec")
         require_joint([self.estimator], "DensityCodec")
+        if not get_density_tags(self.estimator).sequences:
+            check_in_memory(self, X, reset=True)
         with meta_fit_task(self, X, y, n_subtasks=1) as task:
             if is_table(X):
                 check_container(X)
@@ -400,6 +403,8 @@ class DensityCodec(CallbackSupportMixin, SaveMixin, MetaEstimatorMixin, BaseEsti
     def _read(self, X, density, reset=False):
         """Return what is encoded as one table."""
         is_sequences = isinstance(density.schema_, SequenceSchema)
+        if not is_sequences:
+            check_in_memory(self, X, reset=reset)
         if not is_sequences or (is_table(X) and not (isinstance(X, list) and not X)):
             X = self._checked(X, reset=reset)
         elif reset:

@@ -1,5 +1,6 @@
 """Tables as containers: which there are, and what is done with them whatever their columns hold."""
 
+import os
 from itertools import chain
 
 import narwhals as nw
@@ -30,9 +31,10 @@ def check_container(X):
     TypeError
         If it is a table of a library other than pandas and polars, a lazy one, or made of dicts.
     ValueError
-        If it has not two dimensions, or two columns have one label.
+        If it has not two dimensions, two columns have one label, or it is a path of what is no Parquet file.
     """
     what = f"X is a {type(X).__module__.split('.')[0]}.{type(X).__name__}"
+    _check_no_path(X)
     of_narwhals = type(X).__module__.startswith("narwhals")
     if of_narwhals and hasattr(X, "to_native"):
         raise TypeError(f"{what}; pass the table that it wraps, X.to_native().")
@@ -59,6 +61,31 @@ def check_container(X):
         raise ValueError(
             f"X has more than one column {label!r}; give each column a label of its own."
         )
+
+
+def names_parquet(path):
+    """Tell whether a path is that of a Parquet file, by its name, or of a folder."""
+    return str(path).endswith((".parquet", ".pq")) or os.path.isdir(path)
+
+
+def _check_no_path(X):
+    """Refuse a path, or a list in which there are some."""
+    is_list = isinstance(X, list | tuple) and len(X) > 0
+    paths = X if is_list else [X]
+    if not all(isinstance(path, str | os.PathLike) for path in paths):
+        return
+    if is_list and not any(isinstance(path, os.PathLike) or names_parquet(path) for path in paths):
+        return  # but strings
+    for i, path in enumerate(paths):
+        if not names_parquet(path):
+            raise ValueError(
+                f"{f'X[{i}]' if is_list else 'X'} is the path {str(path)!r}, which is no Parquet file nor folder: these "
+                "are read where names end in .parquet or .pq. Read other files first, such as by pandas.read_csv."
+            )
+    raise TypeError(
+        "X names Parquet files, of which this needs all rows in memory; pass pandas.read_parquet(X), if these are few, "
+        "or fit a density that reads such tables, which docs/larger_than_memory.md names."
+    )
 
 
 def _check_dimensions(X, first):

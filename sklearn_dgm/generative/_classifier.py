@@ -1,6 +1,7 @@
 """A classifier that has one density for each class, and Bayes' rule."""
 
 from collections.abc import Mapping
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -332,13 +333,17 @@ class GenerativeClassifier(
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
+            Rows; a table larger than memory is read a chunk at a time.
 
         Returns
         -------
         log_joint : ndarray of shape (n_samples, n_classes)
             In nats, in the units of X, in the order of `classes_`; `-inf` for an impossible row.
         """
+        check_is_fitted(self)
+        if self._is_chunked(X):
+            joint = self.predict_joint_log_proba
+            return self._by_chunk(X, joint, of_none=self._no_probabilities())
         return self._log_joint(self._check(X))
 
     def _check(self, X):
@@ -353,7 +358,7 @@ class GenerativeClassifier(
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
+            Rows; a table larger than memory is read a chunk at a time.
         return_std : bool, default=False
             Whether to return the standard errors of estimates, too.
 
@@ -366,6 +371,9 @@ class GenerativeClassifier(
             state them; 0 where the log-density is no estimate, NaN where it is one of a density that states no errors.
         """
         check_flag(return_std, "return_std")
+        if self._is_chunked(X):
+            score = partial(self.score_samples, return_std=return_std)
+            return self._by_chunk(X, score, 1 + return_std)
         log_joint, std = self._log_joint_and_std(self._check(X))
         log_density, std = scores_of_mixture(log_joint.T, std.T)
         return (log_density, std) if return_std else log_density

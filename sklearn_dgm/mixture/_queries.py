@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._nested.em import log_posterior
 from sklearn_dgm._queries.conditioning import Completions, ConditionalMixin, check_possible
@@ -27,13 +28,16 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out.
+            Rows; missing cells are summed out. A table larger than memory is read a chunk at a time, one of Dask by
+            partition once its result is asked for.
 
         Returns
         -------
         log_joint : ndarray of shape (n_samples, n_components)
             In nats, in the units of X; the logarithms of the sums of the exponentials are `score_samples(X)`.
         """
+        if self._is_chunked(X):
+            return self._by_component(X, self.predict_joint_log_proba)
         Z, log_det = self._encode(X)
         return self._mixture.log_joint_of(Z) + log_det[:, None]
 
@@ -43,13 +47,16 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out.
+            Rows; missing cells are summed out. A table larger than memory is read a chunk at a time, one of Dask by
+            partition once its result is asked for.
 
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
             Of which each row sums to one; the weights of the components where a row is impossible.
         """
+        if self._is_chunked(X):
+            return self._by_component(X, self.predict_proba)
         log_joint = self.predict_joint_log_proba(X)
         return np.exp(log_posterior(log_joint, self._mixture.log_weights))
 
@@ -59,7 +66,8 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows; missing cells are summed out.
+            Rows; missing cells are summed out. A table larger than memory is read a chunk at a time, one of Dask by
+            partition once its result is asked for.
 
         Returns
         -------
@@ -67,6 +75,12 @@ class MixtureQueriesMixin(ConditionalMixin, BaseDensity):
             Numbers of components, from 0 on.
         """
         return self.predict_proba(X).argmax(axis=1)
+
+    def _by_component(self, X, function):
+        """Return what a function says of each row and component, of a table that is read in chunks."""
+        check_is_fitted(self)
+        none = np.empty((0, len(self._mixture.weights)))
+        return self._by_chunk(X, function, of_none=none)
 
     def _factors(self):
         """Return the conditionals of the columns, as :class:`~sklearn_dgm._queries.factors.Factors`."""

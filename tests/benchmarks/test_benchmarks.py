@@ -31,6 +31,7 @@ from benchmarks import (
     synthetic,
 )
 from benchmarks.__main__ import main
+from benchmarks.images import likelihoods as likelihoods_of_images
 from benchmarks.images import outliers as outliers_among_images
 from benchmarks.latent import (
     autoencoders,
@@ -447,7 +448,9 @@ def test_images(folder, monkeypatch):
     )
     monkeypatch.setattr(data, "N_DIGITS", 40)
     monkeypatch.setattr(outliers_among_images, "N_TEST", 6)
-    where = ["--data", str(folder), "--results", str(folder / "results"), "--epochs", "1"]
+    monkeypatch.setattr(outliers_among_images, "EPOCHS", 1)
+    monkeypatch.setitem(likelihoods_of_images.EPOCHS, ("digits", "PixelCNNDensity"), 1)
+    where = ["--data", str(folder), "--results", str(folder / "results")]
     main(["images", "--parts", "likelihood", "--only", "digits", "--max-rows", "40", *where])
     main(["images", "--parts", "outliers", "--max-rows", "20", *where])
     measured = lines(folder, "images")

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 from joblib import Parallel, delayed
 
-from sklearn_dgm import HistogramDensity
+from sklearn_dgm import HistogramDensity, MixtureDensity
 from sklearn_dgm.chunks import Chunks, is_chunked
 from tests.chunks.tables import Parts
 
@@ -40,6 +40,8 @@ SOURCES = {
     "scanned": lambda frame, folder: pl.scan_parquet(folder / "*.parquet"),
     "parts": lambda frame, folder: Parts(frame, 130),
     "parts of polars": lambda frame, folder: Parts(pl.from_pandas(frame), 999),
+    "list": lambda frame, folder: [frame[:130], frame[130:200], frame[200:]],
+    "tuple": lambda frame, folder: (pl.from_pandas(frame[:900]), pl.from_pandas(frame[900:])),
 }
 
 
@@ -106,6 +108,13 @@ def is_memmap_and_chunked(X):
     [
         np.zeros((3, 2)),
         [[1.0, 2.0]],
+        [[1.0, 2.0], [3.0, 4.0]],
+        [np.array([1.0, 2.0]), np.array([3.0, 4.0])],
+        [[[1.0, 2.0]], [[3.0, 4.0]]],
+        [np.zeros((3, 2))],
+        [pd.DataFrame({"a": [1]}), [1]],
+        np.zeros((3, 2, 2)),
+        [],
         ["a", "b"],
         "abc",
         pd.DataFrame({"a": [1]}),
@@ -192,15 +201,59 @@ def test_chunks_have_the_same_columns():
     assert "a dict; make a DataFrame" in error({"a": [1]})
 
 
+def test_lists_of_arrays_are_fitted_like_all_rows():
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    whole = HistogramDensity(bins=5, alpha=1).fit(X)
+    parts = [X[:100], X[100:]]
+    density = HistogramDensity(bins=5, alpha=1).fit(parts)
+    assert density.n_features_in_ == 2
+    assert np.array_equal(density.counts_, whole.counts_)
+    assert np.array_equal(density.score_samples(parts), whole.score_samples(X))
+    with pytest.raises(ValueError, match="3 columns without names from row 300 on, but 2"):
+        HistogramDensity().fit([X, np.ones((4, 3))])
+
+
 def test_files_have_the_same_columns(frame, tmp_path):
     frame.to_parquet(tmp_path / "1.parquet")
     frame[["a", "b"]].to_parquet(tmp_path / "2.parquet")
-    with pytest.raises(
-        ValueError, match=r"2.parquet has the columns \['a', 'b'\], but .*1.parquet"
-    ):
-        HistogramDensity().fit(tmp_path)
-    with pytest.raises(ValueError, match=r"\['a', 'b'\] from row 1000 on, but"):
-        HistogramDensity().fit([tmp_path / "1.parquet", tmp_path / "2.parquet"])
+    for X in (tmp_path, [tmp_path / "1.parquet", tmp_path / "2.parquet"]):
+        with pytest.raises(
+            ValueError, match=r"2.parquet has the columns \['a', 'b'\], but .*1.parquet"
+        ):
+            HistogramDensity().fit(X)
+
+
+def test_a_folder_is_read_like_the_list_of_its_files(frame, tmp_path):
+    frame["d"] = None
+    first, second = frame[:400].assign(a=1), frame[400:].assign(d="word")
+    (tmp_path / "z").mkdir()
+    first.to_parquet(tmp_path / "1.parquet")  # whole numbers, and a column that Arrow calls null
+    second.to_parquet(tmp_path / "z" / "0.pq")
+    (tmp_path / "README.txt").write_text("Rows.")
+    (tmp_path / ".hidden").mkdir()
+    frame.to_parquet(tmp_path / ".hidden" / "1.parquet")
+    files = [tmp_path / "1.parquet", tmp_path / "z" / "0.pq"]
+    read = [[part.table for part in Chunks.of(X, 300)] for X in (tmp_path, files)]
+    for of_folder, of_list in zip(*read, strict=True):
+        pd.testing.assert_frame_equal(of_folder, of_list)
+    whole = pd.concat([first, second])
+    X = pd.concat(read[0])
+    for name in X:
+        assert X[name].tolist() == whole[name].tolist()
+    mixture = MixtureDensity(2, random_state=0)
+    assert np.allclose(mixture.fit(tmp_path).score(whole), mixture.fit(whole).score(whole))
+    # One that is none says so, by its name.
+    (tmp_path / "z" / "1.parquet").write_text("Rows.")
+    with pytest.raises(ValueError, match=r"z/1\.parquet"):
+        mixture.fit(tmp_path)
+
+
+def test_names_of_folders_are_of_one_type(tmp_path):
+    for value in ("1", "two"):
+        (tmp_path / f"key={value}").mkdir()
+        pd.DataFrame({"a": [0.5, 1.5]}).to_parquet(tmp_path / f"key={value}" / "0.parquet")
+    read = pd.concat([part.table for part in Chunks.of(tmp_path)])
+    assert read["key"].tolist() == ["1", "1", "two", "two"]
 
 
 def test_datasets_of_other_formats_and_partitions(frame, tmp_path):

@@ -10,7 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sklearn_dgm import EnsembleDensity, HistogramDensity, MarkovChainDensity, NaiveBayesClassifier
+from sklearn_dgm import (
+    AveragedOneDependenceClassifier,
+    DensityOutlierDetector,
+    EnsembleDensity,
+    HiddenMarkovDensity,
+    HistogramDensity,
+    MarkovChainDensity,
+    MixtureDensity,
+    NaiveBayesClassifier,
+    TreeAugmentedNaiveBayesClassifier,
+)
 from tests.chunks.tables import Parts, mixed
 
 
@@ -28,6 +38,20 @@ def test_scores_of_chunks_are_those_of_all_rows(density):
         assert max(map(len, parts)) <= 200
         assert np.array_equal(np.concatenate(parts), expected)
     assert density.score(Parts(X, 450)) == pytest.approx(expected.sum())
+
+
+def test_what_reads_once_takes_iterators(density):
+    X = mixed()
+    expected = density.score_samples(X)
+    assert np.array_equal(np.concatenate(list(density.iter_scores(iter(Parts(X, 450))))), expected)
+    assert np.array_equal(density.score_samples(part for part in Parts(X, 450)), expected)
+    assert density.score(iter(Parts(X, 450))) == pytest.approx(expected.sum())
+    numbers = X[["float", "single"]]
+    detector = DensityOutlierDetector(MixtureDensity(2, random_state=0)).fit(numbers)
+    told = detector.predict(iter(Parts(numbers, 700)))
+    assert np.array_equal(told, detector.predict(numbers))
+    with pytest.raises(TypeError, match="can be read but once, and fit"):
+        HistogramDensity().fit(iter(Parts(X, 450)))
 
 
 def test_meta_estimators_score_chunks():
@@ -57,6 +81,14 @@ def test_sequences_are_scored_some_at_a_time():
     parts = list(density.iter_scores(words, chunk_rows=4))
     assert list(map(len, parts)) == [4, 4, 4, 3]
     assert np.allclose(np.concatenate(parts), density.score_samples(words))
+
+
+def test_sequences_of_vectors_are_no_tables():
+    X = [np.random.default_rng(n).normal(size=(n, 2)) for n in range(3, 12)]
+    density = HiddenMarkovDensity(2, random_state=0).fit(X)
+    parts = list(density.iter_scores(X, chunk_rows=4))
+    assert list(map(len, parts)) == [4, 4, 1]
+    assert np.allclose(np.concatenate(parts), density.score_samples(X))
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars", "array"])
@@ -97,11 +129,30 @@ def test_arrays_of_objects_are_written(tmp_path):
     assert np.array_equal(read, density.sample(50, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        NaiveBayesClassifier(),
+        TreeAugmentedNaiveBayesClassifier(),
+        AveragedOneDependenceClassifier(),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_classifiers_draw_in_chunks(classifier, tmp_path):
+    X = mixed()[["float", "integer"]]
+    classifier.fit(X, mixed()["two"])
+    parts = list(classifier.iter_samples(50, chunk_rows=20, random_state=0))
+    assert list(map(len, parts)) == [20, 20, 10]
+    classifier.sample_to_parquet(tmp_path / "drawn.parquet", 50, chunk_rows=20, random_state=0)
+    read = pd.read_parquet(tmp_path / "drawn.parquet")
+    pd.testing.assert_frame_equal(read, pd.concat(parts, ignore_index=True))
+
+
 def test_files_that_are_not_complete_do_not_stay(density, tmp_path, monkeypatch):
-    def interrupted(n_samples, rng):
+    def interrupted(n_samples, random_state):
         if n_samples < 100:
             raise KeyboardInterrupt
-        return HistogramDensity.sample(density, n_samples, rng)
+        return HistogramDensity.sample(density, n_samples, random_state)
 
     (tmp_path / "drawn.parquet").write_text("what stood there")
     monkeypatch.setattr(density, "sample", interrupted)

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from sklearn_dgm import (
     AutoregressiveDensity,
@@ -327,6 +327,25 @@ def test_detectors_ask_partitions_of_unknown_lengths():
     for ask in ("score_samples", "decision_function", "predict", "p_values"):
         found, expected = getattr(detector, ask)(of_dask), getattr(detector, ask)(X)
         np.testing.assert_allclose(found.compute(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", [*CLASSIFIERS, MixtureDensity(2, random_state=0)], ids=str)
+def test_predictions_are_made_by_partition(estimator):
+    X, y = table(), np.array(["no", "maybe", "yes"])[labels()]
+    estimator = clone(estimator).fit(X, y)
+    of_dask = frame(X, PARTITIONS[-1])
+    names = ["predict", "predict_proba", "predict_joint_log_proba"]
+    for name in names + ["predict_log_proba"] * is_classifier(estimator):
+        expected, lazy = getattr(estimator, name)(X), getattr(estimator, name)(of_dask)
+        assert isinstance(lazy, da.Array)
+        assert lazy.dtype == expected.dtype
+        assert lazy.shape[1:] == expected.shape[1:]
+        if name == "predict":
+            np.testing.assert_array_equal(lazy.compute(), expected)
+        else:
+            np.testing.assert_allclose(lazy.compute(), expected)
+    if is_classifier(estimator):
+        assert estimator.score(of_dask, y) == pytest.approx(estimator.score(X, y))
 
 
 def test_networks_learn_from_one_partition_after_the_other(monkeypatch):

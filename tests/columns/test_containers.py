@@ -198,7 +198,12 @@ REFUSED = {
     ),
     "Arrow column": (lambda d: pa.table(d)["a"], ValueError, "got 1D array instead"),
     "number": (lambda d: 3.0, ValueError, "got scalar array instead .a float"),
-    "string": (lambda d: "table.csv", ValueError, "got scalar array instead .a str"),
+    "path": (lambda d: "table.csv", ValueError, "X is the path 'table.csv', which is no Parquet"),
+    "paths": (
+        lambda d: ["a.parquet", "table.csv"],
+        ValueError,
+        r"X\[1\] is the path 'table.csv', which is no Parquet",
+    ),
     "generator": (lambda d: (row for row in [[1, 2]]), ValueError, "scalar array instead .a gen"),
     "set": (lambda d: {1, 2}, ValueError, "scalar array instead .a set"),
     "empty list": (lambda d: [], ValueError, "got 1D array instead .0 values"),
@@ -224,14 +229,17 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_table_is_refused_in_one_line(estimator, name):
     make, kind, message = REFUSED[name]
-    X = make(numbers())
-    if isinstance(estimator, HistogramDensity | DensityOutlierDetector) and is_chunked(X):
+    X, y = make(numbers()), np.arange(N_ROWS) % 2
+    reads_chunks = HistogramDensity | DensityOutlierDetector | NaiveBayesClassifier
+    if isinstance(estimator, reads_chunks) and is_chunked(X):
         if name == "lazy frame":  # which is read a chunk at a time
-            estimator.fit(X)
+            estimator.fit(X, y)
             return
         kind, message = TypeError, "can be read but once"
+    elif is_chunked(X):
+        kind, message = TypeError, f"{type(estimator).__name__} learns from tables in memory alone"
     with pytest.raises(kind, match=message) as raised:
-        estimator.fit(X, np.arange(N_ROWS) % 2)
+        estimator.fit(X, y)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 250
 
