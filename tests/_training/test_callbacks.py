@@ -40,8 +40,9 @@ class Run:
             least_patience=patience if least_patience is None else least_patience,
             verbose=verbose,
         )
+        module = torch.nn.Linear(1, 1)
         self.net = SimpleNamespace(
-            module_=torch.nn.Linear(1, 1), history=[], mean_loss=lambda rows: start
+            module_=module, plain_module=module, history=[], mean_loss=lambda rows: start
         )
         self.monitor.on_train_begin(self.net)
 

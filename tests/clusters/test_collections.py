@@ -299,7 +299,7 @@ def test_what_learns_in_memory_alone_says_what_to_do():
             density.fit(X)
     with pytest.raises(TypeError, match="hand in a sample of the rows"):
         MixtureDensity(2, HistogramDensity()).fit(X)
-    with pytest.raises(TypeError, match=r"X\.compute\(\)"):
+    with pytest.raises(TypeError, match="partial_fit takes rows in memory"):
         HistogramDensity().partial_fit(X)
 
 
