@@ -336,14 +336,15 @@ def test_the_codec_keeps_what_is_beyond(name):
     pd.testing.assert_frame_equal(codec.decode(codec.encode(beyond)), beyond)
 
 
-def test_later_rows_beyond_the_bounds_are_not_counted():
+def test_later_rows_beyond_the_bounds_are_refused():
     x, y = np.array([[0], [1], [1], [0]]), [0, 0, 1, 1]
     model = NaiveBayesClassifier().partial_fit(x, y)
     before = model.predict_joint_log_proba([[1]])
-    model.partial_fit([[7]], [0])
-    assert np.isneginf(model.score_samples([[7]])).all()
-    after = model.predict_joint_log_proba([[1]]) - model.class_log_prior_
-    np.testing.assert_allclose(after, before - np.log(0.5))
+    with pytest.raises(
+        ValueError, match="Row 0 is impossible .* column 0 holds a number beyond its bounds"
+    ):
+        model.partial_fit([[7]], [0])
+    np.testing.assert_array_equal(model.predict_joint_log_proba([[1]]), before)
 
 
 def test_normal_scores_end_with_the_bounds():
