@@ -14,7 +14,7 @@ from sklearn_dgm.chunks._parquet import write_parquet
 from sklearn_dgm.chunks._progress import with_progress
 from sklearn_dgm.chunks._sources import is_chunked, is_dask
 from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunks
-from sklearn_dgm.tags import get_density_tags
+from sklearn_dgm.tags import densities_within, get_density_tags
 
 NO_SCORES = np.empty(0)
 
@@ -24,7 +24,9 @@ class ChunkedMixin:
 
     def _is_chunked(self, X):
         """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
-        return is_chunked(X) and not get_density_tags(self).sequences
+        if not is_chunked(X):
+            return False
+        return not any(get_density_tags(density).sequences for density in densities_within(self))
 
     def _by_chunk(self, X, function, n_results=1, of_none=NO_SCORES):
         """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's.
