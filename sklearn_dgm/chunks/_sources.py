@@ -170,7 +170,7 @@ def _is_iterable(X):
 def _datasets_of(paths):
     """Return the datasets of the Parquet files at a path, or at several, one for each file."""
     try:
-        import pyarrow.dataset  # noqa: F401
+        import pyarrow.dataset  # noqa: F401, to tell whether it is there
     except ImportError as error:
         raise ImportError(
             "X names Parquet files, which pyarrow reads; install it (pip install pyarrow)."
