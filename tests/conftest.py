@@ -1,8 +1,12 @@
 """What all tests share."""
 
+import os
 import signal
 
 import pytest
+
+# Tests look into networks on the CPU, and compare bits. With a device named here, tests/test_accelerator.py has one.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture(autouse=True, scope="session")

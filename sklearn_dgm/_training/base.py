@@ -34,6 +34,8 @@ from sklearn_dgm.nn.config import module_of_state, state_of
 # What passes through the network at once when scoring and sampling is bounded, and with it the memory.
 ROWS_AT_ONCE, SCORED_AT_ONCE = 8192, 1024
 NUMBERS_AT_ONCE = 2**24
+# An accelerator takes so many times as much, and is not busy with less.
+TIMES_ON_ACCELERATOR = 8
 
 
 class NeuralMixin:
@@ -383,15 +385,18 @@ warm_start, verbose, callbacks, net_params, random_state
     def _module_device(self):
         return next(itertools.chain(self._module.parameters(), self._module.buffers())).device
 
-    def _in_chunks(self, function, Z, max_rows=SCORED_AT_ONCE):
-        """Apply a function of a tensor to the rows, a bounded number at once.
+    def _in_chunks(self, function, Z, max_rows=None):
+        """Apply a function of a tensor to the rows, a bounded number at once; without `max_rows` what suits the device.
 
         Chunks are shared among threads, not sums: on a busy machine threads that share a sum wait for each other, for
         long, and how many they are would change its last bits.
         """
         device = self._module_device()
-        n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-        step = min(self._rows_at_once(), max_rows)
+        is_cpu = device.type == "cpu"
+        n_threads = torch.get_num_threads() if is_cpu else 1
+        if max_rows is None:
+            max_rows = SCORED_AT_ONCE if is_cpu else TIMES_ON_ACCELERATOR * ROWS_AT_ONCE
+        step = min(self._most_at_once(), max_rows)
         starts = list(range(0, len(Z), step))
         results = {}
 
@@ -407,8 +412,12 @@ warm_start, verbose, callbacks, net_params, random_state
     def _rows_at_once(self):
         return int(np.clip(NUMBERS_AT_ONCE // self._module.width, 1, ROWS_AT_ONCE))
 
+    def _most_at_once(self):
+        times = 1 if self._module_device().type == "cpu" else TIMES_ON_ACCELERATOR
+        return times * self._rows_at_once()
+
     def _drawn_at_once(self):
-        return self._rows_at_once()
+        return self._most_at_once()
 
     def _draw(self, n_samples, rng):
         sample = self._module.sample

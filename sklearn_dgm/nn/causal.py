@@ -42,6 +42,12 @@ class Recurrence(nn.Module):
         self.embed = embed(sizes[0])
         self.layers = nn.ModuleList(nn.GRU(k, size, batch_first=True) for k in sizes[:-1])
 
+    def __setstate__(self, state):
+        """Be a copy, whose weights lie in one piece, too, without which cuDNN gathers them anew in each call."""
+        super().__setstate__(state)
+        for layer in self.layers:
+            layer.flatten_parameters()
+
     def forward(self, x, state=None):
         """Continue sequences.
 

@@ -18,13 +18,18 @@ MAX_LINEAR_SIZE = 64.0
 BLOCK_SIZE = 64
 # Numbers that stay in the cache, least and most rows of a product, and least and most products of a chunk.
 NUMBERS_AT_ONCE, ROWS_OF_PRODUCT, PRODUCTS_OF_CHUNK = 3 * 2**18, (64, 256), (2, 4)
+# The same of an accelerator: numbers that it has room for, in large products, which one call makes.
+ON_ACCELERATOR = 2**26, (64, 2**14), (1, 1)
 
 
-def rows_at_once(n_rows):
-    """Return the rows of a product and of a chunk, which are powers of two, so that about so many are in the cache."""
-    (least, most), (fewest, many) = ROWS_OF_PRODUCT, PRODUCTS_OF_CHUNK
-    of_product = 2 ** int(np.log2(np.clip(n_rows, least, most)))
-    return of_product, of_product * 2 ** int(np.log2(np.clip(n_rows / of_product, fewest, many)))
+def rows_at_once(width, device):
+    """Return the rows of a product and of a chunk, which are powers of two, if a row takes up so many numbers."""
+    on_cpu = NUMBERS_AT_ONCE, ROWS_OF_PRODUCT, PRODUCTS_OF_CHUNK
+    n_numbers, rows, products = on_cpu if device.type == "cpu" else ON_ACCELERATOR
+    of_product = 2 ** int(np.log2(np.clip(n_numbers / width, *rows)))
+    return of_product, of_product * 2 ** int(
+        np.log2(np.clip(n_numbers / width / of_product, *products))
+    )
 
 
 def add_product(y, a, b, n_rows):
@@ -184,9 +189,9 @@ class SingleStack:
 
     def __init__(self, networks):
         first = networks[0]
-        n_rows = NUMBERS_AT_ONCE / (len(networks) * max(network.width for network in networks))
-        self.product_rows, self.chunk_rows = rows_at_once(n_rows)
         self.inputs, bank = first.inputs, first.bank
+        width = len(networks) * max(network.width for network in networks)
+        self.product_rows, self.chunk_rows = rows_at_once(width, self.inputs.scale.device)
         # In place, a chunk stays in the cache.
         self.activation = torch.relu_ if first.activation is torch.relu else first.activation
         self.location, self.scale = (

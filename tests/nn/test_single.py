@@ -119,11 +119,15 @@ def test_products_have_one_shape_and_few_rows_take_one_of_each(monkeypatch):
 @pytest.mark.parametrize("width", [30, 340, 2040, 10**6])
 def test_wide_networks_take_smaller_products_and_chunks(k, width):
     n_rows = single.NUMBERS_AT_ONCE / (k * width)
-    product_rows, chunk_rows = single.rows_at_once(n_rows)
+    product_rows, chunk_rows = single.rows_at_once(k * width, torch.device("cpu"))
     assert chunk_rows % product_rows == 0
     assert 64 <= product_rows <= 256
     assert 2 <= chunk_rows / product_rows <= 4
     assert chunk_rows <= max(2 * n_rows, 128)
+    product_rows, chunk_rows = single.rows_at_once(k * width, torch.device("cuda"))
+    assert product_rows == chunk_rows
+    assert 64 <= product_rows <= 2**14
+    assert k * width * product_rows <= max(2**26, 64 * k * width)
 
 
 def test_what_is_far_out_or_beyond_the_range_is_left_to_double_precision():
