@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import (
+    accelerator,
     any_order,
     bayes_nets,
     chow_liu,
@@ -53,6 +54,7 @@ MODULES = (
     histogram,
     out_of_core,
     clusters,
+    accelerator,
     sampling,
     imports,
     report,

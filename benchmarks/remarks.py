@@ -452,6 +452,13 @@ Missed with 10,000 rows, 1.38 to 1.47. A search of the network over 30,000 rows,
 as fast (27.7 and 14.9 seconds); two fits side by side take as long as one. The mixture of a table of Dask was not measured.
 """,
     ),
+    "accelerator": (
+        "python -m benchmarks accelerator",
+        """
+An accelerator beside the CPU of its machine; both train for as many epochs. The ratio says whether a table of that size
+pays. Figures of an H200, of single fits, are in docs/measurements.md.
+""",
+    ),
     "imports": (
         "OMP_NUM_THREADS=1 python -m benchmarks imports",
         """

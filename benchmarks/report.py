@@ -87,6 +87,16 @@ FLAT = {
         ("times as fast as alone", "ratio", ".2f"),
         ("differs from it by", "difference", ".1e"),
     ],
+    "accelerator": [
+        ("on", "case", ""),
+        ("fit, seconds", "fit_seconds", ",.1f"),
+        ("on the CPU", "fit_seconds_cpu", ",.1f"),
+        ("times as fast", "fit_ratio", ",.2f"),
+        ("rows scored a second", "rows_per_second", ",d"),
+        ("on the CPU", "rows_per_second_cpu", ",d"),
+        ("times as fast", "score_ratio", ",.2f"),
+        ("nats a row more", "difference", "+.3f"),
+    ],
     "sampling": [("seconds", "seconds", ".3f"), ("ratio to its own scoring", "ratio", ".1f")],
     "imports": [("seconds", "seconds", ".3f"), ("more than `import sklearn.base`", "more", "+.3f")],
     "latent": [

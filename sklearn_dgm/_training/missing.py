@@ -9,6 +9,7 @@ from sklearn_dgm._training.batches import WeightedRows
 from sklearn_dgm._training.chained_equations import complete
 from sklearn_dgm._training.splits import Splits, with_mean_one
 from sklearn_dgm._training.variables import outline_of
+from sklearn_dgm.chunks import SAMPLE_ROWS
 from sklearn_dgm.nn.completion import redraw
 
 
@@ -109,8 +110,10 @@ class TableSplits(Splits):
         return slice(None) if np.isnan(self.Z[train]).all(axis=0).any() else train
 
     def to_start_from(self, member):
-        """Return the completed training rows of a member, and how many rows each stands for."""
-        return self._completed_rows(member), self.counts[self.indices(member)[0]]
+        """Return completed training rows of a member, some of very many, and how many rows each stands for."""
+        completed, counts = self._completed_rows(member), self.counts[self.indices(member)[0]]
+        every = slice(None, None, 1 + (len(counts) - 1) // SAMPLE_ROWS)
+        return completed[every], counts[every]
 
     def to_choose_by(self, member):
         """Return the validation rows and their weights, as tensors on the CPU; None if there are none."""

@@ -51,8 +51,9 @@ class ClassesMixin:
         """Return the probabilities of the classes, by those of the training images; empty without labels."""
         if self.classes_ is None:
             return ()
-        Z, weight = splits.to_start_from(member)
-        counts = np.bincount(Z[:, -1].astype(int), weight, len(self.classes_)) + 1
+        train = splits.indices(member)[0]
+        label, weight = splits.Z[train, -1].astype(int), splits.counts[train]
+        counts = np.bincount(label, weight, len(self.classes_)) + 1
         return tuple((counts / counts.sum()).tolist())
 
     def _whole(self, Z):

@@ -12,6 +12,7 @@ from sklearn.metrics import mutual_info_score
 from sklearn.neural_network import BernoulliRBM
 
 from benchmarks import (
+    accelerator,
     any_order,
     bayes_nets,
     chow_liu,
@@ -45,7 +46,7 @@ from benchmarks.latent import (
 from benchmarks.mixed_peers import fit_cells, fit_dequantised_mixture
 from benchmarks.peers import PEERS
 from benchmarks.trees import ChowLiuTree, Independent, maximum_spanning_tree
-from sklearn_dgm import AutoregressiveDensity, HistogramDensity
+from sklearn_dgm import AutoregressiveDensity, FlowDensity, HistogramDensity
 from tests.short_training import shorten_training
 
 
@@ -683,3 +684,15 @@ def test_fits_of_a_file_stay_below_the_memory_they_may_take(tmp_path):
     assert 0 < record["peak_mb"] < record["target_mb"] == 600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
     assert "peak above the imports, MB" in report.render(tmp_path / "results")
+
+
+def test_fits_on_two_devices_stand_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(accelerator, "DENSITIES", (FlowDensity,))
+    arguments = ["accelerator", "--device", "cpu", "--epochs", "1", "--rows", "300"]
+    main([*arguments, "--results", str(tmp_path / "results")])
+    (record,) = lines(tmp_path, "accelerator")
+    assert (record["data"], record["case"]) == ("300 x 10", "cpu")
+    assert record["difference"] == 0
+    ratio = record["fit_seconds_cpu"] / record["fit_seconds"]
+    assert record["fit_ratio"] == pytest.approx(ratio, rel=0.2)
+    assert "times as fast" in report_of(tmp_path)

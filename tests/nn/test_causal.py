@@ -1,5 +1,6 @@
 """The causal network: normalisation, causality, padding, and draws step by step."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -137,3 +138,11 @@ def test_the_loss_is_minus_the_log_probability(mixes):
             share, other = torch.sigmoid(gate), torch.tensor([-0.7] * 3 + [-0.3] * 2).double()
             by_hand = torch.log(share * own.exp() + (1 - share) * other.exp())
             np.testing.assert_allclose(log_p, by_hand)
+
+
+def test_copies_hold_their_weights_in_one_piece(monkeypatch):
+    module, gathered = build(LETTERS, "gru", n_layers=2), []
+    monkeypatch.setattr(torch.nn.GRU, "flatten_parameters", lambda self: gathered.append(self))
+    twin = copy.deepcopy(module)
+    assert gathered == [layer for layer in twin.modules() if isinstance(layer, torch.nn.GRU)]
+    assert len(gathered) == 2
