@@ -92,7 +92,7 @@ class BayesNetGraphMixin:
         return ROWS_PER_PROBABILITY * n_probabilities <= n_rows
 
     def _check_same_graph(self):
-        """Refuse another graph than that of the fit which `warm_start` continues; a learnt one is kept."""
+        """Refuse another graph than that of the fit which this one continues; a learnt one is kept."""
         if isinstance(self.structure, str):
             is_same = self.structure == self._fitted_structure
         elif self._fitted_structure is not None:
@@ -102,30 +102,40 @@ class BayesNetGraphMixin:
             is_same = np.array_equal(adjacency_of(self.structure, labels), self._adjacency)
         if not is_same:
             raise ValueError(
-                "warm_start continues with the graph of the previous fit, but structure is another one now; set "
-                "warm_start=False to start anew."
+                f"{self._continued_by()} continues with the graph of the previous fit, but structure is another one "
+                f"now; {self._way_to_start_anew()}."
             )
 
     def _named_graph(self, codes, weight):
+        """Return the graph as users see it; without cells of rows, edges to networks are as strong as before."""
         graph, labels = nx.DiGraph(), [column.label for column in self.schema_.columns_]
         for j, label in enumerate(labels):
             graph.add_node(label, conditional="table" if j in self._tables else "network")
         for j, label in enumerate(labels):
             parents = np.flatnonzero(self._adjacency[:, j]).tolist()
-            if not parents:
-                continue
-            family = [*parents, j]
-            merged = [self._merged[i] for i in family]
-            if j in self._tables:
-                few, of_rows = self._counts.tables[j].merged(merged)
-            else:
-                few, of_rows = _in_few_cells(codes[:, family], merged), weight
-            n_levels = _numbers_of_cells(merged)
-            for place, i in enumerate(parents):
-                others = [k for k in range(len(parents)) if k != place]
-                strength = edge_strength(few, n_levels, of_rows, place, len(parents), others)
-                graph.add_edge(labels[i], label, strength=strength)
+            if codes is None and j not in self._tables:
+                graph.add_edges_from(self.graph_.in_edges(label, data=True))
+            elif parents:
+                strengths = self._strengths(j, parents, codes, weight)
+                for i, strength in zip(parents, strengths, strict=True):
+                    graph.add_edge(labels[i], label, strength=strength)
         return graph
+
+    def _strengths(self, j, parents, codes, weight):
+        """Return the strengths of the edges to a column from its parents."""
+        family = [*parents, j]
+        merged = [self._merged[i] for i in family]
+        if j in self._tables:
+            few, of_rows = self._counts.tables[j].merged(merged)
+        else:
+            few, of_rows = _in_few_cells(codes[:, family], merged), weight
+        n_levels, places = _numbers_of_cells(merged), range(len(parents))
+        return [
+            edge_strength(
+                few, n_levels, of_rows, place, len(parents), [k for k in places if k != place]
+            )
+            for place in places
+        ]
 
     def _cells(self):
         columns = self.schema_.columns_

@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._training.masked import MaskedNetworkDensity
+from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.splits import as_counts
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.bayes_net._graph import BayesNetGraphMixin
@@ -27,38 +29,53 @@ def _is_counted(density):
     """Refuse, as a check of attributes, conditionals that networks may compute."""
     if density.conditional != "table":
         raise AttributeError(
-            f"networks may compute conditionals, but tables alone are counted; set conditional='table' in place of "
+            "networks may compute conditionals, but counts of tables alone add up; set conditional='table' in place of "
             f"{density.conditional!r}"
         )
     return True
 
 
 # Counts come last: unless all conditionals are tables, a fit is that of a network.
-class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixin):
+class BayesNetLearningMixin(
+    BayesNetGraphMixin, PartialFitMixin, StreamedChunksMixin, MaskedNetworkDensity, CountsMixin
+):
     """Mixin of a Bayesian network that fits it: settles the graph, counts tables, and trains a network for the rest."""
 
     def _fit(self, Z, sample_weight):
-        if self._continues():
+        continues = self._continues()
+        if continues:
             self._check_same_graph()
         else:
             self._forget_networks()
             if self.conditional == "table":
                 CountsMixin._fit(self, Z, sample_weight)
                 return
+        if self._is_further():
+            # Before the network trains, for without a pseudo-count what no table has seen is impossible.
+            self._add(self._count(Z, sample_weight))
         super()._fit(Z, sample_weight)
+        if continues:
+            self._hand_out_tables()  # of which training has copies
+
+    def _is_further(self):
+        """Tell whether rows are further ones, of `partial_fit`."""
+        return self._continued_by() == "partial_fit"
 
     def _fit_chunks(self, rows):
-        self._forget_networks()
-        self._settle(*rows.sample)
+        continues = self._continues()
+        if self.conditional == "table" and not continues:
+            self._forget_networks()
+            self._settle(*rows.sample)
+        else:
+            super()._fit_chunks(rows)
+            if continues or len(rows.sample[0]) == rows.n_rows:
+                return
         of_all = {"mean": rows.mean_weight, "largest": rows.largest_weight}
         self._set_counts(rows.total(partial(self._count, **of_all)))
 
-    def _check_takes_chunks(self):
-        if self.conditional != "table":
-            raise TypeError(
-                "BayesianNetworkDensity counts a table that is read a chunk at a time, but networks learn from tables in "
-                f"memory alone; set conditional='table' in place of {self.conditional!r}, or hand in a sample of the rows."
-            )
+    def _fits_chunks(self, X):
+        # Further rows are in memory; a memmap is an array as well.
+        return not self._is_further() and super()._fits_chunks(X)
 
     def _forget_networks(self):
         """Drop what an earlier fit may have had."""
@@ -142,7 +159,6 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         }
         self.graph_ = self._named_graph(codes, weight)
 
-    @available_if(_is_counted)
     def partial_fit(
         self,
         X: MatrixLike,
@@ -151,20 +167,22 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         *,
         schema: Any = None,
     ) -> Self:
-        """Count further rows, if all conditionals are tables.
+        """Learn from further rows: tables count them, and a network trains on them, in ten passes from its weights.
 
-        The first call settles the graph and the cells, as :meth:`fit` does. Categories that it has not seen are not
-        counted, as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its
-        range are counted in the outer cells.
+        The first call is a `fit`: it settles the graph, the cells, and which conditionals are tables. In later calls
+        all rows train, at a learning rate that falls from `lr` to zero. Categories that the first call has not seen are
+        not counted, as if their cells were missing, and with ``handle_unknown="error"`` they raise; numbers beyond its
+        range are counted in the outer cells, and learnt as tails.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to count.
+            Rows to learn from.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. Shares, which are all below one, are scaled to a mean of one, in each call.
+            Non-negative weights. For a network their ratios within a call count. For tables shares, which are all below
+            one, are scaled to a mean of one, in each call.
         schema : ColumnSchema, default=None
             In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
             ranges to come are known.
@@ -172,22 +190,27 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         Returns
         -------
         self : estimator
-            The density of all rows so far.
+            The density of all rows so far. If a call fails, it is as it was before.
 
         Raises
         ------
         ValueError
             If a row is impossible under the density so far (a number beyond its bounds, no whole number in an integer
-            column), networks were fitted before, or a schema is handed in later than in the first call; nothing is
-            counted then.
+            column), a parameter would change a network or its graph, or a schema is handed in later than in the first
+            call; nothing is counted then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if getattr(self, "_targets", ()):
-            raise ValueError(
-                "partial_fit counts in tables, but the previous fit has a network; call fit first."
-            )
-        return CountsMixin.partial_fit(self, X, y, sample_weight, schema=schema)
+        is_first = not hasattr(self, "schema_")
+        if self.conditional == "table" if is_first else not self._targets:
+            return CountsMixin.partial_fit(self, X, y, sample_weight, schema=schema)
+        self._check_part(X, schema, is_first=is_first)
+        try:
+            return super().partial_fit(X, y, sample_weight, schema=schema)
+        except BaseException:
+            if not is_first:
+                self._hand_out_tables()  # those before, which are restored
+            raise
 
     @available_if(_is_counted)
     def merge(self, other: Self) -> Self:
@@ -209,12 +232,16 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         TypeError
             If `other` is of another class.
         ValueError
-            If graphs or cells differ; the message names the column.
+            If graphs or cells differ, and the message names the column; or one of them has a network.
         """
         return super().merge(other)
 
     def _check_same_cells(self, other):
         super()._check_same_cells(other)
+        if self._targets or other._targets:
+            raise ValueError(
+                "merge adds counts of tables, but a network was fitted; call fit first."
+            )
         if not np.array_equal(self._adjacency, other._adjacency):
             raise ValueError("the models have different graphs; hand both the same structure.")
 
