@@ -58,7 +58,8 @@ class BayesianNetworkDensity(BayesNetQueriesMixin, BayesNetLearningMixin):
     graph_ : networkx.DiGraph
         The graph. Its nodes are the columns, in their order, with an attribute `conditional`, "table" or "network". Its
         edges have an attribute `strength`: the mutual information of child and parent given the other parents, in nats,
-        as it is counted in few cells, those of the search, less what would be there by chance.
+        as it is counted in few cells, those of the search, less what would be there by chance. Where a network computes
+        the child, the rows are those of `fit`, or of the sample.
     n_params_ : int
         Number of free parameters: probabilities of the tables, connections and biases of the network.
     net_ : skorch.NeuralNet
@@ -102,13 +103,15 @@ class BayesianNetworkDensity(BayesNetQueriesMixin, BayesNetLearningMixin):
     Where rows validate a network, a graph is learnt from the others, or it would seem to fit them: on noise any graph
     does. Tables are of all rows in the end.
 
-    With ``conditional="table"``, X may be a table that is read a chunk at a time: a sample of 131,072 rows settles the
-    graph and the cells, and all rows are counted.
+    X may be a table that is read a chunk at a time: a sample of 131,072 rows settles the graph, the cells and which
+    conditionals are tables. Tables count all rows; all rows but those that validate, which are of the sample, train a
+    network in a stream.
 
-    With ``conditional="table"`` the counts of parts of the rows add up: `partial_fit` counts further rows, and `merge`
-    adds the counts of two densities of one graph and the same cells. The first rows settle the graph, the cells and how
-    numbers are distributed within these; strengths of edges follow from the counts of all rows, in the few cells of the
-    first.
+    `partial_fit` learns from further rows: tables count them, and a network trains on them in ten passes. The first
+    rows settle the graph, the cells, which conditionals are tables and how numbers are distributed within a cell;
+    strengths of edges between tables follow from the counts of all rows, in the few cells of the first. With
+    ``conditional="table"`` rows in several calls are as rows in one, and `merge` adds the counts of two densities of
+    one graph and the same cells.
 
     The graph says what is independent of what, not what causes what.
 
