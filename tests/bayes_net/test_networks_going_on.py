@@ -15,20 +15,20 @@ from tests.bayes_net.test_bayes_net import all_cells, categories
 from tests.bayes_net.test_counting_on import assert_same_counts
 from tests.chunks.tables import Parts
 
-SAMPLE = 600
+SAMPLE = 500
 EDGES = [("a", "b"), ("a", "x"), ("x", "y"), ("y", "c")]
-QUICK = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
+QUICK = {"hidden_layer_sizes": (8,), "n_components": 2, "max_epochs": 2, "random_state": 0}
 GRAPH = BayesianNetworkDensity(EDGES, **QUICK)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture
 def streamed(monkeypatch):
-    """Let small tables be larger than a sample; how many rows each pass of a stream had."""
+    """Let small tables be larger than a sample; returns how many rows each pass of a stream had."""
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", SAMPLE)
     monkeypatch.setattr(streams, "BUFFER_ROWS", 800)
     for module in (streams, trainer):
-        monkeypatch.setattr(module, "EPOCH_ROWS", 500)
+        monkeypatch.setattr(module, "EPOCH_ROWS", 400)
     passes, before_pass = [], streams.StreamedRows.before_pass
 
     def noted(self, index):
@@ -74,13 +74,13 @@ def mean_score(density, X):
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_tables_beside_a_network_count_all_rows(weighted, early_stopping, streamed):
-    X = table(3000, gaps=True)
-    weight = np.random.default_rng(1).integers(0, 3, len(X)) / 2 if weighted else None
+    X = table(1500, gaps=True)
+    weight = np.random.default_rng(1).integers(0, 3, len(X)) / 4 if weighted else None
     density = clone(GRAPH).set_params(max_epochs=1, early_stopping=early_stopping)
     whole = clone(density).fit(X, sample_weight=weight)
     assert not streamed
     read = density.fit(Parts(X, 700), sample_weight=weight)
-    assert streamed == [500]
+    assert streamed == [400]
     assert conditionals(read) == conditionals(whole)
     assert [name for name, kind in conditionals(read).items() if kind == "table"] == ["a", "b"]
     for j, counts in read._counts.tables.items():
@@ -97,7 +97,7 @@ def test_tables_beside_a_network_count_all_rows(weighted, early_stopping, stream
 def test_a_stream_is_as_good_as_a_table_in_memory(conditional, streamed):
     X, held_out = table(4000), table(2000, seed=1)
     density = BayesianNetworkDensity(
-        EDGES, conditional=conditional, hidden_layer_sizes=(16,), max_epochs=20, random_state=0
+        EDGES, conditional=conditional, hidden_layer_sizes=(16,), max_epochs=10, random_state=0
     )
     whole = mean_score(clone(density).fit(X), held_out)
     read = mean_score(density.fit(Parts(X, 700)), held_out)
@@ -106,7 +106,7 @@ def test_a_stream_is_as_good_as_a_table_in_memory(conditional, streamed):
 
 
 def test_a_sample_settles_the_graph_and_what_is_a_table(streamed):
-    X = table(4000, gaps=True)
+    X = table(2000, gaps=True)
     density = BayesianNetworkDensity(**QUICK)
     sample = clone(density)._start_chunks(Parts(X, 700), None).sample_table
     assert len(sample) < len(X)
@@ -150,14 +150,16 @@ def test_what_is_all_tables_is_counted_in_chunks_and_in_parts(streamed):
 
 def test_further_rows_are_counted_and_trained_on():
     X, held_out, n = table(1000), table(1000, seed=1), 250
-    density = clone(GRAPH).set_params(max_epochs=20, batch_size=32)
+    density = BayesianNetworkDensity(
+        EDGES, hidden_layer_sizes=(16,), max_epochs=10, batch_size=32, random_state=0
+    )
     whole, first = clone(density).fit(X), clone(density).fit(X[:n])
     density.partial_fit(X[:n])
     np.testing.assert_array_equal(density.score_samples(X), first.score_samples(X))
     for k in range(1, 4):
         assert density.partial_fit(X[n * k : n * (k + 1)]) is density
     begun, reached, all_at_once = (mean_score(of, held_out) for of in (first, density, whole))
-    assert reached > begun + 0.5 * (all_at_once - begun)
+    assert reached > begun + 0.4 * (all_at_once - begun)
     assert density.n_iter_ == first.n_iter_ + 3 * N_PASSES
     assert conditionals(density) == conditionals(whole)
     assert_same_counts(density, whole)
@@ -260,7 +262,8 @@ def test_it_goes_on_from_a_file_as_from_memory(tmp_path):
             one.partial_fit(further)
 
 
-def test_further_rows_of_a_memmap_are_in_memory(tmp_path, streamed):
+def test_further_rows_of_a_memmap_are_in_memory(tmp_path, streamed, monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sources.SAMPLE_ROWS", SAMPLE)
     rng = np.random.default_rng(0)
     X = rng.integers(3, size=(2 * SAMPLE, 2)).astype(float)
     X = np.column_stack([X, X[:, :1] + rng.normal(size=(2 * SAMPLE, 1))])
@@ -282,7 +285,7 @@ def test_warm_start_goes_on_with_a_stream_and_the_graph(streamed):
     density.fit(Parts(X, 700))
     assert density.schema_ is schema
     assert density._tables is tables
-    assert density.n_iter_ == 6
+    assert density.n_iter_ == 4
     assert mean_score(density, X) > before
     for params, message in (
         ({"structure": EDGES[1:]}, "warm_start continues with the graph .* set warm_start=False"),
@@ -291,4 +294,4 @@ def test_warm_start_goes_on_with_a_stream_and_the_graph(streamed):
         with pytest.raises(ValueError, match=message):
             density.set_params(**params).fit(Parts(X, 700))
         density.set_params(structure=EDGES, conditional="auto")
-    assert density.n_iter_ == 6
+    assert density.n_iter_ == 4
