@@ -96,7 +96,7 @@ NEEDS_TORCH = {
     "autoregressive",
     "flow",
     "energy/_tilt",
-    "bayes_net/_bayes_net",
+    "bayes_net/_queries",
     "mixture/_continuous",
     "sequence/_autoregressive",
     "sequence/_batches",

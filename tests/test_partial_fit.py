@@ -19,6 +19,7 @@ from sklearn_dgm import (
 
 DENSITIES = [
     BayesianNetworkDensity(conditional="table"),
+    BayesianNetworkDensity(hidden_layer_sizes=(8,), max_epochs=3, random_state=0),
     MixtureDensity(2, random_state=0),
     MixtureDensity(2, "tree", random_state=0),
     MixtureDensity(2, "gaussian", random_state=0),

@@ -117,21 +117,21 @@ def test_a_learnt_graph_is_that_of_the_first_rows():
     assert density._counts.tables[0].alone.sum() == 800
 
 
-def test_networks_are_not_counted():
+def test_networks_are_not_merged():
     X = categories(100)
     density = BayesianNetworkDensity(EDGES, conditional="network", **QUICK)
-    for name in ("partial_fit", "merge"):
-        assert not hasattr(density, name)
-        with pytest.raises(AttributeError) as caught:
-            getattr(density, name)
-        assert "set conditional='table' in place of 'network'" in str(caught.value.__cause__)
+    assert not hasattr(density, "merge")
+    with pytest.raises(AttributeError) as caught:
+        density.merge  # noqa: B018
+    assert "set conditional='table' in place of 'network'" in str(caught.value.__cause__)
     density.fit(X).set_params(conditional="table")
-    before = density.score_samples(X)
-    with pytest.raises(ValueError, match="the previous fit has a network; call fit first"):
-        density.partial_fit(X)
-    np.testing.assert_array_equal(density.score_samples(X), before)
+    tables = clone(TABLES).fit(X)
+    for one, other in itertools.permutations([density, tables]):
+        with pytest.raises(ValueError, match="a network was fitted; call fit first"):
+            one.merge(other)
     assert hasattr(density.fit(X), "merge")
     assert not hasattr(density, "net_")
+    assert_same_counts(density.merge(tables), tables.merge(density))
 
 
 def test_other_graphs_and_cells_are_not_merged():
@@ -173,10 +173,3 @@ def test_a_sample_settles_graph_and_cells_and_chance_makes_no_edges(monkeypatch)
     assert density.score(new) / 2000 == pytest.approx(whole.score(new) / 2000, abs=0.15)
     density.partial_fit(X[:10])
     assert density._counts.tables[0].alone.sum() == 20_010
-
-
-def test_networks_do_not_read_chunks():
-    density = BayesianNetworkDensity(EDGES)
-    with pytest.raises(TypeError, match="set conditional='table' in place of 'auto'"):
-        density.fit(InParts(categories()))
-    assert not hasattr(density, "schema_")

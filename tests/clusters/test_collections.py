@@ -18,7 +18,7 @@ from sklearn_dgm import (
     NaiveBayesClassifier,
     TreeAugmentedNaiveBayesClassifier,
 )
-from sklearn_dgm.chunks import Chunks, EncodedChunks, TableSummary, sum_of
+from sklearn_dgm.chunks import Chunks, EncodedChunks, TableSummary, _sampling, sum_of
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.mixture._fitting import fit_mixture
 from sklearn_dgm.mixture._rows import WeightedRows
@@ -410,6 +410,24 @@ def test_parts_are_counted_in_other_processes(cluster):
     assert_same_counts(classifier, NaiveBayesClassifier().fit(X, labels()))
     here_too = MixtureDensity(2, random_state=0).fit(frame(X, lengths))
     np.testing.assert_allclose(mixture.weights_, here_too.weights_, rtol=1e-9)
+
+
+def test_tables_beside_a_network_are_counted_in_other_processes(cluster, monkeypatch):
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 100)
+    X, lengths, here = table(gaps=True), PARTITIONS[-1], os.getpid()
+
+    class Told(BayesianNetworkDensity):
+        def _count(self, Z, weight, **of_all):
+            assert os.getpid() != here
+            return super()._count(Z, weight, **of_all)
+
+    density = Told([("colour", "length")], hidden_layer_sizes=(4,), max_epochs=2, random_state=0)
+    with cluster.as_current():
+        density.fit(frame(X, lengths))
+    assert density.graph_.nodes["length"]["conditional"] == "network"
+    n_counted = {j: counts.alone.sum() for j, counts in density._counts.tables.items()}
+    assert n_counted == {j: X.iloc[:, j].count() for j in n_counted}
+    assert 2 in n_counted
 
 
 def test_a_model_comes_to_a_process_once(cluster):
