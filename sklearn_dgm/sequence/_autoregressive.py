@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, NeuralMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.seeding import one_thread, torch_generator
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import RandomState
@@ -42,7 +43,7 @@ MIN_SEQUENCES = 20
 
 
 @describe_training
-class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
+class AutoregressiveSequenceDensity(PartialFitMixin, NeuralMixin, BaseSequenceDensity):
     """Density of sequences from a causal network.
 
     ``log p(x) = sum_t log p(x_t | x_<t)``: a recurrent network of gated units [1]_ or a transformer [2]_ makes a
@@ -188,9 +189,16 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
     def _fit(self, Z, sample_weight):
         # Of the training alone; scores are of values as they are.
         Z = Sequences(Z.steps.clip(-REACH, REACH), Z.lengths)
+        self._counted_before = self._gram_counts if self._adds() else None
         order = self._resolve_order(Z, sample_weight)
-        self.ngrams_ = None if order is None else self._ngrams(order, Z, sample_weight)
-        super()._fit(Z, sample_weight)
+        self._gram_counts = self.ngrams_ = None
+        if order is not None:
+            self._gram_counts = self._count_ngrams(order, Z, sample_weight)
+            self.ngrams_ = self._new_ngrams(order).set_counts(self._gram_counts)
+        try:
+            super()._fit(Z, sample_weight)
+        finally:
+            del self._counted_before
 
     def _resolve_order(self, Z, sample_weight):
         """Return the order of the n-gram, or None."""
@@ -211,23 +219,41 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
             )
         return self.ngram_order
 
-    def _ngrams(self, order, Z, sample_weight):
-        """Count n-grams."""
-        ngrams = NGrams(len(self.schema_.columns_[0].categories), order, ends=self._ends)
-        return ngrams.fit(Z.steps[:, 0].astype(int), Z.lengths, sample_weight)
+    def _new_ngrams(self, order):
+        return NGrams(len(self.schema_.columns_[0].categories), order, ends=self._ends)
+
+    def _count_ngrams(self, order, Z, sample_weight):
+        """Count n-grams, beside those of the calls of `partial_fit` before."""
+        codes = Z.steps[:, 0].astype(int)
+        counts, before = self._new_ngrams(order).count(codes, Z.lengths, sample_weight), self._counted_before
+        return counts if before is None else before + counts
 
     def _split(self, Z, weight, validation_fraction, seed, device):
-        ngrams = None if self.ngrams_ is None else partial(self._ngrams, self.ngrams_.order)
+        ngrams = None
+        if self.ngrams_ is not None:
+            order = self.ngrams_.order
+
+            def ngrams(Z, weight):
+                return self._new_ngrams(order).set_counts(self._count_ngrams(order, Z, weight))
+
         return SequenceSplits(Z, weight, validation_fraction, seed, device, ngrams)
 
     def _check_continuation(self, Z):
         super()._check_continuation(Z)
-        impossible = np.flatnonzero(np.isneginf(self._log_density(Z)))
+        of_steps, of_ends = self._log_prob_steps(Z)
+        if self._adds():  # to which unknown categories are no matter
+            of_steps[self._is_unknown(Z.steps)] = 0.0
+        impossible = np.flatnonzero(np.isneginf(Z.sums(of_steps) + of_ends))
         if len(impossible):
             raise ValueError(
-                f"Sequence {impossible[0]} is impossible under the model that warm_start continues; set "
-                "warm_start=False to start anew."
+                f"Sequence {impossible[0]} is impossible under the model that {self._continued_by()} continues; "
+                f"{self._way_to_start_anew()}."
             )
+
+    def _is_unknown(self, steps):
+        """Flag steps with a category that the schema does not know."""
+        is_category = [column.is_categorical for column in self.schema_.columns_]
+        return (steps[:, is_category] < 0).any(axis=1)
 
     def _objective(self):
         columns = self.schema_.columns_
@@ -278,7 +304,10 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
     def _log_prob_steps(self, Z):
         ngrams, device = self.ngrams_, self._module_device()
         tensor = partial(torch.tensor, dtype=torch.float64, device=device)
-        others = () if ngrams is None else log_prob_steps(ngrams, Z)
+        others = ()
+        if ngrams is not None:
+            of_steps, of_ends = log_prob_steps(ngrams, Z)
+            others = np.where(self._is_unknown(Z.steps), -np.inf, of_steps), of_ends
         rows = SequenceRows(Z, torch.ones(len(Z), device=device), tensor, others)
         chunks = self._chunks_of_one_length(Z.lengths)
 

@@ -128,7 +128,7 @@ def log_prob_steps(ngrams, Z):
     Returns
     -------
     of_steps : ndarray of shape (n_steps,)
-        In nats, `-inf` for an unknown category.
+        In nats; an unknown category is any.
     of_ends : ndarray of shape (n_sequences,)
         Of ends, 0 if these are no symbol.
     """
@@ -138,7 +138,7 @@ def log_prob_steps(ngrams, Z):
     if ngrams.ends:
         ends = np.cumsum(Z.lengths + 1) - 1
         of_ends, terms = terms[ends], np.delete(terms, ends)
-    return np.where(codes < 0, -np.inf, terms), of_ends
+    return terms, of_ends
 
 
 class NGramContexts:
