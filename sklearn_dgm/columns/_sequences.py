@@ -95,6 +95,38 @@ class SequenceForm(NamedTuple):
         return self.container in ("table", "array")
 
 
+def check_sequences(X):
+    """Refuse what is one sequence, and no container of such.
+
+    Parameters
+    ----------
+    X : object
+        What a user hands in.
+
+    Raises
+    ------
+    ValueError
+        If it is a string, or numbers in a line.
+    """
+    if isinstance(X, str):
+        raise ValueError("X is a string, which is one sequence; hand in a list of sequences, [X].")
+    is_line = is_table(X) and (isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1)
+    if is_line:
+        raise ValueError(
+            "Expected 2D array, got 1D array instead: X holds numbers, which are one sequence. Reshape your data: hand "
+            "in a list of sequences, [X]."
+        )
+
+
+def column_of_sequences(frame):
+    """Return the only column of a frame if its cells are sequences, lists or strings; else the frame."""
+    if frame.shape[1] != 1:
+        return frame
+    column = nw.from_native(frame, eager_only=True)[:, 0]
+    first = next((cell for cell in column.to_list() if not is_missing(cell)), None)
+    return column.to_native() if isinstance(first, str | list | np.ndarray) else frame
+
+
 def is_table(X):
     """Tell whether X is a 2-D table, or nothing that could hold sequences, rather than a container of these."""
     if isinstance(X, list | tuple):

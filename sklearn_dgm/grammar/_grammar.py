@@ -281,7 +281,14 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         return trees
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Add further sequences: the rules of their trees, or those that are expected under the grammar so far.
 
         The first call is a :meth:`fit`, of which `lower_bounds_`, `validation_scores_`, `n_iter_` and `converged_`
@@ -298,6 +305,9 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             Their trees, as :meth:`fit` takes them, if the first call had some.
         sample_weight : array-like of shape (n_sequences,), default=None
             Non-negative weights.
+        schema : SequenceSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more sequences than these, so that categories
+            and ranges to come are known.
 
         Returns
         -------
@@ -307,16 +317,20 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         Raises
         ------
         ValueError
-            If there are trees, but none in the first call, a tree is malformed or a step is missing; nothing is added
-            then.
+            If there are trees, but none in the first call, a tree is malformed, a step is missing, or a schema is
+            handed in later than in the first call; nothing is added then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
 
         Warns
         -----
         UserWarning
             If the grammar so far, with ``glue=0``, does not derive some sequences without trees.
         """
-        if not hasattr(self, "_rules"):
-            return self._fit_or_restore(X, sample_weight, None, y)
+        is_first = not hasattr(self, "_rules")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
+            return self._fit_or_restore(X, sample_weight, schema, y)
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, reset=False)
             trees = self._read_trees(X, y, sample_weight)

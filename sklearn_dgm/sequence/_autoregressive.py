@@ -225,7 +225,10 @@ class AutoregressiveSequenceDensity(PartialFitMixin, NeuralMixin, BaseSequenceDe
     def _count_ngrams(self, order, Z, sample_weight):
         """Count n-grams, beside those of the calls of `partial_fit` before."""
         codes = Z.steps[:, 0].astype(int)
-        counts, before = self._new_ngrams(order).count(codes, Z.lengths, sample_weight), self._counted_before
+        counts, before = (
+            self._new_ngrams(order).count(codes, Z.lengths, sample_weight),
+            self._counted_before,
+        )
         return counts if before is None else before + counts
 
     def _split(self, Z, weight, validation_fraction, seed, device):

@@ -10,6 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import StrOptions
 from sklearn_dgm._validation import validate_sequences
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.chunks import (
+    SequenceChunks,
+    SequenceSummary,
+    are_chunks_of_sequences,
+    in_memory_alone,
+)
+from sklearn_dgm.chunks._sequences import SEQUENCES_AT_ONCE
 from sklearn_dgm.columns import SequenceSchema, check_possible, is_table
 from sklearn_dgm.tags import DensityTags
 
@@ -83,6 +90,7 @@ class BaseSequenceDensity(BaseDensity):
         "length": [StrOptions({"auto", "fixed", "stop", "given"})],
     }
     _density_tags = DensityTags(sequences=True)
+    _summarise = SequenceSummary
 
     def __init__(
         self,
@@ -103,10 +111,18 @@ class BaseSequenceDensity(BaseDensity):
     def _log_prob_steps(self, Z):
         """Return the log-density of each step given those before it, and that of the end of each sequence."""
 
+    def _is_chunked(self, X):
+        return are_chunks_of_sequences(X)
+
+    def _chunks_of(self, X, chunk_rows=SEQUENCES_AT_ONCE, *, once=False):
+        return SequenceChunks.of(X, chunk_rows, once=once)
+
     def _make_schema(self):
         return SequenceSchema(super()._make_schema(), self.length)
 
     def _validate(self, X, *, reset):
+        if self._is_chunked(X) and not isinstance(X, np.memmap):
+            raise in_memory_alone(self, "learns from" if reset else "takes")
         return validate_sequences(self, X, reset=reset)
 
     def _check_further(self, Z, counted):

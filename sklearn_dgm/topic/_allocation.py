@@ -231,7 +231,12 @@ class LatentDirichletAllocationDensity(
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Add further documents, whose topics are expected under the topics so far.
 
@@ -247,6 +252,8 @@ class LatentDirichletAllocationDensity(
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : CountSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from other documents, whose container draws have.
 
         Returns
         -------
@@ -256,11 +263,15 @@ class LatentDirichletAllocationDensity(
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, or a cell is no count; nothing
-            is added then.
+            If the columns are not those of the first call, `n_components` has changed, a cell is no count, or a schema
+            is handed in later than in the first call; nothing is added then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if not hasattr(self, "_word_counts"):
-            return self._fit_or_restore(X, sample_weight, None)
+        is_first = not hasattr(self, "_word_counts")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
+            return self._fit_or_restore(X, sample_weight, schema)
         if len(self.components_) != self.n_components:
             raise ValueError(
                 f"partial_fit continues a fit of {len(self.components_)} components, but n_components="

@@ -100,6 +100,9 @@ def test_parts_are_in_memory(path):
             HistogramDensity().partial_fit(paths)
 
 
-def test_sequences_are_of_no_path():
-    with pytest.raises(ValueError, match="X is the path 'typo'"):
-        MarkovChainDensity().fit(Path("typo"))
+def test_paths_of_sequences_are_paths():
+    for X in (Path("typo"), [Path("typo")], "typo.parquet"):
+        with pytest.raises(FileNotFoundError, match="X names 'typo.*', where there is no file"):
+            MarkovChainDensity().fit(X)
+    with pytest.raises(ValueError, match="X is a string, which is one sequence"):
+        MarkovChainDensity().fit("typo")
