@@ -19,7 +19,7 @@ SEQUENCES_AT_ONCE = 8192
 
 
 class SequenceChunks(Chunks):
-    """Sequences that are read a chunk at a time: :class:`Chunk` by chunk, of which the tables are containers of such."""
+    """Sequences that are read a chunk at a time: the table of a :class:`Chunk` is a container of such."""
 
     @classmethod
     def of(cls, X, rows_at_once=SEQUENCES_AT_ONCE, *, once=False):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import issparse
 
+from sklearn_dgm._sklearn import num_samples
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
 from sklearn_dgm.columns import check_container, is_frame
 from sklearn_dgm.columns._frames import names_parquet
@@ -337,5 +338,5 @@ def _read_iterable(X, check):
         except (TypeError, ValueError) as error:
             error.args = (f"In the chunk of X from row {n_rows} on: {error}",)
             raise
-        yield table
-        n_rows += len(table)
+        yield table.tocsr() if issparse(table) else table
+        n_rows += num_samples(table)
