@@ -15,6 +15,7 @@ from sklearn_dgm._validation import check_generator, check_weights, restored_on_
 from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.grammar._inside import Pairs
 from sklearn_dgm.grammar._learning import (
+    ChunkedSentences,
     TreeCounts,
     WeightedSentences,
     fit_rules,
@@ -264,6 +265,13 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             return self._fit_or_restore(X, sample_weight, schema, y)
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        if self._fits_chunks(X):
+            if rows_of_trees(y) is not None:
+                raise ValueError(
+                    "y has trees of sequences in memory, but X is to be read a chunk at a time; hand in those with trees "
+                    "by partial_fit, part by part."
+                )
+            return super()._fit_or_restore(X, sample_weight, schema)
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
             self._fit(Z, weight, self._read_trees(X, y, sample_weight))
@@ -356,6 +364,28 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         self._take_over(learnt, expected)
 
     def _fit(self, Z, sample_weight, trees=None):
+        self._take_over(*self._rules_of(Z, sample_weight, trees))
+
+    def _fit_chunks(self, rows):
+        """Start from the grammar of the sample, and go on with a pass over all sequences for each step."""
+        Z, weight = rows.sample
+        if len(Z) == rows.n_rows:  # the sample is all there is
+            self._fit(Z, weight)
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            rules, _ = self._rules_of(Z, weight)
+        self._start_counting()
+        for Z, weight in rows:
+            self._count_words(Z, np.ones(len(Z)) if weight is None else weight, None)
+        sentences = ChunkedSentences(rows, self._axis, float(self._words.sum()))
+        alpha, known = float(self.alpha), no_counts(rules)
+        fit = fit_rules(rules, known, sentences, None, alpha, self._base, self.max_iter, self.tol)
+        self._keep_record(fit)
+        self._take_over(fit.rules, fit.expected)
+
+    def _rules_of(self, Z, sample_weight, trees=None):
+        """Return rules that are learnt from encoded sequences, and what is expected of those without trees."""
         columns = self.schema_.columns_
         if len(columns) != 1:
             raise ValueError(
@@ -366,7 +396,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         bins = bins_of_steps(columns[0])
         (self._axis,) = axes_of(columns, Z.steps, Z.of_steps(weight), bins)
-        self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0
+        self._start_counting()
         trees, codes, unknown = self._count_words(Z, weight, trees)
         if any(tree is not None for tree in trees):
             known = self._lay_out_trees(TreeCounts.of(trees, codes, weight, self.markov_order))
@@ -379,7 +409,10 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
                 for _ in range(self.n_init)
             ]
             known = no_counts(starts[0])
-        self._take_over(*self._learnt(starts, known, unknown, self._base, rng))
+        return self._learnt(starts, known, unknown, self._base, rng)
+
+    def _start_counting(self):
+        self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0
 
     def _count_words(self, Z, weight, trees):
         """Count words and empty sequences.
@@ -452,20 +485,28 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         ]
         best = int(np.argmax([fit.quality for fit in fits]))
         fit = fits[best]
+        self._keep_record(fit)
+        if valid is not None:  # as many steps with all sequences
+            self.validation_scores_ = np.array(fit.validation_scores)
+            n_steps = fit.best_step
+            fit = fit_rules(starts[best], known, unknown, None, alpha, base, n_steps, 0.0)
+            self._keep_bounds(fit)
+        return fit.rules, fit.expected
+
+    def _keep_record(self, fit):
+        """Keep how a fit went, and warn of one that did not converge."""
+        self._keep_bounds(fit)
         self.converged_ = fit.converged
         if not fit.converged and self.max_iter > 1:
             warnings.warn(
                 f"The likelihood still changed after max_iter={self.max_iter} steps; raise max_iter, or tol.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        if valid is not None:  # as many steps with all sequences
-            self.validation_scores_ = np.array(fit.validation_scores)
-            n_steps = fit.best_step
-            fit = fit_rules(starts[best], known, unknown, None, alpha, base, n_steps, 0.0)
+
+    def _keep_bounds(self, fit):
         self.lower_bounds_ = np.array(fit.lower_bounds)
         self.n_iter_ = len(fit.lower_bounds) - 1
-        return fit.rules, fit.expected
 
     def _validation(self, n_sequences, known, rng):
         """Return flags of the distinct sequences that say when to stop."""
