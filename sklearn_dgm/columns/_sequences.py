@@ -53,6 +53,12 @@ class Sequences(Stateful):
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return Sequences(self.steps[np.repeat(starts, lengths) + within], lengths)
 
+    @classmethod
+    def joined(cls, parts):
+        """Return the sequences of all parts, one part after the other."""
+        steps, lengths = zip(*((part.steps, part.lengths) for part in parts), strict=True)
+        return cls(np.concatenate(steps), np.concatenate(lengths))
+
     def of_steps(self, of_sequences):
         """Return for each step what there is one of for each sequence."""
         return np.repeat(of_sequences, self.lengths, axis=0)

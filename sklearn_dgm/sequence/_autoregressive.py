@@ -13,11 +13,12 @@ from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, NeuralMixi
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.seeding import one_thread, torch_generator
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm.columns import MIXED, Sequences
 from sklearn_dgm.columns._bulk import REACH
-from sklearn_dgm.counts.ngrams import NGrams, best_order
+from sklearn_dgm.counts.ngrams import best_order
 from sklearn_dgm.nn.causal import CELLS, CausalNetwork
 from sklearn_dgm.nn.moments import moments
 from sklearn_dgm.nn.start import start_from
@@ -25,6 +26,7 @@ from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._batches import (
     LogLikelihoodOfSequences,
     NGramContexts,
+    NGramsBeside,
     SequenceRows,
     SequenceSplits,
     log_prob_steps,
@@ -43,7 +45,9 @@ MIN_SEQUENCES = 20
 
 
 @describe_training
-class AutoregressiveSequenceDensity(PartialFitMixin, NeuralMixin, BaseSequenceDensity):
+class AutoregressiveSequenceDensity(
+    PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseSequenceDensity
+):
     """Density of sequences from a causal network.
 
     ``log p(x) = sum_t log p(x_t | x_<t)``: a recurrent network of gated units [1]_ or a transformer [2]_ makes a
@@ -189,16 +193,15 @@ class AutoregressiveSequenceDensity(PartialFitMixin, NeuralMixin, BaseSequenceDe
     def _fit(self, Z, sample_weight):
         # Of the training alone; scores are of values as they are.
         Z = Sequences(Z.steps.clip(-REACH, REACH), Z.lengths)
-        self._counted_before = self._gram_counts if self._adds() else None
         order = self._resolve_order(Z, sample_weight)
-        self._gram_counts = self.ngrams_ = None
-        if order is not None:
-            self._gram_counts = self._count_ngrams(order, Z, sample_weight)
-            self.ngrams_ = self._new_ngrams(order).set_counts(self._gram_counts)
+        before = self._gram_counts if self._adds() else None
+        self._beside = self._gram_counts = self.ngrams_ = None
         try:
+            if order is not None:
+                self._count_ngrams(order, before, Z, sample_weight)
             super()._fit(Z, sample_weight)
         finally:
-            del self._counted_before
+            del self._beside
 
     def _resolve_order(self, Z, sample_weight):
         """Return the order of the n-gram, or None."""
@@ -219,27 +222,18 @@ class AutoregressiveSequenceDensity(PartialFitMixin, NeuralMixin, BaseSequenceDe
             )
         return self.ngram_order
 
-    def _new_ngrams(self, order):
-        return NGrams(len(self.schema_.columns_[0].categories), order, ends=self._ends)
-
-    def _count_ngrams(self, order, Z, sample_weight):
-        """Count n-grams, beside those of the calls of `partial_fit` before."""
-        codes = Z.steps[:, 0].astype(int)
-        counts, before = (
-            self._new_ngrams(order).count(codes, Z.lengths, sample_weight),
-            self._counted_before,
-        )
-        return counts if before is None else before + counts
+    def _count_ngrams(self, order, before, Z, sample_weight):
+        """Count n-grams, beside those of calls of `partial_fit` before."""
+        n_values = len(self.schema_.columns_[0].categories)
+        self._beside = NGramsBeside(n_values, order, self._ends, before)
+        streamed = getattr(self, "_streamed", None)
+        count = self._beside.count
+        counts = count(Z, sample_weight) if streamed is None else streamed.total(count)
+        self._gram_counts = self._beside.with_before(counts)
+        self.ngrams_ = self._beside.made(counts)
 
     def _split(self, Z, weight, validation_fraction, seed, device):
-        ngrams = None
-        if self.ngrams_ is not None:
-            order = self.ngrams_.order
-
-            def ngrams(Z, weight):
-                return self._new_ngrams(order).set_counts(self._count_ngrams(order, Z, weight))
-
-        return SequenceSplits(Z, weight, validation_fraction, seed, device, ngrams)
+        return SequenceSplits(Z, weight, validation_fraction, seed, device, self._beside)
 
     def _check_continuation(self, Z):
         super()._check_continuation(Z)

@@ -19,7 +19,7 @@ from sklearn_dgm._training.batches import RowBatches
 from sklearn_dgm._training.partial import N_PASSES
 from sklearn_dgm.columns import Sequences
 from sklearn_dgm.counts.ngrams import NGrams
-from sklearn_dgm.sequence._batches import SequenceRows, SequenceSplits
+from sklearn_dgm.sequence._batches import NGramsBeside, SequenceRows, SequenceSplits
 from tests.sequence.toys import CONTAINERS
 
 QUICK = {"hidden_size": 8, "max_epochs": 3, "random_state": 0}
@@ -171,7 +171,7 @@ def test_ngrams_have_not_counted_what_they_are_trained_beside():
     def ngrams(Z, weight):
         return NGrams(3, 2, ends=True).fit(Z.steps[:, 0].astype(int), Z.lengths, weight)
 
-    splits = SequenceSplits(Z, weight, 0.2, 0, torch.device("cpu"), ngrams)
+    splits = SequenceSplits(Z, weight, 0.2, 0, torch.device("cpu"), NGramsBeside(3, 2, True))
     train, valid = splits.indices(0)
     rows, of_valid = splits(0)
     parts = np.random.default_rng(0).integers(10, size=40)
