@@ -75,7 +75,7 @@ def in_memory_alone(estimator, does="learns from"):
     )
 
 
-def check_in_memory(estimator, X, *, reset):
+def check_in_memory(estimator, X, *, reset, sequences=False):
     """Refuse a table that is to be read a chunk at a time; a map of a file is an array as well.
 
     Parameters
@@ -86,13 +86,16 @@ def check_in_memory(estimator, X, *, reset):
         What a user hands in.
     reset : bool
         Whether it is `fit` that asks.
+    sequences : bool, default=False
+        Whether rows are sequences.
 
     Raises
     ------
     TypeError
         If it is one.
     """
-    if is_chunked(X) and not isinstance(X, np.memmap):
+    is_read = are_chunks_of_sequences(X) if sequences else is_chunked(X)
+    if is_read and not isinstance(X, np.memmap):
         raise in_memory_alone(estimator, "learns from" if reset else "takes")
 
 

@@ -228,7 +228,9 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         Parameters
         ----------
         X : {list, ndarray, Series, DataFrame} of n_sequences sequences
-            Sequences to learn from, such as lists of words.
+            Sequences to learn from, such as lists of words. Without `y`, they may be read a chunk at a
+            time: an object that gives such containers in a loop, the same ones each time, or paths of Parquet files; EM
+            goes on from a fit of a sample, then, in a pass over all for each step.
         y : {list, ndarray, Series, DataFrame of one column} or None, default=None
             For each sequence its tree, whose leaves are its steps, or None where it is unknown. A tree is a string
             in brackets, such as ``"(S (NP (PRP it)) (VP (VBZ works)))"``, an ``nltk.Tree``, or tuples of a label and

@@ -113,7 +113,12 @@ class AutoregressiveSequenceDensity(
     -----
     The n-gram that a sequence is trained beside has not counted it: training sequences are in ten parts, of which each
     is scored by the counts of the others, or the n-gram would seem better than it is. That of the fitted density has
-    counted all.
+    counted all. Sequences that are read a chunk at a time are in two such parts: they come by in a stream, and what
+    precedes training, and the sequences that validate, are of a sample.
+
+    `partial_fit` counts n-grams of further sequences, and trains in ten passes over these. A symbol that the first call
+    has not seen is not counted, but as what comes before others; scores call it impossible as before. Lengths that are
+    drawn, where they are given, remain those of the first call.
 
     The learning rate falls to zero in `max_epochs`, by half a cosine. The log-odds of the end are bounded by 16, so
     that every sequence ends, and probabilities of all sequences sum to one. Steps must not be missing.

@@ -14,7 +14,7 @@ from sklearn_dgm.chunks import (
     SequenceChunks,
     SequenceSummary,
     are_chunks_of_sequences,
-    in_memory_alone,
+    check_in_memory,
 )
 from sklearn_dgm.chunks._sequences import SEQUENCES_AT_ONCE
 from sklearn_dgm.columns import SequenceSchema, check_possible, is_table
@@ -37,7 +37,8 @@ class BaseSequenceDensity(BaseDensity):
     array or DataFrame (n, n_steps)         n_steps steps of one column            fixed
     ======================================  =====================================  ========
 
-    `sample` returns the container that `fit` was given. A step that is missing (NaN, None) is left out of the score, in
+    Of sequences that do not fit into memory X gives such containers in a loop, the same ones each time, or names Parquet
+    files; see `docs/larger_than_memory.md`. `sample` returns the container that `fit` was given. A step that is missing (NaN, None) is left out of the score, in
     densities that take such: so tables may end in missing cells where a sequence is shorter.
 
     Parameters
@@ -77,6 +78,7 @@ class BaseSequenceDensity(BaseDensity):
     - `_log_prob_steps(Z)` returns the log-density of each step given the ones before it, of shape (n_steps,), and the
       log-probability of the end of each sequence, of shape (n_sequences,). The latter counts if the length is "stop";
       the former contain then that the sequence has gone on.
+    - `_fit_chunks(rows)`, if it is written, learns from sequences that are read a chunk at a time.
     - `_draw(n_samples, rng)` returns encoded sequences. ``self._draw_lengths(n_samples, rng)`` draws their lengths,
       unless the length is "stop".
 
@@ -121,8 +123,7 @@ class BaseSequenceDensity(BaseDensity):
         return SequenceSchema(super()._make_schema(), self.length)
 
     def _validate(self, X, *, reset):
-        if self._is_chunked(X) and not isinstance(X, np.memmap):
-            raise in_memory_alone(self, "learns from" if reset else "takes")
+        check_in_memory(self, X, reset=reset, sequences=True)
         return validate_sequences(self, X, reset=reset)
 
     def _check_further(self, Z, counted):

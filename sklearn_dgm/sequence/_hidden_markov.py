@@ -297,7 +297,9 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         Parameters
         ----------
         X : {list, ndarray, Series, DataFrame} of n_sequences sequences
-            Sequences to learn from. Missing cells and steps are summed out.
+            Sequences to learn from. Missing cells and steps are summed out. Without `y`, and with emissions in closed
+            form, they may be read a chunk at a time: an object that gives such containers in a loop, the same ones each
+            time, or paths of Parquet files; EM goes on from a fit of a sample, then, in a pass over all for each step.
         y : {list, ndarray, Series, DataFrame} or None, default=None
             Labels of the states: for each sequence a list or an array with one label for each step, or None where none
             is known; a table for a table. Single labels that are unknown are None, NaN or -1. If all are known, the

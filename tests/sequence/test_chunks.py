@@ -131,6 +131,15 @@ def test_cells_of_a_file_of_one_column_are_sequences(column, expected, tmp_path)
     assert density.schema_.length_ == "stop"
 
 
+@pytest.mark.parametrize("name", ["strings", "lists", "objects", "series", "polars", "floats"])
+def test_what_is_drawn_is_written_as_it_is_read(name, tmp_path):
+    X, path = CONTAINERS[name], tmp_path / "X.parquet"
+    density = MarkovChainDensity(2).fit(X)
+    density.sample_to_parquet(path, 40, chunk_rows=15, random_state=0)
+    drawn = [row for part in density.iter_samples(40, 15, random_state=0) for row in part]
+    np.testing.assert_array_equal(density.score_samples(path), density.score_samples(drawn))
+
+
 def test_columns_of_a_file_are_steps(tmp_path):
     X = CONTAINERS["frame"]
     X.to_parquet(tmp_path / "X.parquet")

@@ -151,6 +151,11 @@ def test_how_chunks_are_cut_is_no_matter(monkeypatch):
         one, other = (clone(density).fit(Parts(X, n), sample_weight=weight) for n in (7, 300))
     np.testing.assert_allclose(one.score_samples(X), other.score_samples(X), rtol=1e-9)
     assert one.n_iter_ == 5
+    # Pseudo-counts of ends are as frequent as ends are in all sequences.
+    n, n_steps = weight.sum(), weight @ list(map(len, X))
+    n_empty = weight[[not word for word in X]].sum()
+    expected = (n_empty + 3 * n / (n + n_steps)) / (n + 3)
+    assert one.empty_probability_ == pytest.approx(expected, rel=1e-12)
     # What was counted goes on.
     one.partial_fit(X)
     assert one._chain.counts.n_sequences == pytest.approx(weight.sum() + len(X))
