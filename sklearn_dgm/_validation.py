@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from sklearn_dgm._sklearn import check_sample_weight
 from sklearn_dgm.columns import check_container, is_frame, is_table
+from sklearn_dgm.columns._sequences import check_sequences
 
 
 def check_generator(random_state):
@@ -197,14 +198,7 @@ def validate_sequences(estimator, X, *, reset):
     ValueError
         If there is no sequence, or X is a table of other columns than that of `fit`.
     """
-    if isinstance(X, str):
-        raise ValueError("X is a string, which is one sequence; hand in a list of sequences, [X].")
-    is_line = is_table(X) and (isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1)
-    if is_line:
-        raise ValueError(
-            "Expected 2D array, got 1D array instead: X holds numbers, which are one sequence. Reshape your data: hand "
-            "in a list of sequences, [X]."
-        )
+    check_sequences(X)
     if is_table(X):
         return validate_table(estimator, X, reset=reset)
     if len(X) == 0:

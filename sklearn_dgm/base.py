@@ -29,8 +29,8 @@ from sklearn_dgm._validation import (
 from sklearn_dgm.chunks import (
     ChunkedDrawsMixin,
     ChunkedScoresMixin,
-    Chunks,
     EncodedChunks,
+    TableSummary,
     in_memory_alone,
 )
 from sklearn_dgm.columns import ColumnSchema, check_possible
@@ -101,6 +101,8 @@ class BaseGenerator(
         "column_kinds": [dict, None],
     }
     _density_tags = DensityTags(score_kind="none")
+    # What is learnt of a table that is read a chunk at a time, before its rows are.
+    _summarise: Any = TableSummary
     # Parts of the fit that callbacks are told of, None if their number is not known beforehand.
     _n_subtasks: int | None = 0
 
@@ -222,8 +224,10 @@ class BaseGenerator(
 
     def _start_chunks(self, X, sample_weight, *, schema=None):
         """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
-        chunks = Chunks.of(X).map(partial(self._validate, reset=True))
-        rows, self.schema_ = EncodedChunks.of(chunks, self._make_schema(), sample_weight, schema)
+        chunks = self._chunks_of(X).map(partial(self._validate, reset=True))
+        rows, self.schema_ = EncodedChunks.of(
+            chunks, self._make_schema(), sample_weight, schema, self._summarise
+        )
         # Chunks may have been read by other processes.
         self._validate(rows.sample_table, reset=True)
         return rows

@@ -8,8 +8,10 @@ from sklearn.base import clone, is_classifier
 from sklearn_dgm import (
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
+    ContextFreeGrammarDensity,
     HiddenMarkovDensity,
     HistogramDensity,
+    LatentDirichletAllocationDensity,
     MarkovChainDensity,
     MixtureDensity,
     NaiveBayesClassifier,
@@ -171,6 +173,56 @@ def test_a_schema_announces_categories_to_histograms_and_chains():
     np.testing.assert_allclose(
         chain.score_samples(strings), MarkovChainDensity(1).fit(strings).score_samples(strings)
     )
+
+
+SEQUENCES = pytest.mark.parametrize(
+    "density",
+    [
+        MarkovChainDensity(2),
+        HiddenMarkovDensity(2, max_iter=20, tol=0.1, random_state=0),
+        ContextFreeGrammarDensity(3, max_iter=5, tol=0.1, random_state=0),
+    ],
+    ids=lambda density: type(density).__name__,
+)
+
+
+@SEQUENCES
+def test_a_schema_announces_symbols_to_densities_of_sequences(density):
+    first, further = ["abab", "ba", "bab", "abb"] * 6, ["cab", "c"] * 6
+    schema = clone(density).learn_schema(first + further)
+    model = clone(density).partial_fit(first, schema=schema)
+    before = model.score_samples(further)
+    with pytest.raises(ValueError, match="schema is for the first call"):
+        model.partial_fit(further, schema=schema)
+    np.testing.assert_array_equal(model.score_samples(further), before)
+    assert (model.partial_fit(further).score_samples(further) > before).all()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@SEQUENCES
+def test_sequences_that_are_read_a_chunk_at_a_time_are_for_fit(density, is_first):
+    model, X = clone(density), ["abab", "ba", "bab", "abb"] * 6
+    if not is_first:
+        model.partial_fit(X)
+    for rows in (Parts(X), "X.parquet"):
+        with pytest.raises(TypeError, match="partial_fit takes rows in memory, .* Call fit"):
+            model.partial_fit(rows)
+    assert hasattr(model, "schema_") != is_first
+
+
+def test_documents_take_a_schema_and_are_in_memory():
+    X = np.random.default_rng(0).poisson(1.0, (40, 6))
+    density = LatentDirichletAllocationDensity(2, max_iter=50, tol=0.1, random_state=0)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    schema = clone(density).learn_schema(frame)
+    model = clone(density).partial_fit(X[:20], schema=schema)
+    assert list(model.sample(2).columns) == list("abcdef")
+    with pytest.raises(ValueError, match="schema is for the first call"):
+        model.partial_fit(X[20:], schema=schema)
+    for rows in (Parts(X), "X.parquet"):
+        for one in (clone(density), model):
+            with pytest.raises(TypeError, match="partial_fit takes rows in memory, .* Call fit"):
+                one.partial_fit(rows)
 
 
 class Parts:

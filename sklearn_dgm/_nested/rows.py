@@ -132,6 +132,7 @@ def validate_rows(owner, densities, X, *, reset, as_numbers=False):
         Rows.
     """
     if densities and all(get_density_tags(density).sequences for density in densities):
+        check_in_memory(owner, X, reset=reset, sequences=True)
         return validate_sequences(owner, X, reset=reset)
     check_in_memory(owner, X, reset=reset)
     is_of_numbers = as_numbers and not any(map(takes_tables, densities))

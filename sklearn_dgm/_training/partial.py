@@ -16,7 +16,7 @@ N_PASSES = 10
 
 
 class PartialFitMixin:
-    """Networks of tables that learn from further rows by `partial_fit`; it stands before :class:`NeuralMixin`."""
+    """Networks that learn from further rows by `partial_fit`; it stands before :class:`NeuralMixin`."""
 
     score_kind_: str
 
@@ -35,13 +35,13 @@ class PartialFitMixin:
         schema is handed in, and trains until rows that validate are served no better. In later calls all rows train,
         at a learning rate that falls from `lr` to zero. A category that the first call has not seen is not
         counted, as if its cell were missing, and with ``handle_unknown="error"`` it raises; so does every one of a
-        density that takes no missing cells. Numbers beyond the range of the first call are learnt as tails, unless
-        they are impossible.
+        density of tables that takes no missing cells. In a sequence it is not counted either, but as what comes before
+        other steps. Numbers beyond the range of the first call are learnt as tails, unless they are impossible.
 
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from.
+            Rows to learn from; of a density of sequences such.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -72,21 +72,25 @@ class PartialFitMixin:
         self.score_kind_ = max(kind, self.score_kind_, key=("exact", "estimate").index)
         return self
 
+    def _adds(self):
+        """Tell whether further rows are learnt from."""
+        return hasattr(self, "_is_partial")
+
     def _continued_by(self):
-        return "partial_fit" if hasattr(self, "_is_partial") else super()._continued_by()
+        return "partial_fit" if self._adds() else super()._continued_by()
 
     def _validation_share(self):
-        return None if hasattr(self, "_is_partial") else super()._validation_share()
+        return None if self._adds() else super()._validation_share()
 
     def _parameters_of_this_fit(self, splits):
         parameters = super()._parameters_of_this_fit(splits)
-        if not hasattr(self, "_is_partial"):
+        if not self._adds():
             return parameters
         n_epochs = N_PASSES * math.ceil(splits.n_train / EPOCH_ROWS)
         return {**parameters, "max_epochs": n_epochs, "lr_falls": True}
 
     def _fit(self, Z, sample_weight):
-        if hasattr(self, "_is_partial") and self._density_tags.missing:
+        if self._adds() and self._density_tags.missing:
             is_category = [column.is_categorical for column in self.schema_.columns_]
             Z = np.where(is_category & (Z < 0), np.nan, Z)
         super()._fit(Z, sample_weight)

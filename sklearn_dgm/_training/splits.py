@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_dgm._training.batches import SharedRows
-from sklearn_dgm._training.streams import StreamedRows, shuffled_blocks
+from sklearn_dgm._training.streams import StreamedRows, TableForm, shuffled_blocks
 
 # Rows that validate at most.
 MAX_VALID_ROWS = 10_000
@@ -119,12 +119,18 @@ class Splits:
 
     def stream(self, member, first, completes=False):
         """Return training rows of a member that stream, of which the first are given; see :class:`StreamedRows`."""
+        return StreamedRows(first, self.blocks(member, self.streamed), completes)
+
+    def held_out(self, member):
+        """Return the positions in the streamed table of the rows that validate a member, increasing."""
         valid = self.indices(member)[1]
         positions = self.streamed.sample_positions
-        held_out = positions[:0] if valid is None else np.sort(positions[valid])
+        return positions[:0] if valid is None else np.sort(positions[valid])
+
+    def blocks(self, member, rows, form=TableForm):
+        """Return blocks of rows that train a member; see :func:`shuffled_blocks`."""
         rng = np.random.default_rng([self.seed, member])
-        blocks = shuffled_blocks(self.streamed, held_out, self.weight.mean(), rng)
-        return StreamedRows(first, blocks, completes)
+        return shuffled_blocks(rows, self.held_out(member), self.weight.mean(), rng, form)
 
     def rows(self, index):
         """Return some of the rows with their weights; a family whose rows are no matrix has its own."""

@@ -3,7 +3,13 @@
 from sklearn_dgm.chunks._encoded import EncodedChunks
 from sklearn_dgm.chunks._progress import with_progress
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS, TableSample, row_keys
-from sklearn_dgm.chunks._sources import check_in_memory, in_memory_alone, is_chunked
+from sklearn_dgm.chunks._sequences import SequenceChunks, SequenceSummary
+from sklearn_dgm.chunks._sources import (
+    are_chunks_of_sequences,
+    check_in_memory,
+    in_memory_alone,
+    is_chunked,
+)
 from sklearn_dgm.chunks._streams import ChunkedDrawsMixin, ChunkedScoresMixin
 from sklearn_dgm.chunks._summary import TableSummary
 from sklearn_dgm.chunks._sums import Sums, sum_of
@@ -17,9 +23,12 @@ __all__ = [
     "ChunkedScoresMixin",
     "Chunks",
     "EncodedChunks",
+    "SequenceChunks",
+    "SequenceSummary",
     "Sums",
     "TableSample",
     "TableSummary",
+    "are_chunks_of_sequences",
     "check_in_memory",
     "in_memory_alone",
     "is_chunked",

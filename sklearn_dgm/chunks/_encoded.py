@@ -24,7 +24,7 @@ class EncodedChunks:
         How it is encoded.
     sample_weight : ndarray or None
         Weights of all rows.
-    summary : TableSummary
+    summary : TableSummary, or another one of its methods
         Of all rows.
 
     Attributes
@@ -60,7 +60,7 @@ class EncodedChunks:
         self.sample_positions, self.stands_for = rows.positions, rows.stands_for
 
     @classmethod
-    def of(cls, chunks, own, sample_weight=None, schema=None):
+    def of(cls, chunks, own, sample_weight=None, schema=None, summarise=TableSummary):
         """Read a table once, for its schema and a sample.
 
         Parameters
@@ -73,6 +73,8 @@ class EncodedChunks:
             Weights of all rows.
         schema : ColumnSchema, default=None
             A fitted one to be taken in place of what the rows say.
+        summarise : callable, default=TableSummary
+            Makes a summary of rows, given such a schema and the number of rows, if it is known.
 
         Returns
         -------
@@ -83,7 +85,7 @@ class EncodedChunks:
         """
         weight = chunks.beside(sample_weight, "sample_weight", _checked)
         n_rows = chunks.n_rows if weight is None else None  # of which some may weigh nothing
-        of_part = partial(_summary_of, own=own, schema=schema, n_rows=n_rows)
+        of_part = partial(_summary_of, own=own, schema=schema, n_rows=n_rows, summarise=summarise)
         summary = chunks.total(of_part, weight)
         if weight is not None and len(weight) != chunks.n_rows:
             raise _wrong_number(len(weight), f"{chunks.n_rows}")
@@ -117,9 +119,9 @@ class EncodedChunks:
         return self.chunks.total(of_part, self._weight, *beside)
 
 
-def _summary_of(chunks, sample_weight, own, schema, n_rows):
+def _summary_of(chunks, sample_weight, own, schema, n_rows, summarise):
     """Summarise some chunks; a schema that is given should be able to stand in for their own."""
-    summary = TableSummary(own, n_rows)
+    summary = summarise(own, n_rows)
     for chunk in chunks:
         weight = _weights_of(chunk, sample_weight)
         summary.add(chunk, weight)

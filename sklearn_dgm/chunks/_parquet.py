@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_dgm.columns import is_frame
+from sklearn_dgm.columns import is_frame, is_table
 from sklearn_dgm.persistence import written_atomically
 
 
@@ -13,8 +13,8 @@ def write_parquet(path, tables, names=None):
     ----------
     path : str or Path
         Where the file will be.
-    tables : iterable of {ndarray, DataFrame}
-        Tables with the same columns; each is a row group.
+    tables : iterable of {ndarray, DataFrame, list, Series}
+        Tables with the same columns, or sequences, which make one column; each is a row group.
     names : array-like of str, default=None
         Names of the columns of arrays; by default "x0", "x1", ...
 
@@ -32,6 +32,10 @@ def write_parquet(path, tables, names=None):
         ) from error
 
     def as_arrow(table):
+        if not is_table(table):  # but sequences
+            label = getattr(table, "name", None) or "x0"
+            rows = [row.tolist() if hasattr(row, "tolist") else row for row in table]
+            return pa.table({label: rows})
         if not is_frame(table):
             labels = [f"x{j}" for j in range(table.shape[1])] if names is None else names
             cells = [x.tolist() if x.dtype == object else np.ascontiguousarray(x) for x in table.T]

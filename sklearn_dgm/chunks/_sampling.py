@@ -44,9 +44,15 @@ def _mixed(z):
     return z ^ (z >> np.uint64(31))
 
 
-def sample_size(n_columns):
-    """Return how many rows a sample of a table has at most."""
-    return min(SAMPLE_ROWS, max(SAMPLE_CELLS // max(n_columns, 1), 1))
+def sample_size(cells):
+    """Return how many of some rows, the first ones, a sample has, given how many cells each has."""
+    n_rows = np.searchsorted(np.cumsum(np.maximum(cells[:SAMPLE_ROWS], 1)), SAMPLE_CELLS, "right")
+    return max(int(n_rows), 1)
+
+
+def _n_of(n_cells):
+    """Return how many rows of so many cells each a sample has at most."""
+    return min(SAMPLE_ROWS, max(SAMPLE_CELLS // int(max(n_cells, 1)), 1))
 
 
 class TableSample:
@@ -60,12 +66,12 @@ class TableSample:
 
     Attributes
     ----------
-    table : {ndarray, DataFrame} of shape (n_kept, n_features)
+    table : {ndarray, DataFrame} of shape (n_kept, n_features), or container of n_kept sequences
         The rows, in the order of the whole table.
     positions : ndarray of int of shape (n_kept,)
         Where they stand in it.
-    weight : ndarray of shape (n_kept,)
-        Their weights.
+    weight, cells : ndarray of shape (n_kept,)
+        Their weights, and how many cells each has.
     is_drawn : ndarray of bool of shape (n_kept,)
         Which of them are the sample.
     """
@@ -73,6 +79,7 @@ class TableSample:
     def __init__(self, n_rows=None):
         self._n_rows, self.table, self._added = n_rows, None, []
         self.positions, self.weight = np.empty(0, dtype=np.int64), np.empty(0)
+        self.cells = np.empty(0, dtype=np.int64)
         self.is_drawn, self._is_kept = np.empty(0, dtype=bool), np.empty(0, dtype=bool)
         self._largest_key = np.inf
 
@@ -85,7 +92,7 @@ class TableSample:
         sample.settle()
         return sample
 
-    def add(self, table, positions, weight, kept=()):
+    def add(self, table, positions, weight, kept=(), cells=None):
         """Look at further rows.
 
         Parameters
@@ -96,17 +103,20 @@ class TableSample:
             Their positions in the whole table, and weights.
         kept : sequence of int
             Those that are kept whatever their keys are.
+        cells : ndarray of int of shape (n,), default=None
+            How many cells each has; by default one for each column.
         """
         is_kept = np.zeros(len(positions), dtype=bool)
         is_kept[list(kept)] = True
-        size, limit = sample_size(table.shape[1]), self._largest_key
+        cells = np.full(len(positions), table.shape[1]) if cells is None else cells
+        size, limit = _n_of(cells.max(initial=1)), self._largest_key
         if self._n_rows is not None:
             # The number of keys below it is normal, and fewer than the size with a probability of 1e-23.
             limit = min(limit, (size + 10 * np.sqrt(size) + 50) / self._n_rows)
         rows = np.flatnonzero(is_kept | (row_keys(positions) <= limit))
         if len(rows):
-            part = safe_indexing(table, rows), positions[rows], weight[rows], is_kept[rows]
-            self._added.append(part)
+            others = (of[rows] for of in (positions, weight, cells, is_kept))
+            self._added.append((safe_indexing(table, rows), *others))
         n_added = sum(len(part[1]) for part in self._added)
         if n_added > size:  # so that rows are seldom sorted
             self.settle()
@@ -116,9 +126,7 @@ class TableSample:
         for sample in (self, other):
             sample.settle()
             if sample.table is not None:
-                total._added.append(
-                    (sample.table, sample.positions, sample.weight, sample._is_kept)
-                )
+                total._added.append(sample._rows())
         return total
 
     def settle(self):
@@ -127,17 +135,18 @@ class TableSample:
             return
         own = [] if self.table is None else [self._rows()]
         tables, *others = zip(*own, *self._added, strict=True)
-        positions, weight, is_kept = map(np.concatenate, others)
+        positions, weight, cells, is_kept = map(np.concatenate, others)
         keys = row_keys(positions)
-        by_key = np.lexsort((positions, keys))[: sample_size(tables[0].shape[1])]
+        by_key = np.lexsort((positions, keys))
+        by_key = by_key[: sample_size(cells[by_key])]
         is_drawn = np.zeros(len(keys), dtype=bool)
         is_drawn[by_key] = True
         self._largest_key = keys[by_key[-1]] if len(by_key) < len(keys) else np.inf
         rows = np.flatnonzero(is_drawn | is_kept)
         rows = rows[np.argsort(positions[rows])]
         self.table, self._added = stacked(list(tables), rows), []
-        self.positions, self.weight = positions[rows], weight[rows]
+        self.positions, self.weight, self.cells = positions[rows], weight[rows], cells[rows]
         self.is_drawn, self._is_kept = is_drawn[rows], is_kept[rows]
 
     def _rows(self):
-        return self.table, self.positions, self.weight, self._is_kept
+        return self.table, self.positions, self.weight, self.cells, self._is_kept

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import issparse
 
+from sklearn_dgm._sklearn import num_samples
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS
 from sklearn_dgm.columns import check_container, is_frame
 from sklearn_dgm.columns._frames import names_parquet
+from sklearn_dgm.columns._sequences import check_sequences, column_of_sequences
 
 # Where joblib puts arrays that processes share.
 OF_JOBLIB = "joblib_memmapping_folder"
@@ -44,6 +46,27 @@ def is_chunked(X):
     return _are_tables(X) or _is_iterable(X)
 
 
+def are_chunks_of_sequences(X):
+    """Tell whether sequences are to be read a chunk at a time, as :func:`is_chunked` tells it of a table.
+
+    Parameters
+    ----------
+    X : object
+        What a user hands in. A list or a tuple holds sequences, whatever these look like, unless it holds paths of the
+        class `Path`; a string is a path if it ends as those of Parquet files do, or names a folder.
+
+    Returns
+    -------
+    bool
+        False of containers of sequences, and of collections of Dask.
+    """
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and all(isinstance(one, Path) for one in X)
+    if isinstance(X, str):
+        return names_parquet(X)
+    return is_chunked(X) and not is_dask(X)
+
+
 def in_memory_alone(estimator, does="learns from"):
     """Return the error of an estimator that does not read tables a chunk at a time."""
     return TypeError(
@@ -52,7 +75,7 @@ def in_memory_alone(estimator, does="learns from"):
     )
 
 
-def check_in_memory(estimator, X, *, reset):
+def check_in_memory(estimator, X, *, reset, sequences=False):
     """Refuse a table that is to be read a chunk at a time; a map of a file is an array as well.
 
     Parameters
@@ -63,13 +86,16 @@ def check_in_memory(estimator, X, *, reset):
         What a user hands in.
     reset : bool
         Whether it is `fit` that asks.
+    sequences : bool, default=False
+        Whether rows are sequences.
 
     Raises
     ------
     TypeError
         If it is one.
     """
-    if is_chunked(X) and not isinstance(X, np.memmap):
+    is_read = are_chunks_of_sequences(X) if sequences else is_chunked(X)
+    if is_read and not isinstance(X, np.memmap):
         raise in_memory_alone(estimator, "learns from" if reset else "takes")
 
 
@@ -80,7 +106,19 @@ def is_dask(X):
     return is_array or (frames is not None and isinstance(X, frames.DataFrame))
 
 
-def reader_of(X, rows_at_once, once=False):
+def reader_of_sequences(X, rows_at_once, once=False):
+    """Return a function that starts to read sequences; see :func:`reader_of`.
+
+    Files of a single column that holds lists or strings hold a sequence in each cell.
+    """
+    read = reader_of(X, rows_at_once, once, check_sequences)
+    if isinstance(X, np.memmap) or _is_iterable(X):
+        # As lists, which can be stacked.
+        return lambda: (list(one) if isinstance(one, tuple) else one for one in read())
+    return lambda: map(column_of_sequences, read())
+
+
+def reader_of(X, rows_at_once, once=False, check=check_container):
     """Return a function that starts to read a table.
 
     Parameters
@@ -91,6 +129,8 @@ def reader_of(X, rows_at_once, once=False):
         Rows that are wanted at once; what is read may have more or fewer.
     once : bool, default=False
         Whether the function will be called but once, so that X may be an iterator.
+    check : callable, default=check_container
+        Refuses what is no table, in the chunks of an iterable.
 
     Returns
     -------
@@ -120,7 +160,7 @@ def reader_of(X, rows_at_once, once=False):
     if isinstance(X, np.memmap):
         return lambda: _read_memmap(X, rows_at_once)
     if _are_tables(X) or _is_iterable(X):
-        return lambda: _read_iterable(X)
+        return lambda: _read_iterable(X, check)
     return lambda: iter([X])
 
 
@@ -293,13 +333,13 @@ def _read_memmap(X, rows_at_once):
             mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _read_iterable(X):
+def _read_iterable(X, check):
     n_rows = 0
     for table in X:
         try:
-            check_container(table)
+            check(table)
         except (TypeError, ValueError) as error:
             error.args = (f"In the chunk of X from row {n_rows} on: {error}",)
             raise
-        yield table
-        n_rows += len(table)
+        yield table.tocsr() if issparse(table) else table
+        n_rows += num_samples(table)

@@ -28,6 +28,10 @@ class ChunkedMixin:
             return False
         return not any(get_density_tags(density).sequences for density in densities_within(self))
 
+    def _chunks_of(self, X, chunk_rows=ROWS_AT_ONCE, *, once=False):
+        """Return the chunks of a table that is to be read so."""
+        return Chunks.of(X, chunk_rows, once=once)
+
     def _by_chunk(self, X, function, n_results=1, of_none=NO_SCORES):
         """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's.
 
@@ -52,7 +56,7 @@ class ChunkedMixin:
             from sklearn_dgm.chunks._dask import by_partition
 
             return by_partition(X, function, of_none, n_results)
-        scored = Chunks.of(X, once=True).map(function)
+        scored = self._chunks_of(X, once=True).map(function)
         told = with_progress(scored, "scored", verbose=getattr(self, "verbose", 0))
         return _concatenated([scores for _, scores in told])
 
@@ -80,7 +84,7 @@ class ChunkedScoresMixin(ChunkedMixin):
         check_is_fitted(self)
         check_count(chunk_rows, "chunk_rows")
         if self._is_chunked(X):
-            chunks = Chunks.of(X, chunk_rows, once=True)
+            chunks = self._chunks_of(X, chunk_rows, once=True)
         else:  # of which nothing is asked but its rows: those of a list of sequences may look like tables
             chunks = Chunks(lambda: iter([X]), chunk_rows)
         return chunks.results(self.score_samples)

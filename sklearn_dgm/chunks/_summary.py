@@ -42,6 +42,25 @@ class SummaryRows(NamedTuple):
     stands_for: np.ndarray
 
 
+def summary_rows(sample, n_rows):
+    """Return the rows of a settled sample of so many rows, as :class:`SummaryRows`.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    sample.settle()
+    if sample.table is None:
+        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    is_drawn = sample.is_drawn
+    n_kept, n_drawn = len(is_drawn), np.count_nonzero(is_drawn)
+    each, rest = divmod(n_rows - (n_kept - n_drawn), n_drawn)
+    stands_for = np.ones(n_kept)
+    stands_for[is_drawn] = each + (np.arange(n_drawn) < rest)
+    return SummaryRows(sample.table, sample.weight, sample.positions, stands_for)
+
+
 class TableSummary:
     """What a schema needs to know of a table, whose rows may come in parts; those of two parts add up.
 
@@ -80,6 +99,11 @@ class TableSummary:
         weight : ndarray of shape (n,), default=None
             Their weights. Rows of weight 0 are checked, and nothing else.
 
+        Returns
+        -------
+        kept : ndarray of int
+            Those of the rows that hold what the sample is not to miss.
+
         Raises
         ------
         ValueError
@@ -89,6 +113,7 @@ class TableSummary:
         with chunk.naming_rows():
             positions, table = chunk
             weight = np.ones(len(positions)) if weight is None else weight
+            rows = np.arange(len(positions))
             raw = raw_columns(table)
             kinds = self._kinds(raw, weight)
             self._check(raw, kinds, weight)
@@ -103,6 +128,7 @@ class TableSummary:
         self.total_weight += float(weight.sum())
         self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
         self._sample.add(table, positions, weight, sorted(kept))
+        return rows[sorted(kept)]
 
     def _check(self, raw, kinds, weight):
         """Refuse cells that are no values of their columns."""
@@ -133,16 +159,7 @@ class TableSummary:
 
     def sample(self):
         """Return rows of all parts, as :class:`SummaryRows`."""
-        sample = self._sample
-        sample.settle()
-        if sample.table is None:
-            raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-        is_drawn = sample.is_drawn
-        n_kept, n_drawn = len(is_drawn), np.count_nonzero(is_drawn)
-        each, rest = divmod(self.n_rows - (n_kept - n_drawn), n_drawn)
-        stands_for = np.ones(n_kept)
-        stands_for[is_drawn] = each + (np.arange(n_drawn) < rest)
-        return SummaryRows(sample.table, sample.weight, sample.positions, stands_for)
+        return summary_rows(self._sample, self.n_rows)
 
     def fit_schema(self):
         """Fit the schema, and return it.

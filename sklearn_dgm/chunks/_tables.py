@@ -16,7 +16,7 @@ ROWS_AT_ONCE = 65_536
 
 @contextmanager
 def naming_rows(positions):
-    """Name rows by their positions in the whole table, in what errors say of some of its rows.
+    """Name rows, or sequences, by their positions in the whole table, in what errors say of some of its rows.
 
     Parameters
     ----------
@@ -27,7 +27,11 @@ def naming_rows(positions):
     def named(message):
         if not isinstance(message, str):
             return message
-        return re.sub(r"\brow (\d+)", lambda found: f"row {positions[int(found[1])]}", message)
+        return re.sub(
+            r"\b(row|sequence) (\d+)",
+            lambda found: f"{found[1]} {positions[int(found[2])]}",
+            message,
+        )
 
     try:
         yield
@@ -189,7 +193,7 @@ class Chunks:
             n_rows = num_samples(table)
             if n_rows == 0:
                 continue
-            columns = columns_of(table)
+            columns = self._columns_of(table)
             of_first = of_first or columns
             if columns != of_first:
                 raise ValueError(
@@ -202,6 +206,10 @@ class Chunks:
                 yield Chunk(positions, safe_indexing(table, rows))
             start += n_rows
         self._check_same_number(start - self._start)
+
+    @staticmethod
+    def _columns_of(table):
+        return columns_of(table)
 
     def _check_same_number(self, n_rows):
         if n_rows == 0:

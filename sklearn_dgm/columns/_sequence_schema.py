@@ -84,6 +84,29 @@ class SequenceSchema(Stateful):
         form, table, lengths = read_sequences(X)
         _warn_of_one_column(form, table, X)
         weight = np.ones(len(lengths)) if sample_weight is None else np.asarray(sample_weight)
+        self.settle(form, lengths, weight)
+        of_steps = None if sample_weight is None else np.repeat(weight, lengths)
+        with naming_steps(X, lengths):
+            self.steps.fit(table, of_steps)
+        return self
+
+    def settle(self, form: Any, lengths: NDArray[np.intp], weight: NDArray[np.float64]):
+        """Settle the container and what is known of lengths, all but the columns of a step.
+
+        Parameters
+        ----------
+        form : SequenceForm
+            Of the container.
+        lengths : ndarray of int of shape (n_sequences,)
+            Numbers of steps.
+        weight : ndarray of shape (n_sequences,)
+            Weights.
+
+        Raises
+        ------
+        ValueError
+            If there is no step at all, or lengths differ where they are to be fixed.
+        """
         self.length_ = self._resolve_length(form, lengths)
         if not (lengths * weight).any():
             raise ValueError("X holds no step at all; at least one sequence should have one.")
@@ -91,10 +114,6 @@ class SequenceSchema(Stateful):
         self.lengths_, place = np.unique(lengths[weight > 0], return_inverse=True)
         shares = np.bincount(place, weight[weight > 0])
         self.length_shares_ = shares / shares.sum()
-        of_steps = None if sample_weight is None else np.repeat(weight, lengths)
-        with naming_steps(X, lengths):
-            self.steps.fit(table, of_steps)
-        return self
 
     def _resolve_length(self, form, lengths):
         if self.length == "auto":
@@ -105,7 +124,7 @@ class SequenceSchema(Stateful):
                 "have the same."
             )
         if self.length == "fixed":
-            _check_lengths(lengths, lengths[0])
+            check_lengths(lengths, lengths[0])
         return "fixed" if form.is_fixed else self.length
 
     @property
@@ -206,7 +225,7 @@ class SequenceSchema(Stateful):
             If there is one; the message names it.
         """
         if self.length_ == "fixed":
-            _check_lengths(lengths, self.lengths_[0])
+            check_lengths(lengths, self.lengths_[0])
 
     def _check_columns(self, table):
         """Refuse steps of other columns than the fitted ones."""
@@ -309,7 +328,7 @@ class SequenceSchema(Stateful):
         return f"sequences of {lengths} steps, length {self.length_}\n{self.steps!r}"
 
 
-def _check_lengths(lengths, expected):
+def check_lengths(lengths, expected):
     """Refuse sequences of another length."""
     if len(other := np.flatnonzero(lengths != expected)):
         raise ValueError(

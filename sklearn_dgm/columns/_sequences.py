@@ -53,6 +53,12 @@ class Sequences(Stateful):
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return Sequences(self.steps[np.repeat(starts, lengths) + within], lengths)
 
+    @classmethod
+    def joined(cls, parts):
+        """Return the sequences of all parts, one part after the other."""
+        steps, lengths = zip(*((part.steps, part.lengths) for part in parts), strict=True)
+        return cls(np.concatenate(steps), np.concatenate(lengths))
+
     def of_steps(self, of_sequences):
         """Return for each step what there is one of for each sequence."""
         return np.repeat(of_sequences, self.lengths, axis=0)
@@ -93,6 +99,38 @@ class SequenceForm(NamedTuple):
         if self.container == "series":  # polars has lists of one length
             return str(self.template.dtypes[0]).startswith("Array(")
         return self.container in ("table", "array")
+
+
+def check_sequences(X):
+    """Refuse what is one sequence, and no container of such.
+
+    Parameters
+    ----------
+    X : object
+        What a user hands in.
+
+    Raises
+    ------
+    ValueError
+        If it is a string, or numbers in a line.
+    """
+    if isinstance(X, str):
+        raise ValueError("X is a string, which is one sequence; hand in a list of sequences, [X].")
+    is_line = is_table(X) and (isinstance(X, list | tuple) or getattr(X, "ndim", 2) == 1)
+    if is_line:
+        raise ValueError(
+            "Expected 2D array, got 1D array instead: X holds numbers, which are one sequence. Reshape your data: hand "
+            "in a list of sequences, [X]."
+        )
+
+
+def column_of_sequences(frame):
+    """Return the only column of a frame if its cells are sequences, lists or strings; else the frame."""
+    if frame.shape[1] != 1:
+        return frame
+    column = nw.from_native(frame, eager_only=True)[:, 0]
+    first = next((cell for cell in column.to_list() if not is_missing(cell)), None)
+    return column.to_native() if isinstance(first, str | list | np.ndarray) else frame
 
 
 def is_table(X):

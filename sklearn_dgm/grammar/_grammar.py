@@ -15,6 +15,7 @@ from sklearn_dgm._validation import check_generator, check_weights, restored_on_
 from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.grammar._inside import Pairs
 from sklearn_dgm.grammar._learning import (
+    ChunkedSentences,
     TreeCounts,
     WeightedSentences,
     fit_rules,
@@ -227,7 +228,9 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         Parameters
         ----------
         X : {list, ndarray, Series, DataFrame} of n_sequences sequences
-            Sequences to learn from, such as lists of words.
+            Sequences to learn from, such as lists of words. Without `y`, they may be read a chunk at a
+            time: an object that gives such containers in a loop, the same ones each time, or paths of Parquet files; EM
+            goes on from a fit of a sample, then, in a pass over all for each step.
         y : {list, ndarray, Series, DataFrame of one column} or None, default=None
             For each sequence its tree, whose leaves are its steps, or None where it is unknown. A tree is a string
             in brackets, such as ``"(S (NP (PRP it)) (VP (VBZ works)))"``, an ``nltk.Tree``, or tuples of a label and
@@ -264,6 +267,13 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             return self._fit_or_restore(X, sample_weight, schema, y)
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        if self._fits_chunks(X):
+            if rows_of_trees(y) is not None:
+                raise ValueError(
+                    "y has trees of sequences in memory, but X is to be read a chunk at a time; hand in those with trees "
+                    "by partial_fit, part by part."
+                )
+            return super()._fit_or_restore(X, sample_weight, schema)
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
             self._fit(Z, weight, self._read_trees(X, y, sample_weight))
@@ -281,7 +291,14 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         return trees
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Add further sequences: the rules of their trees, or those that are expected under the grammar so far.
 
         The first call is a :meth:`fit`, of which `lower_bounds_`, `validation_scores_`, `n_iter_` and `converged_`
@@ -298,6 +315,9 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
             Their trees, as :meth:`fit` takes them, if the first call had some.
         sample_weight : array-like of shape (n_sequences,), default=None
             Non-negative weights.
+        schema : SequenceSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more sequences than these, so that categories
+            and ranges to come are known.
 
         Returns
         -------
@@ -307,16 +327,20 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         Raises
         ------
         ValueError
-            If there are trees, but none in the first call, a tree is malformed or a step is missing; nothing is added
-            then.
+            If there are trees, but none in the first call, a tree is malformed, a step is missing, or a schema is
+            handed in later than in the first call; nothing is added then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
 
         Warns
         -----
         UserWarning
             If the grammar so far, with ``glue=0``, does not derive some sequences without trees.
         """
-        if not hasattr(self, "_rules"):
-            return self._fit_or_restore(X, sample_weight, None, y)
+        is_first = not hasattr(self, "_rules")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
+            return self._fit_or_restore(X, sample_weight, schema, y)
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, reset=False)
             trees = self._read_trees(X, y, sample_weight)
@@ -342,6 +366,28 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         self._take_over(learnt, expected)
 
     def _fit(self, Z, sample_weight, trees=None):
+        self._take_over(*self._rules_of(Z, sample_weight, trees))
+
+    def _fit_chunks(self, rows):
+        """Start from the grammar of the sample, and go on with a pass over all sequences for each step."""
+        Z, weight = rows.sample
+        if len(Z) == rows.n_rows:  # the sample is all there is
+            self._fit(Z, weight)
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            rules, _ = self._rules_of(Z, weight)
+        self._start_counting()
+        for Z, weight in rows:
+            self._count_words(Z, np.ones(len(Z)) if weight is None else weight, None)
+        sentences = ChunkedSentences(rows, self._axis, float(self._words.sum()))
+        alpha, known = float(self.alpha), no_counts(rules)
+        fit = fit_rules(rules, known, sentences, None, alpha, self._base, self.max_iter, self.tol)
+        self._keep_record(fit)
+        self._take_over(fit.rules, fit.expected)
+
+    def _rules_of(self, Z, sample_weight, trees=None):
+        """Return rules that are learnt from encoded sequences, and what is expected of those without trees."""
         columns = self.schema_.columns_
         if len(columns) != 1:
             raise ValueError(
@@ -352,7 +398,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         bins = bins_of_steps(columns[0])
         (self._axis,) = axes_of(columns, Z.steps, Z.of_steps(weight), bins)
-        self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0
+        self._start_counting()
         trees, codes, unknown = self._count_words(Z, weight, trees)
         if any(tree is not None for tree in trees):
             known = self._lay_out_trees(TreeCounts.of(trees, codes, weight, self.markov_order))
@@ -365,7 +411,10 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
                 for _ in range(self.n_init)
             ]
             known = no_counts(starts[0])
-        self._take_over(*self._learnt(starts, known, unknown, self._base, rng))
+        return self._learnt(starts, known, unknown, self._base, rng)
+
+    def _start_counting(self):
+        self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0
 
     def _count_words(self, Z, weight, trees):
         """Count words and empty sequences.
@@ -438,20 +487,28 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         ]
         best = int(np.argmax([fit.quality for fit in fits]))
         fit = fits[best]
+        self._keep_record(fit)
+        if valid is not None:  # as many steps with all sequences
+            self.validation_scores_ = np.array(fit.validation_scores)
+            n_steps = fit.best_step
+            fit = fit_rules(starts[best], known, unknown, None, alpha, base, n_steps, 0.0)
+            self._keep_bounds(fit)
+        return fit.rules, fit.expected
+
+    def _keep_record(self, fit):
+        """Keep how a fit went, and warn of one that did not converge."""
+        self._keep_bounds(fit)
         self.converged_ = fit.converged
         if not fit.converged and self.max_iter > 1:
             warnings.warn(
                 f"The likelihood still changed after max_iter={self.max_iter} steps; raise max_iter, or tol.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        if valid is not None:  # as many steps with all sequences
-            self.validation_scores_ = np.array(fit.validation_scores)
-            n_steps = fit.best_step
-            fit = fit_rules(starts[best], known, unknown, None, alpha, base, n_steps, 0.0)
+
+    def _keep_bounds(self, fit):
         self.lower_bounds_ = np.array(fit.lower_bounds)
         self.n_iter_ = len(fit.lower_bounds) - 1
-        return fit.rules, fit.expected
 
     def _validation(self, n_sequences, known, rng):
         """Return flags of the distinct sequences that say when to stop."""

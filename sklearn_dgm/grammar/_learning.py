@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_dgm._state import Stateful
+from sklearn_dgm.chunks import Sums
 from sklearn_dgm.grammar._inside import NUMBERS_OF_CHARTS, Pairs, expected_counts, inside
 from sklearn_dgm.grammar._rules import RuleCounts, Rules
 from sklearn_dgm.grammar._trees import Symbol, productions
@@ -128,6 +129,33 @@ class WeightedSentences(NamedTuple):
         """Return the log-likelihood under a grammar."""
         of_batches = batches(self.codes, self.lengths, pairs.rules.n_symbols)
         return sum(float(self.weight[b.rows] @ charted(pairs, b)[1]) for b in of_batches)
+
+
+class ChunkedSentences:
+    """Sequences that are read a chunk at a time, anew for each step of EM.
+
+    Parameters
+    ----------
+    rows : EncodedChunks
+        The sequences.
+    axis : {CategoryAxis, NumberAxis}
+        Which word a step is.
+    n_words : float
+        Weight of all words.
+    """
+
+    def __init__(self, rows, axis, n_words):
+        self.rows, self.axis, self.n_words = rows, axis, n_words
+
+    def expectation(self, pairs):
+        """Return the log-likelihood under a grammar, and expected counts; see :class:`WeightedSentences`."""
+
+        def of_chunk(Z, weight):
+            codes = Z.split(self.axis.encode(Z.steps[:, 0])[0])
+            weight = np.ones(len(Z)) if weight is None else weight
+            return Sums(WeightedSentences.of(codes, weight).expectation(pairs))
+
+        return self.rows.total(of_chunk)
 
 
 def charted(pairs, batch):

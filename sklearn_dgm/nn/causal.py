@@ -282,7 +282,7 @@ class CausalNetwork(nn.Module):
         contexts = dropout(contexts, self.dropout, self.training)
         return contexts[:, :-1][is_step], contexts[torch.arange(n), is_step.sum(dim=1)]
 
-    def log_prob_steps(self, padded, lengths):
+    def log_prob_steps(self, padded, lengths, sums_out_unknown=False):
         """Return log-densities of steps and ends, and of both the log-odds of the gate.
 
         Parameters
@@ -291,6 +291,8 @@ class CausalNetwork(nn.Module):
             Encoded sequences; what stands behind their ends plays no part.
         lengths : Tensor of int of shape (n,)
             Numbers of steps.
+        sums_out_unknown : bool, default=False
+            Whether a category that is none of the codes is any of them, and not impossible.
 
         Returns
         -------
@@ -303,13 +305,21 @@ class CausalNetwork(nn.Module):
         is_step = steps_of(padded, lengths)
         of_steps, of_ends = self.contexts(padded, is_step)
         pairs = self.pairs(padded[is_step], lengths)
-        log_p = self.steps.log_prob_features(pairs, of_steps).sum(dim=1)
+        of_columns = self.steps.log_prob_features(pairs, of_steps)
+        if sums_out_unknown:
+            of_columns = of_columns.masked_fill(self._is_unknown(pairs), 0.0)
+        log_p = of_columns.sum(dim=1)
         log_end = log_p.new_zeros(len(lengths))
         if self.ends:
             log_p = log_p + F.logsigmoid(-self.end_log_odds(of_steps))
             log_end = F.logsigmoid(self.end_log_odds(of_ends))
         gate = self.gate(torch.cat([of_steps, of_ends]))[:, 0] if self.mixes else None
         return torch.cat([log_p, log_end]), gate
+
+    def _is_unknown(self, pairs):
+        """Flag categories that are none of the codes, in what :meth:`pairs` returns."""
+        is_category = [v.is_categorical for v in self.variables] * 2
+        return (pairs < 0) & torch.tensor(is_category, device=pairs.device)
 
     def end_log_odds(self, contexts):
         """Return the log-odds of the end after contexts of shape (n, size)."""
@@ -329,10 +339,10 @@ class CausalNetwork(nn.Module):
         log_prob : Tensor of shape (n_all_steps + n,)
             In nats; see :meth:`log_prob_steps`.
         """
-        return self._own_and_mixed(*batch)[1]
+        return self._own_and_mixed(*batch, sums_out_unknown=False)[1]
 
-    def _own_and_mixed(self, padded, lengths, of_steps=None, of_ends=None):
-        own, gate = self.log_prob_steps(padded, lengths)
+    def _own_and_mixed(self, padded, lengths, of_steps=None, of_ends=None, *, sums_out_unknown):
+        own, gate = self.log_prob_steps(padded, lengths, sums_out_unknown)
         if not self.mixes:
             return own, own
         other = torch.cat([of_steps[steps_of(of_steps, lengths)], of_ends])
@@ -342,9 +352,10 @@ class CausalNetwork(nn.Module):
         """Return the loss of each sequence; in training the mean of the mixture's and of the network's own.
 
         So it learns to stand alone. Trained by the mixture, it would leave to the other density what that knows, and
-        the two together say less.
+        the two together say less. An unknown category, of further sequences, is not counted, but as what is seen before
+        others.
         """
-        own, log_p = self._own_and_mixed(*batch)
+        own, log_p = self._own_and_mixed(*batch, sums_out_unknown=True)
         if self.training and self.mixes:
             log_p = (log_p + own) / 2
         lengths = batch[1]

@@ -11,12 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, NeuralMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.seeding import one_thread, torch_generator
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm.columns import MIXED, Sequences
 from sklearn_dgm.columns._bulk import REACH
-from sklearn_dgm.counts.ngrams import NGrams, best_order
+from sklearn_dgm.counts.ngrams import best_order
 from sklearn_dgm.nn.causal import CELLS, CausalNetwork
 from sklearn_dgm.nn.moments import moments
 from sklearn_dgm.nn.start import start_from
@@ -24,6 +26,7 @@ from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._batches import (
     LogLikelihoodOfSequences,
     NGramContexts,
+    NGramsBeside,
     SequenceRows,
     SequenceSplits,
     log_prob_steps,
@@ -42,7 +45,9 @@ MIN_SEQUENCES = 20
 
 
 @describe_training
-class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
+class AutoregressiveSequenceDensity(
+    PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseSequenceDensity
+):
     """Density of sequences from a causal network.
 
     ``log p(x) = sum_t log p(x_t | x_<t)``: a recurrent network of gated units [1]_ or a transformer [2]_ makes a
@@ -108,7 +113,12 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
     -----
     The n-gram that a sequence is trained beside has not counted it: training sequences are in ten parts, of which each
     is scored by the counts of the others, or the n-gram would seem better than it is. That of the fitted density has
-    counted all.
+    counted all. Sequences that are read a chunk at a time are in two such parts: they come by in a stream, and what
+    precedes training, and the sequences that validate, are of a sample.
+
+    `partial_fit` counts n-grams of further sequences, and trains in ten passes over these. A symbol that the first call
+    has not seen is not counted, but as what comes before others; scores call it impossible as before. Lengths that are
+    drawn, where they are given, remain those of the first call.
 
     The learning rate falls to zero in `max_epochs`, by half a cosine. The log-odds of the end are bounded by 16, so
     that every sequence ends, and probabilities of all sequences sum to one. Steps must not be missing.
@@ -189,8 +199,14 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         # Of the training alone; scores are of values as they are.
         Z = Sequences(Z.steps.clip(-REACH, REACH), Z.lengths)
         order = self._resolve_order(Z, sample_weight)
-        self.ngrams_ = None if order is None else self._ngrams(order, Z, sample_weight)
-        super()._fit(Z, sample_weight)
+        before = self._gram_counts if self._adds() else None
+        self._beside = self._gram_counts = self.ngrams_ = None
+        try:
+            if order is not None:
+                self._count_ngrams(order, before, Z, sample_weight)
+            super()._fit(Z, sample_weight)
+        finally:
+            del self._beside
 
     def _resolve_order(self, Z, sample_weight):
         """Return the order of the n-gram, or None."""
@@ -211,23 +227,35 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
             )
         return self.ngram_order
 
-    def _ngrams(self, order, Z, sample_weight):
-        """Count n-grams."""
-        ngrams = NGrams(len(self.schema_.columns_[0].categories), order, ends=self._ends)
-        return ngrams.fit(Z.steps[:, 0].astype(int), Z.lengths, sample_weight)
+    def _count_ngrams(self, order, before, Z, sample_weight):
+        """Count n-grams, beside those of calls of `partial_fit` before."""
+        n_values = len(self.schema_.columns_[0].categories)
+        self._beside = NGramsBeside(n_values, order, self._ends, before)
+        streamed = getattr(self, "_streamed", None)
+        count = self._beside.count
+        counts = count(Z, sample_weight) if streamed is None else streamed.total(count)
+        self._gram_counts = self._beside.with_before(counts)
+        self.ngrams_ = self._beside.made(counts)
 
     def _split(self, Z, weight, validation_fraction, seed, device):
-        ngrams = None if self.ngrams_ is None else partial(self._ngrams, self.ngrams_.order)
-        return SequenceSplits(Z, weight, validation_fraction, seed, device, ngrams)
+        return SequenceSplits(Z, weight, validation_fraction, seed, device, self._beside)
 
     def _check_continuation(self, Z):
         super()._check_continuation(Z)
-        impossible = np.flatnonzero(np.isneginf(self._log_density(Z)))
+        of_steps, of_ends = self._log_prob_steps(Z)
+        if self._adds():  # to which unknown categories are no matter
+            of_steps[self._is_unknown(Z.steps)] = 0.0
+        impossible = np.flatnonzero(np.isneginf(Z.sums(of_steps) + of_ends))
         if len(impossible):
             raise ValueError(
-                f"Sequence {impossible[0]} is impossible under the model that warm_start continues; set "
-                "warm_start=False to start anew."
+                f"Sequence {impossible[0]} is impossible under the model that {self._continued_by()} continues; "
+                f"{self._way_to_start_anew()}."
             )
+
+    def _is_unknown(self, steps):
+        """Flag steps with a category that the schema does not know."""
+        is_category = [column.is_categorical for column in self.schema_.columns_]
+        return (steps[:, is_category] < 0).any(axis=1)
 
     def _objective(self):
         columns = self.schema_.columns_
@@ -278,7 +306,10 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
     def _log_prob_steps(self, Z):
         ngrams, device = self.ngrams_, self._module_device()
         tensor = partial(torch.tensor, dtype=torch.float64, device=device)
-        others = () if ngrams is None else log_prob_steps(ngrams, Z)
+        others = ()
+        if ngrams is not None:
+            of_steps, of_ends = log_prob_steps(ngrams, Z)
+            others = np.where(self._is_unknown(Z.steps), -np.inf, of_steps), of_ends
         rows = SequenceRows(Z, torch.ones(len(Z), device=device), tensor, others)
         chunks = self._chunks_of_one_length(Z.lengths)
 

@@ -10,6 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import StrOptions
 from sklearn_dgm._validation import validate_sequences
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.chunks import (
+    SequenceChunks,
+    SequenceSummary,
+    are_chunks_of_sequences,
+    check_in_memory,
+)
+from sklearn_dgm.chunks._sequences import SEQUENCES_AT_ONCE
 from sklearn_dgm.columns import SequenceSchema, check_possible, is_table
 from sklearn_dgm.tags import DensityTags
 
@@ -30,7 +37,8 @@ class BaseSequenceDensity(BaseDensity):
     array or DataFrame (n, n_steps)         n_steps steps of one column            fixed
     ======================================  =====================================  ========
 
-    `sample` returns the container that `fit` was given. A step that is missing (NaN, None) is left out of the score, in
+    Of sequences that do not fit into memory X gives such containers in a loop, the same ones each time, or names Parquet
+    files; see `docs/larger_than_memory.md`. `sample` returns the container that `fit` was given. A step that is missing (NaN, None) is left out of the score, in
     densities that take such: so tables may end in missing cells where a sequence is shorter.
 
     Parameters
@@ -70,6 +78,7 @@ class BaseSequenceDensity(BaseDensity):
     - `_log_prob_steps(Z)` returns the log-density of each step given the ones before it, of shape (n_steps,), and the
       log-probability of the end of each sequence, of shape (n_sequences,). The latter counts if the length is "stop";
       the former contain then that the sequence has gone on.
+    - `_fit_chunks(rows)`, if it is written, learns from sequences that are read a chunk at a time.
     - `_draw(n_samples, rng)` returns encoded sequences. ``self._draw_lengths(n_samples, rng)`` draws their lengths,
       unless the length is "stop".
 
@@ -83,6 +92,7 @@ class BaseSequenceDensity(BaseDensity):
         "length": [StrOptions({"auto", "fixed", "stop", "given"})],
     }
     _density_tags = DensityTags(sequences=True)
+    _summarise = SequenceSummary
 
     def __init__(
         self,
@@ -103,10 +113,17 @@ class BaseSequenceDensity(BaseDensity):
     def _log_prob_steps(self, Z):
         """Return the log-density of each step given those before it, and that of the end of each sequence."""
 
+    def _is_chunked(self, X):
+        return are_chunks_of_sequences(X)
+
+    def _chunks_of(self, X, chunk_rows=SEQUENCES_AT_ONCE, *, once=False):
+        return SequenceChunks.of(X, chunk_rows, once=once)
+
     def _make_schema(self):
         return SequenceSchema(super()._make_schema(), self.length)
 
     def _validate(self, X, *, reset):
+        check_in_memory(self, X, reset=reset, sequences=True)
         return validate_sequences(self, X, reset=reset)
 
     def _check_further(self, Z, counted):

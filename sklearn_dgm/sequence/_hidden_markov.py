@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._callbacks import fit_task, task_of_fit
+from sklearn_dgm._nested.em import expectation_maximisation
 from sklearn_dgm._nested.fitting import seeded
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import RandomState
@@ -26,6 +27,7 @@ from sklearn_dgm.sequence._labels import places_of_states, read_labels
 from sklearn_dgm.sequence._state_learning import (
     DensityLearner,
     MixtureLearner,
+    StateCounts,
     WeightedSequences,
     add_sequences,
     fit_states,
@@ -163,6 +165,9 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     do; so the fit takes long only where there are both many steps and many states. Equal steps are taken together, and
     equal sequences, so that the fit depends neither on their order nor on whether one is repeated or has a weight.
 
+    There is `partial_fit` where counts are all that states learn from. It is not for ``emission="network"``, of which
+    what it says of each state is kept, but not the network, nor for a density, which may learn from all rows alone.
+
     A script with ``hmmlearn`` needs no `lengths`: hand in a list of arrays. ``GaussianHMM(3, "full")`` is about
     ``HiddenMarkovDensity(3, "gaussian", length="given", reg_covar=1e-3, early_stopping=False)``.
 
@@ -292,7 +297,9 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         Parameters
         ----------
         X : {list, ndarray, Series, DataFrame} of n_sequences sequences
-            Sequences to learn from. Missing cells and steps are summed out.
+            Sequences to learn from. Missing cells and steps are summed out. Without `y`, and with emissions in closed
+            form, they may be read a chunk at a time: an object that gives such containers in a loop, the same ones each
+            time, or paths of Parquet files; EM goes on from a fit of a sample, then, in a pass over all for each step.
         y : {list, ndarray, Series, DataFrame} or None, default=None
             Labels of the states: for each sequence a list or an array with one label for each step, or None where none
             is known; a table for a table. Single labels that are unknown are None, NaN or -1. If all are known, the
@@ -326,12 +333,61 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         return 0 if isinstance(self.emission, str) else None
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
+        if self._fits_chunks(X):
+            if y is not None:
+                raise ValueError(
+                    "y labels the states of sequences in memory, but X is to be read a chunk at a time; hand in labelled "
+                    "ones by partial_fit, part by part."
+                )
+            return super()._fit_or_restore(X, sample_weight, schema)
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, schema=schema)
             states, labels = self._read_labels(X, y, sample_weight)
             self.states_ = np.arange(self.n_states) if states is None else states
             self._fit(Z, weight, labels)
         return self
+
+    def _check_takes_chunks(self):
+        if not _is_counted(self):
+            raise TypeError(
+                "HiddenMarkovDensity reads sequences a chunk at a time where states emit closed forms, 'auto', 'gaussian' "
+                f"and 'tree', but emission={self.emission!r} is fitted to steps in memory; hand in a sample of the "
+                "sequences."
+            )
+
+    def _fit_chunks(self, rows):
+        """Start from a fit of the sample, and go on with a pass over all sequences for each step."""
+        Z, weight = rows.sample
+        self.states_ = np.arange(self.n_states)
+        if len(Z) == rows.n_rows:  # the sample is all there is
+            self._fit(Z, weight)
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit(Z, weight)
+        chain, emissions, alpha = self._chain, self._mixture, float(self.transition_alpha)
+        if chain.stops:
+            mean_length = float(self.schema_.lengths_ @ self.schema_.length_shares_)
+            chain.share_of_ends = 1 / (1 + mean_length)
+
+        def expect():
+            every = rows.total(self._count)
+            prior = emissions.log_prior() + chain.log_prior(alpha)
+            return every, (every.log_likelihood + prior) / every.n_steps
+
+        def maximise(every):
+            chain.learn(every.chain, alpha)
+            emissions.learn(every.emissions)
+
+        objectives = expectation_maximisation(
+            expect, maximise, max_iter=self.max_iter, tol=self.tol
+        )
+        self.lower_bounds_, self.n_iter_ = np.array(objectives), len(objectives) - 1
+        self.converged_ = bool(abs(objectives[-1] - objectives[-2]) < self.tol)
+
+    def _count(self, Z, weight):
+        """Return what the present model expects of encoded sequences; that of parts adds up."""
+        return StateCounts.of(self._chain, self._mixture, WeightedSequences.of(Z, weight, None))
 
     def _read_labels(self, X, y, sample_weight):
         """Return the labels that y has, and the numbers of those of steps that have weight; None without any."""
@@ -346,7 +402,14 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
 
     @available_if(_is_counted)
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
         """Add further sequences, whose states are expected under the model so far.
 
         The first call is a :meth:`fit`, of which `lower_bounds_`, `validation_scores_`, `n_iter_`, `converged_` and the
@@ -363,6 +426,9 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             Labels of states, as :meth:`fit` takes them, among those of the first call.
         sample_weight : array-like of shape (n_sequences,), default=None
             Non-negative weights.
+        schema : SequenceSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more sequences than these, so that categories
+            and ranges to come are known.
 
         Returns
         -------
@@ -372,11 +438,16 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         Raises
         ------
         ValueError
-            If steps have other columns than those of the first call, a label is new, a value is infinite, or there is
-            no whole number in an integer column; nothing is added then.
+            If steps have other columns than those of the first call, a label is new, a value is infinite, there is no
+            whole number in an integer column, or a schema is handed in later than in the first call; nothing is added
+            then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if not hasattr(self, "_chain"):
-            return self._fit_or_restore(X, sample_weight, None, y)
+        is_first = not hasattr(self, "_chain")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
+            return self._fit_or_restore(X, sample_weight, schema, y)
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, reset=False)
             states, labels = self._read_labels(X, y, sample_weight)

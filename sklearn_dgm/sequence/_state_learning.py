@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -360,6 +361,60 @@ def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
     return StateFit(chain, learner.emissions, objectives, scores, converged)
 
 
+@dataclass(frozen=True)
+class StateCounts:
+    """What a hidden Markov model expects of some sequences; a step of EM learns from the sum over all parts.
+
+    Attributes
+    ----------
+    chain : ChainCounts
+        Expected counts of the chain.
+    emissions : Counts
+        Those of the mixture that states emit.
+    log_likelihood : float
+        Of the sequences, each with its weight.
+    n_steps : float
+        Weight of their steps.
+    """
+
+    chain: ChainCounts
+    emissions: Any
+    log_likelihood: float
+    n_steps: float
+
+    @classmethod
+    def of(cls, chain, emissions, data) -> Self:
+        """Count sequences under the present parameters.
+
+        Parameters
+        ----------
+        chain : Chain
+            The chain.
+        emissions : FiniteMixture
+            What its states emit.
+        data : WeightedSequences
+            The sequences.
+        """
+        learner = MixtureLearner(emissions, data.rows)
+        part = data.part(np.ones(len(data.lengths), dtype=bool), len(chain.start))
+        passed = chain.forward(part.steps, part.log_b(learner.log_conditional()), part.rows)
+        posterior, ratio = chain.backward(part.steps, passed)
+        return cls(
+            chain.count(part.steps, passed, posterior, ratio, part.weight, part.empty),
+            emissions.count(learner.prepared, part.responsibilities(posterior)),
+            part.log_likelihood(chain, passed),
+            float(part.total),
+        )
+
+    def __add__(self, other):
+        return StateCounts(
+            self.chain.plus(other.chain),
+            self.emissions.plus(other.emissions),
+            self.log_likelihood + other.log_likelihood,
+            self.n_steps + other.n_steps,
+        )
+
+
 def add_sequences(chain, emissions, data, alpha):
     """Return a chain of states, and the mixture that they emit, with counts of further sequences in one step of EM.
 
@@ -374,12 +429,8 @@ def add_sequences(chain, emissions, data, alpha):
     alpha : float
         Pseudo-counts of the chain.
     """
-    chain, learner = copy.deepcopy(chain), MixtureLearner(copy.deepcopy(emissions), data.rows)
-    part = data.part(np.ones(len(data.lengths), dtype=bool), len(chain.start))
-    passed = chain.forward(part.steps, part.log_b(learner.log_conditional()), part.rows)
-    posterior, ratio = chain.backward(part.steps, passed)
-    counts = chain.count(part.steps, passed, posterior, ratio, part.weight, part.empty)
-    of_steps = learner.emissions.count(learner.prepared, part.responsibilities(posterior))
-    chain.learn(chain.counts.plus(counts), alpha)
-    learner.emissions.learn(learner.emissions.counts.plus(of_steps))
-    return chain, learner.emissions
+    further = StateCounts.of(chain, emissions, data)
+    chain, emissions = copy.deepcopy(chain), copy.deepcopy(emissions)
+    chain.learn(chain.counts.plus(further.chain), alpha)
+    emissions.learn(emissions.counts.plus(further.emissions))
+    return chain, emissions

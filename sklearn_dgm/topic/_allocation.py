@@ -1,6 +1,7 @@
 """Latent Dirichlet allocation as a density of counts."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -15,9 +16,12 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.chunks import in_memory_alone
+from sklearn_dgm.chunks._sources import is_dask
+from sklearn_dgm.counts.ngrams import GramCounts
 from sklearn_dgm.tags import DensityTags
 from sklearn_dgm.topic._collapsed import allocate, topics_of
-from sklearn_dgm.topic._counts import Counts, CountSchema
+from sklearn_dgm.topic._counts import Counts, CountSchema, CountSummary
 from sklearn_dgm.topic._documents import Documents, parts
 from sklearn_dgm.topic._lengths import LengthDistribution
 from sklearn_dgm.topic._particles import N_FILTERS, filtered_log_prob, log_mean_and_std
@@ -26,6 +30,9 @@ from sklearn_dgm.topic._shares import sampled_log_prob
 # Words of a document whose probability a particle filter estimates; shares of longer ones are sampled, so many a
 # particle.
 MOST_FILTERED, N_SHARES = 500, 10
+# Of documents in chunks a sample is learnt from at first, and is smaller the more topics there are: a cell of it counts
+# as so many for each.
+NUMBERS_OF_CELL = 2
 # Documents times words that are drawn at once.
 NUMBERS_AT_ONCE = 2**22
 
@@ -103,6 +110,10 @@ class LatentDirichletAllocationDensity(
     The document prior is too large where topics share most of their words, by a factor of three to six with six words
     and three topics, and by half with documents of ten words of 200; held-out documents score as well as with the true
     one given.
+
+    Documents that are read a chunk at a time are dense or sparse matrices, such as those that an object gives in a loop,
+    the same ones each time. Both priors, and the topics to start from, are those of a sample; then topics have the words
+    that variational Bayes expects of them, in a pass over all documents for each round.
 
     **Particle filters.** A filter reads the words of a document, those that tell most of their topic first; see [5]_
     for estimates of this kind. Particles look ahead to the topics that are expected of later words, and are resampled
@@ -218,12 +229,55 @@ class LatentDirichletAllocationDensity(
         self.topic_word_prior_ = found.topic_word_prior
         self._settle_score_kind()
         if found.change >= self.tol:
-            warnings.warn(
-                f"The last of {self.max_iter} passes has given {found.change:.2%} of the words to other topics; raise "
-                "max_iter, or tol.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            self._warn_of_change(found.change)
+
+    @property
+    def _summarise(self):
+        return partial(CountSummary, numbers=NUMBERS_OF_CELL * self.n_components)
+
+    def _fits_chunks(self, X):
+        if is_dask(X):
+            raise in_memory_alone(self)
+        return super()._fits_chunks(X)
+
+    def _fit_chunks(self, rows):
+        """Start from the topics of the sample, and go on with a pass over all documents for each step."""
+        Z, weight = rows.sample
+        if len(Z) == rows.n_rows:  # the sample is all there is
+            self._fit(Z, weight)
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._fit(Z, weight)
+        lengths = rows.total(_count_lengths)
+        self._lengths = LengthDistribution().fit(lengths.grams[:, 0].astype(float), lengths.weight)
+        for i in range(1, self.max_iter + 1):
+            before = self._word_counts / self._word_counts.sum()
+            self._word_counts = rows.total(self._count_words)
+            self.components_ = topics_of(self._word_counts, self.topic_word_prior_)
+            self.n_iter_ = i
+            change = np.abs(self._word_counts / self._word_counts.sum() - before).sum() / 2
+            if self.verbose:
+                self._tell(i, change)
+            if change < self.tol:
+                return
+        self._warn_of_change(change)
+
+    def _count_words(self, Z, weight):
+        """Return the numbers of words that are expected of topics, of shape (n_components, n_features)."""
+        weight = np.ones(len(Z)) if weight is None else weight
+        return sum(
+            Documents(Z[part], self.components_, self.doc_topic_prior_).word_counts(weight[part])
+            for part in parts(Z, self.n_components)
+        )
+
+    def _warn_of_change(self, change):
+        warnings.warn(
+            f"The last of {self.max_iter} passes has given {change:.2%} of the words to other topics; raise max_iter, or "
+            "tol.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
     def _settle_score_kind(self):
         if len(self.components_) > 1:
@@ -231,7 +285,12 @@ class LatentDirichletAllocationDensity(
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Add further documents, whose topics are expected under the topics so far.
 
@@ -247,6 +306,8 @@ class LatentDirichletAllocationDensity(
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : CountSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from other documents, whose container draws have.
 
         Returns
         -------
@@ -256,11 +317,15 @@ class LatentDirichletAllocationDensity(
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, or a cell is no count; nothing
-            is added then.
+            If the columns are not those of the first call, `n_components` has changed, a cell is no count, or a schema
+            is handed in later than in the first call; nothing is added then.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if not hasattr(self, "_word_counts"):
-            return self._fit_or_restore(X, sample_weight, None)
+        is_first = not hasattr(self, "_word_counts")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
+            return self._fit_or_restore(X, sample_weight, schema)
         if len(self.components_) != self.n_components:
             raise ValueError(
                 f"partial_fit continues a fit of {len(self.components_)} components, but n_components="
@@ -278,10 +343,7 @@ class LatentDirichletAllocationDensity(
     def _add(self, Z, weight):
         """Count lengths, and the words that are expected of topics."""
         self._lengths = self._lengths.fit_further(Z.lengths, weight)
-        self._word_counts = self._word_counts + sum(
-            Documents(Z[part], self.components_, self.doc_topic_prior_).word_counts(weight[part])
-            for part in parts(Z, self.n_components)
-        )
+        self._word_counts = self._word_counts + self._count_words(Z, weight)
         self.components_ = topics_of(self._word_counts, self.topic_word_prior_)
 
     def _tell(self, i, change):
@@ -410,6 +472,11 @@ class LatentDirichletAllocationDensity(
         # Counts, as scikit-learn's tags say it: whole numbers from 0 on.
         tags.input_tags.positive_only = tags.input_tags.categorical = True
         return tags
+
+
+def _count_lengths(Z, weight):
+    """Count the lengths of documents."""
+    return GramCounts.of(Z.lengths.astype(np.int64)[:, None], weight)
 
 
 def _with_errors(log_prob, documents):

@@ -17,6 +17,16 @@ class Parts:
         return (of[start : start + self.n_rows] for start in range(0, len(of[:]), self.n_rows))
 
 
+class Given:
+    """Chunks as they are given."""
+
+    def __init__(self, *chunks):
+        self.chunks = chunks
+
+    def __iter__(self):
+        return iter(self.chunks)
+
+
 def mixed(n_rows=N_ROWS, missing=False):
     """Rows of all kinds of columns; the last ones have what no sample is sure to have."""
     rng = np.random.default_rng(0)

@@ -100,6 +100,27 @@ def test_parts_are_in_memory(path):
             HistogramDensity().partial_fit(paths)
 
 
-def test_sequences_are_of_no_path():
-    with pytest.raises(ValueError, match="X is the path 'typo'"):
-        MarkovChainDensity().fit(Path("typo"))
+OF_SEQUENCES = [
+    DensityOutlierDetector(MarkovChainDensity(2)),
+    EnsembleDensity([("one", MarkovChainDensity(2))]),
+    GenerativeClassifier(MarkovChainDensity(2)),
+]
+
+
+@pytest.mark.parametrize("estimator", OF_SEQUENCES, ids=named)
+def test_what_is_built_on_densities_of_sequences_learns_in_memory(estimator, path):
+    words = ["abab", "ba", "b", "bab"] * 5
+    fitted = clone(estimator).fit(words, Y[:20])
+    for chunked in (path, str(path), [path], Parts(words, 5)):
+        with pytest.raises(TypeError, match=f"{named(estimator)} learns from tables in memory"):
+            clone(estimator).fit(chunked, Y[:20])
+        with pytest.raises(TypeError, match=f"{named(estimator)} takes tables in memory"):
+            fitted.score_samples(chunked)
+
+
+def test_paths_of_sequences_are_paths():
+    for X in (Path("typo"), [Path("typo")], "typo.parquet"):
+        with pytest.raises(FileNotFoundError, match="X names 'typo.*', where there is no file"):
+            MarkovChainDensity().fit(X)
+    with pytest.raises(ValueError, match="X is a string, which is one sequence"):
+        MarkovChainDensity().fit("typo")

@@ -9,6 +9,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm import ContextFreeGrammarDensity
+from sklearn_dgm.chunks import _sampling
+from tests.chunks.tables import Parts
 from tests.grammar.test_grammar import SENTENCES, TREES, nested, words_in
 from tests.grammar.toys import all_parses
 
@@ -74,13 +76,7 @@ def test_sequences_without_trees_add_what_all_parses_use():
     density, further, weight = without_trees(), ["[]", "[<>]", ""], np.array([3.0, 0.5, 2.0])
     rules, before = density._rules, density._expected
     letters = list(density.schema_.columns_[0].categories)
-    total = Counter()
-    for text, w in zip(further[:2], weight, strict=False):
-        words = tuple(map(letters.index, text))
-        found, p = all_parses(rules, words)
-        for spans, share in zip(found, w * p / p.sum(), strict=True):
-            for key, count in uses(spans, words).items():
-                total[key] += share * count
+    total = expected_uses(rules, letters, dict(zip(further[:2], weight, strict=False)))
     root = before.root + [total["root", k] for k in range(3)]
     keys = zip(rules.parent, rules.left, rules.right, strict=True)
     of_rules = before.rules + [total["rule", a, b, c] for a, b, c in keys]
@@ -97,6 +93,73 @@ def test_sequences_without_trees_add_what_all_parses_use():
         density._rules.words, of_words / of_words.sum(axis=1, keepdims=True), atol=1e-12
     )
     assert density.empty_probability_ == pytest.approx((n_empty + 2) / (41 + 5.5))
+
+
+def expected_uses(rules, letters, weights):
+    """What all parses of texts use, by weight."""
+    total = Counter()
+    for text, weight in weights.items():
+        words = tuple(map(letters.index, text))
+        found, p = all_parses(rules, words)
+        for spans, share in zip(found, weight * p / p.sum(), strict=True):
+            for key, count in uses(spans, words).items():
+                total[key] += share * count
+    return total
+
+
+def test_passes_over_chunks_come_to_what_all_parses_use(monkeypatch):
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 30)
+    X = ["", *(text for text in nested(300) if len(text) <= 4), ""]
+    density = ContextFreeGrammarDensity(
+        2, alpha=0.0, max_iter=500, tol=1e-7, early_stopping=False, random_state=0
+    ).fit(Parts(X, 40))
+    rules, letters = density._rules, list(density.schema_.columns_[0].categories)
+    total = expected_uses(rules, letters, Counter(filter(None, X)))
+    root = np.array([total["root", k] for k in range(2)])
+    of_rules = np.array(
+        [
+            total["rule", a, b, c]
+            for a, b, c in zip(rules.parent, rules.left, rules.right, strict=True)
+        ]
+    )
+    of_words = np.array([[total["word", k, word] for word in range(4)] for k in rules.emitters])
+    of_parents = np.bincount(rules.parent, of_rules, 2)
+    of_parents[rules.emitters] += of_words.sum(axis=1)
+    for mine, theirs in [
+        (rules.root, root / root.sum()),
+        (rules.p, of_rules / of_parents[rules.parent]),
+        (rules.words, of_words / of_words.sum(axis=1, keepdims=True)),
+    ]:
+        np.testing.assert_allclose(mine, theirs, atol=2e-3)
+    filled = list(filter(None, X))
+    log_p = density.score(filled) - len(filled) * np.log1p(-density.empty_probability_)
+    np.testing.assert_allclose(density.lower_bounds_[-1], log_p / sum(map(len, X)))
+    assert density.empty_probability_ == pytest.approx(1 - len(filled) / len(X))
+    assert (np.diff(density.lower_bounds_) > -1e-12).all()
+    assert density.converged_
+
+
+def test_how_chunks_are_cut_is_no_matter(monkeypatch):
+    X, weight = nested(120), np.arange(120) % 3.0
+    density = ContextFreeGrammarDensity(3, max_iter=3, tol=0.0, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+        whole, few = (clone(density).fit(of, sample_weight=weight) for of in (X, Parts(X, 50)))
+    np.testing.assert_array_equal(few.score_samples(X), whole.score_samples(X))
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 40)
+    with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+        one, other = (clone(density).fit(Parts(X, n), sample_weight=weight) for n in (7, 120))
+    np.testing.assert_allclose(one.score_samples(X), other.score_samples(X), rtol=1e-9)
+    np.testing.assert_array_equal(one._words, whole._words)
+    assert vars(one).keys() == vars(whole).keys()
+    assert one.partial_fit(X)._words.sum() == pytest.approx(whole._words.sum() + sum(map(len, X)))
+
+
+def test_trees_are_of_sequences_in_memory():
+    density = ContextFreeGrammarDensity().fit(SENTENCES, TREES)
+    before = vars(density).copy()
+    with pytest.raises(ValueError, match="y has trees of sequences in memory"):
+        density.fit(Parts(SENTENCES, 2), TREES)
+    assert vars(density) == before
 
 
 def test_an_unknown_word_may_be_any():

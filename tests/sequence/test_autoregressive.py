@@ -16,9 +16,10 @@ from sklearn.base import clone
 from sklearn_dgm import AutoregressiveSequenceDensity, MarkovChainDensity
 from sklearn_dgm._state import fitted_state, set_fitted_state
 from sklearn_dgm._training.batches import RowBatches
+from sklearn_dgm._training.partial import N_PASSES
 from sklearn_dgm.columns import Sequences
 from sklearn_dgm.counts.ngrams import NGrams
-from sklearn_dgm.sequence._batches import SequenceRows, SequenceSplits
+from sklearn_dgm.sequence._batches import NGramsBeside, SequenceRows, SequenceSplits
 from tests.sequence.toys import CONTAINERS
 
 QUICK = {"hidden_size": 8, "max_epochs": 3, "random_state": 0}
@@ -170,7 +171,7 @@ def test_ngrams_have_not_counted_what_they_are_trained_beside():
     def ngrams(Z, weight):
         return NGrams(3, 2, ends=True).fit(Z.steps[:, 0].astype(int), Z.lengths, weight)
 
-    splits = SequenceSplits(Z, weight, 0.2, 0, torch.device("cpu"), ngrams)
+    splits = SequenceSplits(Z, weight, 0.2, 0, torch.device("cpu"), NGramsBeside(3, 2, True))
     train, valid = splits.indices(0)
     rows, of_valid = splits(0)
     parts = np.random.default_rng(0).integers(10, size=40)
@@ -330,3 +331,101 @@ def test_a_warm_start_with_few_sequences_keeps_the_mixture():
     density.fit(texts()[:5])
     assert density.ngrams_ is not None
     assert np.isfinite(density.score_samples(texts()[:5])).all()
+
+
+def per_text(density, X):
+    return density.score(X) / len(X)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("ngram_order", ["auto", None])
+def test_further_sequences_are_learnt_from(cell, ngram_order):
+    first, held_out = texts(40), texts(500, seed=9)
+    density = AutoregressiveSequenceDensity(cell, ngram_order=ngram_order, **QUICK)
+    scores = [per_text(density.partial_fit(first), held_out)]
+    same = fitted(cell, first, ngram_order=ngram_order)
+    np.testing.assert_array_equal(density.score_samples(first), same.score_samples(first))
+    for seed in (1, 2):
+        scores.append(per_text(density.partial_fit(texts(seed=seed)), held_out))
+    assert scores == sorted(scores)
+    assert density.n_iter_ == 3 + 2 * N_PASSES
+
+
+def test_n_grams_of_parts_are_those_of_all_sequences():
+    first, further = texts(60), texts(30, seed=1)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(further))
+    density = AutoregressiveSequenceDensity(ngram_order=3, **QUICK).partial_fit(first)
+    density.partial_fit(further, sample_weight=weight)
+    weight = np.append(np.ones(len(first)), weight)
+    Z = density.schema_.encode(first + further)[0]
+    whole = NGrams(2, 3, ends=True).fit(Z.steps[:, 0].astype(int), Z.lengths, weight)
+    of_both = [
+        ngrams.log_prob(Z.steps[:, 0].astype(int), Z.lengths) for ngrams in (density.ngrams_, whole)
+    ]
+    np.testing.assert_allclose(*of_both)
+
+
+@pytest.mark.parametrize("ngram_order", [2, None])
+def test_unknown_symbols_are_not_counted_but_as_what_comes_before_others(ngram_order):
+    density = AutoregressiveSequenceDensity(ngram_order=ngram_order, **QUICK)
+    density.partial_fit(texts())
+    # After an unknown letter comes "b", which is rare after both others.
+    other = pickle.loads(pickle.dumps(density))
+    before = density.score_steps(["a?b"])[0]
+    density.partial_fit(["?bbbb"] * 60)
+    after = density.score_steps(["a?b"])[0]
+    assert np.isneginf(after).tolist() == [False, True, False, False]
+    assert after[2] > before[2] + 0.1
+    # Which one it is does not matter.
+    other.partial_fit(["!bbbb"] * 60)
+    np.testing.assert_array_equal(other.score_samples(texts()), density.score_samples(texts()))
+    drawn = density.sample(200, random_state=0)
+    assert set("".join(drawn)) == {"a", "b"}
+
+
+def test_of_a_step_with_an_unknown_category_the_other_columns_tell():
+    rng = np.random.default_rng(0)
+    frames = [
+        pd.DataFrame({"k": rng.choice(["u", "v"], 4), "x": rng.normal(size=4)}) for _ in range(40)
+    ]
+    density = AutoregressiveSequenceDensity(**QUICK).partial_fit(frames)
+    shifted = [frame.assign(x=frame["x"] + 3) for frame in frames]
+    before = per_text(density, shifted)
+    density.partial_fit([frame.assign(k="new") for frame in shifted])
+    assert np.isfinite(before)
+    assert per_text(density, shifted) > before + 1
+
+
+def test_a_schema_announces_symbols():
+    every = [*texts(40), "ac", "ca", "cc"]
+    density = AutoregressiveSequenceDensity(**QUICK)
+    schema = density.learn_schema(every)
+    density.partial_fit(every[:40], schema=schema).partial_fit(every[40:])
+    assert np.isfinite(density.score_samples(every)).all()
+    with pytest.raises(ValueError, match="schema is for the first call"):
+        density.partial_fit(every, schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("X", "params", "message"),
+    [
+        (texts(), {"sample_weight": -np.ones(81)}, "sample_weight"),
+        ([["a"], [["b"]]], {}, "row 1 of X"),
+        ([], {}, "0 sequence"),
+    ],
+)
+def test_a_call_that_fails_leaves_it_as_it_was(X, params, message):
+    density = AutoregressiveSequenceDensity(**QUICK).partial_fit(texts())
+    state = vars(density).copy()
+    with pytest.raises(ValueError, match=message):
+        density.partial_fit(X, **params)
+    assert vars(density) == state
+
+
+def test_further_sequences_do_not_change_the_network():
+    density = AutoregressiveSequenceDensity(**QUICK).partial_fit(texts())
+    with pytest.raises(ValueError, match="partial_fit continues a model with hidden_size=8"):
+        density.set_params(hidden_size=16).partial_fit(texts())
+    floats = AutoregressiveSequenceDensity(**QUICK).partial_fit([[1, 2, 4], [3, 1, 2]] * 20)
+    with pytest.raises(ValueError, match="Sequence 0, step 0, is impossible under the model that"):
+        floats.partial_fit([[1.5, 2.0, 3.0]])

@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_dgm import HiddenMarkovDensity, MixtureDensity
+from sklearn_dgm.chunks import _sampling
+from tests.chunks.tables import Given, Parts
 
 WORDS = ["abba", "babba", "abab", "bbbba", "", "aab"]
 FURTHER = ["ba", "abb", "b", ""]
@@ -60,20 +63,7 @@ def test_further_sequences_add_what_all_paths_expect():
     for name in ("start", "stop", "pairs", "empty"):
         expected[name] = expected[name] + getattr(before, name)
         np.testing.assert_allclose(getattr(density._chain.counts, name), expected[name])
-    ends = expected["pairs"].sum(axis=1) + expected["stop"]
-    for mine, theirs in [
-        (density.start_probabilities_, expected["start"] / expected["start"].sum()),
-        (
-            density.transition_matrix_,
-            expected["pairs"] / expected["pairs"].sum(axis=1, keepdims=True),
-        ),
-        (density.stop_probabilities_, expected["stop"] / ends),
-        (density.tables_[0], expected["letters"] / expected["letters"].sum(axis=1, keepdims=True)),
-        (
-            density.empty_probability_,
-            expected["empty"] / (expected["empty"] + expected["stop"].sum()),
-        ),
-    ]:
+    for mine, theirs in shares_of(density, expected):
         np.testing.assert_allclose(mine, theirs)
 
 
@@ -94,6 +84,108 @@ def test_labelled_sequences_are_counted_as_all_at_once(emission):
         )
     if emission != "tree":  # whose cells are those of the first sequences
         np.testing.assert_allclose(counted.means_, whole.means_)
+
+
+def shares_of(density, expected):
+    """Probabilities without smoothing, and what counts say of them."""
+    ends = expected["pairs"].sum(axis=1) + expected["stop"]
+    return [
+        (density.start_probabilities_, expected["start"] / expected["start"].sum()),
+        (
+            density.transition_matrix_,
+            expected["pairs"] / expected["pairs"].sum(axis=1, keepdims=True),
+        ),
+        (density.stop_probabilities_, expected["stop"] / ends),
+        (density.tables_[0], expected["letters"] / expected["letters"].sum(axis=1, keepdims=True)),
+        (
+            density.empty_probability_,
+            expected["empty"] / (expected["empty"] + expected["stop"].sum()),
+        ),
+    ]
+
+
+def letters_of(n, seed=0):
+    """Words of two letters, in which runs are long, and weights."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for n_letters in rng.integers(0, 6, n):
+        letter, word = rng.integers(2), ""
+        for _ in range(n_letters):
+            letter = letter if rng.random() < 0.8 else 1 - letter
+            word += "ab"[letter]
+        rows.append(word)
+    return rows, rng.integers(0, 3, n).astype(float)
+
+
+@pytest.mark.parametrize("sample_rows", [40, 131_072])
+def test_passes_over_chunks_come_to_what_all_paths_expect(sample_rows, monkeypatch):
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", sample_rows)
+    X, weight = letters_of(300)
+    density = HiddenMarkovDensity(2, "tree", max_iter=3000, tol=1e-9, **PLAIN)
+    density.fit(Parts(X, 70), sample_weight=weight)
+    for mine, theirs in shares_of(density, sums_over_paths(density, X, weight)):
+        np.testing.assert_allclose(mine, theirs, atol=2e-3)
+    n_steps = weight @ list(map(len, X))
+    mean = density.score(X, sample_weight=weight) / n_steps
+    np.testing.assert_allclose(density.lower_bounds_[-1], mean)
+    assert (np.diff(density.lower_bounds_) > -1e-12).all()
+    assert len(density.lower_bounds_) == density.n_iter_ + 1
+    assert density.converged_
+
+
+@pytest.mark.parametrize("emission", ["auto", "gaussian", "tree"])
+def test_few_sequences_in_chunks_are_fitted_as_in_memory(emission):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(n, 2)) for n in rng.integers(1, 6, 80)]
+    density = HiddenMarkovDensity(2, emission, max_iter=10, tol=0.1, random_state=0)
+    whole, chunked = clone(density).fit(X), clone(density).fit(Parts(X, 30))
+    np.testing.assert_array_equal(chunked.score_samples(X), whole.score_samples(X))
+    assert vars(chunked).keys() == vars(whole).keys()
+
+
+def test_how_chunks_are_cut_is_no_matter(monkeypatch):
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 60)
+    X, weight = letters_of(300)
+    density = HiddenMarkovDensity(3, max_iter=5, tol=0.0, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="max_iter=5"):
+        one, other = (clone(density).fit(Parts(X, n), sample_weight=weight) for n in (7, 300))
+    np.testing.assert_allclose(one.score_samples(X), other.score_samples(X), rtol=1e-9)
+    assert one.n_iter_ == 5
+    # Pseudo-counts of ends are as frequent as ends are in all sequences.
+    n, n_steps = weight.sum(), weight @ list(map(len, X))
+    n_empty = weight[[not word for word in X]].sum()
+    expected = (n_empty + 3 * n / (n + n_steps)) / (n + 3)
+    assert one.empty_probability_ == pytest.approx(expected, rel=1e-12)
+    # What was counted goes on.
+    one.partial_fit(X)
+    assert one._chain.counts.n_sequences == pytest.approx(weight.sum() + len(X))
+
+
+def test_chunks_without_steps_are_no_matter(monkeypatch):
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 40)
+    X, _ = letters_of(200)
+    density = HiddenMarkovDensity(2, max_iter=5, tol=0.1, random_state=0)
+    X[100:102] = "", ""
+    parts = [X[:100], X[100:102], X[102:]]
+    one, other = (clone(density).fit(Given(*of)) for of in (parts, [X]))
+    np.testing.assert_allclose(one.score_samples(X), other.score_samples(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("params", "y", "error", "message"),
+    [
+        ({"emission": "network"}, None, TypeError, "emission='network' is fitted to steps in mem"),
+        ({"emission": MixtureDensity(2)}, None, TypeError, "emission=MixtureDensity"),
+        ({}, WORDS, ValueError, "y labels the states of sequences in memory"),
+    ],
+    ids=["network", "density", "labels"],
+)
+def test_what_learns_from_sequences_in_memory_says_so(params, y, error, message):
+    density = HiddenMarkovDensity(2, random_state=0).fit(WORDS)
+    state = vars(density.set_params(**params)).copy()
+    with pytest.raises(error, match=message):
+        density.fit(Parts(WORDS, 2), y)
+    assert vars(density) == state
 
 
 def test_unknown_labels_and_letters():
