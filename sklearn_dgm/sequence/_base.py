@@ -38,9 +38,9 @@ class BaseSequenceDensity(BaseDensity):
     ======================================  =====================================  ========
 
     Of sequences that do not fit into memory, X gives such containers in a loop, the same ones each time, or names
-    Parquet files; see `docs/larger_than_memory.md`. `sample` returns the container that `fit` was given. A step that is missing
-    (NaN, None) is left out of the score, in densities that take such: so tables may end in missing cells where a
-    sequence is shorter.
+    Parquet files; see `docs/larger_than_memory.md`. `sample` returns the container that `fit` was given. A step that is
+    missing (NaN, None) is left out of the score, in densities that take such: so tables may end in missing cells where
+    a sequence is shorter.
 
     Parameters
     ----------
