@@ -78,7 +78,7 @@ ALLOWED = {
     # With labels, its images are of classes.
     "image": {*FLOOR, "nn", "_queries", "_nested", "_classes", "_training", "image"},
     "latent": {*FLOOR, "nn", "_queries", "_training", "latent"},
-    "topic": {*FLOOR, "topic"},
+    "topic": {*FLOOR, "counts", "topic"},
     "compose": {*FLOOR, "_nested", "compose"},
     "generative": {*FLOOR, "_nested", "_classes", "generative"},
     "impute": {*FLOOR, "_nested", "_choice"},

@@ -65,5 +65,5 @@ def test_from_a_laptop_to_a_cluster(capsys):
 
 
 def test_tables_larger_than_memory(capsys):
-    assert len(list(run("docs/larger_than_memory.md"))) == 1
+    assert len(list(run("docs/larger_than_memory.md"))) == 2
     assert "30000.0 rows in" in capsys.readouterr().out

@@ -24,9 +24,10 @@ class ChunkedMixin:
 
     def _is_chunked(self, X):
         """Tell whether X is a table to be read a chunk at a time; sequences come in containers of their own."""
-        if not is_chunked(X):
-            return False
-        return not any(get_density_tags(density).sequences for density in densities_within(self))
+        return is_chunked(X) and not self._takes_sequences()
+
+    def _takes_sequences(self):
+        return any(get_density_tags(density).sequences for density in densities_within(self))
 
     def _chunks_of(self, X, chunk_rows=ROWS_AT_ONCE, *, once=False):
         """Return the chunks of a table that is to be read so."""

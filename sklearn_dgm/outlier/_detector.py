@@ -52,7 +52,7 @@ from sklearn_dgm.outlier._thresholds import (
 )
 from sklearn_dgm.outlier._trimming import are_apart
 from sklearn_dgm.persistence import SaveMixin
-from sklearn_dgm.tags import densities_within, get_density_tags
+from sklearn_dgm.tags import densities_within
 
 # Rows of the fit that tell what share of a committee's score is usual for a column.
 ENOUGH_FOR_MEANS = 500
@@ -323,7 +323,7 @@ class DensityOutlierDetector(
 
     def _fits_chunks(self, X):
         """Tell whether X is read a chunk at a time; see :class:`~sklearn_dgm.BaseGenerator`."""
-        if self.estimator is not None and get_density_tags(self.estimator).sequences:
+        if self._takes_sequences():
             return False
         if isinstance(self.estimator, BaseGenerator):
             return self.estimator._fits_chunks(X)

@@ -37,9 +37,10 @@ class BaseSequenceDensity(BaseDensity):
     array or DataFrame (n, n_steps)         n_steps steps of one column            fixed
     ======================================  =====================================  ========
 
-    Of sequences that do not fit into memory X gives such containers in a loop, the same ones each time, or names Parquet
-    files; see `docs/larger_than_memory.md`. `sample` returns the container that `fit` was given. A step that is missing (NaN, None) is left out of the score, in
-    densities that take such: so tables may end in missing cells where a sequence is shorter.
+    Of sequences that do not fit into memory, X gives such containers in a loop, the same ones each time, or names
+    Parquet files; see `docs/larger_than_memory.md`. `sample` returns the container that `fit` was given. A step that is
+    missing (NaN, None) is left out of the score, in densities that take such: so tables may end in missing cells where
+    a sequence is shorter.
 
     Parameters
     ----------

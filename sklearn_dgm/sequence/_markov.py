@@ -86,7 +86,8 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
     call avoids that. To `merge` models that were fitted apart, fit them with one schema, of `learn_schema` for all
     sequences. Merged and further counts are then those of all sequences at once.
 
-    Sequences may be read a chunk at a time. All of them are counted; ``order="auto"`` and quantiles are those of a sample.
+    Sequences may be read a chunk at a time. All of them are counted; ``order="auto"`` and quantiles are those of a
+    sample.
 
     Weights are counts: where all of them are far below one, little has been seen, and shorter contexts say most.
 

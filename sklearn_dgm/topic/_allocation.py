@@ -111,9 +111,9 @@ class LatentDirichletAllocationDensity(
     and three topics, and by half with documents of ten words of 200; held-out documents score as well as with the true
     one given.
 
-    Documents that are read a chunk at a time are dense or sparse matrices, such as those that an object gives in a loop,
-    the same ones each time. Both priors, and the topics to start from, are those of a sample; then topics have the words
-    that variational Bayes expects of them, in a pass over all documents for each round.
+    Documents that are read a chunk at a time are dense or sparse matrices, such as those that an object gives in a
+    loop, the same ones each time. Both priors, and the topics to start from, are those of a sample; then topics have
+    the words that variational Bayes expects of them, in a pass over all documents for each round.
 
     **Particle filters.** A filter reads the words of a document, those that tell most of their topic first; see [5]_
     for estimates of this kind. Particles look ahead to the topics that are expected of later words, and are resampled
