@@ -59,11 +59,13 @@ class PartialFitMixin:
         ValueError
             If a parameter would change the network, a row is impossible under the model so far (a number beyond its
             bounds, no whole number in an integer column), or a schema is handed in later than in the first call.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if not hasattr(self, "net_"):
+        is_first = not hasattr(self, "net_")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
             return self.fit(X, y, sample_weight, schema=schema)
-        if schema is not None:
-            raise ValueError("schema is for the first call of partial_fit, which settles it.")
         kind, self._is_partial = self.score_kind_, True
         try:
             self._fit_or_restore(X, sample_weight, None, y)

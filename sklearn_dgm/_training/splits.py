@@ -123,8 +123,13 @@ class Splits:
         positions = self.streamed.sample_positions
         held_out = positions[:0] if valid is None else np.sort(positions[valid])
         rng = np.random.default_rng([self.seed, member])
-        blocks = shuffled_blocks(self.streamed, held_out, self.weight.mean(), rng)
+        mean_weight = self.weight.mean()
+        blocks = shuffled_blocks(self.streamed, held_out, mean_weight, rng, self.prepared)
         return StreamedRows(first, blocks, completes)
+
+    def prepared(self, Z):
+        """Return encoded rows as they train; a family whose rows are others has its own."""
+        return Z
 
     def rows(self, index):
         """Return some of the rows with their weights; a family whose rows are no matrix has its own."""

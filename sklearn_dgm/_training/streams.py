@@ -88,7 +88,7 @@ class StreamedRows(WeightedRows):
         return Z[:n_rows], weight[:n_rows]
 
 
-def shuffled_blocks(rows, held_out, mean_weight, rng):
+def shuffled_blocks(rows, held_out, mean_weight, rng, prepare=np.asarray):
     """Yield rows in random order, from the first one again when all have been read, without end.
 
     Parameters
@@ -101,20 +101,23 @@ def shuffled_blocks(rows, held_out, mean_weight, rng):
         What weights are divided by.
     rng : numpy.random.Generator
         Source of the order.
+    prepare : callable, default=numpy.asarray
+        Returns encoded rows, no farther out than training can see, as they train.
 
     Yields
     ------
     Z, weight : tuple of ndarray of shape (n, d) and (n,)
-        Numbers in single precision, no farther out than training can see.
+        Prepared rows in single precision.
     """
     while True:
         parts, n_held = [], 0
         for Z, weight, positions in rows.with_positions():
             kept = np.flatnonzero(~np.isin(positions, held_out, assume_unique=True))
             weight = np.ones(len(kept)) if weight is None else weight[kept] / mean_weight
-            parts.append((Z[kept].clip(-REACH, REACH).astype(np.float32), weight))
+            prepared = prepare(Z[kept].clip(-REACH, REACH)).astype(np.float32)
+            parts.append((prepared, weight))
             n_held += len(kept)
-            capacity = max(min(BUFFER_ROWS, BUFFER_CELLS // Z.shape[1]), 2)
+            capacity = max(min(BUFFER_ROWS, BUFFER_CELLS // prepared.shape[1]), 2)
             while n_held >= capacity:
                 block, held = _drawn(parts, capacity // 2, rng)
                 yield block
