@@ -74,21 +74,26 @@ class PartialFitMixin:
         self.score_kind_ = max(kind, self.score_kind_, key=("exact", "estimate").index)
         return self
 
+    def _is_further_part(self):
+        """Tell whether it is a later call of `partial_fit` that learns."""
+        return hasattr(self, "_is_partial")
+
     def _continued_by(self):
-        return "partial_fit" if hasattr(self, "_is_partial") else super()._continued_by()
+        return "partial_fit" if self._is_further_part() else super()._continued_by()
 
     def _validation_share(self):
-        return None if hasattr(self, "_is_partial") else super()._validation_share()
+        return None if self._is_further_part() else super()._validation_share()
 
     def _parameters_of_this_fit(self, splits):
         parameters = super()._parameters_of_this_fit(splits)
-        if not hasattr(self, "_is_partial"):
+        if not self._is_further_part():
             return parameters
         n_epochs = N_PASSES * math.ceil(splits.n_train / EPOCH_ROWS)
         return {**parameters, "max_epochs": n_epochs, "lr_falls": True}
 
-    def _fit(self, Z, sample_weight):
-        if hasattr(self, "_is_partial") and self._density_tags.missing:
+    def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
+        Z, sample_weight = super()._start_fit(X, sample_weight, reset=reset, schema=schema)
+        if self._is_further_part() and self._density_tags.missing:
             is_category = [column.is_categorical for column in self.schema_.columns_]
             Z = np.where(is_category & (Z < 0), np.nan, Z)
-        super()._fit(Z, sample_weight)
+        return Z, sample_weight

@@ -250,8 +250,7 @@ class ContinuousMixtureDensity(
         return build
 
     def _train(self, splits, rng, n_threads, continues):
-        is_further = continues and self._continued_by() == "partial_fit"
-        before = (self._mixture, self._alpha) if is_further else None
+        before = (self._mixture, self._alpha) if self._is_further_part() else None
         super()._train(splits, rng, n_threads, continues)
         try:
             if before is None:
