@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn_dgm._sklearn import fit_context
 from sklearn_dgm._training.streams import EPOCH_ROWS
 from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.tags import SCORE_KINDS
 
 # Passes over further rows: of 11 further parts of 400 rows, 1, 3 and 10 closed 0.13, 0.41 and 0.87 of the gap between a
 # fit of the first part and one of all.
@@ -66,12 +67,13 @@ class PartialFitMixin:
         self._check_part(X, schema, is_first=is_first)
         if is_first:
             return self.fit(X, y, sample_weight, schema=schema)
-        kind, self._is_partial = self.score_kind_, True
+        kind, self._is_partial = getattr(self, "score_kind_", None), True
         try:
             self._fit_or_restore(X, sample_weight, None, y)
         finally:
             vars(self).pop("_is_partial", None)
-        self.score_kind_ = max(kind, self.score_kind_, key=("exact", "estimate").index)
+        if kind is not None:
+            self.score_kind_ = max(kind, self.score_kind_, key=SCORE_KINDS.index)
         return self
 
     def _is_further_part(self):

@@ -128,8 +128,8 @@ class Splits:
         return StreamedRows(first, blocks, completes)
 
     def prepared(self, Z):
-        """Return encoded rows as they train; a family whose rows are others has its own."""
-        return Z
+        """Return encoded rows as they stream; a family whose rows are others has its own."""
+        return Z.astype(np.float32)
 
     def rows(self, index):
         """Return some of the rows with their weights; a family whose rows are no matrix has its own."""

@@ -88,7 +88,7 @@ class StreamedRows(WeightedRows):
         return Z[:n_rows], weight[:n_rows]
 
 
-def shuffled_blocks(rows, held_out, mean_weight, rng, prepare=np.asarray):
+def shuffled_blocks(rows, held_out, mean_weight, rng, prepare=np.float32):
     """Yield rows in random order, from the first one again when all have been read, without end.
 
     Parameters
@@ -101,20 +101,20 @@ def shuffled_blocks(rows, held_out, mean_weight, rng, prepare=np.asarray):
         What weights are divided by.
     rng : numpy.random.Generator
         Source of the order.
-    prepare : callable, default=numpy.asarray
+    prepare : callable, default=numpy.float32
         Returns encoded rows, no farther out than training can see, as they train.
 
     Yields
     ------
     Z, weight : tuple of ndarray of shape (n, d) and (n,)
-        Prepared rows in single precision.
+        Prepared rows.
     """
     while True:
         parts, n_held = [], 0
         for Z, weight, positions in rows.with_positions():
             kept = np.flatnonzero(~np.isin(positions, held_out, assume_unique=True))
             weight = np.ones(len(kept)) if weight is None else weight[kept] / mean_weight
-            prepared = prepare(Z[kept].clip(-REACH, REACH)).astype(np.float32)
+            prepared = prepare(Z[kept].clip(-REACH, REACH))
             parts.append((prepared, weight))
             n_held += len(kept)
             capacity = max(min(BUFFER_ROWS, BUFFER_CELLS // prepared.shape[1]), 2)

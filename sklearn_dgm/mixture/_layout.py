@@ -173,12 +173,12 @@ class PreparedSplits(Splits):
     """
 
     def __init__(self, layout, Z, weight, validation_fraction, seed, device):
+        super().__init__(layout.rows(Z), weight, validation_fraction, seed, device)
         self.layout, self.encoded = layout, Z
-        super().__init__(self.prepared(Z), weight, validation_fraction, seed, device)
 
     def prepared(self, Z):
         """Return encoded rows as a decoder takes them."""
-        return self.layout.rows(Z)
+        return super().prepared(self.layout.rows(Z))
 
     def encoded_rows(self, index):
         """Return some of the encoded rows, and how many rows each stands for."""
