@@ -67,14 +67,19 @@ class PartialFitMixin:
         self._check_part(X, schema, is_first=is_first)
         if is_first:
             return self.fit(X, y, sample_weight, schema=schema)
-        kind, self._is_partial = getattr(self, "score_kind_", None), True
+        self._is_partial = True
         try:
-            self._fit_or_restore(X, sample_weight, None, y)
+            self._fit_part(X, y, sample_weight)
         finally:
             vars(self).pop("_is_partial", None)
+        return self
+
+    def _fit_part(self, X, y, sample_weight):
+        """Learn from the rows of a later call."""
+        kind = getattr(self, "score_kind_", None)
+        self._fit_or_restore(X, sample_weight, None, y)
         if kind is not None:
             self.score_kind_ = max(kind, self.score_kind_, key=SCORE_KINDS.index)
-        return self
 
     def _is_further_part(self):
         """Tell whether it is a later call of `partial_fit` that learns."""
