@@ -252,16 +252,6 @@ class BaseGenerator(
             Z, sample_weight = Z[sample_weight > 0], sample_weight[sample_weight > 0]
         return Z, sample_weight
 
-    def _check_part(self, X, schema, *, is_first):
-        """Refuse what `partial_fit` does not take, before it looks at the rows."""
-        if schema is not None and not is_first:
-            raise ValueError("schema is for the first call of partial_fit, which settles it.")
-        if self._is_chunked(X) and not isinstance(X, np.memmap):  # which is an array as well
-            raise TypeError(
-                "partial_fit takes rows in memory, but X is to be read a chunk at a time. Call fit, which reads it "
-                "itself, or partial_fit for each of its parts."
-            )
-
     def _check_further(self, Z, counted):
         """Refuse rows of `partial_fit` that have weight and are impossible, however many are counted."""
         check_possible(self.schema_.columns_, Z, counted, "Row {}".format)

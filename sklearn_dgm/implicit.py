@@ -1,5 +1,6 @@
 """Generators that draw rows and cannot score them."""
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from numbers import Integral, Real
@@ -15,6 +16,8 @@ from sklearn_dgm._training.adversarial import AdversarialNet, DrawnSplits
 from sklearn_dgm._training.base import NeuralMixin
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
+from sklearn_dgm._training.partial import PartialFitMixin
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import has_few_values, n_levels_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseGenerator
@@ -32,7 +35,7 @@ MAX_KNOTS = 1000
 
 
 @describe_training
-class TabularGAN(NeuralMixin, BaseGenerator):
+class TabularGAN(PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseGenerator):
     """Generator of rows of tables, trained against a critic.
 
     A network makes rows of standard normals, and learns from a second one, the critic, which learns to tell them from
@@ -113,6 +116,12 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     distribution function of its column, so that numbers are drawn within the range of those seen, and whole numbers
     among them; values that repeat have a range of scores.
 
+    `fit` reads tables larger than memory a chunk at a time: each pass draws its rows from the next 65,536 of a stream;
+    the start, the distribution functions of numbers, the shares of categories and the rows that validate are of a
+    sample. `partial_fit` trains both networks further, on rows that are drawn from those handed in, and keeps the last
+    weights; the distribution functions, and with them the range of numbers, stay those of the first call, and the
+    shares of categories become those of the rows of all calls.
+
     References
     ----------
     .. [1] I. Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, https://arxiv.org/abs/1406.2661
@@ -150,6 +159,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     }
     _density_tags = DensityTags(score_kind="none", ties=True)
     _net_class = AdversarialNet
+    _n_rows = 0.0  # of all calls; those of models of files that did not keep it do not count
     _batch_rows = f"{MIN_BATCH} to {MAX_BATCH}"
     _own_params = "hidden_layer_sizes n_latents n_critic gradient_penalty pac conditional"
     _shape_params = (
@@ -312,7 +322,17 @@ class TabularGAN(NeuralMixin, BaseGenerator):
 
     def _check_continuation(self, Z):
         super()._check_continuation(Z)
-        self._check_categories(Z, "warm_start")
+        self._check_categories(Z, self._continued_by())
+
+    def _trainer(self, splits, rng, n_threads, continues):
+        trainer = super()._trainer(splits, rng, n_threads, continues)
+        n_before = 0.0
+        if self._is_further_part():
+            n_before, trainer.started = self._n_rows, copy.deepcopy(trainer.started)
+            for module in trainer.started:
+                module.add_rows(splits.Z, splits.counts, n_before)
+        self._n_rows = n_before + splits.counts.mean() * (splits.n_train + splits.n_valid)
+        return trainer
 
     def _objective(self):
         return Objective("nearest_neighbour_accuracy", train_name="critic_distance")

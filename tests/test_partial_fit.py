@@ -129,15 +129,7 @@ def test_numbers_beyond_the_bounds_are_refused(density):
     assert_refused(density, first, further, "Row 3 is impossible .*'e' holds .* beyond its bounds")
 
 
-# Those whose first call takes a schema.
-OF_COUNTS = pytest.mark.parametrize(
-    "density",
-    [one for one in DENSITIES if not isinstance(one, RestrictedBoltzmannDensity)],
-    ids=str,
-)
-
-
-@OF_COUNTS
+@OF_TABLES
 def test_a_schema_announces_what_is_to_come(density):
     every = table(160)
     every["a"] = np.where(np.arange(160) < 120, every["a"], "new")
@@ -235,7 +227,7 @@ class Parts:
         return iter(self.parts)
 
 
-@OF_COUNTS
+@OF_TABLES
 @pytest.mark.parametrize("is_first", [True, False])
 def test_tables_that_are_read_a_chunk_at_a_time_are_for_fit(is_first, density):
     X = table()

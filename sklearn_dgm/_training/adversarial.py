@@ -41,11 +41,15 @@ class DrawnRows(WeightedRows):
 
     def __init__(self, z, weight, conditions, n_draws):
         super().__init__(z, torch.ones(n_draws, device=z.device))
-        self.conditions = torch.tensor(tuple(conditions), dtype=torch.long, device=z.device)
-        self._row_weight = weight
-        reached = np.empty((max(len(conditions), 1), len(z)))
+        self.conditions = tuple(conditions)
+        self.draw_from(z, weight)
+
+    def draw_from(self, z, weight):
+        """Take other rows, and their weights, to draw from."""
+        self.z, self._row_weight = z, weight
+        reached = np.empty((max(len(self.conditions), 1), len(z)))
         np.cumsum(weight, out=reached[0])
-        for of_column, j in zip(reached, conditions, strict=False):
+        for of_column, j in zip(reached, self.conditions, strict=False):
             np.cumsum(_chances(z[:, j].long().cpu().numpy(), weight), out=of_column)
         self._reached = torch.from_numpy(reached).to(z.device)
 
@@ -72,6 +76,35 @@ class DrawnRows(WeightedRows):
             row[at] = torch.searchsorted(reached, uniforms[1, at] * reached[-1], right=True)
         row = row.clamp(max=len(self.z) - 1)
         return torch.cat([self.z[row], which[:, None].to(self.z)], dim=1), weight
+
+
+class StreamedDraws(DrawnRows):
+    """Rows that are drawn, in each pass, from the next of a stream.
+
+    Parameters
+    ----------
+    stream : StreamedRows
+        Where they come from, in double precision.
+    conditions, n_draws
+        See :class:`DrawnRows`.
+    """
+
+    def __init__(self, stream, conditions, n_draws):
+        super().__init__(stream.z, stream.weight.cpu().numpy(), conditions, n_draws)
+        self._stream = stream
+
+    def before_pass(self, index):
+        """Take the next rows."""
+        self._stream.before_pass(index)
+        self.draw_from(self._stream.z, self._stream.weight.cpu().numpy())
+
+    def training_state(self):
+        """Return how far the stream has been read."""
+        return self._stream.training_state()
+
+    def set_training_state(self, state):
+        """Read as far again."""
+        self._stream.set_training_state(state)
 
 
 def _chances(codes, weight):
@@ -103,8 +136,15 @@ class DrawnSplits(Splits):
     def training_rows(self, member):
         """Return the training rows, which are drawn."""
         train = self.indices(member)[0]
+        drawn = self.conditions, self.n_draws(self.n_train)
+        if self.streamed is not None:
+            return StreamedDraws(self.stream(member, self.rows(train)), *drawn)
         z = torch.tensor(self.Z[train], device=self.device)
-        return DrawnRows(z, self.counts[train], self.conditions, self.n_draws(len(z)))
+        return DrawnRows(z, self.counts[train], *drawn)
+
+    def prepared(self, Z):
+        """Return encoded rows in double precision, in which values repeat."""
+        return Z
 
     def rows(self, index):
         """Return rows that validate, in double precision."""
@@ -124,9 +164,9 @@ class AdversarialNet(RowNet):
     progress = ("_smoothed",)
 
     def initialize_optimizer(self, triggered_directly=None):
-        """Make an optimiser for each of the two."""
-        self.optimizer_, self.critic_optimizer_ = map(
-            self._optimizer_of, (self.module_.generator, self.module_.critic)
+        """Make an optimiser for each of the two; that of the critic, which has every step, is scheduled."""
+        self.optimizer_, self.generator_optimizer_ = map(
+            self._optimizer_of, (self.module_.critic, self.module_.generator)
         )
         return self
 
@@ -139,13 +179,14 @@ class AdversarialNet(RowNet):
     def train_step(self, batch, **fit_params):
         """Let the critic take a step, and the generator if it is its turn."""
         module, (z, _) = self.module_, batch
-        for group in self.critic_optimizer_.param_groups:  # of which schedules know nothing
+        for group in self.generator_optimizer_.param_groups:  # of which schedules know nothing
             group["lr"] = self.optimizer_.param_groups[0]["lr"]
         loss, distance = module.critic_loss(z)
-        self._step(self.critic_optimizer_, module.critic, loss, batch)
+        self._step(self.optimizer_, module.critic, loss, batch)
         module.n_steps += 1
         if module.n_steps % module.n_critic == 0:
-            self._step(self.optimizer_, module.generator, module.generator_loss(z), batch)
+            loss = module.generator_loss(z)
+            self._step(self.generator_optimizer_, module.generator, loss, batch)
             self.average.update(module)
         return {"loss": distance, "y_pred": z}
 

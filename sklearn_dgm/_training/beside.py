@@ -33,15 +33,28 @@ class RowsBeside(WeightedRows):
 
     def __init__(self, rows, n_beside, draw, fixed=None):
         self.rows, self.n_beside, self.draw, self.fixed = rows, n_beside, draw, fixed
-        self.weight = rows.weight
 
     @property
     def z(self):
         """The rows alone."""
         return self.rows.z
 
+    @property
+    def weight(self):
+        """Their weights."""
+        return self.rows.weight
+
+    def training_state(self):
+        """Return that of the rows."""
+        return self.rows.training_state()
+
+    def set_training_state(self, state):
+        """Go on from that of the rows."""
+        self.rows.set_training_state(state)
+
     def before_pass(self, index):
         """Draw what will stand beside some rows."""
+        self.rows.before_pass(index)
         generator = current_generator()
         device = None if generator is None else generator.device
         seed = int(torch.randint(2**31, (), generator=generator, device=device))

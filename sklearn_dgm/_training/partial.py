@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn_dgm._sklearn import fit_context
 from sklearn_dgm._training.streams import EPOCH_ROWS
 from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm.tags import SCORE_KINDS
 
 # Passes over further rows: of 11 further parts of 400 rows, 1, 3 and 10 closed 0.13, 0.41 and 0.87 of the gap between a
 # fit of the first part and one of all.
@@ -59,38 +60,47 @@ class PartialFitMixin:
         ValueError
             If a parameter would change the network, a row is impossible under the model so far (a number beyond its
             bounds, no whole number in an integer column), or a schema is handed in later than in the first call.
+        TypeError
+            If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
-        if not hasattr(self, "net_"):
+        is_first = not hasattr(self, "net_")
+        self._check_part(X, schema, is_first=is_first)
+        if is_first:
             return self.fit(X, y, sample_weight, schema=schema)
-        if schema is not None:
-            raise ValueError("schema is for the first call of partial_fit, which settles it.")
-        kind, self._is_partial = self.score_kind_, True
+        self._is_partial = True
         try:
-            self._fit_or_restore(X, sample_weight, None, y)
+            self._fit_part(X, y, sample_weight)
         finally:
             vars(self).pop("_is_partial", None)
-        self.score_kind_ = max(kind, self.score_kind_, key=("exact", "estimate").index)
         return self
 
-    def _adds(self):
-        """Tell whether further rows are learnt from."""
+    def _fit_part(self, X, y, sample_weight):
+        """Learn from the rows of a later call."""
+        kind = getattr(self, "score_kind_", None)
+        self._fit_or_restore(X, sample_weight, None, y)
+        if kind is not None:
+            self.score_kind_ = max(kind, self.score_kind_, key=SCORE_KINDS.index)
+
+    def _is_further_part(self):
+        """Tell whether it is a later call of `partial_fit` that learns."""
         return hasattr(self, "_is_partial")
 
     def _continued_by(self):
-        return "partial_fit" if self._adds() else super()._continued_by()
+        return "partial_fit" if self._is_further_part() else super()._continued_by()
 
     def _validation_share(self):
-        return None if self._adds() else super()._validation_share()
+        return None if self._is_further_part() else super()._validation_share()
 
     def _parameters_of_this_fit(self, splits):
         parameters = super()._parameters_of_this_fit(splits)
-        if not self._adds():
+        if not self._is_further_part():
             return parameters
         n_epochs = N_PASSES * math.ceil(splits.n_train / EPOCH_ROWS)
         return {**parameters, "max_epochs": n_epochs, "lr_falls": True}
 
-    def _fit(self, Z, sample_weight):
-        if self._adds() and self._density_tags.missing:
+    def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
+        Z, sample_weight = super()._start_fit(X, sample_weight, reset=reset, schema=schema)
+        if self._is_further_part() and self._density_tags.missing:
             is_category = [column.is_categorical for column in self.schema_.columns_]
             Z = np.where(is_category & (Z < 0), np.nan, Z)
-        super()._fit(Z, sample_weight)
+        return Z, sample_weight

@@ -127,10 +127,15 @@ class Splits:
         positions = self.streamed.sample_positions
         return positions[:0] if valid is None else np.sort(positions[valid])
 
-    def blocks(self, member, rows, form=TableForm):
+    def blocks(self, member, rows, form=None):
         """Return blocks of rows that train a member; see :func:`shuffled_blocks`."""
         rng = np.random.default_rng([self.seed, member])
+        form = form or TableForm(self.prepared)
         return shuffled_blocks(rows, self.held_out(member), self.weight.mean(), rng, form)
+
+    def prepared(self, Z):
+        """Return encoded rows as they stream; a family whose rows are others has its own."""
+        return Z.astype(np.float32)
 
     def rows(self, index):
         """Return some of the rows with their weights; a family whose rows are no matrix has its own."""

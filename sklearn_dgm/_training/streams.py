@@ -38,12 +38,20 @@ class StreamedChunksMixin:
 
 
 class TableForm:
-    """What a stream asks of encoded rows: that of tables."""
+    """What a stream asks of encoded rows: that of tables.
 
-    @staticmethod
-    def seen(Z):
+    Parameters
+    ----------
+    prepare : callable, default=numpy.float32
+        Returns encoded rows, no farther out than training can see, as they train.
+    """
+
+    def __init__(self, prepare=np.float32):
+        self.prepare = prepare
+
+    def seen(self, Z):
         """Return rows as training sees them."""
-        return Z.clip(-REACH, REACH).astype(np.float32)
+        return self.prepare(Z.clip(-REACH, REACH))
 
     @staticmethod
     def joined(parts):
@@ -124,7 +132,7 @@ def rows_of_pass(n_rows, n_cells):
     return min(n_rows, EPOCH_ROWS, max(BUFFER_CELLS // max(n_cells, 1), 1))
 
 
-def shuffled_blocks(rows, held_out, mean_weight, rng, form=TableForm):
+def shuffled_blocks(rows, held_out, mean_weight, rng, form):
     """Yield rows in random order, from the first one again when all have been read, without end.
 
     Parameters
@@ -137,22 +145,23 @@ def shuffled_blocks(rows, held_out, mean_weight, rng, form=TableForm):
         What weights are divided by.
     rng : numpy.random.Generator
         Source of the order.
-    form : type, default=TableForm
-        What Z is.
+    form : TableForm, or another one of its methods
+        What Z is, and how it trains.
 
     Yields
     ------
     Z, weight : tuple of ndarray of shape (n, d) and (n,)
-        Numbers in single precision, no farther out than training can see; or what else the form makes of them.
+        Rows as they train.
     """
     while True:
         parts, n_held = [], 0
         for Z, weight, positions in rows.with_positions():
             kept = np.flatnonzero(~np.isin(positions, held_out, assume_unique=True))
             weight = np.ones(len(kept)) if weight is None else weight[kept] / mean_weight
-            parts.append((form.seen(Z[kept]), weight))
+            seen = form.seen(Z[kept])
+            parts.append((seen, weight))
             n_held += len(kept)
-            capacity = max(min(BUFFER_ROWS, BUFFER_CELLS // form.n_cells(Z)), 2)
+            capacity = max(min(BUFFER_ROWS, BUFFER_CELLS // form.n_cells(seen)), 2)
             while n_held >= capacity:
                 block, held = _drawn(parts, capacity // 2, rng, form)
                 yield block

@@ -50,16 +50,12 @@ class BayesNetLearningMixin(
             if self.conditional == "table":
                 CountsMixin._fit(self, Z, sample_weight)
                 return
-        if self._is_further():
+        if self._is_further_part():
             # Before the network trains, for without a pseudo-count what no table has seen is impossible.
             self._add(self._count(Z, sample_weight))
         super()._fit(Z, sample_weight)
         if continues:
             self._hand_out_tables()  # of which training has copies
-
-    def _is_further(self):
-        """Tell whether rows are further ones, of `partial_fit`."""
-        return self._continued_by() == "partial_fit"
 
     def _fit_chunks(self, rows):
         continues = self._continues()
@@ -75,7 +71,7 @@ class BayesNetLearningMixin(
 
     def _fits_chunks(self, X):
         # Further rows are in memory; a memmap is an array as well.
-        return not self._is_further() and super()._fits_chunks(X)
+        return not self._is_further_part() and super()._fits_chunks(X)
 
     def _forget_networks(self):
         """Drop what an earlier fit may have had."""

@@ -33,6 +33,16 @@ class ChunkedMixin:
         """Return the chunks of a table that is to be read so."""
         return Chunks.of(X, chunk_rows, once=once)
 
+    def _check_part(self, X, schema, *, is_first):
+        """Refuse what `partial_fit` does not take, before it looks at the rows."""
+        if schema is not None and not is_first:
+            raise ValueError("schema is for the first call of partial_fit, which settles it.")
+        if self._is_chunked(X) and not isinstance(X, np.memmap):  # which is an array as well
+            raise TypeError(
+                "partial_fit takes rows in memory, but X is to be read a chunk at a time. Call fit, which reads it "
+                "itself, or partial_fit for each of its parts."
+            )
+
     def _by_chunk(self, X, function, n_results=1, of_none=NO_SCORES):
         """Return what a function says of each row of a table that is read in chunks; lazily, if it is Dask's.
 

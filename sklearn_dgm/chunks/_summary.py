@@ -1,6 +1,8 @@
 """What a schema needs to know of a table that is read in parts: a sample, and what must be exact."""
 
 import copy
+import functools
+import operator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -173,7 +175,10 @@ class TableSummary:
         schema = copy.copy(self.schema).fit(rows.table, rows.weight * rows.stands_for)
         if len(rows.weight) < self.n_rows:
             is_bounded = schema.bounds is not False
-            pairs = zip(schema.columns_, self._columns, strict=True)
+            summaries = self._columns
+            if schema.is_one_column:
+                summaries = [functools.reduce(operator.add, summaries)] * len(summaries)
+            pairs = zip(schema.columns_, summaries, strict=True)
             schema.columns_ = [seen.exact(column, is_bounded) for column, seen in pairs]
         return schema
 

@@ -29,6 +29,8 @@ class ImageSchema(ColumnSchema):
     1       int64  integer  0 to 9
     """
 
+    is_one_column = True
+
     def fit(self, X: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from all pixels what each of them can be.
 

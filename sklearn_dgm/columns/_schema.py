@@ -143,6 +143,9 @@ class ColumnSchema(Stateful):
     [['red', 1.0], ['blue', 3.0]]
     """
 
+    # Whether what all columns say together holds of each.
+    is_one_column = False
+
     def __init__(
         self,
         categorical_features: Any = "from_dtype",

@@ -236,7 +236,12 @@ class RestrictedBoltzmannDensity(
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: MatrixLike, y: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
     ) -> Self:
         """Take one pass through further rows, at a constant rate, and find log Z anew.
 
@@ -253,6 +258,9 @@ class RestrictedBoltzmannDensity(
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
+            ranges to come are known.
 
         Returns
         -------
@@ -262,12 +270,15 @@ class RestrictedBoltzmannDensity(
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, a value is infinite, or there is no whole number in an
-            integer column.
+            If the columns are not those of the first call, a value is infinite, there is no whole number in an
+            integer column, or a schema is handed in later than in the first call.
+        TypeError
+            If X is to be read a chunk at a time.
         """
+        is_first = not hasattr(self, "_training")
+        self._check_part(X, schema, is_first=is_first)
         with restored_on_failure(self):
-            is_first = not hasattr(self, "_training")
-            Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first)
+            Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first, schema=schema)
             n_before = 0 if is_first else self.n_iter_
             seeds = check_generator(self.random_state).integers(2**63, size=n_before + 1)
             rng = np.random.default_rng(seeds[-1])  # another one in each call

@@ -1,26 +1,32 @@
 """A density times the exponential of a network: an energy that starts from what another density knows."""
 
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
 
 from sklearn_dgm._nested.fitting import fit_density, seeded
 from sklearn_dgm._nested.meta import BaseMetaDensity
-from sklearn_dgm._nested.rows import TableView, fit_quietly
+from sklearn_dgm._nested.rows import TableView, fit_quietly, validate_rows
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions
 from sklearn_dgm._training.base import NeuralMixin
 from sklearn_dgm._training.beside import SplitsBeside
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
+from sklearn_dgm._training.partial import PartialFitMixin
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
+from sklearn_dgm.base import BaseGenerator
+from sklearn_dgm.chunks import Chunks, EncodedChunks
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.columns._bulk import REACH
+from sklearn_dgm.columns._reading import raw_columns
 from sklearn_dgm.energy._gain import is_clear
 from sklearn_dgm.energy._gradients import check_rounding, decode_unrounded, gradients_of
 from sklearn_dgm.energy._tilted import BaseTiltedDensity
@@ -38,7 +44,7 @@ def default_base():
 
 
 @describe_training
-class EnergyDensity(NeuralMixin, BaseTiltedDensity):
+class EnergyDensity(PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseTiltedDensity):
     """Density that tilts another one by a network: an energy-based model whose constant is known.
 
     ``p(x) = q(x) exp(f(x)) / Z``, with a fitted density `q`, a network `f`, and ``Z = E_q[exp f(x)]``, estimated by
@@ -117,6 +123,15 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     `q` is fitted to all rows, those that validate among them, and so is surer of them than of new ones. That hides a
     gain where `q` overfits, rather than to feign one, and then the model stays `q`.
 
+    **Further rows.** `partial_fit` lets `q` learn from them if it has that method itself, and keeps it otherwise. Then
+    the network trains further, from the weights as they are; unless ``early_stopping=False``, some of the rows
+    validate, and weights that do not serve these better are not kept. Whether the network gains is judged only as long
+    as the model is `q`. Z is estimated anew. A row that is impossible under `q` is refused.
+
+    **Tables larger than memory** are read a chunk at a time where `q` is a density that reads them so by itself, but
+    for score matching: `q` as it does, the network from rows that stream; its start, and the rows that validate, are of
+    a sample.
+
     **Weights** go to `q` and to the training; if `q` takes none, they must be whole numbers, and rows are repeated.
 
     References
@@ -152,9 +167,8 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     _shape_params = ("hidden_layer_sizes", "objective")
     _n_subtasks = 2
     # The density inside sees rows as they are, and only the network encoded ones; what both templates have is therefore
-    # that of the one of nested densities, whose start of a fit has no `reset` (a type that mypy would not take).
+    # that of the one of nested densities.
     fit = BaseMetaDensity.fit
-    _start_fit = BaseMetaDensity._start_fit  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -198,13 +212,58 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
                 "into TransformedDensity, and no Pipeline."
             )
 
+    def _start_fit(self, X, sample_weight):
+        if not self._reads_chunks(X):
+            return BaseMetaDensity._start_fit(self, X, sample_weight)
+        self._check_members()
+        return X, sample_weight
+
+    def _reads_chunks(self, X):
+        """Tell whether X is read a chunk at a time, as the density inside would read it."""
+        [(_, density)] = self._members()
+        can_stream = isinstance(density, BaseGenerator) and self.objective != SCORE_MATCHING
+        return self._is_chunked(X) and can_stream and density._fits_chunks(X)
+
     def _fit_within(self, X, sample_weight, schema, task):
+        if self._reads_chunks(X):
+            self._fit_within_chunks(X, sample_weight, schema, task)
+            return
         fit_quietly(ColumnSchema(standardize=False), X)  # which refuses missing cells
         if not self._continues():
             self._fit_base(X, sample_weight, schema, task.subtask("fit density"))
+        elif self._is_further_part():
+            self._fit_base_further(X, sample_weight)
         Z = self.schema_.encode(X)[0]
         with task.subtask("train network").running(X):
-            self._fit(Z.clip(-REACH, REACH), sample_weight)
+            self._fit(Z, sample_weight)
+
+    def _fit_within_chunks(self, X, sample_weight, schema, task):
+        """Let the density read a table itself, and train the network on rows that stream."""
+        [(_, density)] = self._members()
+        own, known = density._make_schema(), schema
+        if self._continues() or not own.standardize:
+            own.standardize, own.missing = True, False
+            known = self.schema_ if self._continues() else None
+        chunks = Chunks.of(X).map(self._checked_chunk)
+        rows, of_rows = EncodedChunks.of(chunks, own, sample_weight, known)
+        self._checked_chunk(rows.sample_table)  # others may have been read by other processes
+        if not self._continues():
+            self.schema_ = copy(of_rows)
+            self.schema_.missing = False
+            self._view = TableView.of([density], rows.sample_table)
+            density = seeded(density, check_generator(self.random_state))
+            part = task.subtask("fit density")
+            self.estimator_ = fit_density(density, X, sample_weight, schema, part)
+        with task.subtask("train network").running(X):
+            self._fit_chunks(rows)
+
+    def _checked_chunk(self, X):
+        X = validate_rows(self, [self], X, reset=True)
+        ColumnSchema().check_missing(raw_columns(X))
+        return X
+
+    def _fit(self, Z, sample_weight):
+        super()._fit(Z.clip(-REACH, REACH), sample_weight)
 
     def _fit_base(self, X, sample_weight, schema, task):
         """Fit the density, and learn how the network is to see rows."""
@@ -217,6 +276,26 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
         self.schema_.missing = False
         if self.objective == SCORE_MATCHING:
             self._check_continuous()
+
+    def _fit_part(self, X, y, sample_weight):
+        BaseMetaDensity.fit(self, X, y, sample_weight)
+
+    def _fit_base_further(self, X, sample_weight):
+        """Let the density learn from further rows, if it can, and refuse those that it has for impossible."""
+        density = self.estimator_
+        if hasattr(density, "partial_fit") and not isinstance(density, FrozenEstimator):
+            weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+            rows = self._view.rows_for(density, X)
+            self.estimator_ = deepcopy(density).partial_fit(rows, **weights)
+        impossible = np.flatnonzero(np.isneginf(self._score_base(X)[0]))
+        if len(impossible):
+            raise ValueError(
+                f"Row {impossible[0]} is impossible under the density that partial_fit continues; call fit to start anew."
+            )
+
+    def _validation_share(self):
+        # Also of further rows: without a gain in what validates, the network stays as it was.
+        return NeuralMixin._validation_share(self)
 
     def _schema_of_base(self, X, sample_weight):
         """Return the schema of the density, if it has one of these columns, or one of its own that standardises."""
@@ -250,9 +329,12 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     def _settle(self, splits):
         """Learn Z, and go back to the density inside, unless rows that validated say clearly that the tilt gains."""
         self._learn_partition(self._split_seed)
+        is_settled = (
+            self._is_further_part() and self.is_tilted_
+        )  # a few rows would prove it no more
         self.is_tilted_ = True
         _, valid = splits.indices(0)
-        if valid is None or not self._is_normalised():
+        if valid is None or is_settled or not self._is_normalised():
             return
         gains = self._tilts(splits.Z[valid]) - self.log_partition_
         groups = None if splits.groups is None else splits.groups[valid]

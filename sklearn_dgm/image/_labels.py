@@ -10,8 +10,8 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sklearn_dgm._classes.labels import check_labels
+from sklearn_dgm._training.splits import as_counts
 from sklearn_dgm._typing import MatrixLike
-from sklearn_dgm._validation import check_weights
 from sklearn_dgm.nn.completion import N_PARTICLES
 
 
@@ -25,8 +25,11 @@ class ClassesMixin:
     It stands before :class:`~sklearn_dgm._training.marginals.EstimatedMarginalsMixin`.
     """
 
-    def _read_labels(self, X, y, sample_weight):
-        """Return the codes of the classes of images that have weight; None without any."""
+    # Weights of the classes in the images of all calls; none of models of files that did not keep them.
+    _class_counts: Any = 0.0
+
+    def _read_labels(self, y, n_samples, sample_weight):
+        """Return the codes of the classes of images, NaN of those without weight; None without any labels."""
         objects = np.asarray(y)
         if objects.dtype == object and objects.ndim == 1:
             # Before their type is asked for, which a missing label hides.
@@ -35,25 +38,37 @@ class ClassesMixin:
         is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
         classes = label = None
         if is_of_classes:
-            check_consistent_length(X, y)
+            check_consistent_length(range(n_samples), y)
             y = column_or_1d(y)
-            y = y if sample_weight is None else y[check_weights(X, sample_weight) > 0]
+            weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
+            counted = weight > 0
+            y = y[counted]
             check_labels(y, "each image should have a label, or none")
             classes = self.classes_ if self._continues() else np.unique(y)
-            advice = "; with warm_start=False training starts anew" if self._continues() else ""
-            label = _codes_of(y, classes, advice)
+            advice = f"; {self._way_to_start_anew()}" if self._continues() else ""
+            codes = _codes_of(y, classes, advice)
+            label = np.full(n_samples, np.nan)
+            label[counted] = codes
         if self._continues() and (classes is None) != (self.classes_ is None):
-            raise ValueError("warm_start continues with labels, or without, as before.")
+            raise ValueError(
+                f"{self._continued_by()} continues with labels, or without, as before."
+            )
         self.classes_ = classes
+        if label is not None:
+            before = self._class_counts if self._is_further_part() else 0.0
+            of_call = np.bincount(codes, as_counts(weight[counted]), len(classes))
+            self._class_counts = before + of_call
         return label
 
     def _class_shares(self, splits, member):
-        """Return the probabilities of the classes, by those of the training images; empty without labels."""
+        """Return the shares of the classes, of training images or of those of all calls; empty without labels."""
         if self.classes_ is None:
             return ()
-        train = splits.indices(member)[0]
-        label, weight = splits.Z[train, -1].astype(int), splits.counts[train]
-        counts = np.bincount(label, weight, len(self.classes_)) + 1
+        counts = self._class_counts + 1
+        if not self._is_further_part():
+            train = splits.indices(member)[0]
+            label, weight = splits.Z[train, -1].astype(int), splits.counts[train]
+            counts = np.bincount(label, weight, len(self.classes_)) + 1
         return tuple((counts / counts.sum()).tolist())
 
     def _whole(self, Z):

@@ -13,18 +13,20 @@ from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._queries.conditioning import ConditionalMixin, check_possible
-from sklearn_dgm._sklearn import Interval
+from sklearn_dgm._sklearn import Interval, num_samples
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, BaseNeuralDensity
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.partial import PartialFitMixin
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_image_shape, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
 from sklearn_dgm.columns import ImageSchema
 from sklearn_dgm.image._labels import ClassesMixin
-from sklearn_dgm.image._splits import ImageSplits
+from sklearn_dgm.image._splits import ImageSplits, LabelledChunks
 from sklearn_dgm.nn.mixture import Mixture
 from sklearn_dgm.nn.pixelcnn import PixelCNN
 from sklearn_dgm.tags import DensityTags
@@ -37,7 +39,13 @@ MIN_BATCH, MAX_BATCH = 16, 32
 
 @describe_training
 class PixelCNNDensity(
-    ClassesMixin, EstimatedMarginalsMixin, ConditionalMixin, BaseEstimatedDensity, BaseNeuralDensity
+    ClassesMixin,
+    EstimatedMarginalsMixin,
+    ConditionalMixin,
+    PartialFitMixin,
+    StreamedChunksMixin,
+    BaseEstimatedDensity,
+    BaseNeuralDensity,
 ):
     """Density of images from gated convolutions.
 
@@ -110,6 +118,11 @@ class PixelCNNDensity(
     lower part of an image, scores and draws are exact, and take no longer than those of whole images. Others are
     estimates by sequential importance sampling, but of missing flags of few joint outcomes. Training draws missing
     pixels anew for each pass, and takes some three times as long.
+
+    `fit` reads tables larger than memory a chunk at a time, with `y` an array of the labels of all rows: all but those
+    that validate train in a stream, and the start, the shares of the classes and the rows that validate are of a
+    sample. `partial_fit` goes on with images that have labels as the first ones had, or none: the classes are those of
+    the first call, and another one is refused; their shares are those of the images of all calls.
 
     References
     ----------
@@ -189,18 +202,25 @@ class PixelCNNDensity(
 
     def _fit_or_restore(self, X, sample_weight, schema, y=None):
         with restored_on_failure(self):
-            Z, weight = self._start_fit(X, sample_weight, schema=schema)
-            self._fit(Z, weight, self._read_labels(X, y, sample_weight))
+            if self._fits_chunks(X):
+                rows = self._start_chunks(X, sample_weight, schema=schema)
+                label = self._read_labels(y, rows.chunks.n_rows, sample_weight)
+                self._fit_chunks(rows if label is None else LabelledChunks(rows, label))
+            else:
+                Z, weight = self._start_fit(X, sample_weight, schema=schema)
+                label = self._read_labels(y, num_samples(X), sample_weight)
+                if label is not None:
+                    Z = np.column_stack([Z, label[~np.isnan(label)]])
+                self._fit(Z, weight)
         return self
 
-    def _fit(self, Z, sample_weight, label=None):
+    def _fit(self, Z, sample_weight):
         self.image_shape_ = self._resolve_shape()
-        rows = Z if label is None else np.column_stack([Z, label])
         try:
-            super()._fit(rows, sample_weight)
+            super()._fit(Z, sample_weight)
         finally:
             if hasattr(self, "net_"):  # a warm start that is interrupted keeps one
-                is_estimate = self._is_estimated(Z).any()
+                is_estimate = self._is_estimated(Z[:, : len(self.schema_.columns_)]).any()
                 self.score_kind_ = "estimate" if is_estimate else "exact"
 
     def _split(self, Z, weight, validation_fraction, seed, device):

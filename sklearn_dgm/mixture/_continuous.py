@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.objective import log_likelihood
 from sklearn_dgm._training.parameters import describe_training, handed_on
+from sklearn_dgm._training.partial import PartialFitMixin
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import is_constant
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -27,6 +29,7 @@ from sklearn_dgm.mixture._refining import (
     FIRST_ALPHA,
     MAX_STEPS,
     Blocks,
+    StreamedBlocks,
     choose,
     most_points,
     refined,
@@ -50,6 +53,8 @@ class ContinuousMixtureDensity(
     MixtureQueriesMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    PartialFitMixin,
+    StreamedChunksMixin,
     TableNetworkDensity,
 ):
     """Density from a mixture over a continuous latent space, trained without an encoder.
@@ -136,6 +141,11 @@ class ContinuousMixtureDensity(
     nothing of the rows, as of independent columns. Of numbers more than 50 standard deviations
     from the mean, the decoder is trained as if they stood there. Two neighbouring whole numbers are two categories
     whatever their dtype.
+
+    `fit` reads tables larger than memory a chunk at a time: the cells of tables, the tree, `n_points` and `alpha` are
+    those of a sample, the decoder is trained on rows that stream, and the components are fitted to all rows, by a pass
+    for each step. `partial_fit` trains the decoder further; `n_points` and `alpha` stay those of the first call, and
+    what is expected of the further rows is added, in one step, to the counts that the components were fitted to before.
 
     References
     ----------
@@ -240,9 +250,13 @@ class ContinuousMixtureDensity(
         return build
 
     def _train(self, splits, rng, n_threads, continues):
+        before = (self._mixture, self._alpha) if self._is_further_part() else None
         super()._train(splits, rng, n_threads, continues)
         try:
-            self._refine(splits)
+            if before is None:
+                self._refine(splits)
+            else:
+                self._refine_further(splits, *before)
         except KeyboardInterrupt as interrupt:
             interrupt.keeps_progress = self.warm_start  # of the decoder
             raise
@@ -273,10 +287,23 @@ class ContinuousMixtureDensity(
         decoded = decode(n_points)
         step = max(len(splits.encoded) // ROWS_TO_CHECK, 1)
         self._check_latents(decoded, *splits.encoded_rows(slice(None, None, step)))
-        rows = Blocks.of(decoded, splits.encoded, splits.counts)
-        after = refined(decoded, rows, None, alpha, n_steps)
+        self._keep_refined(refined(decoded, self._every_row(splits, decoded), None, alpha, n_steps))
+
+    def _refine_further(self, splits, mixture, alpha):
+        """Decode a mixture anew at its points, and add what is expected of further rows to what it was learnt from."""
+        decoded = self._decoded(self._module, len(mixture.points))
+        rows = self._every_row(splits, decoded)
+        self._keep_refined(refined(decoded, rows, None, alpha, 1, mixture.counts))
+
+    def _every_row(self, splits, decoded):
+        """Return the rows that refine components."""
+        if splits.streamed is not None:
+            return StreamedBlocks(splits.streamed)
+        return Blocks.of(decoded, splits.encoded, splits.counts)
+
+    def _keep_refined(self, after):
         self._mixture = after.mixture.astype(np.float64)
-        self._alpha = alpha if after.n_steps else None
+        self._alpha = after.alpha if after.n_steps else None
 
     def _indices(self, splits):
         """Return the indices of rows to refine components by, and of rows that are held out of that.

@@ -4,7 +4,7 @@ Components are many and alike, so that log-densities are products of matrices: o
 row of the most frequent ones, which is little where tables are sparse, with the log-probabilities of cells.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -275,11 +275,15 @@ class PointMixture(FiniteMixture):
         Columns that have tables.
     normals : DecodedNormals or None
         Columns of numbers.
+    counts : Counts or None
+        What is learnt beside the decoded components.
     """
 
-    def __init__(self, points, tables, normals):
+    counts: Any = None  # as in files of models that did not keep them
+
+    def __init__(self, points, tables, normals, counts=None):
         super().__init__(len(points), tables, normals)
-        self.points = points
+        self.points, self.counts = points, counts
 
     def log_joint(self, prepared):
         """Return the log-density of prepared rows and components, in the precision of tables, if there are some."""
@@ -311,7 +315,7 @@ class PointMixture(FiniteMixture):
     def astype(self, dtype):
         """Return the mixture with tables in another precision."""
         tables = None if self.tables is None else self.tables.astype(dtype)
-        mixture = PointMixture(self.points, tables, self.normals)
+        mixture = PointMixture(self.points, tables, self.normals, self.counts)
         weights = self.weights.astype(np.float64)
         mixture.weights = weights / weights.sum()
         return mixture
@@ -331,6 +335,7 @@ class PointMixture(FiniteMixture):
             self.points,
             None if tables is None else tables.shrunk(counts.cells, rows),
             None if normals is None else normals.shrunk(counts.moments, rows),
+            counts,
         )
         weight = counts.weight + PRIOR_WEIGHT
         mixture.weights = weight / weight.sum()

@@ -174,7 +174,11 @@ class PreparedSplits(Splits):
 
     def __init__(self, layout, Z, weight, validation_fraction, seed, device):
         super().__init__(layout.rows(Z), weight, validation_fraction, seed, device)
-        self.encoded = Z
+        self.layout, self.encoded = layout, Z
+
+    def prepared(self, Z):
+        """Return encoded rows as a decoder takes them."""
+        return super().prepared(self.layout.rows(Z))
 
     def encoded_rows(self, index):
         """Return some of the encoded rows, and how many rows each stands for."""

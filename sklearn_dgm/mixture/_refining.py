@@ -4,14 +4,18 @@ A decoder is as smooth as it has to be for the whole latent space. Once there ar
 fits their weights, and their components, which are drawn towards those of the decoder; so fewer points do.
 """
 
+import operator
 import warnings
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_dgm._training.splits import as_counts
+from sklearn_dgm.columns._bulk import REACH
 from sklearn_dgm.mixture._decoded import NUMBERS_AT_ONCE, log_sums
+from sklearn_dgm.mixture._fitting import PartCounts
 
 # Rows that decoded components count as, of which "auto" chooses, and the one that it starts from.
 ALPHAS, FIRST_ALPHA = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0), 30.0
@@ -53,14 +57,38 @@ class Blocks(NamedTuple):
         return float(np.average(np.concatenate(log_p), weights=np.concatenate(self.weights)))
 
     def count(self, mixture):
-        """Return the expected counts of a mixture's components."""
-        total = None
-        for rows, weight in zip(self.prepared, self.weights, strict=True):
-            _, shares = log_sums(mixture.log_joint(rows))
-            shares *= weight[:, None].astype(shares.dtype)
-            counts = mixture.count(rows, shares)
-            total = counts if total is None else total.plus(counts)
-        return total
+        """Return what a mixture expects of the rows, :class:`PartCounts`."""
+        return reduce(operator.add, map(partial(_count, mixture), self.prepared, self.weights))
+
+
+class StreamedBlocks(NamedTuple):
+    """All rows of a table that is read a chunk at a time, with the :meth:`Blocks.count` of all blocks.
+
+    Attributes
+    ----------
+    rows : EncodedChunks
+        The table.
+    """
+
+    rows: Any
+
+    def count(self, mixture):
+        """Return what a mixture expects of the rows, by a pass over them."""
+        of_all = self.rows.mean_weight, self.rows.largest_weight
+        return self.rows.total(partial(_count_chunk, mixture=mixture, of_all=of_all))
+
+
+def _count(mixture, prepared, weight):
+    """Return what a mixture expects of prepared rows."""
+    log_p, shares = log_sums(mixture.log_joint(prepared))
+    shares *= weight[:, None].astype(shares.dtype)
+    return PartCounts(mixture.count(prepared, shares), float(weight @ log_p), float(weight.sum()))
+
+
+def _count_chunk(Z, weight, mixture, of_all):
+    """Return what a mixture expects of encoded rows, given the mean and the largest weight of all."""
+    weight = np.ones(len(Z)) if weight is None else as_counts(weight, *of_all)
+    return Blocks.of(mixture, Z.clip(-REACH, REACH), weight).count(mixture)
 
 
 class Refined(NamedTuple):
@@ -84,14 +112,14 @@ class Refined(NamedTuple):
     n_steps: int
 
 
-def refined(decoded, rows, valid, alpha, n_steps=MAX_STEPS):
+def refined(decoded, rows, valid, alpha, n_steps=MAX_STEPS, before=None):
     """Fit a mixture to rows by EM, with components that are drawn towards decoded ones.
 
     Parameters
     ----------
     decoded : PointMixture
         The decoded components, of equal weights.
-    rows : Blocks
+    rows : Blocks or StreamedBlocks
         Rows to learn from.
     valid : Blocks or None
         Rows that say when to stop.
@@ -99,15 +127,19 @@ def refined(decoded, rows, valid, alpha, n_steps=MAX_STEPS):
         How many rows of a component the decoded one counts as; None for a mixture of the decoded ones as they are.
     n_steps : int
         Steps at most.
+    before : Counts, default=None
+        What was expected of rows that came before, to which the counts of these are added.
 
     Returns
     -------
     refined : Refined
         The mixture after the last step that made it better.
     """
-    mixture, score = decoded, np.nan if valid is None else valid.score(decoded)
+    mixture = decoded if before is None else decoded.shrunk(before, alpha)
+    score = np.nan if valid is None else valid.score(mixture)
     for step in range(0 if alpha is None else n_steps):
-        after = decoded.shrunk(rows.count(mixture), alpha)
+        counts = rows.count(mixture).counts
+        after = decoded.shrunk(counts if before is None else before.plus(counts), alpha)
         if valid is not None:
             score_after = valid.score(after)
             if not score_after > score + LEAST_STEP:

@@ -269,6 +269,7 @@ class AdversarialPair(nn.Module):
         """
         features, numbers = self.features, z[:, self.features.numbers]
         features.scores.learn(numbers, weight)
+        share, of_conditions = self._shares_in(z, weight)
         weight = weight / weight.sum()
         numbers = torch.from_numpy(numbers)
         uniforms = torch.rand(numbers.shape, generator=current_generator(), dtype=numbers.dtype)
@@ -277,18 +278,44 @@ class AdversarialPair(nn.Module):
         n_numbers, n_axes = len(features.numbers), min(len(features.numbers), self.n_latents)
         start = torch.zeros_like(self.generator.skip.weight, dtype=scores.dtype)
         start[:n_numbers, :n_axes] = (axes * variances.clamp(min=0).sqrt())[:, -n_axes:]
+        features.shares.copy_(share)
+        self.generator.start_from(start, share.clamp(min=share[share > 0].min()).log())
+        self.conditions.shares.copy_(of_conditions)
+
+    @torch.no_grad()
+    def add_rows(self, z, weight, n_before):
+        """Let categories be as frequent as they are in earlier rows and in further ones together.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n, d)
+            Further rows, encoded.
+        weight : ndarray of shape (n,)
+            How many rows each stands for.
+        n_before : float
+            Number of the earlier rows.
+        """
+        share = weight.sum() / (n_before + weight.sum())
+        of_rows = self._shares_in(z, weight)
+        for mine, further in zip(
+            (self.features.shares, self.conditions.shares), of_rows, strict=True
+        ):
+            mine.lerp_(further.to(mine), share)
+
+    def _shares_in(self, z, weight):
+        """Return the shares of categories in rows, as features have them and as conditions do."""
+        features, weight = self.features, weight / weight.sum()
         shares = {
             j: np.bincount(z[:, j].astype(np.intp), weight, n)
             for j, n in enumerate(features.n_levels)
             if n is not None
         }
-        of_groups = [np.concatenate([shares[j] for j in of.columns]) for of in features.groups]
-        share = torch.from_numpy(np.concatenate([np.ones(n_numbers), *of_groups]))
-        features.shares.copy_(share)
-        self.generator.start_from(start, share.clamp(min=share[share > 0].min()).log())
+        of_features = [np.concatenate([shares[j] for j in of.columns]) for of in features.groups]
         of_conditions = [shares[j] for j in self.conditions.columns]
-        self.conditions.shares.copy_(
-            torch.from_numpy(np.concatenate([np.empty(0), *of_conditions]))
+        pair = np.ones(len(features.numbers)), np.empty(0)
+        return tuple(
+            torch.from_numpy(np.concatenate([first, *parts]))
+            for first, parts in zip(pair, (of_features, of_conditions), strict=True)
         )
 
     def generate(self, latents, uniforms, which, codes):

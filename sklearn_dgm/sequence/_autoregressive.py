@@ -199,7 +199,7 @@ class AutoregressiveSequenceDensity(
         # Of the training alone; scores are of values as they are.
         Z = Sequences(Z.steps.clip(-REACH, REACH), Z.lengths)
         order = self._resolve_order(Z, sample_weight)
-        before = self._gram_counts if self._adds() else None
+        before = self._counts_before() if self._is_further_part() else None
         self._beside = self._gram_counts = self.ngrams_ = None
         try:
             if order is not None:
@@ -207,6 +207,14 @@ class AutoregressiveSequenceDensity(
             super()._fit(Z, sample_weight)
         finally:
             del self._beside
+
+    def _counts_before(self):
+        """Return the counts of n-grams so far, which models that were saved before they had any lack."""
+        if self.ngrams_ is not None and not hasattr(self, "_gram_counts"):
+            raise ValueError(
+                "partial_fit adds to counts of n-grams, which this model was saved without; call fit to start anew."
+            )
+        return getattr(self, "_gram_counts", None)
 
     def _resolve_order(self, Z, sample_weight):
         """Return the order of the n-gram, or None."""
@@ -243,7 +251,7 @@ class AutoregressiveSequenceDensity(
     def _check_continuation(self, Z):
         super()._check_continuation(Z)
         of_steps, of_ends = self._log_prob_steps(Z)
-        if self._adds():  # to which unknown categories are no matter
+        if self._is_further_part():  # to which unknown categories are no matter
             of_steps[self._is_unknown(Z.steps)] = 0.0
         impossible = np.flatnonzero(np.isneginf(Z.sums(of_steps) + of_ends))
         if len(impossible):

@@ -282,7 +282,7 @@ def test_the_generator_follows_every_few_steps_of_the_critic():
 
 def test_other_optimisers_have_no_moments():
     net = AdversarialNet(Counted(), criterion=nn.Identity, optimizer=torch.optim.SGD).initialize()
-    assert "betas" not in net.critic_optimizer_.param_groups[0]
+    assert "betas" not in net.generator_optimizer_.param_groups[0]
 
 
 def test_a_loss_that_is_not_finite_ends_the_training():

@@ -54,6 +54,14 @@ def test_likelihood_rises_towards_that_of_one_fit(estimator):
     assert not hasattr(density, "_is_partial")
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_tables_that_are_read_a_chunk_at_a_time_are_for_fit(is_first):
+    density = Toy() if is_first else Toy().partial_fit(rows(N))
+    with pytest.raises(TypeError, match="partial_fit takes rows in memory, .* Call fit"):
+        density.partial_fit([rows(N), rows(N)])
+    assert hasattr(density, "net_") != is_first
+
+
 def test_first_call_is_a_fit_and_further_ones_go_on():
     X = rows(N)
     density, whole = Toy().partial_fit(X), Toy().fit(X)

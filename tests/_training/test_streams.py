@@ -9,7 +9,6 @@ import pytest
 from sklearn_dgm import (
     AutoregressiveDensity,
     Checkpoint,
-    ContinuousMixtureDensity,
     FlowDensity,
     VariationalAutoencoderDensity,
 )
@@ -203,8 +202,3 @@ def test_missing_cells_are_drawn_as_rows_come(trained):
     assert trained
     assert not any(np.isnan(z).any() for z in trained)
     assert abs(streamed - whole) < 0.05
-
-
-def test_who_learns_from_memory_alone_says_so():
-    with pytest.raises(TypeError, match="ContinuousMixtureDensity learns from tables in memory"):
-        ContinuousMixtureDensity().fit(Parts(numbers(3000), 700))

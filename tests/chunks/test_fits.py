@@ -11,7 +11,6 @@ from sklearn_dgm import (
     AveragedOneDependenceClassifier,
     HistogramDensity,
     NaiveBayesClassifier,
-    TabularGAN,
     TreeAugmentedNaiveBayesClassifier,
 )
 from sklearn_dgm.base import BaseGenerator
@@ -235,10 +234,8 @@ def test_densities_of_tables_in_memory_say_so(tmp_path):
     mapped = np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=(N_ROWS, 2))
     assert is_chunked(mapped)
     assert len(InMemory().fit(mapped).rows_) == N_ROWS  # which is an array as well
-    for generator in (InMemory(), TabularGAN()):
-        name = type(generator).__name__
-        with pytest.raises(TypeError, match=f"{name} learns from tables in memory alone"):
-            generator.fit(Parts(mixed(), 100))
+    with pytest.raises(TypeError, match="InMemory learns from tables in memory alone"):
+        InMemory().fit(Parts(mixed(), 100))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 100])

@@ -30,7 +30,6 @@ HISTOGRAM = HistogramDensity(bins=4, alpha=1)
 ON_DENSITIES = [
     EnsembleDensity([("one", HISTOGRAM)]),
     TransformedDensity(StandardScaler(), MixtureDensity(2)),
-    EnergyDensity(HISTOGRAM),
     GenerativeClassifier(HISTOGRAM),
     DensityImputer(MixtureDensity(2)),
     DensityCodec(HISTOGRAM),
@@ -70,7 +69,13 @@ def test_rows_that_become_others_are_in_memory(path):
 
 @pytest.mark.parametrize(
     "estimator",
-    [*ON_DENSITIES[:-1], HISTOGRAM, NaiveBayesClassifier(), DensityOutlierDetector()],
+    [
+        *ON_DENSITIES[:-1],
+        EnergyDensity(HISTOGRAM),
+        HISTOGRAM,
+        NaiveBayesClassifier(),
+        DensityOutlierDetector(),
+    ],
     ids=named,
 )
 def test_paths_that_are_none_of_parquet_files(estimator, tmp_path):
