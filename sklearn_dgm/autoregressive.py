@@ -18,10 +18,9 @@ from sklearn_dgm._training.masked import (
     Setting,
 )
 from sklearn_dgm._training.parameters import OF_EFFORT, describe_training, handed_on
-from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread
-from sklearn_dgm._training.streams import EPOCH_ROWS, StreamedChunksMixin
+from sklearn_dgm._training.streams import EPOCH_ROWS
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -71,8 +70,6 @@ class AutoregressiveDensity(
     EstimatedMarginalsMixin,
     ConditionalMixin,
     NormalScoresMixin,
-    PartialFitMixin,
-    StreamedChunksMixin,
     BaseEstimatedDensity,
     MaskedNetworkDensity,
 ):

@@ -11,8 +11,6 @@ from sklearn_dgm._queries.given import GivenMixin
 from sklearn_dgm._queries.normal_scores import NormalScoresMixin
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.partial import PartialFitMixin
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
@@ -34,8 +32,6 @@ NETWORK_OF_CATEGORIES = ("relu", 8, "logistic", 0.2)
 class FlowDensity(
     NormalScoresMixin,
     GivenMixin,
-    PartialFitMixin,
-    StreamedChunksMixin,
     BaseEstimatedDensity,
     TableNetworkDensity,
 ):

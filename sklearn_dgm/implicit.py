@@ -16,8 +16,6 @@ from sklearn_dgm._training.adversarial import AdversarialNet, DrawnSplits
 from sklearn_dgm._training.base import NeuralMixin
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
-from sklearn_dgm._training.partial import PartialFitMixin
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import has_few_values, n_levels_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseGenerator
@@ -35,7 +33,7 @@ MAX_KNOTS = 1000
 
 
 @describe_training
-class TabularGAN(PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseGenerator):
+class TabularGAN(NeuralMixin, BaseGenerator):
     """Generator of rows of tables, trained against a critic.
 
     A network makes rows of standard normals, and learns from a second one, the critic, which learns to tell them from

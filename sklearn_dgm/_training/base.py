@@ -17,12 +17,14 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.checkpoints import SavedTraining, checkpoint_of, fingerprint_of
 from sklearn_dgm._training.net import RowNet
 from sklearn_dgm._training.objective import Objective, log_likelihood
+from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.processes import ACCELERATE, device_of, make_accelerator
 from sklearn_dgm._training.race import Race
 from sklearn_dgm._training.seeding import one_thread, reproducible, torch_generator
 from sklearn_dgm._training.side_by_side import side_by_side
 from sklearn_dgm._training.sklearn_callbacks import EpochReport
 from sklearn_dgm._training.splits import Splits
+from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.trainer import Trainer
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
@@ -38,8 +40,8 @@ NUMBERS_AT_ONCE = 2**24
 TIMES_ON_ACCELERATOR = 8
 
 
-class NeuralMixin:
-    """Mixin of models whose modules are trained through skorch, before a base class with the hooks `_fit` and `_draw`.
+class TrainingMixin:
+    """How modules are trained through skorch, before a base class with the hooks `_fit` and `_draw`.
 
     A family writes `_builder(splits)`, which returns a function that builds a module. A module's `forward`, given the
     rows of a batch, returns the loss of each; it has `sample(n_samples, generator)` and `width`, how many numbers a row
@@ -155,7 +157,7 @@ warm_start, verbose, callbacks, net_params, random_state
 
     def _training_parameters(self, splits):
         """Return the parameters of training on some rows; see :class:`~sklearn_dgm._training.trainer.Trainer`."""
-        parameters = {name: getattr(self, name) for name in NeuralMixin._parameter_constraints}
+        parameters = {name: getattr(self, name) for name in TrainingMixin._parameter_constraints}
         least_patience = self.n_iter_no_change
         others = {"n_steps": self._n_steps, "least_patience": least_patience, "lr_falls": False}
         return {**parameters, **others, "race": Race()}
@@ -436,11 +438,18 @@ warm_start, verbose, callbacks, net_params, random_state
         return np.concatenate(chunks)
 
 
+class NeuralMixin(PartialFitMixin, StreamedChunksMixin, TrainingMixin):
+    """Mixin of models whose modules are trained; they learn from further rows, and from tables larger than memory.
+
+    See :class:`TrainingMixin` for what a family writes, and its parameters.
+    """
+
+
 class BaseNeuralDensity(NeuralMixin, BaseDensity):
     """Base class of densities of tables whose modules are trained by maximum likelihood.
 
     A module's loss is minus the log-density of each encoded row, and it has `log_prob(z)`, which is that log-density;
-    for the rest see :class:`NeuralMixin`.
+    for the rest see :class:`TrainingMixin`.
 
     Parameters
     ----------

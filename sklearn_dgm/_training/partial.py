@@ -17,7 +17,10 @@ N_PASSES = 10
 
 
 class PartialFitMixin:
-    """Networks that learn from further rows by `partial_fit`; it stands before :class:`NeuralMixin`."""
+    """Networks that learn from further rows by `partial_fit`.
+
+    It stands before :class:`~sklearn_dgm._training.base.TrainingMixin`.
+    """
 
     score_kind_: str
 

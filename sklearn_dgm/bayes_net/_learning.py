@@ -8,9 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._training.masked import MaskedNetworkDensity
-from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.splits import as_counts
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm.bayes_net._graph import BayesNetGraphMixin
@@ -36,9 +34,7 @@ def _is_counted(density):
 
 
 # Counts come last: unless all conditionals are tables, a fit is that of a network.
-class BayesNetLearningMixin(
-    BayesNetGraphMixin, PartialFitMixin, StreamedChunksMixin, MaskedNetworkDensity, CountsMixin
-):
+class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixin):
     """Mixin of a Bayesian network that fits it: settles the graph, counts tables, and trains a network for the rest."""
 
     def _fit(self, Z, sample_weight):

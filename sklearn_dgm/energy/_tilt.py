@@ -13,12 +13,10 @@ from sklearn_dgm._nested.fitting import fit_density, seeded
 from sklearn_dgm._nested.meta import BaseMetaDensity
 from sklearn_dgm._nested.rows import TableView, fit_quietly, validate_rows
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions
-from sklearn_dgm._training.base import NeuralMixin
+from sklearn_dgm._training.base import NeuralMixin, TrainingMixin
 from sklearn_dgm._training.beside import SplitsBeside
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
-from sklearn_dgm._training.partial import PartialFitMixin
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
@@ -44,7 +42,7 @@ def default_base():
 
 
 @describe_training
-class EnergyDensity(PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseTiltedDensity):
+class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     """Density that tilts another one by a network: an energy-based model whose constant is known.
 
     ``p(x) = q(x) exp(f(x)) / Z``, with a fitted density `q`, a network `f`, and ``Z = E_q[exp f(x)]``, estimated by
@@ -295,7 +293,7 @@ class EnergyDensity(PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseTilte
 
     def _validation_share(self):
         # Also of further rows: without a gain in what validates, the network stays as it was.
-        return NeuralMixin._validation_share(self)
+        return TrainingMixin._validation_share(self)
 
     def _schema_of_base(self, X, sample_weight):
         """Return the schema of the density, if it has one of these columns, or one of its own that standardises."""

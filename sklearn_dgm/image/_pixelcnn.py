@@ -18,8 +18,6 @@ from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, BaseNeural
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.partial import PartialFitMixin
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_image_shape, restored_on_failure
@@ -42,8 +40,6 @@ class PixelCNNDensity(
     ClassesMixin,
     EstimatedMarginalsMixin,
     ConditionalMixin,
-    PartialFitMixin,
-    StreamedChunksMixin,
     BaseEstimatedDensity,
     BaseNeuralDensity,
 ):

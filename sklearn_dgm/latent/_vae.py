@@ -17,8 +17,7 @@ from sklearn_dgm._training.base import NUMBERS_AT_ONCE, SCORED_AT_ONCE, BaseNeur
 from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.objective import Objective
 from sklearn_dgm._training.parameters import describe_training, handed_on, layer_sizes
-from sklearn_dgm._training.partial import PartialFitMixin
-from sklearn_dgm._training.streams import EPOCH_ROWS, StreamedChunksMixin
+from sklearn_dgm._training.streams import EPOCH_ROWS
 from sklearn_dgm._training.variables import is_constant, variables_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm.base import BaseEstimatedDensity
@@ -47,8 +46,6 @@ class VariationalAutoencoderDensity(
     AutoencoderQueriesMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    PartialFitMixin,
-    StreamedChunksMixin,
     BaseEstimatedDensity,
     BaseNeuralDensity,
 ):

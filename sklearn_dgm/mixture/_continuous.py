@@ -15,8 +15,6 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.objective import log_likelihood
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.partial import PartialFitMixin
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.tables import TableNetworkDensity
 from sklearn_dgm._training.variables import is_constant
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -53,8 +51,6 @@ class ContinuousMixtureDensity(
     MixtureQueriesMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    PartialFitMixin,
-    StreamedChunksMixin,
     TableNetworkDensity,
 ):
     """Density from a mixture over a continuous latent space, trained without an encoder.

@@ -11,9 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_dgm._sklearn import Interval, StrOptions
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, NeuralMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
-from sklearn_dgm._training.partial import PartialFitMixin
 from sklearn_dgm._training.seeding import one_thread, torch_generator
-from sklearn_dgm._training.streams import StreamedChunksMixin
 from sklearn_dgm._training.variables import is_constant, outline_of, variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm.columns import MIXED, Sequences
@@ -45,9 +43,7 @@ MIN_SEQUENCES = 20
 
 
 @describe_training
-class AutoregressiveSequenceDensity(
-    PartialFitMixin, StreamedChunksMixin, NeuralMixin, BaseSequenceDensity
-):
+class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
     """Density of sequences from a causal network.
 
     ``log p(x) = sum_t log p(x_t | x_<t)``: a recurrent network of gated units [1]_ or a transformer [2]_ makes a

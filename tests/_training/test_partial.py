@@ -8,14 +8,10 @@ import pytest
 from sklearn.base import clone
 
 from sklearn_dgm import AutoregressiveDensity, FlowDensity, VariationalAutoencoderDensity
-from sklearn_dgm._training.partial import N_PASSES, PartialFitMixin
+from sklearn_dgm._training.partial import N_PASSES
 from tests._training.toy import ToyDensity
 
 N = 300
-
-
-class Toy(PartialFitMixin, ToyDensity):
-    """The smallest network, which learns from further rows."""
 
 
 def rows(n_rows, seed=0):
@@ -56,7 +52,7 @@ def test_likelihood_rises_towards_that_of_one_fit(estimator):
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_tables_that_are_read_a_chunk_at_a_time_are_for_fit(is_first):
-    density = Toy() if is_first else Toy().partial_fit(rows(N))
+    density = ToyDensity() if is_first else ToyDensity().partial_fit(rows(N))
     with pytest.raises(TypeError, match="partial_fit takes rows in memory, .* Call fit"):
         density.partial_fit([rows(N), rows(N)])
     assert hasattr(density, "net_") != is_first
@@ -64,7 +60,7 @@ def test_tables_that_are_read_a_chunk_at_a_time_are_for_fit(is_first):
 
 def test_first_call_is_a_fit_and_further_ones_go_on():
     X = rows(N)
-    density, whole = Toy().partial_fit(X), Toy().fit(X)
+    density, whole = ToyDensity().partial_fit(X), ToyDensity().fit(X)
     np.testing.assert_array_equal(density.score_samples(X), whole.score_samples(X))
     schema, n_iter = density.schema_, density.n_iter_
     assert density.partial_fit(X + 0.1) is density
@@ -77,7 +73,7 @@ def test_first_call_is_a_fit_and_further_ones_go_on():
 
 def test_a_pickle_and_a_clone_learn_the_same():
     X, further = rows(N), rows(N, seed=1)
-    density = Toy().partial_fit(X)
+    density = ToyDensity().partial_fit(X)
     restored = pickle.loads(pickle.dumps(density)).partial_fit(further)
     other = clone(density).partial_fit(X).partial_fit(further)
     density.partial_fit(further)
@@ -88,8 +84,8 @@ def test_a_pickle_and_a_clone_learn_the_same():
 def test_rows_of_weight_zero_teach_nothing():
     X, further = rows(N), rows(N, seed=1)
     weight = np.arange(N) % 3 > 0
-    weighted = Toy().partial_fit(X).partial_fit(further, sample_weight=weight)
-    part = Toy().partial_fit(X).partial_fit(further[weight])
+    weighted = ToyDensity().partial_fit(X).partial_fit(further, sample_weight=weight)
+    part = ToyDensity().partial_fit(X).partial_fit(further[weight])
     np.testing.assert_array_equal(weighted.score_samples(X), part.score_samples(X))
 
 
@@ -133,7 +129,7 @@ def test_a_schema_of_more_rows_settles_the_categories():
 )
 def test_a_call_that_fails_leaves_it_as_it_was(change, message):
     X = rows(N)
-    density = Toy().partial_fit(X)
+    density = ToyDensity().partial_fit(X)
     before, n_iter = density.score_samples(X), density.n_iter_
     with pytest.raises(ValueError, match=f"(?i){message}"):
         change(density, X)

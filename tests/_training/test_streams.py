@@ -13,17 +13,13 @@ from sklearn_dgm import (
     VariationalAutoencoderDensity,
 )
 from sklearn_dgm._training import streams, trainer
-from sklearn_dgm._training.streams import StreamedChunksMixin, shuffled_blocks
+from sklearn_dgm._training.streams import TableForm, shuffled_blocks
 from sklearn_dgm.chunks import _sampling
 from tests._training.interrupted import Interrupted, interrupt
 from tests._training.toy import ToyDensity
 from tests.chunks.tables import Parts
 
 SAMPLE, EPOCH = 600, 500
-
-
-class StreamedToy(StreamedChunksMixin, ToyDensity):
-    """The smallest network, which learns from such tables."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +53,7 @@ class Rows:
 
 def test_each_pass_gives_every_row_once_in_another_order():
     held_out = np.array([0, 7, 1500, 2999])
-    blocks = shuffled_blocks(Rows(6, 500), held_out, 1.0, np.random.default_rng(0))
+    blocks = shuffled_blocks(Rows(6, 500), held_out, 1.0, np.random.default_rng(0), TableForm())
     passes = []
     for _ in range(2):
         parts = []
@@ -76,7 +72,9 @@ def test_each_pass_gives_every_row_once_in_another_order():
 
 def test_memory_is_bounded():
     def peak(n_chunks):
-        blocks = shuffled_blocks(Rows(n_chunks, 500), np.arange(3), 1.0, np.random.default_rng(0))
+        blocks = shuffled_blocks(
+            Rows(n_chunks, 500), np.arange(3), 1.0, np.random.default_rng(0), TableForm()
+        )
         n_rows = 0
         tracemalloc.start()
         try:
@@ -114,7 +112,7 @@ def test_no_row_that_validates_trains(trained, monkeypatch):
         return original(self, run, train, valid)
 
     monkeypatch.setattr(trainer.Trainer, "_monitor", monitor)
-    density = StreamedToy(n_members=2, max_epochs=12, early_stopping=True).fit(Parts(X, 700))
+    density = ToyDensity(n_members=2, max_epochs=12, early_stopping=True).fit(Parts(X, 700))
     assert len(trained) == 2 * 12
     for member, valid in enumerate(validating):
         assert len(valid) == SAMPLE // 10
@@ -129,7 +127,7 @@ def test_no_row_that_validates_trains(trained, monkeypatch):
 
 def test_a_table_of_no_more_rows_than_a_sample_is_fitted_as_one_in_memory(trained):
     X = numbers(SAMPLE)
-    streamed, whole = (StreamedToy(max_epochs=3).fit(of) for of in (Parts(X, 100), X))
+    streamed, whole = (ToyDensity(max_epochs=3).fit(of) for of in (Parts(X, 100), X))
     np.testing.assert_array_equal(streamed.score_samples(X), whole.score_samples(X))
     assert not trained
 
@@ -137,18 +135,18 @@ def test_a_table_of_no_more_rows_than_a_sample_is_fitted_as_one_in_memory(traine
 def test_weights_count(trained):
     X, weight = numbers(3000), np.repeat([1.0, 0.0, 3.0], 1000)
     X[1000:2000] += 100
-    density = StreamedToy(max_epochs=20, lr=0.05).fit(Parts(X, 700), sample_weight=weight)
+    density = ToyDensity(max_epochs=20, lr=0.05).fit(Parts(X, 700), sample_weight=weight)
     assert trained
-    whole = StreamedToy(max_epochs=20, lr=0.05).fit(X, sample_weight=weight)
+    whole = ToyDensity(max_epochs=20, lr=0.05).fit(X, sample_weight=weight)
     kept = X[weight > 0]
     assert abs(density.score(kept) - whole.score(kept)) < 0.02 * len(kept)
 
 
 def test_a_fit_that_is_killed_goes_on_with_the_stream(tmp_path):
     X = Parts(numbers(3000), 700)
-    whole = StreamedToy(n_members=2, max_epochs=9).fit(X)
+    whole = ToyDensity(n_members=2, max_epochs=9).fit(X)
     checkpoint = Checkpoint(tmp_path / "fit", every=2, resume=True)
-    parts = StreamedToy(n_members=2, max_epochs=9, callbacks=[checkpoint])
+    parts = ToyDensity(n_members=2, max_epochs=9, callbacks=[checkpoint])
     n_steps = 2 * 9 * 16
     interrupt(parts, X, at=n_steps // 3)
     assert checkpoint.path.exists()
@@ -159,7 +157,7 @@ def test_a_fit_that_is_killed_goes_on_with_the_stream(tmp_path):
 
 def test_warm_start_goes_on():
     X = Parts(numbers(3000), 700)
-    density = StreamedToy(max_epochs=3, warm_start=True).fit(X)
+    density = ToyDensity(max_epochs=3, warm_start=True).fit(X)
     schema, before = density.schema_, density.score(X.table)
     assert density.fit(X).schema_ is schema
     assert density.score(X.table) > before
