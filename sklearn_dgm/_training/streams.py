@@ -19,8 +19,8 @@ BUFFER_ROWS, BUFFER_CELLS = SAMPLE_ROWS, 2**24
 class StreamedChunksMixin:
     """Networks that learn from tables that are read a chunk at a time.
 
-    It stands before :class:`~sklearn_dgm._training.base.TrainingMixin`. What is settled before training, and the rows that validate, are of a sample; others train, read anew in
-    each pass.
+    It stands before :class:`~sklearn_dgm._training.base.TrainingMixin`. What is settled before training, and the rows
+    that validate, are of a sample; others train, read anew in each pass.
     """
 
     def _start_chunks(self, X, sample_weight, *, schema=None):

@@ -202,18 +202,3 @@ def test_a_fit_that_is_killed_goes_on_with_the_stream(tmp_path):
     Interrupted.steps, Interrupted.at = 0, -1
     parts.set_params(net_params={"optimizer": Interrupted}).fit(X)
     np.testing.assert_array_equal(parts.score_samples(X.table), whole.score_samples(X.table))
-
-
-def test_further_sequences_may_stream_too(trained):
-    density = AutoregressiveSequenceDensity(max_epochs=3, **QUICK).fit(texts(200))
-    held_out = texts(800, seed=2)
-    before, n_counted = density.score(held_out), density._gram_counts.weight.sum()
-    X = texts(700, seed=1)
-    density.partial_fit(Parts(X, 90))
-    assert trained
-    assert density.score(held_out) > before
-    assert density._gram_counts.weight.sum() == n_counted + sum(map(len, X)) + len(X)
-    state = vars(density).copy()
-    with pytest.raises(TypeError, match="can be read but once"):
-        density.partial_fit(iter([X]))
-    assert vars(density) == state
