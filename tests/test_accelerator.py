@@ -16,8 +16,7 @@ from sklearn_dgm import (
     DensityCodec,
     FlowDensity,
 )
-from sklearn_dgm._training import streams
-from sklearn_dgm.chunks import _sampling
+from sklearn_dgm.chunks import _sampling, _shuffling
 from tests.chunks.tables import Parts
 from tests.instances import INSTANCES
 
@@ -115,7 +114,7 @@ def test_a_fit_goes_on_from_a_checkpoint(tmp_path):
 @pytest.mark.parametrize("density", [AutoregressiveDensity(**QUICK), FlowDensity(device="cuda")])
 def test_rows_stream(density, monkeypatch):
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 600)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 800)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 800)
     X = levels(2000) * 1.0
     X[::7, 1] = np.nan if density._density_tags.missing else 1
     density = clone(density).set_params(max_epochs=3, random_state=0).fit(Parts(X, 700))

@@ -9,7 +9,7 @@ import sklearn_dgm
 from sklearn_dgm import Checkpoint, TabularGAN, implicit
 from sklearn_dgm._training import streams
 from sklearn_dgm._training.adversarial import StreamedDraws
-from sklearn_dgm.chunks import _sampling
+from sklearn_dgm.chunks import _sampling, _shuffling
 from tests._training.interrupted import Interrupted, interrupt
 from tests.chunks.tables import Parts
 
@@ -20,7 +20,7 @@ SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 4, "batch_size": 64, "random
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 400)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 500)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 500)
     monkeypatch.setattr(streams, "EPOCH_ROWS", 300)
     monkeypatch.setattr(implicit, "MAX_DRAWS", 2000)
 

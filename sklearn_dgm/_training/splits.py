@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from sklearn_dgm._training.batches import SharedRows
-from sklearn_dgm._training.streams import StreamedRows, TableForm, shuffled_blocks
+from sklearn_dgm._training.streams import StreamedRows
+from sklearn_dgm.chunks import TableForm, shuffled_blocks
 
 # Rows that validate at most.
 MAX_VALID_ROWS = 10_000
@@ -128,7 +129,7 @@ class Splits:
         return positions[:0] if valid is None else np.sort(positions[valid])
 
     def blocks(self, member, rows, form=None):
-        """Return blocks of rows that train a member; see :func:`shuffled_blocks`."""
+        """Return blocks of rows that train a member; see :func:`~sklearn_dgm.chunks.shuffled_blocks`."""
         rng = np.random.default_rng([self.seed, member])
         form = form or TableForm(self.prepared)
         return shuffled_blocks(rows, self.held_out(member), self.weight.mean(), rng, form)

@@ -4,6 +4,12 @@ from sklearn_dgm.chunks._encoded import EncodedChunks
 from sklearn_dgm.chunks._progress import with_progress
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS, TableSample, row_keys
 from sklearn_dgm.chunks._sequences import SequenceChunks, SequenceSummary
+from sklearn_dgm.chunks._shuffling import (
+    BlockReader,
+    StreamedFitMixin,
+    TableForm,
+    shuffled_blocks,
+)
 from sklearn_dgm.chunks._sources import (
     are_chunks_of_sequences,
     check_in_memory,
@@ -18,6 +24,7 @@ from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunk, Chunks
 __all__ = [
     "ROWS_AT_ONCE",
     "SAMPLE_ROWS",
+    "BlockReader",
     "Chunk",
     "ChunkedDrawsMixin",
     "ChunkedScoresMixin",
@@ -25,7 +32,9 @@ __all__ = [
     "EncodedChunks",
     "SequenceChunks",
     "SequenceSummary",
+    "StreamedFitMixin",
     "Sums",
+    "TableForm",
     "TableSample",
     "TableSummary",
     "are_chunks_of_sequences",
@@ -33,6 +42,7 @@ __all__ = [
     "in_memory_alone",
     "is_chunked",
     "row_keys",
+    "shuffled_blocks",
     "sum_of",
     "with_progress",
 ]

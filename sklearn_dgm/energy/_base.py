@@ -1,16 +1,23 @@
 """What the estimators of Boltzmann machines share: parameters, training, and the partition function."""
 
 import math
+from abc import abstractmethod
+from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
+from sklearn_dgm._typing import MatrixLike
+from sklearn_dgm._validation import check_generator, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
+from sklearn_dgm.chunks import BlockReader, StreamedFitMixin, TableForm, shuffled_blocks
 from sklearn_dgm.energy._contrastive import (
     Rows,
     Settings,
+    StreamedRows,
     automatic_rate,
     passes,
     train,
@@ -25,8 +32,12 @@ from sklearn_dgm.energy._partition import (
 from sklearn_dgm.energy._visible import VisibleUnits
 
 
-class BaseBoltzmannDensity(BaseEstimatedDensity):
-    """Base class of densities that are made of Boltzmann machines; `parameters` are those that they share."""
+class BaseBoltzmannDensity(StreamedFitMixin, BaseEstimatedDensity):
+    """Base class of densities that are made of Boltzmann machines; `parameters` are those that they share.
+
+    Of tables that are read a chunk at a time the features, independent columns and rates are of a sample, and a pass
+    takes as many rows as that has.
+    """
 
     _parameter_constraints: dict = {
         **BaseEstimatedDensity._parameter_constraints,
@@ -79,12 +90,77 @@ class BaseBoltzmannDensity(BaseEstimatedDensity):
         units = VisibleUnits(self.schema_.columns_, Z, weight)
         F, missing, _ = units.encode(Z)
         base = units.base_rates(F, missing, weight)
-        return units, base, _rows(units, base, F, missing, weight, rng)
+        rows = _rows(units, base, F, missing, weight, rng)
+        if (streamed := getattr(self, "_streamed", None)) is not None:
+            further = partial(self._further_rows, units, base, rng=rng)
+            rows = StreamedRows(rows, _reader_of(streamed, rng), further)
+        return units, base, rows
 
     def _further_rows(self, units, base, Z, sample_weight, rng):
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         F, missing, _ = units.encode(Z)
         return _rows(units, base, F, missing, weight, rng)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        schema: Any = None,
+    ) -> Self:
+        """Take one pass through further rows, at a constant rate, and find log Z anew.
+
+        The first call settles what the columns are. Categories that it has not seen are not learnt from, as if their
+        cells were missing, and with ``handle_unknown="error"`` they raise; so are whole numbers beyond its range that
+        no unit is for. Where log Z is no exact one, most of the time goes into it; with
+        fewer `n_temperatures` it takes less.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+        schema : ColumnSchema, default=None
+            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
+            ranges to come are known.
+
+        Returns
+        -------
+        self : estimator
+            The fitted model. If anything fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the first call, a value is infinite, there is no whole number in an
+            integer column, or a schema is handed in later than in the first call.
+        TypeError
+            If X is to be read a chunk at a time.
+        """
+        is_first = not hasattr(self, "schema_")
+        self._check_part(X, schema, is_first=is_first)
+        with restored_on_failure(self):
+            Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first, schema=schema)
+            n_before = 0 if is_first else self.n_iter_
+            seeds = check_generator(self.random_state).integers(2**63, size=n_before + 1)
+            rng = np.random.default_rng(seeds[-1])  # another one in each call
+            self._take_pass(Z, sample_weight, rng, is_first)
+        return self
+
+    @abstractmethod
+    def _take_pass(self, Z, sample_weight, rng, is_first):
+        """Take one pass through further rows, or the first ones, at a constant rate."""
+
+    def _train_further(self, training, rows, rng, which=""):
+        """Take such a pass with a machine, and return the gap of free energies after it."""
+        tell = self._teller(which) if self.verbose else None
+        settings = self._settings(rows, training.machine, rng)
+        return train(training, rows, settings, 1, rng, falls=False, tell=tell)
 
     def _train(self, training, rows, rng, which=""):
         """Train a machine, and return the gaps of free energies after the passes."""
@@ -148,3 +224,11 @@ def _rows(units, base, F, missing, weight, rng):
     missing = missing[:, units.column_of]
     drawn = units.draw(np.tile(base, (len(F), 1)), np.ones(units.n_numbers), rng)
     return Rows(np.where(missing, drawn, F), missing, weight)
+
+
+def _reader_of(streamed, rng):
+    """Return what reads the rows of a table, and their weights, in random order, as they are encoded."""
+    held_out = np.empty(0, dtype=np.intp)
+    order = np.random.default_rng(rng.integers(2**63))
+    blocks = shuffled_blocks(streamed, held_out, streamed.mean_weight, order, TableForm(np.asarray))
+    return BlockReader(blocks)

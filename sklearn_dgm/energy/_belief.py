@@ -1,5 +1,6 @@
 """The deep belief net as an estimator."""
 
+import copy
 from numbers import Integral
 from typing import Any, Literal
 
@@ -105,6 +106,9 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
     Where a machine has as many hidden units as the one below it has visible ones, and these are all binary, it starts
     as the one below turned upside down: the density is that of the machine below then, and training starts there.
 
+    `fit` reads tables larger than memory a chunk at a time, and a pass takes as many rows as the sample has. In
+    `partial_fit` each machine takes a pass, from below, over what the one below it makes of the further rows.
+
     The logarithm of an average of few importance weights tends to be too low. The numbers that propose hidden units are
     the same for every row and in every call.
 
@@ -177,14 +181,35 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         self.n_importance_samples = n_importance_samples
 
     def _fit(self, Z, sample_weight):
-        sizes = self._sizes()
         rng = check_generator(self.random_state)
-        units: Any
-        rows: Any
         units, base, rows = self._first_rows(Z, sample_weight, rng)
+        self._learn(units, base, rows, rng, self._train)
+
+    def _take_pass(self, Z, sample_weight, rng, is_first):
+        if is_first:
+            self._learn(*self._first_rows(Z, sample_weight, rng), rng, self._train_further)
+            return
+        if not hasattr(self, "_trainings"):
+            raise ValueError(
+                "partial_fit goes on with the chains of training, which this model was saved without; call fit to start "
+                "anew."
+            )
+        if self._sizes() != [machine.n_hidden for machine in self._machines]:
+            raise ValueError(
+                f"partial_fit continues a net of other layers than hidden_layer_sizes={self.hidden_layer_sizes!r}; call "
+                "fit to start anew."
+            )
+        units, base = self._machines[0].units, self._base
+        rows = self._further_rows(units, base, Z, sample_weight, rng)
+        self._learn(units, base, rows, rng, self._train_further, copy.deepcopy(self._trainings))
+
+    def _learn(self, units: Any, base, rows: Any, rng, learn, trainings=()):
+        """Train the machines from below, or those further that trainings have: each from what the one below makes."""
+        sizes = self._sizes()
         self._check_partition(BinaryUnits(sizes[-2]) if len(sizes) > 1 else units, sizes[-1])
+        before = self.free_energy_gaps_ if trainings else [()] * len(sizes)
         self._machines: list[BoltzmannMachine] = []
-        self.free_energy_gaps_ = []
+        self._base, self._trainings, self.free_energy_gaps_ = base, [], []
         for i, n_hidden in enumerate(sizes):
             if i:
                 below = self._machines[-1]
@@ -193,11 +218,15 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
             means = rows.means(rng)
             if i:
                 base = logit(means.clip(LEAST_SHARE, 1 - LEAST_SHARE))
-            machine = self._start(units, n_hidden, base, rng)
-            training = ContrastiveDivergence(machine, means, self.n_chains, rng)
-            gaps = self._train(training, rows, rng, f"Machine {i + 1}, ")
+            if trainings:
+                training = trainings[i]
+            else:
+                machine = self._start(units, n_hidden, base, rng)
+                training = ContrastiveDivergence(machine, means, self.n_chains, rng)
+            gaps = learn(training, rows, rng, which=f"Machine {i + 1}, ")
+            self._trainings.append(training)
             self._machines.append(training.averaged.astype(np.float64))
-            self.free_energy_gaps_.append(gaps)
+            self.free_energy_gaps_.append(np.append(before[i], gaps))
         self.n_iter_ = sum(map(len, self.free_energy_gaps_))
         self.components_ = [machine.weights.T for machine in self._machines]
         self.intercepts_ = [machine.visible for machine in self._machines]

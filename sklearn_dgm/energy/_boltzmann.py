@@ -2,17 +2,17 @@
 
 import copy
 from numbers import Integral
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from sklearn_dgm._sklearn import Interval, fit_context
+from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._typing import MatrixLike, RandomState
-from sklearn_dgm._validation import check_generator, restored_on_failure
+from sklearn_dgm._validation import check_generator
 from sklearn_dgm.energy._base import BaseBoltzmannDensity, encoded_to_score
-from sklearn_dgm.energy._contrastive import ContrastiveDivergence, initial_machine, train
+from sklearn_dgm.energy._contrastive import ContrastiveDivergence, initial_machine
 from sklearn_dgm.energy._marginals import hidden_means, log_marginals
 from sklearn_dgm.energy._partition import draw_features
 from sklearn_dgm.energy._pseudo import pseudo_log_likelihoods
@@ -122,7 +122,8 @@ class RestrictedBoltzmannDensity(
 
     **Training.** The gradient is centred [3]_, the biases of the visible units start where independent columns have
     them, and weights are averaged over about the last fifth of the steps. A row comes up as often as its weight says.
-    Missing cells of rows to learn from are drawn anew, given the hidden units, whenever their row comes up.
+    Missing cells of rows to learn from are drawn anew, given the hidden units, whenever their row comes up. Tables
+    larger than memory are read a chunk at a time, in random order, and a pass takes as many rows as the sample has.
 
     **Missing cells** couple the hidden units. With at most 12 of these, any cells may be missing of rows that are
     scored; with more, categories of up to 256 joint outcomes, and all else is an error that names the columns.
@@ -234,66 +235,16 @@ class RestrictedBoltzmannDensity(
     def _n_features_out(self):
         return len(self.intercept_hidden_)
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self,
-        X: MatrixLike,
-        y: Any = None,
-        sample_weight: ArrayLike | None = None,
-        *,
-        schema: Any = None,
-    ) -> Self:
-        """Take one pass through further rows, at a constant rate, and find log Z anew.
-
-        The first call settles what the columns are. Categories that it has not seen are not learnt from, as if their
-        cells were missing, and with ``handle_unknown="error"`` they raise; so are whole numbers beyond its range that
-        no unit is for. Where log Z is no exact one, most of the time goes into it; with
-        fewer `n_temperatures` it takes less.
-
-        Parameters
-        ----------
-        X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-        schema : ColumnSchema, default=None
-            In the first call, what :meth:`learn_schema` has learnt from more rows than these, so that categories and
-            ranges to come are known.
-
-        Returns
-        -------
-        self : estimator
-            The fitted model. If anything fails, the estimator is as it was before.
-
-        Raises
-        ------
-        ValueError
-            If the columns are not those of the first call, a value is infinite, there is no whole number in an
-            integer column, or a schema is handed in later than in the first call.
-        TypeError
-            If X is to be read a chunk at a time.
-        """
-        is_first = not hasattr(self, "_training")
-        self._check_part(X, schema, is_first=is_first)
-        with restored_on_failure(self):
-            Z, sample_weight = self._start_fit(X, sample_weight, reset=is_first, schema=schema)
-            n_before = 0 if is_first else self.n_iter_
-            seeds = check_generator(self.random_state).integers(2**63, size=n_before + 1)
-            rng = np.random.default_rng(seeds[-1])  # another one in each call
-            if is_first:
-                rows, training = self._start(Z, sample_weight, rng)
-            else:
-                units, base = self._machine.units, self._base
-                rows = self._further_rows(units, base, Z, sample_weight, rng)
-                training = copy.deepcopy(self._training)
-            settings = self._settings(rows, training.machine, rng)
-            gaps = train(training, rows, settings, 1, rng, falls=False)
-            before = [] if is_first else self.free_energy_gaps_
-            self.free_energy_gaps_ = np.append(before, gaps)
-            self._take_over(training, rng)
-        return self
+    def _take_pass(self, Z, sample_weight, rng, is_first):
+        if is_first:
+            (rows, training), before = self._start(Z, sample_weight, rng), ()
+        else:
+            units, base = self._machine.units, self._base
+            rows = self._further_rows(units, base, Z, sample_weight, rng)
+            training, before = copy.deepcopy(self._training), self.free_energy_gaps_
+        gaps = self._train_further(training, rows, rng)
+        self.free_energy_gaps_ = np.append(before, gaps)
+        self._take_over(training, rng)
 
     def _log_density_and_std(self, Z):
         log_p = self._log_unnormalised(Z) - self.log_partition_

@@ -101,6 +101,30 @@ class Rows:
         return F
 
 
+class StreamedRows(Rows):
+    """Rows of which each pass takes the next of a stream, as many as there were at first.
+
+    Parameters
+    ----------
+    first : Rows
+        Rows of the same table.
+    reader : BlockReader
+        What reads further encoded rows, and their weights.
+    rows_of : callable
+        Makes :class:`Rows` of them.
+    """
+
+    def __init__(self, first, reader, rows_of):
+        super().__init__(first.F, first.missing, first.weight)
+        self._reader, self._rows_of = reader, rows_of
+
+    def batches(self, batch_size, rng):
+        """Yield places of the next rows; see :meth:`Rows.batches`."""
+        rows = self._rows_of(*self._reader.next_rows(len(self.F)))
+        super().__init__(rows.F, rows.missing, rows.weight)
+        yield from super().batches(batch_size, rng)
+
+
 class HiddenRows:
     """The hidden units of a machine, drawn anew for each batch of rows: what a machine above it learns from.
 
@@ -114,10 +138,15 @@ class HiddenRows:
 
     def __init__(self, rows, below):
         self.rows, self.below = rows, below
-        self.batches, self.sample, self.weight = rows.batches, rows.sample, rows.weight
+        self.batches, self.sample = rows.batches, rows.sample
 
     def __len__(self):
         return len(self.rows)
+
+    @property
+    def weight(self):
+        """Weights of the rows, which may be others in each pass."""
+        return self.rows.weight
 
     def features(self, places, machine, rng):
         """Return hidden units of rows."""

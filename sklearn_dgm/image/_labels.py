@@ -65,7 +65,7 @@ class ClassesMixin:
         if self.classes_ is None:
             return ()
         counts = self._class_counts + 1
-        if not self._is_further_part():
+        if splits.streamed is None and not self._is_further_part():
             train = splits.indices(member)[0]
             label, weight = splits.Z[train, -1].astype(int), splits.counts[train]
             counts = np.bincount(label, weight, len(self.classes_)) + 1

@@ -116,9 +116,9 @@ class PixelCNNDensity(
     pixels anew for each pass, and takes some three times as long.
 
     `fit` reads tables larger than memory a chunk at a time, with `y` an array of the labels of all rows: all but those
-    that validate train in a stream, and the start, the shares of the classes and the rows that validate are of a
-    sample. `partial_fit` goes on with images that have labels as the first ones had, or none: the classes are those of
-    the first call, and another one is refused; their shares are those of the images of all calls.
+    that validate train in a stream, the shares of the classes are of all, and the start and the rows that validate are
+    of a sample. `partial_fit` goes on with images that have labels as the first ones had, or none: the classes are
+    those of the first call, and another one is refused; their shares are those of the images of all calls.
 
     References
     ----------

@@ -138,7 +138,7 @@ class StreamedSequences(StreamMixin, SequenceRows):
     weight : Tensor of shape (n,)
         Their weights.
     blocks : iterator of tuple
-        Further sequences and their weights, without end; see :func:`~sklearn_dgm._training.streams.shuffled_blocks`.
+        Further sequences and their weights, without end; see :func:`~sklearn_dgm.chunks.shuffled_blocks`.
     tensor : callable
         Turns an array into a tensor.
     """
@@ -162,7 +162,7 @@ class StreamedSequences(StreamMixin, SequenceRows):
             self._take_next()
 
     def _take_next(self):
-        scored, weight = self._next(len(self))
+        scored, weight = self._next()
         weight = torch.from_numpy(weight).to(self.weight)
         super().__init__(scored.Z, weight, self._tensor, scored.others)
 

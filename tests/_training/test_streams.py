@@ -13,8 +13,7 @@ from sklearn_dgm import (
     VariationalAutoencoderDensity,
 )
 from sklearn_dgm._training import streams, trainer
-from sklearn_dgm._training.streams import TableForm, shuffled_blocks
-from sklearn_dgm.chunks import _sampling
+from sklearn_dgm.chunks import TableForm, _sampling, _shuffling, shuffled_blocks
 from tests._training.interrupted import Interrupted, interrupt
 from tests._training.toy import ToyDensity
 from tests.chunks.tables import Parts
@@ -26,7 +25,7 @@ SAMPLE, EPOCH = 600, 500
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", SAMPLE)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 800)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 800)
     for module in (streams, trainer):
         monkeypatch.setattr(module, "EPOCH_ROWS", EPOCH)
 
@@ -60,7 +59,7 @@ def test_each_pass_gives_every_row_once_in_another_order():
         while sum(map(len, parts)) < 3000 - len(held_out):
             Z, weight = next(blocks)
             assert (weight == 1).all()
-            assert len(Z) <= streams.BUFFER_ROWS
+            assert len(Z) <= _shuffling.BUFFER_ROWS
             parts.append(np.rint(Z[:, 0] * 1e3).astype(int))
         passes.append(np.concatenate(parts))
     for order in passes:

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 from sklearn_dgm import BayesianNetworkDensity, load
 from sklearn_dgm._training import streams, trainer
 from sklearn_dgm._training.partial import N_PASSES
-from sklearn_dgm.chunks import _sampling
+from sklearn_dgm.chunks import _sampling, _shuffling
 from tests.bayes_net.test_bayes_net import EDGES as OF_CATEGORIES
 from tests.bayes_net.test_bayes_net import all_cells, categories
 from tests.bayes_net.test_counting_on import assert_same_counts
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def streamed(monkeypatch):
     """Let small tables be larger than a sample; returns how many rows each pass of a stream had."""
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", SAMPLE)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 800)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 800)
     for module in (streams, trainer):
         monkeypatch.setattr(module, "EPOCH_ROWS", 400)
     passes, before_pass = [], streams.StreamedRows.before_pass

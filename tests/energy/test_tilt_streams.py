@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_dgm import Checkpoint, EnergyDensity, HistogramDensity, MixtureDensity
 from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import _sampling, _sources
+from sklearn_dgm.chunks import _sampling, _shuffling, _sources
 from tests._training.interrupted import Interrupted, interrupt
 from tests.chunks.tables import Parts
 from tests.energy.test_tilt_partial import CLOSED, SMALL, per_row, rows
@@ -19,7 +19,7 @@ def _small(monkeypatch):
     """Let small tables be larger than a sample."""
     for module in (_sampling, _sources):
         monkeypatch.setattr(module, "SAMPLE_ROWS", 400)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 500)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 500)
     for module in (streams, trainer):
         monkeypatch.setattr(module, "EPOCH_ROWS", 300)
 

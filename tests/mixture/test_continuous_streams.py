@@ -8,7 +8,7 @@ from sklearn.base import clone
 import sklearn_dgm
 from sklearn_dgm import ContinuousMixtureDensity
 from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import _sampling
+from sklearn_dgm.chunks import _sampling, _shuffling
 from sklearn_dgm.mixture._refining import MAX_STEPS, Blocks, refined
 from tests.chunks.tables import Parts
 
@@ -22,7 +22,7 @@ COMPONENTS = pytest.mark.parametrize("component", ["independent", "tree"])
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 400)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 500)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 500)
     for module in (streams, trainer):
         monkeypatch.setattr(module, "EPOCH_ROWS", 300)
 

@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from sklearn_dgm import AutoregressiveSequenceDensity, Checkpoint
 from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import EncodedChunks, SequenceChunks, SequenceSummary, _sampling
+from sklearn_dgm.chunks import EncodedChunks, SequenceChunks, SequenceSummary, _sampling, _shuffling
 from sklearn_dgm.columns import ColumnSchema, SequenceSchema
 from sklearn_dgm.counts.ngrams import NGrams
 from sklearn_dgm.sequence._batches import (
@@ -27,7 +27,7 @@ SAMPLE, EPOCH = 300, 250
 def _small(monkeypatch):
     """Let few sequences be more than a sample."""
     monkeypatch.setattr(_sampling, "SAMPLE_ROWS", SAMPLE)
-    monkeypatch.setattr(streams, "BUFFER_ROWS", 400)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 400)
     for module in (streams, trainer):
         monkeypatch.setattr(module, "EPOCH_ROWS", EPOCH)
 
