@@ -65,6 +65,7 @@ class BaseBoltzmannDensity(StreamedFitMixin, BaseEstimatedDensity):
     n_temperatures: int
     verbose: Any
     random_state: Any
+    free_energy_gaps_: Any
 
     def __init__(self, categorical_features, integer_features, column_kinds, **parameters):
         super().__init__(
