@@ -29,6 +29,7 @@ from sklearn_dgm._training.trainer import Trainer
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.chunks import naming_rows
 from sklearn_dgm.columns import MIXED
 from sklearn_dgm.columns._bulk import REACH
 from sklearn_dgm.nn.config import module_of_state, state_of
@@ -244,14 +245,16 @@ warm_start, verbose, callbacks, net_params, random_state
         weight = np.ones(len(Z)) if sample_weight is None else sample_weight
         n_threads = self._n_threads(device)  # in the block it is one
         with reproducible(rng, device):
+            streamed = getattr(self, "_streamed", None)
             if continues:
-                self._check_continuation(Z)
+                with nullcontext() if streamed is None else naming_rows(streamed.sample_positions):
+                    self._check_continuation(Z)
             else:
                 self._split_seed = int(rng.integers(2**63))
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
             share = self._validation_share()
             splits = self._split(Z, weight, share, self._split_seed, device)
-            splits.streamed = getattr(self, "_streamed", None)
+            splits.streamed = streamed
             if not continues:
                 self._prepare(splits)
             if self._n_members():
@@ -266,6 +269,10 @@ warm_start, verbose, callbacks, net_params, random_state
 
     def _check_continuation(self, Z):
         """Refuse what a warm start, or further rows, cannot continue."""
+        self._check_shape()
+
+    def _check_shape(self):
+        """Refuse parameters with which the module would be another one."""
         for name, value in self._shape.items():
             if not np.array_equal(value, getattr(self, name)):
                 raise ValueError(

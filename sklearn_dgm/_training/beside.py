@@ -5,6 +5,7 @@ import torch
 
 from sklearn_dgm._training.batches import WeightedRows
 from sklearn_dgm._training.missing import TableSplits
+from sklearn_dgm.columns._bulk import REACH
 from sklearn_dgm.nn.randomness import current_generator
 
 # Numbers that are drawn for a pass at most; in longer passes they serve again.
@@ -96,6 +97,32 @@ class RowsBeside(WeightedRows):
         return WeightedRows(self._followed(self.z, slice(None), drawn), self.weight)
 
 
+class WithoutCopies:
+    """Rows of a table that is read a chunk at a time, but for those that are equal to some others.
+
+    Parameters
+    ----------
+    rows : EncodedChunks
+        The table.
+    others : ndarray of shape (n, d)
+        Encoded rows, no farther out than training can see.
+    """
+
+    def __init__(self, rows, others):
+        self.rows, self._others = rows, set(_bytes_of(others))
+
+    def with_positions(self):
+        """Yield encoded rows, weights and positions; see :class:`~sklearn_dgm.chunks.EncodedChunks`."""
+        for Z, weight, positions in self.rows.with_positions():
+            of_rows = _bytes_of(Z.clip(-REACH, REACH))
+            left = np.array([row not in self._others for row in of_rows])
+            yield Z[left], None if weight is None else weight[left], positions[left]
+
+
+def _bytes_of(Z):
+    return [z.tobytes() for z in Z + 0.0]  # of which no zero is negative
+
+
 class SplitsBeside(TableSplits):
     """Splits of a table into rows that have others beside them.
 
@@ -148,6 +175,13 @@ class SplitsBeside(TableSplits):
         (ends,) = np.nonzero(np.diff(groups[self.order]))
         if len(ends):
             self.n_valid = int(ends[np.argmin(np.abs(ends + 1 - self.n_valid))]) + 1
+
+    def blocks(self, member, rows, form=None):
+        """Return blocks of rows that train, without copies of rows that validate; see :meth:`Splits.blocks`."""
+        _, valid = self.indices(member)
+        if self.groups is not None and valid is not None:
+            rows = WithoutCopies(rows, self.Z[valid])
+        return super().blocks(member, rows, form)
 
     def _beside(self, rows, index):
         fixed = None if self.fixed is None else self.fixed[index]

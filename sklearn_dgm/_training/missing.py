@@ -113,7 +113,10 @@ class TableSplits(Splits):
         """Return completed training rows of a member, some of very many, and how many rows each stands for."""
         completed, counts = self._completed_rows(member), self.counts[self.indices(member)[0]]
         every = slice(None, None, 1 + (len(counts) - 1) // SAMPLE_ROWS)
-        return completed[every], counts[every]
+        some = counts[every]
+        return completed[every], some if len(some) == len(counts) else some * (
+            counts.sum() / some.sum()
+        )
 
     def to_choose_by(self, member):
         """Return the validation rows and their weights, as tensors on the CPU; None if there are none."""

@@ -37,10 +37,11 @@ class PartialFitMixin:
 
         The first call is a `fit`: it settles the kinds of the columns, their categories and their ranges, unless a
         schema is handed in, and trains until rows that validate are served no better. In later calls all rows train,
-        at a learning rate that falls from `lr` to zero. A category that the first call has not seen is not
-        counted, as if its cell were missing, and with ``handle_unknown="error"`` it raises; so does every one of a
-        density of tables that takes no missing cells. In a sequence it is not counted either, but as what comes before
-        other steps. Numbers beyond the range of the first call are learnt as tails, unless they are impossible.
+        at a learning rate that falls from `lr` to zero. A category that the first call has not seen is not counted, as
+        if its cell were missing, and with ``handle_unknown="error"``, where there is such a parameter, it raises; so
+        does every one of a density of tables that takes no missing cells. In a sequence it is not counted either, but
+        as what comes before other steps. Numbers beyond the range of the first call are learnt as tails, unless they
+        are impossible.
 
         Parameters
         ----------
@@ -56,7 +57,8 @@ class PartialFitMixin:
         Returns
         -------
         self : estimator
-            The fitted model. If a call fails, the estimator is as it was before.
+            The fitted model. If a call fails, the estimator is as it was before, except that with `warm_start=True`
+            what Ctrl-C interrupts is kept.
 
         Raises
         ------
@@ -87,6 +89,10 @@ class PartialFitMixin:
     def _is_further_part(self):
         """Tell whether it is a later call of `partial_fit` that learns."""
         return hasattr(self, "_is_partial")
+
+    def _fits_chunks(self, X):
+        # Further rows are in memory; a map of a file is an array as well.
+        return not self._is_further_part() and super()._fits_chunks(X)
 
     def _continued_by(self):
         return "partial_fit" if self._is_further_part() else super()._continued_by()

@@ -65,10 +65,6 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         of_all = {"mean": rows.mean_weight, "largest": rows.largest_weight}
         self._set_counts(rows.total(partial(self._count, **of_all)))
 
-    def _fits_chunks(self, X):
-        # Further rows are in memory; a memmap is an array as well.
-        return not self._is_further_part() and super()._fits_chunks(X)
-
     def _forget_networks(self):
         """Drop what an earlier fit may have had."""
         for name in OF_NETWORKS:

@@ -19,7 +19,7 @@ from sklearn_dgm.chunks._sources import (
 from sklearn_dgm.chunks._streams import ChunkedDrawsMixin, ChunkedScoresMixin
 from sklearn_dgm.chunks._summary import TableSummary
 from sklearn_dgm.chunks._sums import Sums, sum_of
-from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunk, Chunks
+from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunk, Chunks, naming_rows
 
 __all__ = [
     "ROWS_AT_ONCE",
@@ -41,6 +41,7 @@ __all__ = [
     "check_in_memory",
     "in_memory_alone",
     "is_chunked",
+    "naming_rows",
     "row_keys",
     "shuffled_blocks",
     "sum_of",

@@ -125,6 +125,7 @@ class TableSample:
         total = TableSample()
         for sample in (self, other):
             sample.settle()
+            total._largest_key = min(total._largest_key, sample._largest_key)
             if sample.table is not None:
                 total._added.append(sample._rows())
         return total
@@ -138,10 +139,13 @@ class TableSample:
         positions, weight, cells, is_kept = map(np.concatenate, others)
         keys = row_keys(positions)
         by_key = np.lexsort((positions, keys))
-        by_key = by_key[: sample_size(cells[by_key])]
+        by_key = by_key[keys[by_key] <= self._largest_key]  # of larger ones some may be dropped
+        n_drawn = sample_size(cells[by_key])
+        if n_drawn < len(by_key):
+            by_key = by_key[:n_drawn]
+            self._largest_key = keys[by_key[-1]]
         is_drawn = np.zeros(len(keys), dtype=bool)
         is_drawn[by_key] = True
-        self._largest_key = keys[by_key[-1]] if len(by_key) < len(keys) else np.inf
         rows = np.flatnonzero(is_drawn | is_kept)
         rows = rows[np.argsort(positions[rows])]
         self.table, self._added = stacked(list(tables), rows), []

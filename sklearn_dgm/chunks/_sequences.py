@@ -51,6 +51,8 @@ class SequenceSummary:
         One that is not fitted.
     n_rows : int, default=None
         Not used.
+    numbers : int, default=1
+        How many numbers a cell of a sequence takes up where the model starts; the more, the smaller is the sample.
 
     Attributes
     ----------
@@ -60,8 +62,8 @@ class SequenceSummary:
         Of the sequences.
     """
 
-    def __init__(self, schema, n_rows=None):
-        self.schema, self.n_rows = schema, 0
+    def __init__(self, schema, n_rows=None, numbers=1):
+        self.schema, self.n_rows, self._numbers = schema, 0, numbers
         self.total_weight, self.largest_weight = 0.0, 0.0
         self._sample, self._steps, self._n_steps = TableSample(), TableSummary(schema.steps), 0
         self._weights: dict[int, float] = {}
@@ -90,7 +92,7 @@ class SequenceSummary:
             self._check_alike(form, table, lengths)
             kept = self._add_steps(X, table, lengths, weight)
         rows = np.flatnonzero(weight)
-        cells = lengths * table.shape[1]
+        cells = self._numbers * lengths * table.shape[1]
         kept = np.searchsorted(rows, np.unique(kept))
         own = X if len(rows) == len(weight) else safe_indexing(X, rows)
         self._sample.add(own, positions[rows], weight[rows], kept, cells[rows])

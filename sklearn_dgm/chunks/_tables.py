@@ -24,14 +24,16 @@ def naming_rows(positions):
         Where these rows stand.
     """
 
+    def in_whole(found):
+        if not found[1] or int(found[2]) >= len(positions):
+            return found[0]
+        return f"{found[1]} {positions[int(found[2])]}"
+
     def named(message):
         if not isinstance(message, str):
             return message
-        return re.sub(
-            r"\b(row|sequence) (\d+)",
-            lambda found: f"{found[1]} {positions[int(found[2])]}",
-            message,
-        )
+        # Labels of columns, which are quoted, stay as they are.
+        return re.sub(r"(?<!\w)'[^']*'|\b([Rr]ow|[Ss]equence) (\d+)", in_whole, message)
 
     try:
         yield

@@ -20,8 +20,7 @@ from sklearn_dgm._training.parameters import describe_training, handed_on, layer
 from sklearn_dgm._training.variables import variables_of
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator
-from sklearn_dgm.base import BaseGenerator
-from sklearn_dgm.chunks import Chunks, EncodedChunks
+from sklearn_dgm.chunks import Chunks, EncodedChunks, in_memory_alone
 from sklearn_dgm.columns import ColumnSchema
 from sklearn_dgm.columns._bulk import REACH
 from sklearn_dgm.columns._reading import raw_columns
@@ -211,19 +210,29 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
             )
 
     def _start_fit(self, X, sample_weight):
-        if not self._reads_chunks(X):
+        if not self._fits_chunks(X):
             return BaseMetaDensity._start_fit(self, X, sample_weight)
         self._check_members()
         return X, sample_weight
 
-    def _reads_chunks(self, X):
-        """Tell whether X is read a chunk at a time, as the density inside would read it."""
+    def _fits_chunks(self, X):
+        """Tell whether `fit` reads X a chunk at a time, as the density inside would; what cannot be read is refused."""
+        if self._is_further_part() or not self._is_chunked(X):
+            return False
         [(_, density)] = self._members()
-        can_stream = isinstance(density, BaseGenerator) and self.objective != SCORE_MATCHING
-        return self._is_chunked(X) and can_stream and density._fits_chunks(X)
+        if self.objective != SCORE_MATCHING and hasattr(density, "_fits_chunks"):
+            return density._fits_chunks(X)
+        if isinstance(X, np.memmap):  # which is an array as well
+            return False
+        if self.objective == SCORE_MATCHING:
+            raise TypeError(
+                f"objective={SCORE_MATCHING!r} takes gradients at rows in memory, but X is to be read a chunk at a time. "
+                "Hand in a sample of its rows."
+            )
+        raise in_memory_alone(density)
 
     def _fit_within(self, X, sample_weight, schema, task):
-        if self._reads_chunks(X):
+        if self._fits_chunks(X):
             self._fit_within_chunks(X, sample_weight, schema, task)
             return
         fit_quietly(ColumnSchema(standardize=False), X)  # which refuses missing cells

@@ -1,6 +1,7 @@
 """Probabilistic context-free grammars as an estimator."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -12,6 +13,7 @@ from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
+from sklearn_dgm.chunks import SequenceSummary
 from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.grammar._inside import Pairs
 from sklearn_dgm.grammar._learning import (
@@ -30,6 +32,9 @@ from sklearn_dgm.sequence._base import BaseSequenceDensity
 from sklearn_dgm.sequence._markov import bins_of_steps
 from sklearn_dgm.sequence._state_learning import held_out
 from sklearn_dgm.tags import DensityTags
+
+# Of sequences in chunks a sample is parsed first, again and again: of a word, as if it took up so many numbers.
+NUMBERS_OF_WORD = 400
 
 
 class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
@@ -176,6 +181,7 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
     _density_tags = DensityTags(sequences=True, ties=True)
+    _summarise = partial(SequenceSummary, numbers=NUMBERS_OF_WORD)
 
     def __init__(
         self,

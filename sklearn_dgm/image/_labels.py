@@ -84,7 +84,7 @@ class ClassesMixin:
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Flat images; pixels may be missing.
+            Flat images; pixels may be missing. A table larger than memory is read a chunk at a time.
 
         Returns
         -------
@@ -92,6 +92,9 @@ class ClassesMixin:
             In the order of `classes_`; estimates where pixels are missing. Of an image that no class can have, those of
             the classes without an image.
         """
+        if self._is_chunked(X):
+            n_classes = len(self.classes_)
+            return self._by_chunk(X, self.predict_proba, of_none=np.empty((0, n_classes)))
         log_p = self._log_joint(self._encode(X)[0])
         log_p[np.isneginf(log_p).all(axis=1)] = np.log(self._module.members[0].class_shares)
         return softmax(log_p, axis=1)
@@ -114,13 +117,15 @@ class ClassesMixin:
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Flat images; pixels may be missing.
+            Flat images; pixels may be missing. A table larger than memory is read a chunk at a time.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
             Labels.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.predict, of_none=self.classes_[:0])
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _codes(self, y, n_samples):

@@ -247,14 +247,16 @@ class ContinuousMixtureDensity(
 
     def _train(self, splits, rng, n_threads, continues):
         before = (self._mixture, self._alpha) if self._is_further_part() else None
-        super()._train(splits, rng, n_threads, continues)
         try:
+            super()._train(splits, rng, n_threads, continues)
             if before is None:
                 self._refine(splits)
             else:
                 self._refine_further(splits, *before)
         except KeyboardInterrupt as interrupt:
-            interrupt.keeps_progress = self.warm_start  # of the decoder
+            interrupt.keeps_progress = self.warm_start and hasattr(self, "net_")  # of the decoder
+            if before is not None:
+                self._mixture, self._alpha = before  # with what it has counted
             raise
 
     def _fitted_attributes(self, net, modules, history):

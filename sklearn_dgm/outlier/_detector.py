@@ -31,7 +31,7 @@ from sklearn_dgm._validation import (
     check_generator,
     check_weights,
 )
-from sklearn_dgm.base import BaseDensity, BaseGenerator
+from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.chunks import Chunks, TableSample, with_progress
 from sklearn_dgm.columns import is_table
 from sklearn_dgm.outlier._committee import (
@@ -323,10 +323,8 @@ class DensityOutlierDetector(
 
     def _fits_chunks(self, X):
         """Tell whether X is read a chunk at a time; see :class:`~sklearn_dgm.BaseGenerator`."""
-        if self._takes_sequences():
-            return False
-        if isinstance(self.estimator, BaseGenerator):
-            return self.estimator._fits_chunks(X)
+        if hasattr(self.estimator, "_fits_chunks"):
+            return not self._takes_sequences() and self.estimator._fits_chunks(X)
         if not self._is_chunked(X):
             return False
         if is_committee(self.estimator) or isinstance(self.estimator, FrozenEstimator):

@@ -192,6 +192,8 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         self.ngram_order = ngram_order
 
     def _fit(self, Z, sample_weight):
+        if self._continues():
+            self._check_shape()  # of which the n-gram is a part
         # Of the training alone; scores are of values as they are.
         Z = Sequences(Z.steps.clip(-REACH, REACH), Z.lengths)
         order = self._resolve_order(Z, sample_weight)

@@ -93,7 +93,7 @@ class BaseSequenceDensity(BaseDensity):
         "length": [StrOptions({"auto", "fixed", "stop", "given"})],
     }
     _density_tags = DensityTags(sequences=True)
-    _summarise = SequenceSummary
+    _summarise: Any = SequenceSummary
 
     def __init__(
         self,

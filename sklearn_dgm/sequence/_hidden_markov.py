@@ -1,6 +1,7 @@
 """Hidden Markov models as an estimator."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ from sklearn_dgm._nested.fitting import seeded
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
+from sklearn_dgm.chunks import SequenceSummary
 from sklearn_dgm.columns import Sequences, SequenceSchema
 from sklearn_dgm.columns._sequences import read_sequences
 from sklearn_dgm.mixture._densities import check_columns_untold, check_component, schema_for
@@ -37,6 +39,8 @@ from sklearn_dgm.sequence._state_parameters import StateParametersMixin
 from sklearn_dgm.sequence._state_queries import StateQueriesMixin
 from sklearn_dgm.tags import DensityTags, common_density_tags
 
+# Of sequences in chunks a sample is fitted first, in memory: a cell takes up so many numbers for each state.
+NUMBERS_OF_CELL = 12
 CLOSED_FORMS = DensityTags(sequences=True, missing=True, ties=True)
 
 
@@ -346,6 +350,10 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             self.states_ = np.arange(self.n_states) if states is None else states
             self._fit(Z, weight, labels)
         return self
+
+    @property
+    def _summarise(self):
+        return partial(SequenceSummary, numbers=NUMBERS_OF_CELL * self.n_states)
 
     def _check_takes_chunks(self):
         if not _is_counted(self):

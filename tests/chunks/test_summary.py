@@ -7,7 +7,14 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sklearn_dgm.chunks import Chunks, EncodedChunks, TableSample, TableSummary, row_keys
+from sklearn_dgm.chunks import (
+    Chunks,
+    EncodedChunks,
+    TableSample,
+    TableSummary,
+    naming_rows,
+    row_keys,
+)
 from sklearn_dgm.columns import ColumnSchema
 from tests.chunks.tables import N_ROWS, Parts, mixed
 
@@ -229,3 +236,28 @@ def test_encoded_chunks_are_the_encoded_rows():
 def test_weights_are_as_many_as_rows(n_weights):
     with pytest.raises(ValueError, match=f"sample_weight has {n_weights} entries"):
         EncodedChunks.of(Chunks.of(mixed(), 100), ColumnSchema(), np.ones(n_weights))
+
+
+@pytest.mark.parametrize("rows_at_once", [10, 50, 137])
+def test_a_sample_of_unequal_rows_does_not_depend_on_the_chunks(rows_at_once, monkeypatch):
+    monkeypatch.setattr("sklearn_dgm.chunks._sampling.SAMPLE_CELLS", 500)
+    X = np.arange(1000.0)[:, None]
+    cells = np.random.default_rng(0).geometric(0.1, 1000)
+    parts = [TableSample() for _ in range(2)]
+    for i, (positions, table) in enumerate(Chunks.of(X, rows_at_once)):
+        parts[i % 2].add(table, positions, np.ones(len(table)), (0,), cells[positions])
+    (together := TableSample()).add(X, np.arange(1000), np.ones(1000), (), cells)
+    drawn = []
+    for sample in (parts[0] + parts[1], together):
+        sample.settle()
+        drawn.append(sample.positions[sample.is_drawn].tolist())
+    assert drawn[0] == drawn[1]
+    assert cells[drawn[0]].sum() <= 500 < cells[drawn[0]].sum() + 100
+
+
+def test_errors_name_the_row_of_the_whole_table_and_columns_as_they_are():
+    with (
+        pytest.raises(ValueError, match="^Row 107 is odd: 'sequence 7' in row 101, row 12$"),
+        naming_rows(np.arange(100, 110)),
+    ):
+        raise ValueError("Row 7 is odd: 'sequence 7' in row 1, row 12")

@@ -6,7 +6,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
-from sklearn_dgm import Checkpoint, EnergyDensity, HistogramDensity, MixtureDensity
+from sklearn_dgm import (
+    Checkpoint,
+    DensityOutlierDetector,
+    EnergyDensity,
+    HistogramDensity,
+    MixtureDensity,
+)
 from sklearn_dgm._training import streams, trainer
 from sklearn_dgm.chunks import _sampling, _shuffling, _sources
 from tests._training.interrupted import Interrupted, interrupt
@@ -126,3 +132,31 @@ def test_missing_cells_are_refused_by_row():
     with pytest.raises(ValueError, match="(?s)1.*row 700"):
         density.fit(Parts(X, 350))
     assert not hasattr(density, "estimator_")
+
+
+def test_copies_of_rows_that_validate_do_not_train(trained, monkeypatch):
+    validating = []
+    original = trainer.Trainer._monitor
+
+    def monitor(self, run, train, valid):
+        validating.append(valid.z.flatten(1)[:, 0].numpy().copy())  # before what stands beside
+        return original(self, run, train, valid)
+
+    monkeypatch.setattr(trainer.Trainer, "_monitor", monitor)
+    X = np.random.default_rng(0).permutation(np.repeat(rows(300), 5, axis=0))
+    EnergyDensity(CLOSED, **SMALL | {"max_epochs": 12}).fit(Parts(X, 350))
+    assert len(validating[0]) > 20
+    seen = np.concatenate(trained)[:, 0]
+    assert not np.isin(validating[0].astype(np.float32), seen).any()
+    assert len(np.unique(seen)) > 200
+
+
+def test_detectors_read_what_a_tilted_density_reads():
+    X = rows(1500)
+    detector = DensityOutlierDetector(EnergyDensity(CLOSED, **SMALL | {"max_epochs": 3}))
+    assert detector.fit(Parts(X, 350)).predict(Parts(X, 350)).shape == (1500,)
+    detector.set_params(estimator__objective="score-matching")
+    with pytest.raises(TypeError, match="objective='score-matching' takes gradients at rows in"):
+        detector.fit(Parts(X, 350))
+    with pytest.raises(TypeError, match="GaussianMixture learns from tables in memory alone"):
+        EnergyDensity(GaussianMixture(2)).fit(Parts(X, 350))

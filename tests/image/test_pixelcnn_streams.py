@@ -177,3 +177,10 @@ def test_a_schema_announces_levels_to_come():
     schema = density.learn_schema(np.concatenate([X, 9 * X]))
     density.partial_fit(X, schema=schema).partial_fit(9 * X)
     assert np.isfinite(density.score_samples(9 * X)).all()
+
+
+def test_classes_are_predicted_a_chunk_at_a_time():
+    X, y = bars(900)
+    density = PixelCNNDensity(**SMALL).fit(X, y)
+    np.testing.assert_array_equal(density.predict(Parts(X, 350)), density.predict(X))
+    np.testing.assert_allclose(density.predict_proba(Parts(X, 350)), density.predict_proba(X))

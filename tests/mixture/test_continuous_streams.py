@@ -10,6 +10,7 @@ from sklearn_dgm import ContinuousMixtureDensity
 from sklearn_dgm._training import streams, trainer
 from sklearn_dgm.chunks import _sampling, _shuffling
 from sklearn_dgm.mixture._refining import MAX_STEPS, Blocks, refined
+from tests._training.interrupted import Interrupted
 from tests.chunks.tables import Parts
 
 N = 300
@@ -128,3 +129,18 @@ def test_unknown_categories_are_as_missing_ones():
         for part in (gaps, new)
     ]
     np.testing.assert_array_equal(*scores)
+
+
+def test_ctrl_c_in_further_rows_keeps_what_was_counted(monkeypatch):
+    density = ContinuousMixtureDensity(2, alpha=10.0, warm_start=True, **SMALL).fit(table())
+    alpha, points = density.alpha_, density.points_
+    density.set_params(net_params={"optimizer": Interrupted})
+    monkeypatch.setattr(Interrupted, "steps", 0)
+    with pytest.raises(KeyboardInterrupt):
+        density.partial_fit(table(seed=1))
+    assert (density.alpha_, density.points_.tolist()) == (alpha, points.tolist())
+    held_out = table(1000, seed=2)
+    before = per_row(density, held_out)
+    density.set_params(net_params=None).partial_fit(table(seed=1))
+    assert density.alpha_ == alpha
+    assert per_row(density, held_out) > before

@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_dgm import HiddenMarkovDensity, MixtureDensity
+from sklearn_dgm import AutoregressiveSequenceDensity, HiddenMarkovDensity, MixtureDensity
 from sklearn_dgm.chunks import _sampling
 from tests.chunks.tables import Given, Parts
 
@@ -228,3 +228,15 @@ def test_of_a_step_with_an_unknown_category_the_other_columns_tell():
             learnt = clone(density).partial_fit(X)
         scores.append(learnt.partial_fit([one]).score_samples(X))
     np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_another_order_of_n_grams_is_refused_before_anything_is_counted():
+    texts = ["abba", "baab", "ab", "ba"] * 10
+    density = AutoregressiveSequenceDensity(
+        hidden_size=4, max_epochs=1, ngram_order=2, random_state=0
+    ).fit(texts)
+    before = density.score(texts)
+    with pytest.raises(ValueError, match="partial_fit continues a model with ngram_order=2"):
+        density.set_params(ngram_order=3).partial_fit(texts)
+    assert density.score(texts) == before
