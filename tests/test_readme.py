@@ -60,7 +60,7 @@ def test_a_cheap_search_warns_of_nothing(smaller, capsys):
 
 def test_from_a_laptop_to_a_cluster(capsys):
     # The block that starts a cluster is of a script; tests/clusters has one.
-    assert len(list(run("docs/from_laptop_to_cluster.md"))) == 5
+    assert len(list(run("docs/from_laptop_to_cluster.md"))) == 6
     assert "4000 rows in 4 partitions" in capsys.readouterr().out
 
 
