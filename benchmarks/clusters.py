@@ -36,8 +36,8 @@ SEARCHES = {
 }
 EDGES = np.linspace(-30, 30, 13)
 CHAIN = [(j, j + 1) for j in range(N_COLUMNS - 1)]
-# What Dask sets for its workers, and for processes that start beside them, but for a threshold of the allocator by which
-# memory goes back to the system at once: with it networks take half as long again.
+# What Dask sets for its workers, and for processes that start beside them, but for a threshold of the allocator, by
+# which memory goes back to the system at once: with it networks take half as long again.
 OF_WORKERS = {
     "distributed.nanny.pre-spawn-environ": {
         "OMP_NUM_THREADS": 1,
