@@ -1,5 +1,6 @@
 """Hidden Markov models as an estimator."""
 
+import copy
 import warnings
 from functools import partial
 from numbers import Integral, Real
@@ -34,6 +35,7 @@ from sklearn_dgm.sequence._state_learning import (
     add_sequences,
     fit_states,
     held_out,
+    learnt_emissions,
 )
 from sklearn_dgm.sequence._state_parameters import StateParametersMixin
 from sklearn_dgm.sequence._state_queries import StateQueriesMixin
@@ -46,7 +48,7 @@ CLOSED_FORMS = DensityTags(sequences=True, missing=True, ties=True)
 
 def _is_counted(density):
     """Tell whether expected counts are all that states learn from."""
-    return isinstance(density.emission, str) and density.emission != "network"
+    return isinstance(density.emission, str)
 
 
 class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceDensity):
@@ -169,8 +171,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     do; so the fit takes long only where there are both many steps and many states. Equal steps are taken together, and
     equal sequences, so that the fit depends neither on their order nor on whether one is repeated or has a weight.
 
-    There is `partial_fit` where counts are all that states learn from. It is not for ``emission="network"``, of which
-    what it says of each state is kept, but not the network, nor for a density, which may learn from all rows alone.
+    There is `partial_fit` where expected counts are all that states learn from, which is so but for a density: that may
+    learn from all rows alone.
 
     A script with ``hmmlearn`` needs no `lengths`: hand in a list of arrays. ``GaussianHMM(3, "full")`` is about
     ``HiddenMarkovDensity(3, "gaussian", length="given", reg_covar=1e-3, early_stopping=False)``.
@@ -301,9 +303,10 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         Parameters
         ----------
         X : {list, ndarray, Series, DataFrame} of n_sequences sequences
-            Sequences to learn from. Missing cells and steps are summed out. Without `y`, and with emissions in closed
-            form, they may be read a chunk at a time: an object that gives such containers in a loop, the same ones each
-            time, or paths of Parquet files; EM goes on from a fit of a sample, then, in a pass over all for each step.
+            Sequences to learn from. Missing cells and steps are summed out. Without `y`, and where states emit no
+            densities, they may be read a chunk at a time: an object that gives such containers in a loop, the same ones
+            each time, or paths of Parquet files; EM goes on from a fit of a sample, then, in a pass over all for each
+            step.
         y : {list, ndarray, Series, DataFrame} or None, default=None
             Labels of the states: for each sequence a list or an array with one label for each step, or None where none
             is known; a table for a table. Single labels that are unknown are None, NaN or -1. If all are known, the
@@ -351,6 +354,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             self._fit(Z, weight, labels)
         return self
 
+    _decoder: Any = None  # as in files of models that did not keep one
+
     @property
     def _summarise(self):
         return partial(SequenceSummary, numbers=NUMBERS_OF_CELL * self.n_states)
@@ -358,9 +363,8 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
     def _check_takes_chunks(self):
         if not _is_counted(self):
             raise TypeError(
-                "HiddenMarkovDensity reads sequences a chunk at a time where states emit closed forms, 'auto', 'gaussian' "
-                f"and 'tree', but emission={self.emission!r} is fitted to steps in memory; hand in a sample of the "
-                "sequences."
+                "HiddenMarkovDensity reads sequences a chunk at a time where states learn from expected counts, but "
+                f"emission={self.emission!r} is fitted to steps in memory; hand in a sample of the sequences."
             )
 
     def _fit_chunks(self, rows):
@@ -373,25 +377,31 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._fit(Z, weight)
-        chain, emissions, alpha = self._chain, self._mixture, float(self.transition_alpha)
+        chain, alpha = self._chain, float(self.transition_alpha)
         if chain.stops:
             mean_length = float(self.schema_.lengths_ @ self.schema_.length_shares_)
             chain.share_of_ends = 1 / (1 + mean_length)
 
         def expect():
             every = rows.total(self._count)
-            prior = emissions.log_prior() + chain.log_prior(alpha)
+            prior = self._log_prior() + chain.log_prior(alpha)
             return every, (every.log_likelihood + prior) / every.n_steps
 
         def maximise(every):
             chain.learn(every.chain, alpha)
-            emissions.learn(every.emissions)
+            self._mixture = learnt_emissions(self._mixture, every.emissions, self._decoder)
 
         objectives = expectation_maximisation(
             expect, maximise, max_iter=self.max_iter, tol=self.tol
         )
         self.lower_bounds_, self.n_iter_ = np.array(objectives), len(objectives) - 1
         self.converged_ = bool(abs(objectives[-1] - objectives[-2]) < self.tol)
+
+    def _log_prior(self):
+        """Return the log-density of the prior of emissions, up to a constant."""
+        if self._decoder is None:
+            return self._mixture.log_prior()
+        return self._decoder.log_prior(self._mixture)
 
     def _count(self, Z, weight):
         """Return what the present model expects of encoded sequences; that of parts adds up."""
@@ -456,6 +466,11 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         self._check_part(X, schema, is_first=is_first)
         if is_first:
             return self._fit_or_restore(X, sample_weight, schema, y)
+        if getattr(self._mixture, "counts", None) is None:
+            raise ValueError(
+                "partial_fit adds to expected counts, which this model was saved without, or has not learnt; call fit "
+                "to start anew."
+            )
         with restored_on_failure(self):
             Z, weight = self._start_fit(X, sample_weight, reset=False)
             states, labels = self._read_labels(X, y, sample_weight)
@@ -463,8 +478,10 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
                 labels = np.append(places_of_states(states, self.states_), -1)[labels]
             Z = Sequences(without_unknown(self.schema_.columns_, Z.steps), Z.lengths)
             data = WeightedSequences.of(Z, weight, labels)
+            decoder = self._decoder = copy.deepcopy(self._decoder)
+            alpha = float(self.transition_alpha)
             self._chain, self._mixture = add_sequences(
-                self._chain, self._mixture, data, float(self.transition_alpha)
+                self._chain, self._mixture, data, alpha, decoder
             )
         return self
 
@@ -492,7 +509,7 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
         if valid is not None:  # as many steps with all sequences
             n_steps = int(np.argmax(scores))
             fit = self._fit_from(data.rows, every, None, seeds[best], n_steps, 0.0)
-        self._chain, self._mixture = fit.chain, fit.emissions
+        self._chain, self._mixture, self._decoder = fit.chain, fit.emissions, fit.decoder
         self.lower_bounds_ = np.array(fit.lower_bounds)
         self.validation_scores_ = np.array(scores) if valid is not None else None
         self.n_iter_ = len(fit.lower_bounds) - 1

@@ -297,6 +297,8 @@ class StateFit(NamedTuple):
         The log-likelihood of validation sequences, in the same units; none without such.
     converged : bool
         Whether the fit stopped by itself.
+    decoder : StateDecoder or None
+        The network that says what states emit, if there is one.
     """
 
     chain: Any
@@ -304,6 +306,7 @@ class StateFit(NamedTuple):
     lower_bounds: list[float]
     validation_scores: list[float]
     converged: bool
+    decoder: Any = None
 
     @property
     def quality(self):
@@ -358,7 +361,8 @@ def fit_states(chain, learner, train, valid, shares, alpha, max_iter, tol):
                 break
             posterior, ratio = chain.backward(train.steps, passed)
             counts = chain.count(train.steps, passed, posterior, ratio, train.weight, train.empty)
-    return StateFit(chain, learner.emissions, objectives, scores, converged)
+    decoder = getattr(learner, "decoder", None)
+    return StateFit(chain, learner.emissions, objectives, scores, converged, decoder)
 
 
 @dataclass(frozen=True)
@@ -415,7 +419,15 @@ class StateCounts:
         )
 
 
-def add_sequences(chain, emissions, data, alpha):
+def learnt_emissions(emissions, counts, decoder=None):
+    """Return the mixture that learns from expected counts, by itself or as the network says that decodes it."""
+    if decoder is not None:
+        return decoder.maximise(counts)
+    emissions.learn(counts)
+    return emissions
+
+
+def add_sequences(chain, emissions, data, alpha, decoder=None):
     """Return a chain of states, and the mixture that they emit, with counts of further sequences in one step of EM.
 
     Parameters
@@ -428,9 +440,11 @@ def add_sequences(chain, emissions, data, alpha):
         The further sequences.
     alpha : float
         Pseudo-counts of the chain.
+    decoder : StateDecoder, default=None
+        The network that says what states emit, which learns; by default the mixture does.
     """
     further = StateCounts.of(chain, emissions, data)
     chain, emissions = copy.deepcopy(chain), copy.deepcopy(emissions)
     chain.learn(chain.counts.plus(further.chain), alpha)
-    emissions.learn(emissions.counts.plus(further.emissions))
-    return chain, emissions
+    counts = emissions.counts.plus(further.emissions)
+    return chain, learnt_emissions(emissions, counts, decoder)

@@ -1,6 +1,7 @@
 """Hidden Markov models that take further sequences, beside sums over all paths of states."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+import sklearn_dgm
 from sklearn_dgm import AutoregressiveSequenceDensity, HiddenMarkovDensity, MixtureDensity
 from sklearn_dgm.chunks import _sampling
 from tests.chunks.tables import Given, Parts
@@ -174,11 +176,10 @@ def test_chunks_without_steps_are_no_matter(monkeypatch):
 @pytest.mark.parametrize(
     ("params", "y", "error", "message"),
     [
-        ({"emission": "network"}, None, TypeError, "emission='network' is fitted to steps in mem"),
         ({"emission": MixtureDensity(2)}, None, TypeError, "emission=MixtureDensity"),
         ({}, WORDS, ValueError, "y labels the states of sequences in memory"),
     ],
-    ids=["network", "density", "labels"],
+    ids=["density", "labels"],
 )
 def test_what_learns_from_sequences_in_memory_says_so(params, y, error, message):
     density = HiddenMarkovDensity(2, random_state=0).fit(WORDS)
@@ -208,8 +209,49 @@ def test_unknown_labels_and_letters():
 
 
 def test_what_is_fitted_otherwise_has_no_counts():
-    for emission in ("network", MixtureDensity(2)):
-        assert not hasattr(HiddenMarkovDensity(emission=emission), "partial_fit")
+    assert not hasattr(HiddenMarkovDensity(emission=MixtureDensity(2)), "partial_fit")
+    density = HiddenMarkovDensity(emission=MixtureDensity(2), max_iter=1).fit(WORDS)
+    with pytest.raises(ValueError, match="adds to expected counts, which this model"):
+        density.set_params(emission="auto").partial_fit(WORDS)
+
+
+def switching(n, seed=0):
+    """Sequences of letters that come in runs, of two kinds."""
+    rng = np.random.default_rng(seed)
+    kinds = (rng.random((n, 12)) < 0.15).cumsum(axis=1) % 2
+    letters = np.where(rng.random((n, 12)) < 0.8, kinds, 1 - kinds)
+    return ["".join("ab"[k] for k in row) for row in letters]
+
+
+def test_a_network_adds_to_the_counts_that_it_learns_from(tmp_path):
+    held_out, further = switching(400, seed=1), switching(300, seed=2)
+    density = HiddenMarkovDensity(2, "network", random_state=0, max_iter=4, tol=0.0)
+    density.fit(switching(12))
+    before, counts = density.score(held_out) / 400, density._mixture.counts
+    density.save(tmp_path / "model")
+    loaded = sklearn_dgm.load(tmp_path / "model")
+    assert density.partial_fit(further).score(held_out) / 400 > before + 0.05
+    added = density._mixture.counts.weight.sum() - counts.weight.sum()
+    assert added == pytest.approx(12 * 300)
+    # The network says of the states what their counts are, but for the pseudo-counts.
+    shares = np.exp(density._mixture.tables.log_cells).reshape(2, 2)
+    of_counts = density._mixture.counts.cells.reshape(2, 2)
+    np.testing.assert_allclose(shares, of_counts / of_counts.sum(axis=1, keepdims=True), atol=0.02)
+    for other in (loaded, pickle.loads(pickle.dumps(loaded))):
+        other.partial_fit(further)
+        np.testing.assert_array_equal(
+            other.score_samples(held_out), density.score_samples(held_out)
+        )
+
+
+def test_a_network_learns_from_sequences_in_chunks(monkeypatch):
+    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 60)
+    X, held_out = switching(600), switching(400, seed=1)
+    density = HiddenMarkovDensity(2, "network", random_state=0, early_stopping=False)
+    whole, few = (clone(density).fit(of).score(held_out) / 400 for of in (X, X[:60]))
+    streamed = density.fit(Parts(X, 130)).score(held_out) / 400
+    assert few < streamed
+    assert streamed == pytest.approx(whole, abs=0.02)
 
 
 def test_of_a_step_with_an_unknown_category_the_other_columns_tell():

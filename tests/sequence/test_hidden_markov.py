@@ -408,14 +408,16 @@ def test_the_step_of_a_network_is_up_the_gradient_of_the_forward_pass():
     passed = chain.forward(steps, learner.log_conditional(), rows.place[steps.order])
     posterior = steps.back(chain.backward(steps, passed)[0])
     shares = np.stack([posterior[rows.place == i].sum(axis=0) for i in range(len(rows.Z))])
-    parameters = [learner.embeddings, *learner.module.parameters()]
+    decoder = learner.decoder
+    decoder.embeddings.requires_grad_()
+    parameters = [decoder.embeddings, *decoder.module.parameters()]
     by_counts = torch.autograd.grad(
-        learner.loss(learner.emissions.count(learner._prepared, shares)), parameters
+        decoder.loss(learner.emissions.count(learner._prepared, shares)), parameters
     )
     # The same by the recursion itself.
-    inputs = torch.from_numpy(learner.layout.rows(Z.steps))
+    inputs = torch.from_numpy(decoder.layout.rows(Z.steps))
     start, onward = torch.from_numpy(chain.start), torch.from_numpy(chain.transition)
-    log_b = learner.module.log_joint(inputs, learner.embeddings)
+    log_b = decoder.module.log_joint(inputs, decoder.embeddings)
     total = 0.0
     for of_sequence in log_b.split(Z.lengths.tolist()):
         log_p = start.log() + of_sequence[0]
