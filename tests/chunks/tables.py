@@ -3,7 +3,34 @@
 import numpy as np
 import pandas as pd
 
+from sklearn_dgm.chunks import _sampling, _shuffling, _sources
+
 N_ROWS = 3000
+
+
+def let_samples_be_small(monkeypatch, n_rows, n_shuffled, n_in_epoch):
+    """Let small tables be larger than a sample, than what is shuffled at once and than what an epoch takes."""
+    from sklearn_dgm._training import streams, trainer
+
+    for module in (_sampling, _sources):
+        monkeypatch.setattr(module, "SAMPLE_ROWS", n_rows)
+    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", n_shuffled)
+    for module in (streams, trainer):
+        monkeypatch.setattr(module, "EPOCH_ROWS", n_in_epoch)
+
+
+def note_rows_that_train(monkeypatch):
+    """Return a list that comes to hold the rows of each pass that streams give."""
+    from sklearn_dgm._training import streams
+
+    seen, original = [], streams.StreamedRows.before_pass
+
+    def before_pass(self, index):
+        original(self, index)
+        seen.append(self.z.numpy().copy())
+
+    monkeypatch.setattr(streams.StreamedRows, "before_pass", before_pass)
+    return seen
 
 
 class Parts:

@@ -13,35 +13,22 @@ from sklearn_dgm import (
     HistogramDensity,
     MixtureDensity,
 )
-from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import _sampling, _shuffling, _sources
+from sklearn_dgm._training import trainer
 from tests._training.interrupted import Interrupted, interrupt
-from tests.chunks.tables import Parts
+from tests.chunks.tables import Parts, let_samples_be_small, note_rows_that_train
 from tests.energy.test_tilt_partial import CLOSED, SMALL, per_row, rows
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
-    for module in (_sampling, _sources):
-        monkeypatch.setattr(module, "SAMPLE_ROWS", 400)
-    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 500)
-    for module in (streams, trainer):
-        monkeypatch.setattr(module, "EPOCH_ROWS", 300)
+    let_samples_be_small(monkeypatch, 400, 500, 300)
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """All rows that train: what streams give."""
-    seen = []
-    original = streams.StreamedRows.before_pass
-
-    def before_pass(self, index):
-        original(self, index)
-        seen.append(self.z.numpy().copy())
-
-    monkeypatch.setattr(streams.StreamedRows, "before_pass", before_pass)
-    return seen
+    return note_rows_that_train(monkeypatch)
 
 
 @pytest.mark.parametrize("objective", ["self-normalised", "nce"])

@@ -6,9 +6,7 @@ import pytest
 from sklearn.base import clone
 
 from sklearn_dgm import PixelCNNDensity
-from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import _sampling, _shuffling, _sources
-from tests.chunks.tables import Parts
+from tests.chunks.tables import Parts, let_samples_be_small, note_rows_that_train
 from tests.image.test_pixelcnn import bars
 
 SMALL = {"n_channels": 6, "n_layers": 1, "max_epochs": 3, "random_state": 0}
@@ -17,25 +15,13 @@ SMALL = {"n_channels": 6, "n_layers": 1, "max_epochs": 3, "random_state": 0}
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
-    for module in (_sampling, _sources):
-        monkeypatch.setattr(module, "SAMPLE_ROWS", 400)
-    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 500)
-    for module in (streams, trainer):
-        monkeypatch.setattr(module, "EPOCH_ROWS", 300)
+    let_samples_be_small(monkeypatch, 400, 500, 300)
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """All rows that train: what streams give."""
-    seen = []
-    original = streams.StreamedRows.before_pass
-
-    def before_pass(self, index):
-        original(self, index)
-        seen.append(self.z.numpy().copy())
-
-    monkeypatch.setattr(streams.StreamedRows, "before_pass", before_pass)
-    return seen
+    return note_rows_that_train(monkeypatch)
 
 
 def per_row(density, X):

@@ -7,11 +7,9 @@ from sklearn.base import clone
 
 import sklearn_dgm
 from sklearn_dgm import ContinuousMixtureDensity
-from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import _sampling, _shuffling
 from sklearn_dgm.mixture._refining import MAX_STEPS, Blocks, refined
 from tests._training.interrupted import Interrupted
-from tests.chunks.tables import Parts
+from tests.chunks.tables import Parts, let_samples_be_small
 
 N = 300
 SMALL = {"hidden_layer_sizes": (16,), "n_points": 64, "n_points_fit": 64, "max_epochs": 30}
@@ -22,10 +20,7 @@ COMPONENTS = pytest.mark.parametrize("component", ["independent", "tree"])
 @pytest.fixture
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
-    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", 400)
-    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 500)
-    for module in (streams, trainer):
-        monkeypatch.setattr(module, "EPOCH_ROWS", 300)
+    let_samples_be_small(monkeypatch, 400, 500, 300)
 
 
 def table(n_rows=N, seed=0):
