@@ -13,10 +13,10 @@ from sklearn_dgm import (
     VariationalAutoencoderDensity,
 )
 from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import TableForm, _sampling, _shuffling, shuffled_blocks
+from sklearn_dgm.chunks import TableForm, _shuffling, shuffled_blocks
 from tests._training.interrupted import Interrupted, interrupt
 from tests._training.toy import ToyDensity
-from tests.chunks.tables import Parts
+from tests.chunks.tables import Parts, let_samples_be_small
 
 SAMPLE, EPOCH = 600, 500
 
@@ -24,10 +24,7 @@ SAMPLE, EPOCH = 600, 500
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Let small tables be larger than a sample."""
-    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", SAMPLE)
-    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 800)
-    for module in (streams, trainer):
-        monkeypatch.setattr(module, "EPOCH_ROWS", EPOCH)
+    let_samples_be_small(monkeypatch, SAMPLE, 800, EPOCH)
 
 
 def numbers(n_rows, seed=0):

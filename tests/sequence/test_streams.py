@@ -6,8 +6,8 @@ import torch
 from sklearn.base import clone
 
 from sklearn_dgm import AutoregressiveSequenceDensity, Checkpoint
-from sklearn_dgm._training import streams, trainer
-from sklearn_dgm.chunks import EncodedChunks, SequenceChunks, SequenceSummary, _sampling, _shuffling
+from sklearn_dgm._training import trainer
+from sklearn_dgm.chunks import EncodedChunks, SequenceChunks, SequenceSummary
 from sklearn_dgm.columns import ColumnSchema, SequenceSchema
 from sklearn_dgm.counts.ngrams import NGrams
 from sklearn_dgm.sequence._batches import (
@@ -18,7 +18,7 @@ from sklearn_dgm.sequence._batches import (
     log_prob_steps,
 )
 from tests._training.interrupted import Interrupted, interrupt
-from tests.chunks.tables import Parts
+from tests.chunks.tables import Parts, let_samples_be_small
 
 SAMPLE, EPOCH = 300, 250
 
@@ -26,10 +26,7 @@ SAMPLE, EPOCH = 300, 250
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Let few sequences be more than a sample."""
-    monkeypatch.setattr(_sampling, "SAMPLE_ROWS", SAMPLE)
-    monkeypatch.setattr(_shuffling, "BUFFER_ROWS", 400)
-    for module in (streams, trainer):
-        monkeypatch.setattr(module, "EPOCH_ROWS", EPOCH)
+    let_samples_be_small(monkeypatch, SAMPLE, 400, EPOCH)
 
 
 def texts(n, seed=0):
