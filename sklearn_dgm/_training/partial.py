@@ -46,7 +46,7 @@ class PartialFitMixin:
         Parameters
         ----------
         X : {array-like, DataFrame} of shape (n_samples, n_features)
-            Rows to learn from; of a density of sequences such.
+            Rows to learn from; sequences, if it is a density of these.
         y : None
             Ignored, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None

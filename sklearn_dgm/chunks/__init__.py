@@ -1,6 +1,7 @@
 """Tables too large for memory, a chunk at a time: where they come from, and what is learnt of all rows in one pass."""
 
 from sklearn_dgm.chunks._encoded import EncodedChunks
+from sklearn_dgm.chunks._passes import FitInPassesMixin
 from sklearn_dgm.chunks._progress import with_progress
 from sklearn_dgm.chunks._sampling import SAMPLE_ROWS, TableSample, row_keys
 from sklearn_dgm.chunks._sequences import SequenceChunks, SequenceSummary
@@ -17,7 +18,7 @@ from sklearn_dgm.chunks._sources import (
     is_chunked,
 )
 from sklearn_dgm.chunks._streams import ChunkedDrawsMixin, ChunkedScoresMixin
-from sklearn_dgm.chunks._summary import TableSummary
+from sklearn_dgm.chunks._summary import RowsSummary, TableSummary
 from sklearn_dgm.chunks._sums import Sums, sum_of
 from sklearn_dgm.chunks._tables import ROWS_AT_ONCE, Chunk, Chunks, naming_rows
 
@@ -30,6 +31,8 @@ __all__ = [
     "ChunkedScoresMixin",
     "Chunks",
     "EncodedChunks",
+    "FitInPassesMixin",
+    "RowsSummary",
     "SequenceChunks",
     "SequenceSummary",
     "StreamedFitMixin",

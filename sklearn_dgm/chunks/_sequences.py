@@ -6,9 +6,8 @@ from contextlib import nullcontext
 import numpy as np
 
 from sklearn_dgm._sklearn import safe_indexing
-from sklearn_dgm.chunks._sampling import TableSample
 from sklearn_dgm.chunks._sources import reader_of_sequences
-from sklearn_dgm.chunks._summary import TableSummary, summary_rows
+from sklearn_dgm.chunks._summary import RowsSummary, TableSummary
 from sklearn_dgm.chunks._tables import Chunk, Chunks, columns_of
 from sklearn_dgm.columns import is_table
 from sklearn_dgm.columns._sequence_schema import check_lengths
@@ -39,7 +38,7 @@ class _Steps(Chunk):
         return nullcontext()
 
 
-class SequenceSummary:
+class SequenceSummary(RowsSummary):
     """What the schema of sequences needs to know of them, which may come in parts.
 
     The columns of a step are learnt as :class:`~sklearn_dgm.chunks.TableSummary` learns those of a table, of all steps
@@ -53,19 +52,11 @@ class SequenceSummary:
         Not used.
     numbers : int, default=1
         How many numbers a cell of a sequence takes up where the model starts; the more, the smaller is the sample.
-
-    Attributes
-    ----------
-    n_rows : int
-        Number of sequences, those of weight 0 left out.
-    total_weight, largest_weight : float
-        Of the sequences.
     """
 
     def __init__(self, schema, n_rows=None, numbers=1):
-        self.schema, self.n_rows, self._numbers = schema, 0, numbers
-        self.total_weight, self.largest_weight = 0.0, 0.0
-        self._sample, self._steps, self._n_steps = TableSample(), TableSummary(schema.steps), 0
+        super().__init__(schema)  # the size of the sample depends on lengths that are to come
+        self._numbers, self._steps, self._n_steps = numbers, TableSummary(schema.steps), 0
         self._weights: dict[int, float] = {}
         self._first = self._kind = None
 
@@ -95,13 +86,10 @@ class SequenceSummary:
         cells = self._numbers * lengths * table.shape[1]
         kept = np.searchsorted(rows, np.unique(kept))
         own = X if len(rows) == len(weight) else safe_indexing(X, rows)
-        self._sample.add(own, positions[rows], weight[rows], kept, cells[rows])
+        self._add_rows(own, positions[rows], weight[rows], kept, cells[rows])
         distinct, place = np.unique(lengths[rows], return_inverse=True)
         for length, total in zip(distinct.tolist(), np.bincount(place, weight[rows]), strict=True):
             self._weights[length] = self._weights.get(length, 0.0) + float(total)
-        self.n_rows += len(rows)
-        self.total_weight += float(weight.sum())
-        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
 
     def _check_alike(self, form, table, lengths):
         """Refuse sequences that are others than those before; of lists without steps that cannot be told."""
@@ -129,10 +117,6 @@ class SequenceSummary:
             kept = self._steps.add(steps, np.repeat(weight, lengths))
         self._n_steps += len(table)
         return np.searchsorted(np.cumsum(lengths), kept, side="right")
-
-    def sample(self):
-        """Return sequences of all parts, as :class:`~sklearn_dgm.chunks._summary.SummaryRows`."""
-        return summary_rows(self._sample, self.n_rows)
 
     def fit_schema(self):
         """Fit the schema, and return it."""

@@ -44,26 +44,57 @@ class SummaryRows(NamedTuple):
     stands_for: np.ndarray
 
 
-def summary_rows(sample, n_rows):
-    """Return the rows of a settled sample of so many rows, as :class:`SummaryRows`.
+class RowsSummary:
+    """What a schema needs to know of rows that come in parts: a sample of them, their number and their weight.
 
-    Raises
-    ------
-    ValueError
-        If there are none.
+    Parameters
+    ----------
+    schema : object
+        One that is not fitted: how the rows are to be read.
+    n_rows : int, default=None
+        Number of all rows, if it is known and these are a part of them.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows, those of weight 0 left out.
+    total_weight, largest_weight : float
+        Of the rows.
     """
-    sample.settle()
-    if sample.table is None:
-        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-    is_drawn = sample.is_drawn
-    n_kept, n_drawn = len(is_drawn), np.count_nonzero(is_drawn)
-    each, rest = divmod(n_rows - (n_kept - n_drawn), n_drawn)
-    stands_for = np.ones(n_kept)
-    stands_for[is_drawn] = each + (np.arange(n_drawn) < rest)
-    return SummaryRows(sample.table, sample.weight, sample.positions, stands_for)
+
+    def __init__(self, schema, n_rows=None):
+        self.schema, self.n_rows = schema, 0
+        self.total_weight, self.largest_weight = 0.0, 0.0
+        self._sample = TableSample(n_rows)
+
+    def _add_rows(self, rows, positions, weight, kept=(), cells=None):
+        """Count further rows, and let the sample look at them; see :meth:`TableSample.add`."""
+        self.n_rows += len(positions)
+        self.total_weight += float(weight.sum())
+        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
+        self._sample.add(rows, positions, weight, kept, cells)
+
+    def sample(self):
+        """Return rows of all parts, as :class:`SummaryRows`.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        sample = self._sample
+        sample.settle()
+        if sample.table is None:
+            raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+        is_drawn = sample.is_drawn
+        n_kept, n_drawn = len(is_drawn), np.count_nonzero(is_drawn)
+        each, rest = divmod(self.n_rows - (n_kept - n_drawn), n_drawn)
+        stands_for = np.ones(n_kept)
+        stands_for[is_drawn] = each + (np.arange(n_drawn) < rest)
+        return SummaryRows(sample.table, sample.weight, sample.positions, stands_for)
 
 
-class TableSummary:
+class TableSummary(RowsSummary):
     """What a schema needs to know of a table, whose rows may come in parts; those of two parts add up.
 
     It keeps a sample of the rows, and rows that hold what a sample may miss: the smallest and the largest value of a
@@ -77,19 +108,11 @@ class TableSummary:
         One that is not fitted: how the columns are to be read.
     n_rows : int, default=None
         Number of rows of the whole table, if it is known and these are a part of it.
-
-    Attributes
-    ----------
-    n_rows : int
-        Number of rows, those of weight 0 left out.
-    total_weight, largest_weight : float
-        Of the rows.
     """
 
     def __init__(self, schema, n_rows=None):
-        self.schema, self.n_rows = schema, 0
-        self.total_weight, self.largest_weight = 0.0, 0.0
-        self._sample, self._columns = TableSample(n_rows), None
+        super().__init__(schema, n_rows)
+        self._columns = None
 
     def add(self, chunk, weight=None):
         """Look at further rows.
@@ -126,10 +149,7 @@ class TableSummary:
             kept = set()
             for column, r, kind in zip(self._columns, raw, kinds, strict=True):
                 kept.update(column.add(r, kind, weight))
-        self.n_rows += len(positions)
-        self.total_weight += float(weight.sum())
-        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
-        self._sample.add(table, positions, weight, sorted(kept))
+        self._add_rows(table, positions, weight, sorted(kept))
         return rows[sorted(kept)]
 
     def _check(self, raw, kinds, weight):
@@ -158,10 +178,6 @@ class TableSummary:
             pairs = zip(self._columns, other._columns, strict=True)
             total._columns = [mine + its for mine, its in pairs]
         return total
-
-    def sample(self):
-        """Return rows of all parts, as :class:`SummaryRows`."""
-        return summary_rows(self._sample, self.n_rows)
 
     def fit_schema(self):
         """Fit the schema, and return it.

@@ -336,9 +336,8 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     def _settle(self, splits):
         """Learn Z, and go back to the density inside, unless rows that validated say clearly that the tilt gains."""
         self._learn_partition(self._split_seed)
-        is_settled = (
-            self._is_further_part() and self.is_tilted_
-        )  # a few rows would prove it no more
+        # Of further rows there are few, which would seldom prove it again.
+        is_settled = self._is_further_part() and self.is_tilted_
         self.is_tilted_ = True
         _, valid = splits.indices(0)
         if valid is None or is_settled or not self._is_normalised():

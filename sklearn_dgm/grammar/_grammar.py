@@ -13,7 +13,7 @@ from sklearn_dgm._callbacks import fit_task
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
-from sklearn_dgm.chunks import SequenceSummary
+from sklearn_dgm.chunks import FitInPassesMixin, SequenceSummary
 from sklearn_dgm.counts.axes import axes_of
 from sklearn_dgm.grammar._inside import Pairs
 from sklearn_dgm.grammar._learning import (
@@ -37,7 +37,7 @@ from sklearn_dgm.tags import DensityTags
 NUMBERS_OF_WORD = 400
 
 
-class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
+class ContextFreeGrammarDensity(FitInPassesMixin, GrammarQueriesMixin, BaseSequenceDensity):
     """Distribution of sequences that a probabilistic context-free grammar derives.
 
     A symbol has two children, which derive a part of the sequence each, or emits a word. So a sequence has trees, and
@@ -372,28 +372,6 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
         self._take_over(learnt, expected)
 
     def _fit(self, Z, sample_weight, trees=None):
-        self._take_over(*self._rules_of(Z, sample_weight, trees))
-
-    def _fit_chunks(self, rows):
-        """Start from the grammar of the sample, and go on with a pass over all sequences for each step."""
-        Z, weight = rows.sample
-        if len(Z) == rows.n_rows:  # the sample is all there is
-            self._fit(Z, weight)
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            rules, _ = self._rules_of(Z, weight)
-        self._start_counting()
-        for Z, weight in rows:
-            self._count_words(Z, np.ones(len(Z)) if weight is None else weight, None)
-        sentences = ChunkedSentences(rows, self._axis, float(self._words.sum()))
-        alpha, known = float(self.alpha), no_counts(rules)
-        fit = fit_rules(rules, known, sentences, None, alpha, self._base, self.max_iter, self.tol)
-        self._keep_record(fit)
-        self._take_over(fit.rules, fit.expected)
-
-    def _rules_of(self, Z, sample_weight, trees=None):
-        """Return rules that are learnt from encoded sequences, and what is expected of those without trees."""
         columns = self.schema_.columns_
         if len(columns) != 1:
             raise ValueError(
@@ -417,7 +395,18 @@ class ContextFreeGrammarDensity(GrammarQueriesMixin, BaseSequenceDensity):
                 for _ in range(self.n_init)
             ]
             known = no_counts(starts[0])
-        return self._learnt(starts, known, unknown, self._base, rng)
+        self._take_over(*self._learnt(starts, known, unknown, self._base, rng))
+
+    def _fit_in_passes(self, rows):
+        self._start_counting()
+        for Z, weight in rows:
+            self._count_words(Z, np.ones(len(Z)) if weight is None else weight, None)
+        sentences = ChunkedSentences(rows, self._axis, float(self._words.sum()))
+        rules, alpha = self._rules, float(self.alpha)
+        known = no_counts(rules)
+        fit = fit_rules(rules, known, sentences, None, alpha, self._base, self.max_iter, self.tol)
+        self._keep_record(fit)
+        self._take_over(fit.rules, fit.expected)
 
     def _start_counting(self):
         self._words, self._n_empty, self._n_sequences = np.zeros(self._axis.n_levels), 0.0, 0.0

@@ -1,12 +1,10 @@
 """How a mixture learns: from where it starts, and what is kept of the fits."""
 
 import copy
-import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_dgm._callbacks import task_of_fit
@@ -16,6 +14,7 @@ from sklearn_dgm._sklearn import fit_context, safe_indexing
 from sklearn_dgm._typing import MatrixLike
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
 from sklearn_dgm.base import BaseDensity
+from sklearn_dgm.chunks import FitInPassesMixin
 from sklearn_dgm.mixture._component_queries import has_closed_forms
 from sklearn_dgm.mixture._densities import fit_densities, rows_to_start_from
 from sklearn_dgm.mixture._finite import FiniteMixture
@@ -29,7 +28,7 @@ from sklearn_dgm.mixture._rows import WeightedRows, given_start, without_unknown
 from sklearn_dgm.tags import worst_score_kind
 
 
-class MixtureLearningMixin(BaseDensity):
+class MixtureLearningMixin(FitInPassesMixin, BaseDensity):
     """Mixin of a mixture that fits it: its `component` is the name of a closed form, or a density."""
 
     _mixture: FiniteMixture
@@ -62,29 +61,11 @@ class MixtureLearningMixin(BaseDensity):
                 "init to 'k-means++' or 'random'."
             )
 
-    def _fit_chunks(self, rows):
-        """Start from a fit of the sample, and go on with a pass over all rows for each step."""
-        Z, weight = rows.sample
-        if len(Z) == rows.n_rows:  # the sample is the table
-            self._fit(Z, weight)
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit(Z, weight)
+    def _fit_in_passes(self, rows):
         # How much is drawn towards all rows stays: it is said in rows of a component, however many there are.
-        self._fit_in_passes(lambda: rows.total(self._count))
-
-    def _fit_in_passes(self, count_all):
-        """Go on from the present mixture by expectation and maximisation, a pass over all rows for each step.
-
-        Parameters
-        ----------
-        count_all : callable
-            Returns the sum of what :meth:`_count` returns of all parts of the rows, wherever they are counted.
-        """
 
         def expect():
-            every = count_all()
+            every = rows.total(self._count)
             objective = every.log_likelihood + self._mixture.log_prior()
             return every.counts, objective / every.weight
 

@@ -17,7 +17,7 @@ from sklearn_dgm._nested.fitting import seeded
 from sklearn_dgm._sklearn import HasMethods, Interval, StrOptions, fit_context
 from sklearn_dgm._typing import RandomState
 from sklearn_dgm._validation import check_generator, check_weights, restored_on_failure
-from sklearn_dgm.chunks import SequenceSummary
+from sklearn_dgm.chunks import FitInPassesMixin, SequenceSummary
 from sklearn_dgm.columns import Sequences, SequenceSchema
 from sklearn_dgm.columns._sequences import read_sequences
 from sklearn_dgm.mixture._densities import check_columns_untold, check_component, schema_for
@@ -51,7 +51,9 @@ def _is_counted(density):
     return isinstance(density.emission, str)
 
 
-class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceDensity):
+class HiddenMarkovDensity(
+    FitInPassesMixin, StateQueriesMixin, StateParametersMixin, BaseSequenceDensity
+):
     """Density of sequences from a hidden Markov model.
 
     A chain of hidden states, of which each depends on the one before, emits the steps of a sequence, each given its
@@ -368,15 +370,10 @@ class HiddenMarkovDensity(StateQueriesMixin, StateParametersMixin, BaseSequenceD
             )
 
     def _fit_chunks(self, rows):
-        """Start from a fit of the sample, and go on with a pass over all sequences for each step."""
-        Z, weight = rows.sample
         self.states_ = np.arange(self.n_states)
-        if len(Z) == rows.n_rows:  # the sample is all there is
-            self._fit(Z, weight)
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit(Z, weight)
+        super()._fit_chunks(rows)
+
+    def _fit_in_passes(self, rows):
         chain, alpha = self._chain, float(self.transition_alpha)
         if chain.stops:
             mean_length = float(self.schema_.lengths_ @ self.schema_.length_shares_)

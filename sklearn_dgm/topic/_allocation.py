@@ -16,7 +16,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
-from sklearn_dgm.chunks import in_memory_alone
+from sklearn_dgm.chunks import FitInPassesMixin, in_memory_alone
 from sklearn_dgm.chunks._sources import is_dask
 from sklearn_dgm.counts.ngrams import GramCounts
 from sklearn_dgm.tags import DensityTags
@@ -38,7 +38,10 @@ NUMBERS_AT_ONCE = 2**22
 
 
 class LatentDirichletAllocationDensity(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimatedDensity
+    FitInPassesMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimatedDensity,
 ):
     """Density of documents as bags of words, from latent Dirichlet allocation.
 
@@ -240,15 +243,7 @@ class LatentDirichletAllocationDensity(
             raise in_memory_alone(self)
         return super()._fits_chunks(X)
 
-    def _fit_chunks(self, rows):
-        """Start from the topics of the sample, and go on with a pass over all documents for each step."""
-        Z, weight = rows.sample
-        if len(Z) == rows.n_rows:  # the sample is all there is
-            self._fit(Z, weight)
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._fit(Z, weight)
+    def _fit_in_passes(self, rows):
         lengths = rows.total(_count_lengths)
         self._lengths = LengthDistribution().fit(lengths.grams[:, 0].astype(float), lengths.weight)
         for i in range(1, self.max_iter + 1):

@@ -12,8 +12,7 @@ from scipy.special import gammaln
 
 from sklearn_dgm._sklearn import safe_indexing
 from sklearn_dgm._state import Stateful
-from sklearn_dgm.chunks import TableSample
-from sklearn_dgm.chunks._summary import summary_rows
+from sklearn_dgm.chunks import RowsSummary
 from sklearn_dgm.columns import is_frame
 from sklearn_dgm.columns._building import fill, part_of, template_of
 from sklearn_dgm.columns._reading import raw_columns
@@ -198,7 +197,7 @@ class CountSchema(Stateful):
         return schema
 
 
-class CountSummary:
+class CountSummary(RowsSummary):
     """What is learnt of documents that come in parts, before topics are: their container, and a sample of them.
 
     Parameters
@@ -209,19 +208,11 @@ class CountSummary:
         Not used.
     numbers : int
         How many numbers a word of a document takes up where topics are learnt.
-
-    Attributes
-    ----------
-    n_rows : int
-        Number of documents, those of weight 0 left out.
-    total_weight, largest_weight : float
-        Of the documents.
     """
 
     def __init__(self, schema, n_rows, numbers):
-        self.schema, self.n_rows, self._numbers = schema, 0, numbers
-        self.total_weight, self.largest_weight = 0.0, 0.0
-        self._sample, self._is_sparse = TableSample(), None
+        super().__init__(schema)
+        self._numbers, self._is_sparse = numbers, None
 
     def add(self, chunk, weight=None):
         """Look at further documents, of which those of weight 0 are but checked."""
@@ -237,14 +228,7 @@ class CountSummary:
             Z, _ = CountSchema().fit(X).encode(X)
         rows = np.flatnonzero(weight)
         cells = self._numbers * np.diff(Z.matrix.indptr)
-        self._sample.add(safe_indexing(X, rows), positions[rows], weight[rows], (), cells[rows])
-        self.n_rows += len(rows)
-        self.total_weight += float(weight.sum())
-        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
-
-    def sample(self):
-        """Return documents of all parts, as :class:`~sklearn_dgm.chunks._summary.SummaryRows`."""
-        return summary_rows(self._sample, self.n_rows)
+        self._add_rows(safe_indexing(X, rows), positions[rows], weight[rows], cells=cells[rows])
 
     def fit_schema(self):
         """Fit the schema, and return it."""
