@@ -5,9 +5,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from sklearn_dgm._nested.fitting import learn_schema, seeded
-from sklearn_dgm._nested.held_out import at_most, held_out_log_densities, some_folds
+from sklearn_dgm._nested.held_out import held_out_log_densities, some_folds
 from sklearn_dgm._nested.rows import TableView, fit_quietly
 from sklearn_dgm._sklearn import num_samples
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm.columns import CATEGORICAL, INTEGER, ColumnSchema
 
 N_FOLDS = 5
@@ -102,7 +103,7 @@ def best_density(densities, X, rng, task):
     schemas = {name: learn_schema(density, X) for name, density in seeds}
     view = TableView.of([density for _, density in seeds], X)
     folds = [
-        (at_most(MOST_FITTED, train), at_most(MOST_HELD_OUT, test))
+        (train[some_of(len(train), MOST_FITTED)], test[some_of(len(test), MOST_HELD_OUT)])
         for train, test in folds_to_choose_by(X, rng)
     ]
     log_density, *_ = held_out_log_densities(seeds, X, view, folds, schemas, task=task)

@@ -22,7 +22,6 @@ from sklearn_dgm import (
 )
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._choice import best_density, folds_to_choose_by, suitable_densities
-from sklearn_dgm._nested.held_out import at_most
 from sklearn_dgm.ensemble import _ensemble
 from sklearn_dgm.utils.estimator_checks import parametrize_with_density_checks
 from tests.instances import FOLDS
@@ -117,13 +116,6 @@ def test_a_density_is_chosen_by_some_of_many_rows(monkeypatch):
     rng = np.random.default_rng(0)
     best_density([("coarse", HistogramDensity(2)), ("fine", HistogramDensity())], X, rng, UNTOLD)
     assert sorted(seen) == [50, 50, 300, 300]
-
-
-def test_some_of_the_rows_are_no_fewer_than_are_allowed():
-    for n in (1, 299, 300, 301, 601, 3000):
-        rows = at_most(300, np.arange(n))
-        assert len(rows) == min(n, 300)
-        assert np.array_equal(rows, np.unique(rows))
 
 
 def test_rows_without_weight_and_repeats_do_not_change_the_choice(frame):

@@ -15,23 +15,34 @@ PACKAGE = Path(sklearn_dgm.__file__).parent
 HEAVY = {"torch", "skorch", "pandas", "matplotlib"}
 
 # What each room may import of the package; rooms that are missing here are families, which may not know each other.
-FLOOR = {"_typing", "_state", "_sklearn", "_callbacks", "_validation", "columns", "tags", "base"}
+FLOOR = {
+    "_typing",
+    "_state",
+    "_subsets",
+    "_sklearn",
+    "_callbacks",
+    "_validation",
+    "columns",
+    "tags",
+    "base",
+}
 FLOOR |= {"checkpoint", "chunks", "persistence"}
 ALLOWED = {
     "__init__": set(),
     "_typing": set(),
     "_state": set(),
+    "_subsets": set(),
     "_sklearn": set(),
     "_callbacks": set(),
     "checkpoint": set(),
-    "columns": {"_typing", "_state", "columns"},
+    "columns": {"_typing", "_state", "_subsets", "columns"},
     "_validation": {"_sklearn", "columns"},
     "chunks": {"_sklearn", "_typing", "_validation", "columns", "persistence", "tags", "chunks"},
     "tags": {"_sklearn"},
     "persistence": {"_sklearn", "_state", "persistence"},
     "base": FLOOR - {"base"},
     "counts": {*FLOOR, "_queries", "counts"},
-    "nn": {"nn"},
+    "nn": {"_subsets", "nn"},
     "_queries": {*FLOOR, "_queries"},
     "_nested": {*FLOOR, "_nested"},
     "_classes": {*FLOOR, "_nested", "_classes"},

@@ -84,12 +84,6 @@ def some_folds(n_folds, X, rng, enough):
     return folds_of(n_folds, X, rng)[: int(np.ceil(enough * n_folds / num_samples(X)))]
 
 
-def at_most(n_rows, rows):
-    """Return no more than a number of rows, evenly spaced, where all of them would say the same in a longer time."""
-    n_rows = min(n_rows, len(rows))
-    return rows[np.linspace(0, len(rows) - 1, n_rows).round().astype(int)] if n_rows else rows
-
-
 def held_out_log_densities(
     estimators, X, view, folds, schemas=None, sample_weight=None, n_jobs=None, task=UNTOLD
 ):

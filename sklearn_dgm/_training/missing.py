@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._training.batches import WeightedRows
 from sklearn_dgm._training.chained_equations import complete
 from sklearn_dgm._training.splits import Splits, with_mean_one
@@ -112,11 +113,11 @@ class TableSplits(Splits):
     def to_start_from(self, member):
         """Return completed training rows of a member, some of very many, and how many rows each stands for."""
         completed, counts = self._completed_rows(member), self.counts[self.indices(member)[0]]
-        every = slice(None, None, 1 + (len(counts) - 1) // SAMPLE_ROWS)
-        some = counts[every]
-        return completed[every], some if len(some) == len(counts) else some * (
-            counts.sum() / some.sum()
-        )
+        some = some_of(len(counts), SAMPLE_ROWS)
+        of_some = counts[some]
+        if len(of_some) < len(counts):
+            of_some = of_some * (counts.sum() / of_some.sum())
+        return completed[some], of_some
 
     def to_choose_by(self, member):
         """Return the validation rows and their weights, as tensors on the CPU; None if there are none."""

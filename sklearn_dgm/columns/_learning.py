@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm.columns._bulk import first_or_median, location_and_scale
 from sklearn_dgm.columns._clock import Clock
 from sklearn_dgm.columns._column import CATEGORICAL, CONTINUOUS, INTEGER, MIXED, ROUNDED, Column
@@ -160,7 +161,7 @@ def with_ties(columns, numbers, weight, chosen):
     columns, rows = list(columns), np.flatnonzero(weight > 0)
     if len(rows) < MIN_ROWS:
         return columns
-    rows = rows[:: -(-len(rows) // MAX_ROWS)]
+    rows = rows[some_of(len(rows), MAX_ROWS)]
     candidates = [
         j
         for j, (column, x) in enumerate(zip(columns, numbers, strict=True))

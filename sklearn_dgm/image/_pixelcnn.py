@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._queries.conditioning import ConditionalMixin, check_possible
 from sklearn_dgm._sklearn import Interval, num_samples
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, BaseNeuralDensity
 from sklearn_dgm._training.factors import NetworkFactors
 from sklearn_dgm._training.marginals import EstimatedMarginalsMixin
@@ -241,7 +242,7 @@ class PixelCNNDensity(
 
         def build(member, _):
             Z, weight = splits.to_start_from(member)
-            some = slice(None, None, 1 + Z[:, :d].size // MAX_PIXELS)
+            some = some_of(len(Z), max(MAX_PIXELS // d, 1))
             pixels, of_pixels = Z[some, :d].reshape(-1, 1), np.repeat(weight[some], d)
             outline = outline_of(column, pixels[:, 0], of_pixels)
             (variable,) = variables_of([column], pixels, of_pixels, [outline])

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, SCORED_AT_ONCE, BaseNeuralDensity
 from sklearn_dgm._training.missing import TableSplits
 from sklearn_dgm._training.objective import Objective
@@ -277,12 +278,12 @@ class VariationalAutoencoderDensity(
 
     def _describe_latents(self, Z, sample_weight):
         """Find out which latents are active, and of which kind the scores are; warn of what is amiss."""
-        some = slice(None, None, 1 + len(Z) // MAX_TOLD)
+        some = some_of(len(Z), MAX_TOLD)
         weight = None if sample_weight is None else sample_weight[some]
         means = self._posterior_means(Z[some])
         variance = np.average((means - np.average(means, 0, weight)) ** 2, 0, weight)
         self.active_latents_ = np.flatnonzero(variance > LEAST_VARIANCE)
-        scored = Z[:: 1 + len(Z) // MAX_SCORED]
+        scored = Z[some_of(len(Z), MAX_SCORED)]
         _, std = self._log_density_and_std(scored)
         self.score_kind_ = "estimate" if std.any() else "exact"
         if not len(self.active_latents_) and not all(map(is_constant, self.schema_.columns_)):

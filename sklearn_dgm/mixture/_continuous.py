@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._training.objective import log_likelihood
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.tables import TableNetworkDensity
@@ -283,8 +284,8 @@ class ContinuousMixtureDensity(
         if not splits.validates:
             warn_of_few(n_points, alpha, decode, blocks_of)
         decoded = decode(n_points)
-        step = max(len(splits.encoded) // ROWS_TO_CHECK, 1)
-        self._check_latents(decoded, *splits.encoded_rows(slice(None, None, step)))
+        some = some_of(len(splits.encoded), ROWS_TO_CHECK)
+        self._check_latents(decoded, *splits.encoded_rows(some))
         self._keep_refined(refined(decoded, self._every_row(splits, decoded), None, alpha, n_steps))
 
     def _refine_further(self, splits, mixture, alpha):

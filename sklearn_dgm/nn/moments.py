@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm.nn.heads.mixture_params import FAR_OUT
 from sklearn_dgm.nn.tied_mixture import TiedMixture, gaussian, tied_mixtures
 
@@ -105,8 +106,8 @@ def mixtures(inputs, Z, weight, n_components=8):
 
 def _some(inputs, Z, weight):
     """Return rows and their weights, or some of them if there are very many numbers."""
-    every = slice(None, None, 1 + len(Z) * inputs.n_features // MAX_NUMBERS)
-    return Z[every], weight[every]
+    some = some_of(len(Z), max(MAX_NUMBERS // max(inputs.n_features, 1), 1))
+    return Z[some], weight[some]
 
 
 def _standardised(inputs, Z, weight):

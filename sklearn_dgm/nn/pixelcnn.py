@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm.nn.ancestral import FARTHEST, AncestralDensity
 from sklearn_dgm.nn.completion import MADE_PARTICLES, log_marginal
 from sklearn_dgm.nn.config import config_of, module_of, plain
@@ -228,7 +229,7 @@ class PixelCNN(AncestralDensity):
             self.means.copy_(torch.tensordot(share, features, dims=1))
         rows = self.neighbourhoods(pixels)
         weight = np.repeat(weight, self.shape[0] * self.shape[1])
-        some = slice(None, None, 1 + len(rows) // MAX_START)
+        some = some_of(len(rows), MAX_START)
         start_from(self.pixels, moments(self.pixels.inputs, rows[some], weight[some]))
 
     def log_prob(self, z):

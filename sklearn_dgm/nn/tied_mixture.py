@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sklearn_dgm._subsets import some_of
+
 # Numbers of components, each twice the one before.
 SIZES = (1, 2, 4, 8)
 # Rounds of EM at most, and the gain in nats a row with which it ends.
@@ -167,9 +169,9 @@ def tied_mixtures(F, weight, n_seen, n_components=8):
     """
     yield gaussian(F, weight)
     all_columns, seen = Sample(F, weight), Sample(F[:, :n_seen], weight)
-    every = slice(None, None, 1 + len(F) // MAX_ROWS)
-    some = Sample(F[every, :n_seen], weight[every])
-    mixture = gaussian(F[every, :n_seen], weight[every])
+    rows = some_of(len(F), MAX_ROWS)
+    some = Sample(F[rows, :n_seen], weight[rows])
+    mixture = gaussian(F[rows, :n_seen], weight[rows])
     for size in (size for size in SIZES[1:] if size <= n_components):
         doubled = some.fit(some.split(mixture, list(range(mixture.n_components))))
         grown = mixture

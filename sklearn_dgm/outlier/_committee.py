@@ -8,10 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import UNTOLD
 from sklearn_dgm._nested.fitting import fit_density, seeded, weights_for
-from sklearn_dgm._nested.held_out import at_most, some_folds
+from sklearn_dgm._nested.held_out import some_folds
 from sklearn_dgm._nested.rows import TableView
 from sklearn_dgm._sklearn import num_samples, safe_indexing
 from sklearn_dgm._state import Stateful
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._validation import check_generator, check_weights
 from sklearn_dgm.columns import like_frame
 from sklearn_dgm.columns._bulk import standard_deviation
@@ -159,7 +160,7 @@ def folds_for_scale(X, rng):
     if num_samples(X) < 2 * N_FOLDS:
         return []
     folds = some_folds(N_FOLDS, X, rng, ENOUGH_HELD_OUT)
-    return [(train, at_most(MOST_HELD_OUT, test)) for train, test in folds]
+    return [(train, test[some_of(len(test), MOST_HELD_OUT)]) for train, test in folds]
 
 
 def location_and_scale(scores):

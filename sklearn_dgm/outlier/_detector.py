@@ -14,7 +14,6 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn_dgm._callbacks import CallbackSupportMixin
 from sklearn_dgm._nested.checks import check_pairs, is_dropped
 from sklearn_dgm._nested.fitting import fit_density, meta_fit_task
-from sklearn_dgm._nested.held_out import at_most
 from sklearn_dgm._nested.rows import check_cells, validate_rows
 from sklearn_dgm._sklearn import (
     HasMethods,
@@ -26,6 +25,7 @@ from sklearn_dgm._sklearn import (
     num_samples,
     safe_indexing,
 )
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import (
     check_generator,
@@ -387,7 +387,7 @@ class DensityOutlierDetector(
             self._warn_of_no_outliers()
         if hasattr(self, "explain") and not explains_steps(self.estimator):
             if isinstance(self.estimator_, Committee):
-                rows = at_most(ENOUGH_FOR_MEANS, rows)
+                rows = rows[some_of(len(rows), ENOUGH_FOR_MEANS)]
             self._mean_shares = mean_of_possible(self._shares(safe_indexing(X, rows)))
 
     def _check_members(self):

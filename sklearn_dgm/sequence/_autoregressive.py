@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval, StrOptions
+from sklearn_dgm._subsets import some_of
 from sklearn_dgm._training.base import NUMBERS_AT_ONCE, ROWS_AT_ONCE, NeuralMixin
 from sklearn_dgm._training.parameters import describe_training, handed_on
 from sklearn_dgm._training.seeding import one_thread, torch_generator
@@ -303,7 +304,7 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
             )
             module.start_from(np.average(Z.lengths, weights=weight))
             pairs = module.pairs(torch.from_numpy(steps), lengths)
-            some = slice(None, None, 1 + len(steps) // MAX_START)
+            some = some_of(len(steps), MAX_START)
             start_from(module.steps, moments(module.steps.inputs, pairs[some], of_steps[some]))
             return module
 
