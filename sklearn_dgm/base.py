@@ -31,6 +31,7 @@ from sklearn_dgm.chunks import (
     ChunkedScoresMixin,
     EncodedChunks,
     TableSummary,
+    check_in_memory,
     in_memory_alone,
 )
 from sklearn_dgm.columns import ColumnSchema, check_possible
@@ -164,7 +165,7 @@ class BaseGenerator(
             If a parameter is invalid, a value is infinite (or missing where the model takes no missing cells), a
             column is of a kind that the model does not take, or the weights are negative or all zero.
         TypeError
-            If the model learns from tables in memory alone, and X is to be read a chunk at a time; or if X can be read
+            If the model learns from rows in memory alone, and X is to be read a chunk at a time; or if X can be read
             but once.
         """
         with fit_task(self, X, y, sample_weight, n_subtasks=self._n_subtasks):
@@ -268,7 +269,10 @@ class BaseGenerator(
 
     def _validate(self, X, *, reset):
         """Check the shape of the rows, and in a table the columns, whatever the cells hold."""
-        return X if self._density_tags.sequences else validate_table(self, X, reset=reset)
+        if self._density_tags.sequences:
+            return X
+        check_in_memory(self, X, reset=reset)
+        return validate_table(self, X, reset=reset)
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> MatrixLike:
         """Draw new rows.

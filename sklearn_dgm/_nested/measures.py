@@ -3,7 +3,6 @@
 import narwhals as nw
 import numpy as np
 
-from sklearn_dgm._sklearn import num_samples
 from sklearn_dgm.columns import MIXED, ColumnSchema, SequenceSchema, is_frame, is_table
 from sklearn_dgm.columns._sequences import read_sequences
 from sklearn_dgm.tags import last_step, takes_tables
@@ -49,7 +48,7 @@ def _of_sequences(schema, n_steps):
     return [*of_step, "counted" if schema.length_ == "stop" else "given"]
 
 
-def scored_cells(density, X):
+def scored_cells(density, X, n_rows):
     """Count the cells of rows that have a density: of a sequence those of its steps, and its end where that has one.
 
     Parameters
@@ -57,7 +56,9 @@ def scored_cells(density, X):
     density : estimator instance
         A fitted density.
     X : {array-like, DataFrame} of shape (n_samples, n_features) or container of sequences
-        Rows.
+        Rows, also such as are read a chunk at a time.
+    n_rows : int
+        Number of rows.
 
     Returns
     -------
@@ -71,12 +72,18 @@ def scored_cells(density, X):
     """
     fitted = last_step(density)
     if hasattr(fitted, "n_features_in_"):
-        return np.full(num_samples(X), np.sum(~given_columns(density)))
+        return np.full(n_rows, np.sum(~given_columns(density)))
     measures = measures_of(density)
     if measures is None:
         raise ValueError(f"{type(fitted).__name__} does not say what a step of its sequences is.")
     *of_step, of_length = [measure != "given" for measure in measures]
-    return read_sequences(X)[2] * sum(of_step) + of_length
+    is_chunked = getattr(fitted, "_is_chunked", lambda X: False)(X)
+    lengths = fitted._by_chunk(X, _lengths) if is_chunked else _lengths(X)
+    return lengths * sum(of_step) + of_length
+
+
+def _lengths(X):
+    return read_sequences(X)[2]
 
 
 def given_columns(density):

@@ -479,9 +479,15 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         super()._check_continuation(Z)
         impossible = np.flatnonzero(np.isneginf(self._log_density_to_continue(Z)))
         if len(impossible):
+            cells = zip(self.schema_.columns_, Z[impossible[0]], strict=True)
+            unknown = [column.where for column, z in cells if column.is_categorical and z < 0]
+            reason = (
+                f"{unknown[0]} holds a category that it has not seen"
+                if unknown
+                else "a number beyond its bounds, or no whole number in an integer column"
+            )
             raise ValueError(
-                f"Row {impossible[0]} is impossible under the model that {self._continued_by()} continues (a category that "
-                "it has not seen, a number beyond its bounds, or no whole number in an integer column); "
+                f"Row {impossible[0]} is impossible under the model that {self._continued_by()} continues ({reason}); "
                 f"{self._way_to_start_anew()}."
             )
 

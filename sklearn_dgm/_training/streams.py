@@ -5,8 +5,7 @@ from typing import Any
 import torch
 
 from sklearn_dgm._training.batches import WeightedRows
-from sklearn_dgm.chunks import BlockReader, StreamedFitMixin, TableForm
-from sklearn_dgm.chunks._shuffling import BUFFER_CELLS
+from sklearn_dgm.chunks import BUFFER_CELLS, BlockReader, StreamedFitMixin, TableForm
 from sklearn_dgm.nn.completion import redraw
 
 # An epoch takes so many rows at most, or on a large table validation would come too seldom.

@@ -158,6 +158,10 @@ def _encoded(chunks, sample_weight, schema):
 
 def _checked(sample_weight):
     """Check weights of some rows, which may all be zero."""
+    if np.ndim(sample_weight) != 1:
+        raise ValueError(
+            f"sample_weight should have one weight for each row of X, got {np.ndim(sample_weight)} dimensions."
+        )
     weight = np.append(sample_weight, 1.0)
     return check_weights(np.empty(len(weight)), weight)[:-1]
 
@@ -167,7 +171,7 @@ def _weights_of(chunk, sample_weight):
     if sample_weight is None:
         return None
     if chunk.positions[-1] >= len(sample_weight):
-        raise _wrong_number(len(sample_weight), f"more than {chunk.positions[-1]}")
+        raise _wrong_number(len(sample_weight), f"at least {chunk.positions[-1] + 1}")
     return sample_weight[chunk.positions]
 
 

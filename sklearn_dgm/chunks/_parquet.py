@@ -1,6 +1,7 @@
 """Tables that come a chunk at a time, as one Parquet file."""
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sklearn_dgm.columns import is_frame, is_table
 from sklearn_dgm.persistence import written_atomically
@@ -22,6 +23,8 @@ def write_parquet(path, tables, names=None):
     ------
     ImportError
         Without pyarrow.
+    TypeError
+        If a table is sparse.
     """
     try:
         import pyarrow as pa
@@ -32,6 +35,11 @@ def write_parquet(path, tables, names=None):
         ) from error
 
     def as_arrow(table):
+        if issparse(table):
+            raise TypeError(
+                "rows that are drawn are sparse matrices, for which Parquet has no form; write what iter_samples gives by "
+                "scipy.sparse.save_npz."
+            )
         if not is_table(table):  # but sequences
             label = getattr(table, "name", None) or "x0"
             rows = [row.tolist() if hasattr(row, "tolist") else row for row in table]

@@ -102,10 +102,10 @@ class SequenceSummary(RowsSummary):
         kind, columns = form.cell or form.container, columns_of(table)
         self._kind = self._kind or (kind, columns)
         if (kind, columns) != self._kind:
-            of_first = "each a {} whose steps have {}".format(*self._kind)
+            of_first = "{} with {}".format(*self._kind)
             raise ValueError(
-                f"row 0 of X is a {kind} whose steps have {columns}, but those before are {of_first}; all sequences should "
-                "be of one type."
+                f"X holds sequences of the form {kind} with {columns} from row 0 on, but of the form {of_first} before; "
+                "all sequences should be of one type."
             )
 
     def _add_steps(self, X, table, lengths, weight):

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 import sys
 from collections.abc import Iterable, Set
 from itertools import chain
@@ -29,9 +30,9 @@ def is_chunked(X):
     ----------
     X : object
         What a user hands in: a memmap of more than 131,072 rows; a path to a Parquet file or to a folder of such, or a
-        list of these; a list or tuple of two or more DataFrames or two-dimensional arrays; a `pyarrow.dataset.Dataset`;
-        a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object that gives tables in a loop, as often as one
-        likes. Of iterators, which can be read but once, it is true, too: `fit` refuses them.
+        list of these; a list or tuple of DataFrames, two-dimensional arrays or sparse matrices; a
+        `pyarrow.dataset.Dataset`; a `polars.LazyFrame`; a DataFrame or an array of Dask; or an object that gives tables
+        in a loop, as often as one likes. Of iterators, which can be read but once, it is true, too: `fit` refuses them.
 
     Returns
     -------
@@ -67,16 +68,16 @@ def are_chunks_of_sequences(X):
     return is_chunked(X) and not is_dask(X)
 
 
-def in_memory_alone(estimator, does="learns from"):
-    """Return the error of an estimator that does not read tables a chunk at a time."""
+def in_memory_alone(estimator):
+    """Return the error of an estimator whose `fit` does not read rows a chunk at a time."""
     return TypeError(
-        f"{type(estimator).__name__} {does} tables in memory alone, but X is to be read a chunk at a time. Hand in a "
-        "sample of its rows, or take a density that reads such tables; docs/larger_than_memory.md names them."
+        f"{type(estimator).__name__} learns from rows in memory alone, but X is to be read a chunk at a time. Hand in a "
+        "sample of its rows, or take a density that reads them so; docs/larger_than_memory.md names these."
     )
 
 
 def check_in_memory(estimator, X, *, reset, sequences=False):
-    """Refuse a table that is to be read a chunk at a time; a map of a file is an array as well.
+    """Refuse rows that are to be read a chunk at a time, where they have to be in memory; a map of a file is an array.
 
     Parameters
     ----------
@@ -92,11 +93,28 @@ def check_in_memory(estimator, X, *, reset, sequences=False):
     Raises
     ------
     TypeError
-        If it is one.
+        If it is one, or a collection of Dask where rows are sequences.
     """
-    is_read = are_chunks_of_sequences(X) if sequences else is_chunked(X)
-    if is_read and not isinstance(X, np.memmap):
-        raise in_memory_alone(estimator, "learns from" if reset else "takes")
+    if isinstance(X, np.memmap):
+        return
+    if sequences and is_dask(X):
+        raise no_dask(estimator)
+    if not (are_chunks_of_sequences(X) if sequences else is_chunked(X)):
+        return
+    if reset:
+        raise in_memory_alone(estimator)
+    raise TypeError(
+        f"X is to be read a chunk at a time, but this method of {type(estimator).__name__} takes rows in memory; ask it of "
+        "one part after the other."
+    )
+
+
+def no_dask(estimator):
+    """Return the error of an estimator that reads rows a chunk at a time, but no collections of Dask."""
+    return TypeError(
+        f"{type(estimator).__name__} takes no collections of Dask; call X.compute(), or hand in an object that gives the "
+        "computed partitions in a loop."
+    )
 
 
 def is_dask(X):
@@ -186,9 +204,10 @@ def _are_paths(X):
 
 def _are_tables(X):
     """Tell whether X is a list of tables; rows may be arrays, but not two-dimensional ones."""
-    is_list = isinstance(X, list | tuple) and len(X) > 1
+    is_list = isinstance(X, list | tuple) and len(X) > 0
     return is_list and all(
-        is_frame(one) or (isinstance(one, np.ndarray) and one.ndim == 2) for one in X
+        is_frame(one) or issparse(one) or (isinstance(one, np.ndarray) and one.ndim == 2)
+        for one in X
     )
 
 
@@ -218,7 +237,15 @@ def _datasets_of(paths):
     paths = [Path(path) for path in ([paths] if _is_path(paths) else paths)]
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"X names {str(path)!r}, where there is no file or folder.")
+            is_remote = re.match(r"\w+:/", str(path))  # a class of paths takes a slash of two away
+            advice = (
+                " Of other places than disks hand in a pyarrow.dataset.Dataset."
+                if is_remote
+                else ""
+            )
+            raise FileNotFoundError(
+                f"X names {str(path)!r}, where there is no file or folder.{advice}"
+            )
     datasets = [dataset for path in paths for dataset in _datasets_at(path)]
     _check_same_columns(datasets)
     return datasets

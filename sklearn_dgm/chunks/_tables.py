@@ -8,6 +8,7 @@ import numpy as np
 
 from sklearn_dgm._sklearn import num_samples, safe_indexing
 from sklearn_dgm.chunks._sources import is_dask, reader_of
+from sklearn_dgm.columns import is_frame
 from sklearn_dgm.columns._values import distinct
 
 # A chunk has so many rows at most.
@@ -190,7 +191,7 @@ class Chunks:
         return (result for _, result in self.map(function))
 
     def __iter__(self):
-        start, of_first = self._start, self._columns
+        start, of_first, library = self._start, self._columns, None
         for table in self._read():
             n_rows = num_samples(table)
             if n_rows == 0:
@@ -201,6 +202,13 @@ class Chunks:
                 raise ValueError(
                     f"X has {columns} from row {start} on, but {of_first} before; all chunks of a table have the same "
                     "columns in the same order."
+                )
+            of_table = type(table).__module__.partition(".")[0]
+            library = library or of_table
+            if is_frame(table) and of_table != library:
+                raise ValueError(
+                    f"X is a DataFrame of {of_table} from row {start} on, but of {library} before; all chunks of a table are "
+                    "of one library."
                 )
             for first in range(0, n_rows, self._rows_at_once):
                 rows = slice(first, min(first + self._rows_at_once, n_rows))
@@ -214,13 +222,13 @@ class Chunks:
         return columns_of(table)
 
     def _check_same_number(self, n_rows):
-        if n_rows == 0:
-            raise ValueError("X holds 0 sample(s), while a minimum of 1 is required.")
         if self._n_rows not in (None, n_rows):
             raise ValueError(
                 f"X had {self._n_rows} rows when it was read before, and {n_rows} now; each loop over it should give all "
                 "chunks, from the first one on."
             )
+        if n_rows == 0:
+            raise ValueError("X holds 0 sample(s), while a minimum of 1 is required.")
         self._n_rows = n_rows
 
 
@@ -248,4 +256,5 @@ def columns_of(table):
     if hasattr(table, "columns"):
         return f"the columns {list(table.columns)}"
     n_columns = np.shape(table[0])[-1:] if isinstance(table, list | tuple) else table.shape[1:]
-    return f"{n_columns[0] if n_columns else 'no'} columns without names"
+    n_columns = n_columns[0] if n_columns else "no"
+    return f"{n_columns} {'column' if n_columns == 1 else 'columns'} without names"

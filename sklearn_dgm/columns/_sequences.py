@@ -130,7 +130,10 @@ def column_of_sequences(frame):
         return frame
     column = nw.from_native(frame, eager_only=True)[:, 0]
     first = next((cell for cell in column.to_list() if not is_missing(cell)), None)
-    return column.to_native() if isinstance(first, str | list | np.ndarray) else frame
+    # Where all are missing, numbers and times are steps.
+    is_sequence = not (column.dtype.is_numeric() or column.dtype.is_temporal())
+    holds_sequences = is_sequence if first is None else isinstance(first, str | list | np.ndarray)
+    return column.to_native() if holds_sequences else frame
 
 
 def is_table(X):

@@ -283,6 +283,8 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         H : ndarray of shape (n_samples, n_components)
             Probabilities given those of the layer below.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)
         F, missing, _ = self._machines[0].units.encode(Z)
         H = hidden_means(self._machines[0], F, missing)

@@ -322,6 +322,8 @@ class RestrictedBoltzmannDensity(
         ValueError
             If the missing cells of a row cannot be summed over, or the columns are not those of `fit`.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)
         F, missing, _ = self._machine.units.encode(Z)
         return hidden_means(self._machine, F, missing)

@@ -30,20 +30,17 @@ class ClassesMixin:
 
     def _read_labels(self, y, n_samples, sample_weight):
         """Return the codes of the classes of images, NaN of those without weight; None without any labels."""
-        objects = np.asarray(y)
-        if objects.dtype == object and objects.ndim == 1:
-            # Before their type is asked for, which a missing label hides.
-            check_labels(objects, "each image should have a label, or none")
-            y = np.asarray(objects.tolist())
-        is_of_classes = y is not None and type_of_target(y) in ("binary", "multiclass")
-        classes = label = None
-        if is_of_classes:
+        weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
+        counted, classes, label = weight > 0, None, None
+        if y is not None:
             check_consistent_length(range(n_samples), y)
+            y = np.asarray(y)[counted]
+            if y.ndim == 1:  # before its type is asked for, which a missing label hides
+                check_labels(y, "each image should have a label, or none")
+            if y.dtype == object:
+                y = np.asarray(y.tolist())
+        if y is not None and type_of_target(y) in ("binary", "multiclass"):
             y = column_or_1d(y)
-            weight = np.ones(n_samples) if sample_weight is None else np.asarray(sample_weight)
-            counted = weight > 0
-            y = y[counted]
-            check_labels(y, "each image should have a label, or none")
             classes = self.classes_ if self._continues() else np.unique(y)
             advice = f"; {self._way_to_start_anew()}" if self._continues() else ""
             codes = _codes_of(y, classes, advice)

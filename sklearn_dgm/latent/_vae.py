@@ -402,6 +402,8 @@ class VariationalAutoencoderDensity(
         ValueError
             If the columns are not those of `fit`.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)
         return self._posterior_means(Z)
 

@@ -122,7 +122,8 @@ def compare_densities(
     if baseline is not None and baseline not in names:
         raise ValueError(f"baseline is {baseline!r}, which is none of {names}.")
     densities = [density for _, density in named]
-    X = validate_rows(BaseEstimator(), densities, X, reset=True)
+    named_so = type("compare_densities", (BaseEstimator,), {})()  # in errors
+    X = validate_rows(named_so, densities, X, reset=True)
     check_cells(densities, X)
     rng = check_generator(random_state)
     named = [(name, seeded(density, rng)) for name, density in named]

@@ -219,7 +219,7 @@ def mean_and_std_error(values, sample_weight=None, shared=0.0):
 def _bits_per_dim(estimator, X, sample_weight):
     """Return the bits per row and column, and their standard error."""
     log_density = _log_density(estimator, X, "bits_per_dim")
-    cells = scored_cells(estimator, X)
+    cells = scored_cells(estimator, X, len(log_density))
     unit, weight = cells.mean() * np.log(2), cells / cells.mean()
     if sample_weight is not None:
         weight = weight * check_weights(log_density, sample_weight)

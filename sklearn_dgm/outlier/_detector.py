@@ -332,7 +332,7 @@ class DensityOutlierDetector(
         if isinstance(X, np.memmap):
             return False
         raise TypeError(
-            f"{type(self.estimator).__name__} learns from tables in memory alone, but X is to be read a chunk at a time. Hand "
+            f"{type(self.estimator).__name__} learns from rows in memory alone, but X is to be read a chunk at a time. Hand "
             "in a sample of its rows, or set estimator=None, which takes one itself."
         )
 

@@ -25,14 +25,23 @@ def written_atomically(path):
 
     Raises
     ------
+    TypeError
+        If `path` names no file.
     IsADirectoryError
         If there is a directory in its place.
+    FileNotFoundError
+        If there is no folder where it is to be.
     OSError
         If it cannot be written.
     """
-    path = Path(os.path.realpath(path))
+    try:
+        path = Path(os.path.realpath(path))
+    except TypeError:
+        raise TypeError(f"path should be a string or a Path, got {path!r}.") from None
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; name a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}.")
     beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
     try:
         with open(beside, "xb") as file:

@@ -11,12 +11,12 @@ from sklearn_dgm._sklearn import StrOptions
 from sklearn_dgm._validation import validate_sequences
 from sklearn_dgm.base import BaseDensity
 from sklearn_dgm.chunks import (
+    SEQUENCES_AT_ONCE,
     SequenceChunks,
     SequenceSummary,
     are_chunks_of_sequences,
     check_in_memory,
 )
-from sklearn_dgm.chunks._sequences import SEQUENCES_AT_ONCE
 from sklearn_dgm.columns import SequenceSchema, check_possible, is_table
 from sklearn_dgm.tags import DensityTags
 

@@ -253,11 +253,8 @@ class SequenceSplits(Splits):
         by_others = [self.ngrams.made(of) for of in reversed(counts)]
 
         def score(Z, positions):
-            half, of_steps, of_ends = (
-                self._half(positions),
-                np.zeros(len(Z.steps)),
-                np.zeros(len(Z)),
-            )
+            half = self._half(positions)
+            of_steps, of_ends = np.zeros(len(Z.steps)), np.zeros(len(Z))
             for k, ngrams in enumerate(by_others):
                 (rows,) = np.nonzero(half == k)
                 if len(rows):

@@ -16,8 +16,7 @@ from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
 from sklearn_dgm._validation import check_generator, restored_on_failure
 from sklearn_dgm.base import BaseEstimatedDensity
-from sklearn_dgm.chunks import FitInPassesMixin, in_memory_alone
-from sklearn_dgm.chunks._sources import is_dask
+from sklearn_dgm.chunks import FitInPassesMixin, is_dask, no_dask
 from sklearn_dgm.counts.ngrams import GramCounts
 from sklearn_dgm.tags import DensityTags
 from sklearn_dgm.topic._collapsed import allocate, topics_of
@@ -240,7 +239,7 @@ class LatentDirichletAllocationDensity(
 
     def _fits_chunks(self, X):
         if is_dask(X):
-            raise in_memory_alone(self)
+            raise no_dask(self)
         return super()._fits_chunks(X)
 
     def _fit_in_passes(self, rows):
@@ -444,6 +443,8 @@ class LatentDirichletAllocationDensity(
         ValueError
             As :meth:`score_samples`.
         """
+        if self._is_chunked(X):
+            return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)
         return self._of_parts(Z, Documents.shares)
 

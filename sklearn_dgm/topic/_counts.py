@@ -274,8 +274,12 @@ def _check_whole(matrix, labels):
     value, row = data[at], np.searchsorted(matrix.indptr, at, side="right") - 1
     found = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value:.6g}"
     # As scikit-learn words it, whose checks look for it.
-    message = "Negative values in data passed to X" if value < 0 else f"Input X contains {found}"
+    message = (
+        f"Negative values in data passed to X: {found}"
+        if value < 0
+        else f"Input X contains {found}"
+    )
     raise ValueError(
-        f"{message}: {found} in column {labels[matrix.indices[at]]!r}, row {row}. Counts are whole numbers from 0 on; "
+        f"{message} in column {labels[matrix.indices[at]]!r}, row {row}. Counts are whole numbers from 0 on; "
         "weights of words, such as those of TfidfVectorizer, are none."
     )

@@ -144,3 +144,11 @@ def test_impossible_rows_are_refused():
     density = FlowDensity(hidden_layer_sizes=(8,), max_epochs=2, random_state=0).fit(counts)
     with pytest.raises(ValueError, match="impossible under the model that partial_fit continues"):
         density.partial_fit(counts + 0.5)
+
+
+def test_a_category_that_cannot_be_left_out_is_named():
+    density = FlowDensity(hidden_layer_sizes=(8,), max_epochs=2, random_state=0).fit(drinks())
+    further = drinks(30)
+    further.loc[7, "kind"] = "water"
+    with pytest.raises(ValueError, match="Row 7 is impossible .*'kind' holds a category that it"):
+        density.partial_fit(further)

@@ -92,7 +92,7 @@ def test_progress_is_told(X, monkeypatch, capsys):
 def test_what_a_stream_cannot_do(X):
     with pytest.raises(ValueError, match="trim looks for neighbours among all rows"):
         detector_of(trim="auto").fit(Parts(X, 300))
-    with pytest.raises(TypeError, match="KernelDensity learns from tables in memory alone"):
+    with pytest.raises(TypeError, match="KernelDensity learns from rows in memory alone"):
         DensityOutlierDetector(KernelDensity()).fit(Parts(X, 300))
     X = X.copy()
     X.loc[1234, "a"] = np.inf

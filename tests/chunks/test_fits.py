@@ -234,7 +234,7 @@ def test_densities_of_tables_in_memory_say_so(tmp_path):
     mapped = np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=(N_ROWS, 2))
     assert is_chunked(mapped)
     assert len(InMemory().fit(mapped).rows_) == N_ROWS  # which is an array as well
-    with pytest.raises(TypeError, match="InMemory learns from tables in memory alone"):
+    with pytest.raises(TypeError, match="InMemory learns from rows in memory alone"):
         InMemory().fit(Parts(mixed(), 100))
 
 

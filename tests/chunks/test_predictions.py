@@ -2,15 +2,23 @@
 
 import numpy as np
 import pytest
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 
 from sklearn_dgm import (
     AveragedOneDependenceClassifier,
+    ContinuousMixtureDensity,
+    DeepBeliefDensity,
     GenerativeClassifier,
     HistogramDensity,
+    LatentDirichletAllocationDensity,
+    MarkovChainDensity,
     MixtureDensity,
     NaiveBayesClassifier,
+    RestrictedBoltzmannDensity,
     TreeAugmentedNaiveBayesClassifier,
+    VariationalAutoencoderDensity,
+    bits_per_dim,
+    mean_log_likelihood,
 )
 from tests.chunks.tables import Parts, mixed
 
@@ -49,3 +57,40 @@ def test_accuracy_of_chunks(classifier):
         assert classifier.score(Parts(X, 700), y, weights) == pytest.approx(expected)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         classifier.score(Parts(X, 700), Y[:-1])
+
+
+TRANSFORMERS = [
+    ContinuousMixtureDensity(max_epochs=1, random_state=0),
+    DeepBeliefDensity((3,), max_iter=2, random_state=0),
+    LatentDirichletAllocationDensity(3, random_state=0),
+    RestrictedBoltzmannDensity(3, max_iter=2, random_state=0),
+    VariationalAutoencoderDensity(n_latents=2, max_epochs=1, random_state=0),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("density", TRANSFORMERS, ids=lambda one: type(one).__name__)
+def test_transformed_chunks_are_those_of_all_rows(density):
+    counts = np.random.default_rng(0).integers(0, 3, (150, 4))
+    density = clone(density).fit(counts)
+    of_rows = density.transform(counts)
+    assert np.allclose(density.transform(Parts(counts, 40)), of_rows, atol=1e-6)
+    framed = density.set_output(transform="pandas").transform([counts[:70], counts[70:]])
+    assert list(framed.columns) == list(density.get_feature_names_out())
+    assert np.allclose(framed, of_rows, atol=1e-6)
+
+
+def test_likelihoods_of_chunks():
+    density = HistogramDensity(bins=5, alpha=1).fit(X)
+    for metric in (mean_log_likelihood, bits_per_dim):
+        expected = metric(density, X, return_std_error=True)
+        for chunked in (Parts(X, 700), [X], iter([X])):
+            assert np.allclose(metric(density, chunked, return_std_error=True), expected)
+    words = ["ab", "b", "abab", "", "ba"] * 20
+    chain = MarkovChainDensity(2).fit(words)
+    assert bits_per_dim(chain, Parts(words, 7)) == pytest.approx(bits_per_dim(chain, words))
+
+
+def test_a_list_of_one_table_is_that_table():
+    expected = HistogramDensity(bins=5, alpha=1).fit(X).score_samples(X)
+    assert np.allclose(HistogramDensity(bins=5, alpha=1).fit([X]).score_samples([X]), expected)

@@ -111,7 +111,6 @@ def is_memmap_and_chunked(X):
         [[1.0, 2.0], [3.0, 4.0]],
         [np.array([1.0, 2.0]), np.array([3.0, 4.0])],
         [[[1.0, 2.0]], [[3.0, 4.0]]],
-        [np.zeros((3, 2))],
         [pd.DataFrame({"a": [1]}), [1]],
         np.zeros((3, 2, 2)),
         [],
@@ -169,7 +168,7 @@ def test_what_is_wrong_with_a_source_is_said(frame, folder, tmp_path):
             rows, self.table = super().__iter__(), self.table[:0]
             return iter(list(rows))
 
-    assert "0 sample(s)" in error(Once(frame, 100), ValueError)
+    assert "1000 rows when it was read before, and 0 now" in error(Once(frame, 100), ValueError)
 
     class Fewer(Parts):
         def __iter__(self):

@@ -237,7 +237,7 @@ def test_what_is_no_table_is_refused_in_one_line(estimator, name):
             return
         kind, message = TypeError, "can be read but once"
     elif is_chunked(X):
-        kind, message = TypeError, f"{type(estimator).__name__} learns from tables in memory alone"
+        kind, message = TypeError, f"{type(estimator).__name__} learns from rows in memory alone"
     with pytest.raises(kind, match=message) as raised:
         estimator.fit(X, y)
     assert "\n" not in str(raised.value)

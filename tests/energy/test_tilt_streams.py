@@ -96,7 +96,7 @@ def test_a_fit_that_is_killed_goes_on_with_the_stream(tmp_path):
 @pytest.mark.parametrize(
     ("density", "message"),
     [
-        (EnergyDensity(GaussianMixture(2)), "GaussianMixture learns from tables in memory alone"),
+        (EnergyDensity(GaussianMixture(2)), "GaussianMixture learns from rows in memory alone"),
         (
             EnergyDensity(CLOSED, objective="score-matching"),
             "objective='score-matching' takes gradients at rows in memory",

@@ -170,3 +170,15 @@ def test_classes_are_predicted_a_chunk_at_a_time():
     density = PixelCNNDensity(**SMALL).fit(X, y)
     np.testing.assert_array_equal(density.predict(Parts(X, 350)), density.predict(X))
     np.testing.assert_allclose(density.predict_proba(Parts(X, 350)), density.predict_proba(X))
+
+
+def test_labels_that_are_missing_are_told_unless_they_weigh_nothing():
+    X = bars(40)[0] if isinstance(bars(40), tuple) else bars(40)
+    y = np.arange(40) % 2.0
+    y[3] = np.nan
+    weight = np.ones(40)
+    density = PixelCNNDensity((X.shape[1] // 4, 4), **SMALL)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        density.fit(X, y)
+    weight[3] = 0
+    assert list(density.fit(X, y, weight).classes_) == [0, 1]

@@ -449,3 +449,10 @@ def test_densities_of_users_are_loaded_by_who_trusts_them(within, path):
     loaded = load(path, trusted=[Cubes, Width])
     assert_alike(loaded.score_samples(X), density.score_samples(X))
     assert_alike(loaded.sample(5, random_state=0), density.sample(5, random_state=0))
+
+
+@pytest.mark.parametrize("trusted", ["sklearn_dgm", HistogramDensity, ["HistogramDensity"], None])
+def test_what_is_trusted_are_classes(trusted, tmp_path):
+    HistogramDensity(bins=2, alpha=1).fit([[0.0], [1.0]]).save(tmp_path / "density.dgm")
+    with pytest.raises(TypeError, match="trusted should be a list of classes, got"):
+        load(tmp_path / "density.dgm", trusted=trusted)

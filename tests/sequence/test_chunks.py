@@ -230,7 +230,11 @@ def test_a_sample_has_what_it_might_lack(monkeypatch):
         (Given(["ab"], [1.0, 2.0]), ValueError, "In the chunk of X from row 1 on: .* one sequence"),
         (Given(["ab"], ["c", None]), ValueError, "row 2 of X is missing"),
         (Given(["ab"], ["c", ["d"]]), ValueError, "row 2 of X is a list, row 1 a string"),
-        (Given(["ab"], [["c"]]), ValueError, "row 1 of X is a list .*, but those before are"),
+        (
+            Given(["ab"], [["c"]]),
+            ValueError,
+            "form list with .* from row 1 on, but of the form string",
+        ),
         (Given([[1.0]], [[2.0, 3.0], [np.nan]]), ValueError, "NaN in column 0, sequence 2, step 0"),
         (Given([[1.0]], [[2.0], [3.0, "x"]]), ValueError, "'x' .* in sequence 2, step 1"),
         (Given(np.zeros((2, 3)), np.zeros((2, 4))), ValueError, "4 columns .* from row 2 on"),
@@ -249,7 +253,7 @@ def test_what_is_no_chunk_of_sequences_is_refused(X, error, message):
 def test_lengths_that_are_fixed_are_so_in_all_chunks():
     with pytest.raises(ValueError, match=r"sequence 3 has 3 step\(s\), but all should have 2"):
         MarkovChainDensity(length="fixed").fit(Given(["ab", "ba"], ["ab", "abc"]))
-    with pytest.raises(ValueError, match="sample_weight has 3 entries, but X has more than 3 rows"):
+    with pytest.raises(ValueError, match="sample_weight has 3 entries, but X has at least 4 rows"):
         MarkovChainDensity().fit(Given(["ab", "ba"], ["ab", "abc"]), sample_weight=np.ones(3))
 
 
@@ -265,5 +269,14 @@ def test_lists_without_steps_are_of_any_type():
 
 def test_questions_about_steps_are_of_sequences_in_memory():
     density = MarkovChainDensity(2).fit(words())
-    with pytest.raises(TypeError, match="MarkovChainDensity takes tables in memory alone"):
+    with pytest.raises(TypeError, match="this method of MarkovChainDensity takes rows in memory"):
         density.score_steps(Parts(words(), 90))
+
+
+def test_a_file_whose_sequences_are_all_missing_is_one_of_sequences(tmp_path):
+    sequences = [["a", "b"], None]
+    for k, one in enumerate(sequences):
+        table = pa.table({"w": pa.array([one] * 3, pa.list_(pa.string()))})
+        pq.write_table(table, tmp_path / f"{k}.parquet")
+    with pytest.raises(ValueError, match="row 3 of X is missing"):
+        MarkovChainDensity(2).fit(tmp_path)

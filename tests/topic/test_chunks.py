@@ -132,5 +132,7 @@ def test_tables_of_dask_are_refused():
     arrays = pytest.importorskip("dask.array")
     X = simulated(20)
     fitted = density(1).fit(X)
-    with pytest.raises(TypeError, match="LatentDirichletAllocationDensity learns from tables in m"):
+    with pytest.raises(
+        TypeError, match="LatentDirichletAllocationDensity takes no collections of Dask"
+    ):
         clone(fitted).fit(arrays.from_array(X))
