@@ -71,8 +71,6 @@ class MaskedNetworkDensity(FactorsMixin, TableNetworkDensity):
         "activation",
         "n_components",
         "dropout",
-        "handle_unknown",
-        "bounds",
     )
 
     def __init__(

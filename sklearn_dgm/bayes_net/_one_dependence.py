@@ -73,6 +73,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         "columns of one category dtype have the same; those of numbers are learnt from the first rows, so that further "
         "rows need partial_fit"
     )
+    _shape_params = ("bins",)
     _counts_pairs = True
     _max_pairs = MAX_PAIRS
     _min_frequency = 0

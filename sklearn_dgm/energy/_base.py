@@ -54,6 +54,7 @@ class BaseBoltzmannDensity(StreamedFitMixin, BaseEstimatedDensity):
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
+    _shape_params = ("n_chains",)
     learning_rate: Any
     n_gibbs_steps: int
     n_chains: int

@@ -181,6 +181,7 @@ class ContextFreeGrammarDensity(FitInPassesMixin, GrammarQueriesMixin, BaseSeque
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
     _density_tags = DensityTags(sequences=True, ties=True)
+    _shape_params = (*BaseSequenceDensity._shape_params, "n_symbols", "markov_order")
     _summarise = partial(SequenceSummary, numbers=NUMBERS_OF_WORD)
 
     def __init__(

@@ -225,6 +225,15 @@ class HiddenMarkovDensity(
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
+    _shape_params = (
+        *BaseSequenceDensity._shape_params,
+        "n_states",
+        "emission",
+        "covariance_type",
+        "n_factors",
+        "alpha",
+        "reg_covar",
+    )
 
     def __init__(
         self,

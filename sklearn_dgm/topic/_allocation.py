@@ -179,6 +179,7 @@ class LatentDirichletAllocationDensity(
     }
     # Exact at best: with a single topic.
     _density_tags = DensityTags(column_kinds=("integer",), sparse=True, latents=True)
+    _shape_params = ("n_components", "doc_topic_prior", "topic_word_prior")
 
     def __init__(
         self,
@@ -321,11 +322,6 @@ class LatentDirichletAllocationDensity(
         self._check_part(X, schema, is_first=is_first)
         if is_first:
             return self._fit_or_restore(X, sample_weight, schema)
-        if len(self.components_) != self.n_components:
-            raise ValueError(
-                f"partial_fit continues a fit of {len(self.components_)} components, but n_components="
-                f"{self.n_components}."
-            )
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
             self._settle_score_kind()

@@ -226,7 +226,7 @@ def assert_as_before(density, before, X):
         (
             {"structure": EDGES[1:]},
             ValueError,
-            "partial_fit continues with the graph .* call fit to start anew",
+            "partial_fit continues a model with structure=.* call fit to start anew",
         ),
         ({"alpha": 2.0}, ValueError, "partial_fit continues a model with alpha=0.5"),
         (
