@@ -66,7 +66,7 @@ class MaskedNetworkDensity(FactorsMixin, TableNetworkDensity):
         "bounds": [dict, StrOptions({"observed"}), None],
     }
     _density_tags = DensityTags(missing=True, ties=True)
-    _shape_params = (
+    _shape_params: tuple[str, ...] = (
         *TableNetworkDensity._shape_params,
         "activation",
         "n_components",

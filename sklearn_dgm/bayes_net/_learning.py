@@ -195,8 +195,8 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         ------
         ValueError
             If a row is impossible under the density so far (a number beyond its bounds, no whole number in an integer
-            column), a parameter would change a network or its graph, or a schema is handed in later than in the first
-            call; nothing is counted then.
+            column), a parameter would change the graph, the cells or a network, or a schema is handed in later than in
+            the first call; nothing is counted then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

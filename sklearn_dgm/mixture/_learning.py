@@ -198,9 +198,9 @@ class MixtureLearningMixin(FitInPassesMixin, BaseDensity):
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, a value is infinite, there is
-            no whole number in an integer column, or a schema is handed in later than in the first call; nothing is
-            added then.
+            If the columns are not those of the first call, a parameter that it settles has changed (how many and what
+            the components are, and their priors), a value is infinite, there is no whole number in an integer column,
+            or a schema is handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

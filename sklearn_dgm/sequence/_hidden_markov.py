@@ -462,9 +462,9 @@ class HiddenMarkovDensity(
         Raises
         ------
         ValueError
-            If steps have other columns than those of the first call, a label is new, a value is infinite, there is no
-            whole number in an integer column, or a schema is handed in later than in the first call; nothing is added
-            then.
+            If steps have other columns than those of the first call, a parameter that it settles has changed (but for
+            `transition_alpha`, all that say what the model is), a label is new, a value is infinite, there is no whole
+            number in an integer column, or a schema is handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

@@ -313,8 +313,8 @@ class LatentDirichletAllocationDensity(
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, a cell is no count, or a schema
-            is handed in later than in the first call; nothing is added then.
+            If the columns are not those of the first call, `n_components` or a prior has changed, a cell is no count,
+            or a schema is handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
