@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, DensityMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._callbacks import CallbackSupportMixin, fit_task
+from sklearn_dgm._continuation import ContinuationMixin
 from sklearn_dgm._sklearn import StrOptions, check_parameters, fit_context
 from sklearn_dgm._state import Stateful
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -56,7 +57,12 @@ COLUMN_PARAMS = (
 
 
 class BaseGenerator(
-    ChunkedDrawsMixin, CallbackSupportMixin, SaveMixin, BaseEstimator, metaclass=ABCMeta
+    ChunkedDrawsMixin,
+    CallbackSupportMixin,
+    ContinuationMixin,
+    SaveMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """Base class of all that learns a distribution and draws from it, whether it can score a row or not.
 
@@ -225,6 +231,7 @@ class BaseGenerator(
 
     def _start_chunks(self, X, sample_weight, *, schema=None):
         """Check and encode a table that is read a chunk at a time, as :meth:`_start_fit` does one in memory."""
+        self._keep_shape()
         chunks = self._chunks_of(X).map(partial(self._validate, reset=True))
         rows, self.schema_ = EncodedChunks.of(
             chunks, self._make_schema(), sample_weight, schema, self._summarise
@@ -235,6 +242,9 @@ class BaseGenerator(
 
     def _start_fit(self, X, sample_weight, *, reset=True, schema=None):
         """Validate and encode, after learning the schema if `reset` and none is given; rows of weight 0 are dropped."""
+        if not reset:
+            self._check_shape()
+        self._keep_shape()
         X = self._validate(X, reset=reset)
         if sample_weight is not None:
             sample_weight = check_weights(X, sample_weight)
@@ -256,6 +266,11 @@ class BaseGenerator(
     def _check_further(self, Z, counted):
         """Refuse rows of `partial_fit` that have weight and are impossible, however many are counted."""
         check_possible(self.schema_.columns_, Z, counted, "Row {}".format)
+
+    def _params_of_shape(self):
+        # A schema is made in the first call.
+        of_columns = [name for name in COLUMN_PARAMS if name in vars(self)]
+        return (*of_columns, *super()._params_of_shape())
 
     def _make_schema(self):
         """Make the schema that `fit` fits: of a table, the columns of the kinds that the tags allow."""

@@ -226,6 +226,7 @@ class HistogramDensity(CountsMixin, BaseDensity):
         "alpha": [Interval(Real, 0, None, closed="left")],
     }
     del _parameter_constraints["column_kinds"]  # its bins say what a column is
+    _shape_params = ("bins",)
 
     def __init__(
         self,

@@ -160,12 +160,7 @@ class TabularGAN(NeuralMixin, BaseGenerator):
     _n_rows = 0.0  # of all calls; those of models of files that did not keep it do not count
     _batch_rows = f"{MIN_BATCH} to {MAX_BATCH}"
     _own_params = "hidden_layer_sizes n_latents n_critic gradient_penalty pac conditional"
-    _shape_params = (
-        *_own_params.split(),
-        "categorical_features",
-        "integer_features",
-        "column_kinds",
-    )
+    _shape_params = tuple(_own_params.split())
 
     def __init__(
         self,

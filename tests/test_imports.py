@@ -26,7 +26,7 @@ FLOOR = {
     "tags",
     "base",
 }
-FLOOR |= {"checkpoint", "chunks", "persistence"}
+FLOOR |= {"_continuation", "checkpoint", "chunks", "persistence"}
 ALLOWED = {
     "__init__": set(),
     "_typing": set(),
@@ -34,6 +34,7 @@ ALLOWED = {
     "_subsets": set(),
     "_sklearn": set(),
     "_callbacks": set(),
+    "_continuation": set(),
     "checkpoint": set(),
     "columns": {"_typing", "_state", "_subsets", "columns"},
     "_validation": {"_sklearn", "columns"},

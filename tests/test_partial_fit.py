@@ -1,14 +1,23 @@
 """What further rows bring that the first ones had not, alike in all densities that count."""
 
+import pickle
+
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.mixture import GaussianMixture
 
 from sklearn_dgm import (
+    AutoregressiveDensity,
+    AutoregressiveSequenceDensity,
     AveragedOneDependenceClassifier,
     BayesianNetworkDensity,
     ContextFreeGrammarDensity,
+    ContinuousMixtureDensity,
+    DeepBeliefDensity,
+    EnergyDensity,
     HiddenMarkovDensity,
     HistogramDensity,
     LatentDirichletAllocationDensity,
@@ -16,8 +25,12 @@ from sklearn_dgm import (
     MixtureDensity,
     NaiveBayesClassifier,
     RestrictedBoltzmannDensity,
+    TabularGAN,
     TreeAugmentedNaiveBayesClassifier,
+    VariationalAutoencoderDensity,
+    load,
 )
+from sklearn_dgm._continuation import are_alike
 
 DENSITIES = [
     BayesianNetworkDensity(conditional="table"),
@@ -293,3 +306,196 @@ def test_numbers_of_sequences_beyond_the_range_are_counted_in_outer_cells():
     for density in (MarkovChainDensity(2), HiddenMarkovDensity(2, "tree", random_state=0)):
         before, after = learnt(density, first), learnt(density, first, further)
         assert after.score_samples(further)[0] > before.score_samples(further)[0]
+
+
+TABLE = table(60)
+NUMBERS = np.random.default_rng(0).normal(size=(60, 2))
+BITS = np.random.default_rng(0).integers(0, 2, (60, 4))
+WORDS = ["abab", "ba", "bab", "abb"] * 5
+EDGES = {"c": [-20.0, 0.0, 20.0]}
+QUICK = {"max_epochs": 1, "random_state": 0}
+TABLES = BayesianNetworkDensity([("a", "b")], conditional="table")
+HIDDEN = HiddenMarkovDensity(2, max_iter=2, tol=9.0, random_state=0)
+DECODER = ContinuousMixtureDensity(2, n_points=8, n_points_fit=8, hidden_layer_sizes=4, **QUICK)
+
+# What the first call settles, with another value, and what each call heeds, of all who take further rows.
+SHAPED = [
+    (HistogramDensity(EDGES), TABLE, {"bins": {"c": [-20.0, 1.0, 20.0]}}, {"alpha": 1.0}),
+    (NaiveBayesClassifier(), TABLE, {"bins": 3, "handle_unknown": "error"}, {"alpha": 1.0}),
+    (TreeAugmentedNaiveBayesClassifier(), TABLE, {"bins": 3, "bounds": "observed"}, {"tol": 1.0}),
+    (AveragedOneDependenceClassifier(), TABLE, {"bins": 3}, {"min_frequency": 2}),
+    (
+        TABLES,
+        TABLE,
+        {
+            **{"structure": [("b", "a")], "max_parents": 1, "conditional": "auto", "bins": 3},
+            "column_kinds": {"c": "rounded"},
+        },
+        {"alpha": 1.0, "hidden_layer_sizes": (3,), "warm_start": True},
+    ),
+    (
+        MixtureDensity(2, "gaussian", random_state=0),
+        NUMBERS,
+        {
+            **{"n_components": 3, "component": "independent", "covariance_type": "diag"},
+            **{"n_factors": 1, "alpha": 1.0, "reg_covar": 1.0},
+        },
+        {"max_iter": 3, "init": "random", "n_init": 2, "tol": 1.0, "random_state": 1},
+    ),
+    (
+        DECODER,
+        BITS,
+        {"n_points": 4, "n_latents": 3, "component": "tree", "alpha": 1.0},
+        {"lr": 0.1, "batch_size": 20, "weight_decay": 0.0},
+    ),
+    (
+        RestrictedBoltzmannDensity(3, max_iter=1, random_state=0),
+        BITS,
+        {"n_components": 4, "n_chains": 9},
+        {"learning_rate": 0.1, "batch_size": 20, "n_temperatures": 20},
+    ),
+    (
+        DeepBeliefDensity((3, 2), max_iter=1, random_state=0),
+        BITS,
+        {"hidden_layer_sizes": (3, 2, 2), "n_chains": 9},
+        {"n_importance_samples": 9, "hidden_layer_sizes": [3, 2]},
+    ),
+    (
+        LatentDirichletAllocationDensity(2, max_iter=2, tol=9.0, random_state=0),
+        BITS,
+        {"n_components": 3, "doc_topic_prior": 0.1, "topic_word_prior": 0.1},
+        {"log_likelihood": "bound", "n_particles": 64},
+    ),
+    (
+        HIDDEN,
+        WORDS,
+        {
+            **{"n_states": 3, "emission": "tree", "covariance_type": "diag", "n_factors": 1},
+            **{"alpha": 2.0, "reg_covar": 1.0, "length": "given"},
+        },
+        {"transition_alpha": 3.0, "max_iter": 9},
+    ),
+    (
+        MarkovChainDensity(2),
+        WORDS,
+        {"order": 3, "smoothing": "witten-bell", "bins": 3, "length": "given"},
+        {},
+    ),
+    (
+        ContextFreeGrammarDensity(2, max_iter=2, tol=9.0, random_state=0),
+        WORDS,
+        {"n_symbols": 3, "markov_order": 0, "length": "given"},
+        {"alpha": 1.0, "glue": 2.0},
+    ),
+    (
+        AutoregressiveSequenceDensity(hidden_size=4, ngram_order=1, **QUICK),
+        WORDS,
+        {"hidden_size": 5, "ngram_order": 2, "length": "given"},
+        {"lr": 0.1},
+    ),
+    (
+        AutoregressiveDensity((4,), **QUICK),
+        TABLE,
+        {"hidden_layer_sizes": (5,), "handle_unknown": "error", "integer_features": None},
+        {"lr": 0.1, "callbacks": [], "verbose": 0, "hidden_layer_sizes": np.array([4])},
+    ),
+    (
+        BayesianNetworkDensity([("a", "c")], hidden_layer_sizes=(4,), **QUICK),
+        TABLE,
+        {"structure": "empty", "bins": 3, "alpha": 1.0, "hidden_layer_sizes": (5,)},
+        {"lr": 0.1},
+    ),
+    (
+        VariationalAutoencoderDensity(2, (4,), **QUICK),
+        BITS,
+        {"n_latents": 3, "n_importance_samples_fit": 2},
+        {"n_importance_samples": 9},
+    ),
+    (TabularGAN(4, n_latents=2, **QUICK), TABLE, {"n_latents": 3}, {"lr": 0.1}),
+    (
+        EnergyDensity(GaussianMixture(2), hidden_layer_sizes=4, n_partition_samples=99, **QUICK),
+        NUMBERS,
+        {"estimator__n_components": 3, "hidden_layer_sizes": 5},
+        {"noise_ratio": 2},
+    ),
+]
+OF_ALL = pytest.mark.parametrize(
+    ("density", "X", "settled", "heeded"),
+    SHAPED,
+    ids=[f"{type(density).__name__}{k}" for k, (density, *_) in enumerate(SHAPED)],
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@OF_ALL
+def test_what_the_first_call_settles_cannot_change(density, X, settled, heeded, tmp_path):
+    model = learnt(density, X)
+    params, y = model.get_params(), {"y": np.arange(len(X)) % 2} if is_classifier(density) else {}
+    model.save(tmp_path / "model")
+    for one in (model, pickle.loads(pickle.dumps(model)), load(tmp_path / "model")):
+        for name, other in settled.items():
+            before = vars(one.set_params(**{name: other})).copy()
+            message = f"partial_fit continues a model with {name.split('__')[0]}=.* cannot become"
+            with pytest.raises(ValueError, match=message + ".* call fit to start anew"):
+                one.partial_fit(X, **y)
+            assert vars(one).keys() == before.keys()
+            assert all(vars(one)[key] is before[key] for key in before)
+            one.set_params(**{name: params[name]})
+    assert clone(model).get_params().keys() == params.keys()
+    model.set_params(**heeded).partial_fit(X, **y)
+    # Whoever calls fit starts anew, and models that were saved before they remembered learn on.
+    model.set_params(**dict([next(iter(settled.items()))])).fit(X, **y).partial_fit(X, **y)
+    del model._shape
+    model.partial_fit(X, **y)
+
+
+def test_a_graph_may_be_given_in_another_form():
+    X = table()
+    density = learnt(TABLES, X).set_params(structure=nx.DiGraph([("a", "b")])).partial_fit(X)
+    graph = nx.DiGraph([("a", "b")])
+    density = clone(TABLES).set_params(structure=graph).fit(X)
+    graph.add_edge("b", "c")
+    with pytest.raises(ValueError, match="with structure=.* cannot become"):
+        density.partial_fit(X)
+
+
+class Incomparable:
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ((3, 4), np.array([3, 4]), True),
+        ([3, 4], [3, 5], False),
+        ([3, 4], [3], False),
+        ([True, False], [1, 0], False),
+        (np.nan, float("nan"), True),
+        ([1.0, np.nan], np.array([1.0, np.nan]), True),
+        (pd.NA, 3, False),
+        ("auto", 0.5, False),
+        ("ab", ["a", "b"], False),
+        ({"a": np.arange(3), 1: None}, {1: None, "a": [0, 1, 2]}, True),
+        ({"a": 1}, {"b": 1}, False),
+        (pd.Index(["a", "b"]), ["a", "b"], True),
+        (pd.DataFrame([[1, 2]]), np.array([[1, 3]]), False),
+        (range(3), range(4), False),
+        (GaussianMixture(2), GaussianMixture(2), True),
+        (GaussianMixture(2), GaussianMixture(3), False),
+        (GaussianMixture(2), HistogramDensity(2), False),
+        (GaussianMixture(2), "auto", False),
+        (GaussianMixture, GaussianMixture(), False),
+        (GaussianMixture, MixtureDensity, False),
+        (np.random.RandomState(0), np.random.RandomState(0), True),
+        (len, max, False),
+        (Incomparable(), Incomparable(), True),
+        (Incomparable(), 3, False),
+    ],
+)
+def test_values_of_parameters_are_compared(one, other, expected):
+    assert are_alike(one, other) is expected
+    assert are_alike(other, one) is expected
+    assert are_alike(one, one)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from sklearn_dgm._callbacks import context_of_fit, has_callbacks, init_context
+from sklearn_dgm._continuation import ContinuationMixin
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._training.checkpoints import SavedTraining, checkpoint_of, fingerprint_of
 from sklearn_dgm._training.net import RowNet
@@ -41,7 +42,7 @@ NUMBERS_AT_ONCE = 2**24
 TIMES_ON_ACCELERATOR = 8
 
 
-class TrainingMixin:
+class TrainingMixin(ContinuationMixin):
     """How modules are trained through skorch, before a base class with the hooks `_fit` and `_draw`.
 
     A family writes `_builder(splits)`, which returns a function that builds a module. A module's `forward`, given the
@@ -84,8 +85,6 @@ warm_start, verbose, callbacks, net_params, random_state
     _n_steps = 20
     # Rows of a batch at least and at most, for the docstring.
     _batch_rows = "32 to 512"
-    # Parameters on which the shape of the module depends; a warm start cannot change them.
-    _shape_params: tuple[str, ...] = ()
     _net_class = RowNet
 
     def __init__(
@@ -228,7 +227,6 @@ warm_start, verbose, callbacks, net_params, random_state
         return self._continued_by() is not None and hasattr(self, "net_")
 
     def _continued_by(self):
-        """Return by what a fit continues the one before, or None."""
         return "warm_start" if self.warm_start else None
 
     def _validation_share(self):
@@ -251,7 +249,6 @@ warm_start, verbose, callbacks, net_params, random_state
                     self._check_continuation(Z)
             else:
                 self._split_seed = int(rng.integers(2**63))
-                self._shape = {name: getattr(self, name) for name in self._shape_params}
             share = self._validation_share()
             splits = self._split(Z, weight, share, self._split_seed, device)
             splits.streamed = streamed
@@ -268,20 +265,7 @@ warm_start, verbose, callbacks, net_params, random_state
         return 1 if is_single else torch.get_num_threads()
 
     def _check_continuation(self, Z):
-        """Refuse what a warm start, or further rows, cannot continue."""
-        self._check_shape()
-
-    def _check_shape(self):
-        """Refuse parameters with which the module would be another one."""
-        for name, value in self._shape.items():
-            if not np.array_equal(value, getattr(self, name)):
-                raise ValueError(
-                    f"{self._continued_by()} continues a model with {name}={value!r}, which cannot become "
-                    f"{getattr(self, name)!r}; {self._way_to_start_anew()}."
-                )
-
-    def _way_to_start_anew(self):
-        return f"{'set warm_start=False' if self.warm_start else 'call fit'} to start anew"
+        """Refuse rows that a warm start, or a further part, cannot continue with."""
 
     def _train(self, splits, rng, n_threads, continues):
         """Train the members, and keep what has been reached, if it is by Ctrl-C."""
@@ -469,7 +453,6 @@ warm_start, verbose, callbacks, net_params, random_state, categorical_features, 
         **BaseDensity._parameter_constraints,
         **NeuralMixin._parameter_constraints,
     }
-    _shape_params: tuple[str, ...] = ("categorical_features", "integer_features", "column_kinds")
 
     def _fit(self, Z, sample_weight):
         # Of the training alone; scores are of values as they are.

@@ -66,13 +66,11 @@ class MaskedNetworkDensity(FactorsMixin, TableNetworkDensity):
         "bounds": [dict, StrOptions({"observed"}), None],
     }
     _density_tags = DensityTags(missing=True, ties=True)
-    _shape_params = (
+    _shape_params: tuple[str, ...] = (
         *TableNetworkDensity._shape_params,
         "activation",
         "n_components",
         "dropout",
-        "handle_unknown",
-        "bounds",
     )
 
     def __init__(

@@ -63,8 +63,9 @@ class PartialFitMixin:
         Raises
         ------
         ValueError
-            If a parameter would change the network, a row is impossible under the model so far (a number beyond its
-            bounds, no whole number in an integer column), or a schema is handed in later than in the first call.
+            If a parameter would change the network or the columns, a row is impossible under the model so far (a number
+            beyond its bounds, no whole number in an integer column), or a schema is handed in later than in the first
+            call.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

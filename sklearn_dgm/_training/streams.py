@@ -21,6 +21,7 @@ class StreamedChunksMixin(StreamedFitMixin):
 
     def _start_chunks(self, X, sample_weight, *, schema=None):
         if self._continues():
+            self._check_shape()
             schema = self.schema_
         return super()._start_chunks(X, sample_weight, schema=schema)
 

@@ -26,7 +26,7 @@ class TableNetworkDensity(BaseNeuralDensity):
         **BaseNeuralDensity._parameter_constraints,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     }
-    _shape_params = (*BaseNeuralDensity._shape_params, "hidden_layer_sizes")
+    _shape_params: tuple[str, ...] = ("hidden_layer_sizes",)
 
     def __init__(self, *, hidden_layer_sizes: Any, **others: Any) -> None:
         super().__init__(**others)

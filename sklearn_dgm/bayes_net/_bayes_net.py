@@ -150,6 +150,7 @@ class BayesianNetworkDensity(BayesNetQueriesMixin, BayesNetLearningMixin):
     _n_steps = 5
     _shape_params = (
         *MaskedNetworkDensity._shape_params,
+        "structure",
         "max_parents",
         "conditional",
         "bins",

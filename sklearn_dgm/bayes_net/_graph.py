@@ -3,6 +3,7 @@
 import networkx as nx
 import numpy as np
 
+from sklearn_dgm._continuation import ContinuationMixin
 from sklearn_dgm._training.missing import first_completion
 from sklearn_dgm._validation import check_generator
 from sklearn_dgm.bayes_net._structure import adjacency_of, search
@@ -21,14 +22,13 @@ from sklearn_dgm.counts.tables import edge_strength
 ROWS_PER_PROBABILITY = 10
 
 
-class BayesNetGraphMixin:
+class BayesNetGraphMixin(ContinuationMixin):
     """Mixin of a Bayesian network that settles its cells and its graph."""
 
     def _settle_graph(self, Z, weight):
         """Settle cells, the graph, and which conditionals are not held in tables; return the cells of rows."""
         codes = self._settle_cells(Z, weight)
         self._adjacency = self._resolve_structure(Z, codes, weight)
-        self._fitted_structure = self.structure if isinstance(self.structure, str) else None
         self._targets = [j for j in range(Z.shape[1]) if not self._is_table(j, weight.sum())]
         return codes
 
@@ -91,20 +91,12 @@ class BayesNetGraphMixin:
         n_probabilities = np.prod([float(axis.n_levels) for axis in family])
         return ROWS_PER_PROBABILITY * n_probabilities <= n_rows
 
-    def _check_same_graph(self):
-        """Refuse another graph than that of the fit which this one continues; a learnt one is kept."""
-        if isinstance(self.structure, str):
-            is_same = self.structure == self._fitted_structure
-        elif self._fitted_structure is not None:
-            is_same = False
-        else:
-            labels = [column.label for column in self.schema_.columns_]
-            is_same = np.array_equal(adjacency_of(self.structure, labels), self._adjacency)
-        if not is_same:
-            raise ValueError(
-                f"{self._continued_by()} continues with the graph of the previous fit, but structure is another one "
-                f"now; {self._way_to_start_anew()}."
-            )
+    def _is_unchanged(self, name, before, now):
+        if name != "structure" or isinstance(before, str) or isinstance(now, str):
+            return super()._is_unchanged(name, before, now)
+        # A graph may be given in several forms.
+        labels = [column.label for column in self.schema_.columns_]
+        return np.array_equal(adjacency_of(now, labels), self._adjacency)
 
     def _named_graph(self, codes, weight):
         """Return the graph as users see it; without cells of rows, edges to networks are as strong as before."""

@@ -39,9 +39,7 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
 
     def _fit(self, Z, sample_weight):
         continues = self._continues()
-        if continues:
-            self._check_same_graph()
-        else:
+        if not continues:
             self._forget_networks()
             if self.conditional == "table":
                 CountsMixin._fit(self, Z, sample_weight)
@@ -64,6 +62,19 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
                 return
         of_all = {"mean": rows.mean_weight, "largest": rows.largest_weight}
         self._set_counts(rows.total(partial(self._count, **of_all)))
+
+    def _continued_by(self):
+        # Of tables alone there is no warm start.
+        return super()._continued_by() if hasattr(self, "net_") else "partial_fit"
+
+    def _params_of_shape(self):
+        names = super()._params_of_shape()
+        if self.conditional != "table":
+            return names
+        # Tables are smoothed in each call, and have no layers.
+        return [
+            name for name in names if name not in (*MaskedNetworkDensity._shape_params, "alpha")
+        ]
 
     def _forget_networks(self):
         """Drop what an earlier fit may have had."""
@@ -184,8 +195,8 @@ class BayesNetLearningMixin(BayesNetGraphMixin, MaskedNetworkDensity, CountsMixi
         ------
         ValueError
             If a row is impossible under the density so far (a number beyond its bounds, no whole number in an integer
-            column), a parameter would change a network or its graph, or a schema is handed in later than in the first
-            call; nothing is counted then.
+            column), a parameter would change the graph, the cells or a network, or a schema is handed in later than in
+            the first call; nothing is counted then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

@@ -73,6 +73,7 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         "columns of one category dtype have the same; those of numbers are learnt from the first rows, so that further "
         "rows need partial_fit"
     )
+    _shape_params = ("bins",)
     _counts_pairs = True
     _max_pairs = MAX_PAIRS
     _min_frequency = 0
@@ -185,9 +186,9 @@ class OneDependenceClassifier(BayesRuleMixin, CountsMixin, BaseDensity):  # type
         Raises
         ------
         ValueError
-            If `y` holds a class that is none of the first call, a row is impossible under the model so far (a number
-            beyond its bounds, no whole number in an integer column), or a schema is handed in later than in the first
-            call; nothing is counted then.
+            If `y` holds a class that is none of the first call, a parameter that it settles has changed (`bins`, those
+            of the columns), a row is impossible under the model so far (a number beyond its bounds, no whole number in
+            an integer column), or a schema is handed in later than in the first call; nothing is counted then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

@@ -94,9 +94,9 @@ class CountsMixin:
         Raises
         ------
         ValueError
-            If what is counted would depend on rows to come, or a row is impossible under the model so far (a number
-            beyond its bounds, no whole number in an integer column), or a schema is handed in later than in the first
-            call; nothing is counted then.
+            If what is counted would depend on rows to come, a parameter that the first call settles has changed, a row
+            is impossible under the model so far (a number beyond its bounds, no whole number in an integer column), or
+            a schema is handed in later than in the first call; nothing is counted then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

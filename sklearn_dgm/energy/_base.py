@@ -54,6 +54,7 @@ class BaseBoltzmannDensity(StreamedFitMixin, BaseEstimatedDensity):
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
+    _shape_params: tuple[str, ...] = ("n_chains",)
     learning_rate: Any
     n_gibbs_steps: int
     n_chains: int
@@ -138,8 +139,9 @@ class BaseBoltzmannDensity(StreamedFitMixin, BaseEstimatedDensity):
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, a value is infinite, there is no whole number in an
-            integer column, or a schema is handed in later than in the first call.
+            If the columns are not those of the first call, a parameter that it settles has changed (the number of
+            units, or of chains), a value is infinite, there is no whole number in an integer column, or a schema is
+            handed in later than in the first call.
         TypeError
             If X is to be read a chunk at a time.
         """

@@ -138,6 +138,7 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         "n_importance_samples": [Interval(Integral, 2, None, closed="left")],
     }
     _density_tags = DensityTags(ties=True, latents=True)
+    _shape_params = (*BaseBoltzmannDensity._shape_params, "hidden_layer_sizes")
 
     def __init__(
         self,
@@ -193,11 +194,6 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
             raise ValueError(
                 "partial_fit goes on with the chains of training, which this model was saved without; call fit to start "
                 "anew."
-            )
-        if self._sizes() != [machine.n_hidden for machine in self._machines]:
-            raise ValueError(
-                f"partial_fit continues a net of other layers than hidden_layer_sizes={self.hidden_layer_sizes!r}; call "
-                "fit to start anew."
             )
         units, base = self._machines[0].units, self._base
         rows = self._further_rows(units, base, Z, sample_weight, rng)

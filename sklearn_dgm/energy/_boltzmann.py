@@ -167,6 +167,7 @@ class RestrictedBoltzmannDensity(
         "n_components": [Interval(Integral, 1, None, closed="left")],
     }
     _density_tags = DensityTags(missing=True, ties=True, latents=True)
+    _shape_params = (*BaseBoltzmannDensity._shape_params, "n_components")
 
     def __init__(
         self,

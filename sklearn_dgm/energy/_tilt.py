@@ -161,7 +161,7 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
         "n_partition_samples": [Interval(Integral, 2, None, closed="left")],
     }
     _own_params = "estimator hidden_layer_sizes objective noise_ratio n_partition_samples"
-    _shape_params = ("hidden_layer_sizes", "objective")
+    _shape_params = ("estimator", "hidden_layer_sizes", "objective")
     _n_subtasks = 2
     # The density inside sees rows as they are, and only the network encoded ones; what both templates have is therefore
     # that of the one of nested densities.
@@ -210,6 +210,9 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
             )
 
     def _start_fit(self, X, sample_weight):
+        if self._continues():
+            self._check_shape()
+        self._keep_shape()
         if not self._fits_chunks(X):
             return BaseMetaDensity._start_fit(self, X, sample_weight)
         self._check_members()

@@ -181,6 +181,7 @@ class ContextFreeGrammarDensity(FitInPassesMixin, GrammarQueriesMixin, BaseSeque
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
     _density_tags = DensityTags(sequences=True, ties=True)
+    _shape_params = (*BaseSequenceDensity._shape_params, "n_symbols", "markov_order")
     _summarise = partial(SequenceSummary, numbers=NUMBERS_OF_WORD)
 
     def __init__(
@@ -333,7 +334,8 @@ class ContextFreeGrammarDensity(FitInPassesMixin, GrammarQueriesMixin, BaseSeque
         Raises
         ------
         ValueError
-            If there are trees, but none in the first call, a tree is malformed, a step is missing, or a schema is
+            If there are trees, but none in the first call, a parameter that it settles has changed (`n_symbols`,
+            `markov_order`, `length`, those of the column), a tree is malformed, a step is missing, or a schema is
             handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.

@@ -168,7 +168,6 @@ class VariationalAutoencoderDensity(
         "beta_warmup"
     )
     _shape_params = (
-        *BaseNeuralDensity._shape_params,
         "n_latents",
         "encoder_layer_sizes",
         "decoder_layer_sizes",

@@ -175,8 +175,9 @@ class ContinuousMixtureDensity(
         *TableNetworkDensity._shape_params,
         "n_latents",
         "component",
+        "n_points",
         "n_points_fit",
-        "handle_unknown",
+        "alpha",
     )
 
     _mixture: PointMixture
@@ -222,6 +223,11 @@ class ContinuousMixtureDensity(
 
     def _trained_modules(self):
         return [self._module]
+
+    def _is_unchanged(self, name, before, now):
+        # Only further rows leave the points and alpha as they are; a warm start chooses them anew.
+        is_chosen = name in ("n_points", "alpha") and not self._is_further_part()
+        return is_chosen or super()._is_unchanged(name, before, now)
 
     def _split(self, Z, weight, validation_fraction, seed, device):
         if not self._continues():

@@ -79,16 +79,14 @@ class MixtureLearningMixin(FitInPassesMixin, BaseDensity):
         _check_flags(self.schema_.columns_, Z)
         return PartCounts.of(self._mixture, Z, weight)
 
-    def _check_n_components(self, n_fitted, what):
-        if n_fitted != self.n_components:
-            raise ValueError(
-                f"{what} continues a fit of {n_fitted} components, but n_components={self.n_components}."
-            )
-
     def _given_start(self, X):
         """Return responsibilities to start from, of shape (n_samples, n_components), or None."""
         if self.warm_start and hasattr(self, "_mixture"):
-            self._check_n_components(len(self.weights_), "warm_start")
+            if len(self.weights_) != self.n_components:
+                raise ValueError(
+                    f"warm_start continues a fit of {len(self.weights_)} components, but n_components="
+                    f"{self.n_components}."
+                )
             try:
                 return self.predict_proba(X)
             except ValueError as error:
@@ -200,9 +198,9 @@ class MixtureLearningMixin(FitInPassesMixin, BaseDensity):
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, a value is infinite, there is
-            no whole number in an integer column, or a schema is handed in later than in the first call; nothing is
-            added then.
+            If the columns are not those of the first call, a parameter that it settles has changed (how many and what
+            the components are, and their priors), a value is infinite, there is no whole number in an integer column,
+            or a schema is handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
@@ -210,7 +208,6 @@ class MixtureLearningMixin(FitInPassesMixin, BaseDensity):
         self._check_part(X, schema, is_first=is_first)
         if is_first:
             return self._fit_or_restore(X, sample_weight, schema)
-        self._check_n_components(len(self._mixture.weights), "partial_fit")
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
             Z = without_unknown(self.schema_.columns_, Z)

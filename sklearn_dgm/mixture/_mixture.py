@@ -207,6 +207,14 @@ class MixtureDensity(
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
+    _shape_params = (
+        "n_components",
+        "component",
+        "covariance_type",
+        "n_factors",
+        "alpha",
+        "reg_covar",
+    )
 
     def __init__(
         self,

@@ -151,13 +151,7 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
     _density_tags = DensityTags(sequences=True, ties=True)
     _batch_rows = f"{MIN_BATCH} to {MAX_BATCH}"
     _own_params = "cell hidden_size n_layers dropout ngram_order"
-    _shape_params = (
-        *_own_params.split(),
-        "length",
-        "categorical_features",
-        "integer_features",
-        "column_kinds",
-    )
+    _shape_params = (*BaseSequenceDensity._shape_params, *_own_params.split())
 
     def __init__(
         self,
@@ -193,8 +187,6 @@ class AutoregressiveSequenceDensity(NeuralMixin, BaseSequenceDensity):
         self.ngram_order = ngram_order
 
     def _fit(self, Z, sample_weight):
-        if self._continues():
-            self._check_shape()  # of which the n-gram is a part
         # Of the training alone; scores are of values as they are.
         Z = Sequences(Z.steps.clip(-REACH, REACH), Z.lengths)
         order = self._resolve_order(Z, sample_weight)

@@ -93,6 +93,7 @@ class BaseSequenceDensity(BaseDensity):
         "length": [StrOptions({"auto", "fixed", "stop", "given"})],
     }
     _density_tags = DensityTags(sequences=True)
+    _shape_params: tuple[str, ...] = ("length",)
     _summarise: Any = SequenceSummary
 
     def __init__(

@@ -225,6 +225,15 @@ class HiddenMarkovDensity(
         "random_state": ["random_state", np.random.Generator],
         "handle_unknown": [StrOptions({"impossible", "error", "rare"})],
     }
+    _shape_params = (
+        *BaseSequenceDensity._shape_params,
+        "n_states",
+        "emission",
+        "covariance_type",
+        "n_factors",
+        "alpha",
+        "reg_covar",
+    )
 
     def __init__(
         self,
@@ -453,9 +462,9 @@ class HiddenMarkovDensity(
         Raises
         ------
         ValueError
-            If steps have other columns than those of the first call, a label is new, a value is infinite, there is no
-            whole number in an integer column, or a schema is handed in later than in the first call; nothing is added
-            then.
+            If steps have other columns than those of the first call, a parameter that it settles has changed (but for
+            `transition_alpha`, all that say what the model is), a label is new, a value is infinite, there is no whole
+            number in an integer column, or a schema is handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """

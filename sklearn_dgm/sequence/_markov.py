@@ -117,6 +117,7 @@ class MarkovChainDensity(CountsMixin, BaseSequenceDensity):
         "bounds": [dict, StrOptions({"observed"}), None],
     }
     _density_tags = DensityTags(sequences=True, ties=True)
+    _shape_params = (*BaseSequenceDensity._shape_params, "order", "smoothing", "bins")
     _same_cells_by = (
         "fit them with one schema, of learn_schema for all sequences; cells of numbers are learnt from the first rows, so "
         "that further rows need partial_fit"

@@ -178,6 +178,7 @@ class LatentDirichletAllocationDensity(
     }
     # Exact at best: with a single topic.
     _density_tags = DensityTags(column_kinds=("integer",), sparse=True, latents=True)
+    _shape_params = ("n_components", "doc_topic_prior", "topic_word_prior")
 
     def __init__(
         self,
@@ -311,8 +312,8 @@ class LatentDirichletAllocationDensity(
         Raises
         ------
         ValueError
-            If the columns are not those of the first call, `n_components` has changed, a cell is no count, or a schema
-            is handed in later than in the first call; nothing is added then.
+            If the columns are not those of the first call, `n_components` or a prior has changed, a cell is no count,
+            or a schema is handed in later than in the first call; nothing is added then.
         TypeError
             If X is to be read a chunk at a time; this is what :meth:`fit` does.
         """
@@ -320,11 +321,6 @@ class LatentDirichletAllocationDensity(
         self._check_part(X, schema, is_first=is_first)
         if is_first:
             return self._fit_or_restore(X, sample_weight, schema)
-        if len(self.components_) != self.n_components:
-            raise ValueError(
-                f"partial_fit continues a fit of {len(self.components_)} components, but n_components="
-                f"{self.n_components}."
-            )
         with restored_on_failure(self):
             Z, sample_weight = self._start_fit(X, sample_weight, reset=False)
             self._settle_score_kind()

@@ -362,7 +362,7 @@ def test_a_warm_start_trains_on():
     n_first = density.fit(X).n_iter_
     assert density.fit(X).n_iter_ > n_first
     for other in ("empty", "learn", nx.DiGraph([("a", "c"), ("b", "c"), ("a", "d")]), COLLIDER[:2]):
-        with pytest.raises(ValueError, match="but structure is another one now"):
+        with pytest.raises(ValueError, match="warm_start continues a model with structure="):
             density.set_params(structure=other).fit(X)
     density.set_params(structure=nx.DiGraph(COLLIDER)).fit(X)
     learnt = BayesianNetworkDensity(conditional="network", warm_start=True, **QUICK).fit(X)

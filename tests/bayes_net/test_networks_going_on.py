@@ -226,7 +226,7 @@ def assert_as_before(density, before, X):
         (
             {"structure": EDGES[1:]},
             ValueError,
-            "partial_fit continues with the graph .* call fit to start anew",
+            "partial_fit continues a model with structure=.* call fit to start anew",
         ),
         ({"alpha": 2.0}, ValueError, "partial_fit continues a model with alpha=0.5"),
         (
@@ -288,7 +288,10 @@ def test_warm_start_goes_on_with_a_stream_and_the_graph(streamed):
     assert density.n_iter_ == 4
     assert mean_score(density, X) > before
     for params, message in (
-        ({"structure": EDGES[1:]}, "warm_start continues with the graph .* set warm_start=False"),
+        (
+            {"structure": EDGES[1:]},
+            "warm_start continues a model with structure=.* set warm_start=False",
+        ),
         ({"conditional": "table"}, "warm_start continues a model with conditional='auto'"),
     ):
         with pytest.raises(ValueError, match=message):

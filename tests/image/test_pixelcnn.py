@@ -222,7 +222,7 @@ def test_warm_start_goes_on_with_labels(with_labels):
         density.fit(X)
     shares = density._module.members[0].class_shares
     scores = density.score_samples(X)
-    with pytest.raises(ValueError, match="y holds 'other', .* set warm_start=False to start anew"):
+    with pytest.raises(ValueError, match="y holds 'other', .* set warm_start=False and call fit"):
         density.fit(X, np.where(y == "lying", "other", y))
     assert density._module.members[0].class_shares == shares
     np.testing.assert_array_equal(density.score_samples(X), scores)

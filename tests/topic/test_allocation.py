@@ -465,7 +465,7 @@ def test_further_documents_add_the_words_expected_of_topics(monkeypatch):
     assert (density.topic_word_prior_, density.score_kind_) == (eta, "estimate")
     assert density._lengths.weights_.sum() == 40 + weight.sum()
     density.set_params(n_components=2)
-    with pytest.raises(ValueError, match="a fit of 3 components, but n_components=2"):
+    with pytest.raises(ValueError, match="with n_components=3, which cannot become 2"):
         density.partial_fit(X)
 
 
