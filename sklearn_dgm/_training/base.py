@@ -254,7 +254,7 @@ warm_start, verbose, callbacks, net_params, random_state
                 self._shape = {name: getattr(self, name) for name in self._shape_params}
             share = self._validation_share()
             splits = self._split(Z, weight, share, self._split_seed, device)
-            splits.streamed = streamed
+            splits.streamed, splits.continues = streamed, continues
             if not continues:
                 self._prepare(splits)
             if self._n_members():
