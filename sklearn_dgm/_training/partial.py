@@ -100,6 +100,11 @@ class PartialFitMixin:
     def _validation_share(self):
         return None if self._is_further_part() else super()._validation_share()
 
+    def _checkpoint_and_others(self):
+        checkpoint, others = super()._checkpoint_and_others()
+        # Its file would stand in the way of the fit before, when a script is run again.
+        return None if self._is_further_part() else checkpoint, others
+
     def _parameters_of_this_fit(self, splits):
         parameters = super()._parameters_of_this_fit(splits)
         if not self._is_further_part():
