@@ -40,8 +40,8 @@ class PartialFitMixin:
         at a learning rate that falls from `lr` to zero. A category that the first call has not seen is not counted, as
         if its cell were missing, and with ``handle_unknown="error"``, where there is such a parameter, it raises; so
         does every one of a density of tables that takes no missing cells. In a sequence it is not counted either, but
-        as what comes before other steps. Numbers beyond the range of the first call are learnt as tails, unless they
-        are impossible.
+        as what comes before other steps. Where cells may be missing, a column may have no known one in these rows.
+        Numbers beyond the range of the first call are learnt as tails, unless they are impossible.
 
         Parameters
         ----------

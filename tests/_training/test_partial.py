@@ -129,12 +129,12 @@ def test_columns_without_a_known_cell_stay_as_they_were(gap, estimator):
     X = drinks()
     density = clone(estimator).fit(X)
     before = density.sample(2000, random_state=0)
-    for n_rows in (1, 100):
+    for n_rows in (1, 600):
         density.partial_fit(drinks(n_rows, seed=1).assign(**gap))
     drawn = density.sample(2000, random_state=0)
     assert np.isfinite(density.score_samples(X)).all()
     assert abs((drawn["kind"] == "tea").mean() - (before["kind"] == "tea").mean()) < 0.1
-    assert "x" not in gap or stats.ks_2samp(drawn["x"], before["x"]).statistic < 0.15
+    assert "x" not in gap or stats.ks_2samp(drawn["x"], before["x"]).statistic < 0.25
 
 
 @MASKED
@@ -148,7 +148,7 @@ def test_arrays_without_a_known_cell_of_a_column(estimator):
         density.partial_fit(further)
     drawn = density.sample(2000, random_state=0)
     assert np.isfinite(density.score_samples(X)).all()
-    assert stats.ks_2samp(drawn[:, 1], before[:, 1]).statistic < 0.15
+    assert stats.ks_2samp(drawn[:, 1], before[:, 1]).statistic < 0.25
 
 
 def test_the_density_of_a_column_without_a_known_cell_is_as_before():
