@@ -40,7 +40,8 @@ class Checkpoint:
     -----
     A fit that goes on ends with the weights of one that was never killed, to the last bit on the same machine and
     releases. The file holds tensors and plain values alone; nothing in it is run when it is loaded. Further callbacks
-    of skorch begin anew: what they hold themselves is not in the file, but for schedules of the learning rate.
+    of skorch begin anew: what they hold themselves is not in the file, but for schedules of the learning rate. Of
+    `partial_fit`, whose later calls are short, the first call alone writes and reads a file, as the fit that it is.
 
     Examples
     --------

@@ -251,7 +251,7 @@ warm_start, verbose, callbacks, net_params, random_state
                 self._split_seed = int(rng.integers(2**63))
             share = self._validation_share()
             splits = self._split(Z, weight, share, self._split_seed, device)
-            splits.streamed = streamed
+            splits.streamed, splits.continues = streamed, continues
             if not continues:
                 self._prepare(splits)
             if self._n_members():
@@ -281,6 +281,10 @@ warm_start, verbose, callbacks, net_params, random_state
         if trainer.saved is not None:
             trainer.saved.remove()
 
+    def _checkpoint_and_others(self):
+        """Return the checkpoint of this fit, or None, and the callbacks of skorch."""
+        return checkpoint_of(self.callbacks)
+
     def _trainer(self, splits, rng, n_threads, continues):
         parameters = self._parameters_of_this_fit(splits)
         report = None
@@ -292,7 +296,7 @@ warm_start, verbose, callbacks, net_params, random_state
         if self.device == ACCELERATE:
             self._check_takes_processes()
             accelerator = make_accelerator(self.random_state)
-        checkpoint, parameters["callbacks"] = checkpoint_of(self.callbacks)
+        checkpoint, parameters["callbacks"] = self._checkpoint_and_others()
         started, saved = self._trained_modules() if continues else [], None
         if checkpoint is not None:
             fingerprint = fingerprint_of(self, splits, started)

@@ -20,7 +20,7 @@ class IncompleteRows(WeightedRows):
     Parameters
     ----------
     z : Tensor of shape (n, d)
-        Encoded rows, completed.
+        Encoded rows, completed; in a column without observed cells NaN, of which the first pass makes draws.
     weight : Tensor of shape (n,)
         Weights, one on average.
     given : Tensor of shape (n, d)
@@ -39,6 +39,8 @@ class IncompleteRows(WeightedRows):
 
     def before_pass(self, index):
         """Draw the missing cells of some rows, given the others and what was drawn before."""
+        if self.z.isnan().any():  # which no row may be when a pass begins
+            index = slice(None)
         self.z[index] = redraw(self.module, self.given[index], self.z[index])
 
     def training_state(self):
@@ -50,8 +52,8 @@ class IncompleteRows(WeightedRows):
         self.z.copy_(state["z"])
 
 
-def first_completion(columns, Z, weight, rng):
-    """Complete rows by chained equations, before there is a network that could draw their missing cells.
+def first_completion(columns, Z, weight, rng, continues=False):
+    """Complete rows by chained equations, before a network draws their missing cells.
 
     Parameters
     ----------
@@ -63,24 +65,30 @@ def first_completion(columns, Z, weight, rng):
         Weights of the rows.
     rng : numpy.random.Generator
         Source of randomness.
+    continues : bool, default=False
+        Whether there is a network that knows more than these rows, and completes columns without observed values.
 
     Returns
     -------
     completed : ndarray of shape (n, d)
-        The rows without NaN.
+        The rows, with NaN in columns without observed values alone.
 
     Raises
     ------
     ValueError
-        If a column has no observed value.
+        If a column has no observed value, unless a network continues.
     """
     if not np.isnan(Z).any():
         return Z
-    for column, gaps in zip(columns, np.isnan(Z[weight > 0]).T, strict=True):
-        if gaps.all():  # a warm start knows it otherwise
-            raise ValueError(f"{column.where} has no observed value to learn from.")
-    n_levels = [None if c.categories is None else len(c.categories) for c in columns]
-    return complete(Z, weight, n_levels, rng)
+    is_known = ~np.isnan(Z[weight > 0]).all(axis=0)
+    if not (continues or is_known.all()):
+        raise ValueError(f"{columns[is_known.argmin()].where} has no observed value to learn from.")
+    known = np.flatnonzero(is_known)
+    categories = [columns[j].categories for j in known]
+    n_levels = [None if of_column is None else len(of_column) for of_column in categories]
+    completed = np.full_like(Z, np.nan)
+    completed[:, known] = complete(Z[:, known], weight, n_levels, rng)
+    return completed
 
 
 class TableSplits(Splits):
@@ -150,6 +158,8 @@ class TableSplits(Splits):
             return self.Z[train]
         if member not in self._completed:
             rows, rng = self.to_learn_from(member), np.random.default_rng([self.seed, member])
-            completed = first_completion(self.columns, self.Z[rows], self.weight[rows], rng)
+            completed = first_completion(
+                self.columns, self.Z[rows], self.weight[rows], rng, self.continues
+            )
             self._completed[member] = completed[train] if isinstance(rows, slice) else completed
         return self._completed[member]

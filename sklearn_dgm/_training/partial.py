@@ -40,8 +40,8 @@ class PartialFitMixin:
         at a learning rate that falls from `lr` to zero. A category that the first call has not seen is not counted, as
         if its cell were missing, and with ``handle_unknown="error"``, where there is such a parameter, it raises; so
         does every one of a density of tables that takes no missing cells. In a sequence it is not counted either, but
-        as what comes before other steps. Numbers beyond the range of the first call are learnt as tails, unless they
-        are impossible.
+        as what comes before other steps. Where cells may be missing, a column may have no known one in these rows.
+        Numbers beyond the range of the first call are learnt as tails, unless they are impossible.
 
         Parameters
         ----------
@@ -100,6 +100,11 @@ class PartialFitMixin:
 
     def _validation_share(self):
         return None if self._is_further_part() else super()._validation_share()
+
+    def _checkpoint_and_others(self):
+        checkpoint, others = super()._checkpoint_and_others()
+        # Its file would stand in the way of the fit before, when a script is run again.
+        return None if self._is_further_part() else checkpoint, others
 
     def _parameters_of_this_fit(self, splits):
         parameters = super()._parameters_of_this_fit(splits)

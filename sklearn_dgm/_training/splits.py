@@ -63,9 +63,11 @@ class Splits:
         Number of validation rows of a member.
     streamed : EncodedChunks or None
         The table of which Z is but a sample, if further rows train.
+    continues : bool
+        Whether there are networks that go on.
     """
 
-    streamed = None
+    streamed, continues = None, False
 
     def __init__(self, Z, weight, validation_fraction, seed, device):
         self.Z, self.weight = Z, weight

@@ -57,7 +57,8 @@ class StreamedRows(StreamMixin, WeightedRows):
     Parameters
     ----------
     first : WeightedRows
-        Rows of the same table, complete if missing cells are to be drawn: as many as a pass takes, or more.
+        Rows of the same table, complete if missing cells are to be drawn, but for columns without observed cells: as
+        many as a pass takes, or more.
     blocks : iterator of tuple of ndarray
         Z and weight of further rows, without end; see
         :func:`~sklearn_dgm.chunks.shuffled_blocks`.

@@ -437,7 +437,7 @@ def redraw(module, z, current):
     z : Tensor of shape (n, d)
         Encoded rows, NaN where a cell is missing.
     current : Tensor of shape (n, d)
-        Their completions so far.
+        Their completions so far, NaN where there is none; a draw given earlier columns is in its place.
 
     Returns
     -------
@@ -451,6 +451,8 @@ def redraw(module, z, current):
     # Of no rows, a split would be one empty part.
     for rows in incomplete.split(max(at_once, 1)) if len(incomplete) else ():
         given, held = z[rows], current[rows]
+        if held.isnan().any():
+            held = module.fill(held, _uniforms(len(rows), z, current_generator()))[0]
         uniforms = _uniforms(len(rows) * m, z, current_generator())
         filled, log_weight = module.fill(given.repeat_interleave(m, dim=0), uniforms)
         own = torch.where(given.isnan(), 0, module.log_prob_features(held)).sum(dim=1)

@@ -16,10 +16,10 @@ class Interrupted(torch.optim.AdamW):
         return super().step(closure)
 
 
-def interrupt(estimator, X, at):
-    """Fit an estimator until Ctrl-C at a step."""
+def interrupt(estimator, X, at, method="fit"):
+    """Fit an estimator, or another method of it, until Ctrl-C at a step."""
     Interrupted.steps, Interrupted.at = 0, at
     estimator.set_params(net_params={"optimizer": Interrupted})
     with pytest.raises(KeyboardInterrupt):
-        estimator.fit(X)
+        getattr(estimator, method)(X)
     return estimator.set_params(net_params=None)

@@ -14,7 +14,18 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sklearn_dgm import AutoregressiveDensity, Checkpoint, TabularGAN, VariationalAutoencoderDensity
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    AutoregressiveSequenceDensity,
+    BayesianNetworkDensity,
+    Checkpoint,
+    ContinuousMixtureDensity,
+    EnergyDensity,
+    MixtureDensity,
+    PixelCNNDensity,
+    TabularGAN,
+    VariationalAutoencoderDensity,
+)
 from sklearn_dgm._training import checkpoints
 from sklearn_dgm._training.trainer import Trainer
 from tests._training import killed
@@ -239,3 +250,52 @@ def test_a_warm_start_is_not_that_of_another_model(X, checkpoint):
     other.set_params(callbacks=[checkpoint], max_epochs=9, net_params=None)
     with pytest.raises(ValueError, match="weights to start from"):
         other.fit(X)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        ToyDensity(max_epochs=2),
+        AutoregressiveDensity((4,), n_orders=2, max_epochs=2, effort="fast", dropout=0.1),
+        AutoregressiveSequenceDensity(hidden_size=4, max_epochs=2),
+        BayesianNetworkDensity([(0, 1)], hidden_layer_sizes=(4,), max_epochs=2),
+        ContinuousMixtureDensity(1, max_epochs=2, n_points=4, n_points_fit=4),
+        EnergyDensity(MixtureDensity(1, "gaussian"), max_epochs=2, hidden_layer_sizes=(4,)),
+        PixelCNNDensity((1, 2), n_channels=2, n_layers=1, max_epochs=2),
+        TabularGAN(hidden_layer_sizes=(4,), max_epochs=2),
+        VariationalAutoencoderDensity(1, (4,), max_epochs=2),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_further_rows_that_are_interrupted_leave_no_file(estimator, X, checkpoint):
+    checkpoint.every = 1
+    density = clone(estimator).set_params(callbacks=[checkpoint], random_state=0)
+    before = density.fit(X).history_
+    at = 120 if isinstance(estimator, TabularGAN) else 25
+    interrupt(density, X[:100] + 0.1, at=at, method="partial_fit")
+    assert len(density.history_) == len(before)
+    assert not checkpoint.path.exists()
+    # The script is run again as it is.
+    assert len(clone(density).fit(X).history_) == len(before)
+
+
+def test_further_rows_leave_the_file_of_another_fit_alone(X, checkpoint):
+    density = left_over(X, checkpoint)
+    content = checkpoint.path.read_bytes()
+    other = ToyDensity().fit(X).set_params(callbacks=[checkpoint])
+    alike = clone(other).set_params(callbacks=None).fit(X).partial_fit(X + 1)
+    assert_same_fit(other.partial_fit(X + 1), alike)
+    assert checkpoint.path.read_bytes() == content
+    density.fit(X)
+    assert not checkpoint.path.exists()
+
+
+def test_the_first_rows_are_those_of_a_fit(X, checkpoint):
+    whole = ToyDensity(max_epochs=9, net_params={"optimizer": Interrupted})
+    density = clone(whole).set_params(callbacks=[checkpoint])
+    interrupt(density, X, at=30, method="partial_fit")
+    assert checkpoint.path.exists()
+    density.set_params(net_params={"optimizer": Interrupted}).partial_fit(X)
+    assert not checkpoint.path.exists()
+    assert_same_fit(density, whole.fit(X))

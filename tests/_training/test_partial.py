@@ -5,9 +5,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.base import clone
 
-from sklearn_dgm import AutoregressiveDensity, FlowDensity, VariationalAutoencoderDensity
+from sklearn_dgm import (
+    AutoregressiveDensity,
+    BayesianNetworkDensity,
+    FlowDensity,
+    VariationalAutoencoderDensity,
+)
 from sklearn_dgm._training.partial import N_PASSES
 from tests._training.toy import ToyDensity
 
@@ -102,6 +108,74 @@ def test_unknown_categories_are_as_missing():
     density = AutoregressiveDensity((8,), handle_unknown="error", **SMALL).partial_fit(first)
     with pytest.raises(ValueError, match="cocoa"):
         density.partial_fit(cocoa)
+
+
+MASKED = pytest.mark.parametrize(
+    "estimator",
+    [
+        AutoregressiveDensity((8,), **SMALL),
+        AutoregressiveDensity((8,), **(SMALL | {"n_orders": 2})),
+        AutoregressiveDensity((8,), order="any", max_epochs=5, dropout=0.1, random_state=0),
+        BayesianNetworkDensity(conditional="network", hidden_layer_sizes=(8,), random_state=0),
+        BayesianNetworkDensity(hidden_layer_sizes=(8,), random_state=0),
+    ],
+    ids=["one order", "two orders", "any order", "network", "table and network"],
+)
+
+
+@MASKED
+@pytest.mark.parametrize("gap", [{"kind": "cocoa"}, {"kind": "cocoa", "x": np.nan}], ids=str)
+def test_columns_without_a_known_cell_stay_as_they_were(gap, estimator):
+    X = drinks()
+    density = clone(estimator).fit(X)
+    before = density.sample(2000, random_state=0)
+    for n_rows in (1, 600):
+        density.partial_fit(drinks(n_rows, seed=1).assign(**gap))
+    drawn = density.sample(2000, random_state=0)
+    assert np.isfinite(density.score_samples(X)).all()
+    assert abs((drawn["kind"] == "tea").mean() - (before["kind"] == "tea").mean()) < 0.1
+    assert "x" not in gap or stats.ks_2samp(drawn["x"], before["x"]).statistic < 0.25
+
+
+@MASKED
+def test_arrays_without_a_known_cell_of_a_column(estimator):
+    X = rows(N)
+    density = clone(estimator).fit(X)
+    before = density.sample(2000, random_state=0)
+    for n_rows in (1, 100):
+        further = rows(n_rows, seed=1)
+        further[:, 1] = np.nan
+        density.partial_fit(further)
+    drawn = density.sample(2000, random_state=0)
+    assert np.isfinite(density.score_samples(X)).all()
+    assert stats.ks_2samp(drawn[:, 1], before[:, 1]).statistic < 0.25
+
+
+def test_the_density_of_a_column_without_a_known_cell_is_as_before():
+    X, estimator = drinks(), AutoregressiveDensity((8,), **SMALL)
+    alone = X.assign(x=np.nan)
+    for further in (drinks(1, seed=1), drinks(seed=1)):
+        density = clone(estimator).fit(X)
+        before = density.score_samples(alone)
+        density.partial_fit(further.assign(kind="cocoa"))
+        np.testing.assert_allclose(density.score_samples(alone), before, atol=0.2)
+
+
+def test_a_warm_start_takes_columns_without_a_known_cell():
+    X, further = drinks(), drinks(seed=1).assign(kind=None)
+    alone = X.assign(x=np.nan)
+    density = AutoregressiveDensity((8,), warm_start=True, **SMALL).fit(X)
+    before = density.score_samples(alone)
+    density.fit(further)
+    np.testing.assert_allclose(density.score_samples(alone), before, atol=0.2)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_first_call_refuses_columns_without_a_known_cell(method):
+    density = AutoregressiveDensity((8,), **SMALL)
+    schema = density.learn_schema(drinks())
+    with pytest.raises(ValueError, match="column 'x' has no observed value"):
+        getattr(density, method)(drinks().assign(x=np.nan), schema=schema)
 
 
 def test_a_schema_of_more_rows_settles_the_categories():

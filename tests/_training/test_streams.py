@@ -196,3 +196,18 @@ def test_missing_cells_are_drawn_as_rows_come(trained):
     assert trained
     assert not any(np.isnan(z).any() for z in trained)
     assert abs(streamed - whole) < 0.05
+
+
+def test_cells_that_a_chunk_or_a_warm_start_does_not_know_are_drawn(trained):
+    X = pd.DataFrame(numbers(4000)[:, :2], columns=["x", "y"])
+    X.loc[700:1400, "y"] = np.nan
+    density = AutoregressiveDensity(
+        (16,), n_orders=2, effort="fast", max_epochs=6, warm_start=True, **FAST
+    )
+    density.fit(Parts(X, 700))
+    alone = X[:300].assign(x=np.nan)
+    before = density.score_samples(alone)
+    density.fit(Parts(X.assign(y=np.nan), 700))
+    assert trained
+    assert not any(np.isnan(z).any() for z in trained)
+    np.testing.assert_allclose(density.score_samples(alone).mean(), before.mean(), atol=0.1)

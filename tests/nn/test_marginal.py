@@ -166,14 +166,15 @@ def test_completions_keep_observed_cells_and_cover_all_rows():
     assert sorted(seen) == list(range(50))
 
 
-def test_redrawing_leaves_the_conditional_distribution_as_it_is():
+@pytest.mark.parametrize("start", [0.0, torch.nan])
+def test_redrawing_leaves_the_conditional_distribution_as_it_is(start):
     member = network(CATEGORIES, [0, 1, 2])
     with torch.no_grad():
         member.out.weight.mul_(4)
     given = masked(every_cell()[5:6], 0, 1)
     rows = given.repeat(20_000, 1)
     torch.manual_seed(0)
-    completed = rows.nan_to_num(0.0)
+    completed = rows.nan_to_num(start)
     for _ in range(12):
         completed = redraw(member, rows, completed)
     assert torch.equal(completed[:, 2], rows[:, 2])
