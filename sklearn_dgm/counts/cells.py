@@ -29,6 +29,16 @@ class CellCounts:
         return cls(keys, counts.astype(np.float64))
 
     def __add__(self, other):
-        return self.of(
-            np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, other.counts])
+        if len(other.keys) > len(self.keys):
+            return other + self
+        place = np.searchsorted(self.keys, other.keys)
+        is_new = place == len(self.keys)
+        is_new[~is_new] = self.keys[place[~is_new]] != other.keys[~is_new]
+        counts = self.counts.copy()
+        counts[place[~is_new]] += other.counts[~is_new]
+        # Keys are sorted already: to sort them again takes several times the memory.
+        place = place[is_new]
+        return CellCounts(
+            np.insert(self.keys, place, other.keys[is_new]),
+            np.insert(counts, place, other.counts[is_new]),
         )
