@@ -56,6 +56,14 @@ COLUMN_PARAMS = (
 )
 
 
+def _in_any_order(features):
+    """Return columns that are listed as a set; a mask, or a word that stands for some, as it is."""
+    if not isinstance(features, list | tuple | set | frozenset | np.ndarray):
+        return features
+    labels = features.tolist() if isinstance(features, np.ndarray) else features
+    return features if any(isinstance(label, bool) for label in labels) else frozenset(labels)
+
+
 class BaseGenerator(
     ChunkedDrawsMixin,
     CallbackSupportMixin,
@@ -271,6 +279,11 @@ class BaseGenerator(
         # A schema is made in the first call.
         of_columns = [name for name in COLUMN_PARAMS if name in vars(self)]
         return (*of_columns, *super()._params_of_shape())
+
+    def _is_unchanged(self, name, before, now):
+        if name in ("categorical_features", "integer_features"):
+            before, now = map(_in_any_order, (before, now))
+        return super()._is_unchanged(name, before, now)
 
     def _make_schema(self):
         """Make the schema that `fit` fits: of a table, the columns of the kinds that the tags allow."""

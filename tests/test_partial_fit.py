@@ -1,5 +1,6 @@
 """What further rows bring that the first ones had not, alike in all densities that count."""
 
+import copy
 import pickle
 
 import networkx as nx
@@ -499,3 +500,52 @@ def test_values_of_parameters_are_compared(one, other, expected):
     assert are_alike(one, other) is expected
     assert are_alike(other, one) is expected
     assert are_alike(one, one)
+
+
+class Scale:
+    """A map of rows, and its way back, as methods of an object without an equality."""
+
+    def there(self, X):
+        return 2 * X
+
+    def back(self, X):
+        return X / 2
+
+
+def test_what_says_the_same_in_another_form_is_unchanged():
+    held = Scale()
+    for one, other in (
+        (held, copy.deepcopy(held)),
+        (held.there, copy.deepcopy(held).there),
+        ({held}, copy.deepcopy({held})),
+        ([1, 2], np.array([1, 2])),
+        (np.nan, float("nan")),
+    ):
+        assert are_alike(one, other)
+    for one, other in (
+        (1, 2),
+        (np.sin, np.cos),
+        ("a", "b"),
+        ([1], [1, 2]),
+        (list, dict),
+        ({1}, {2}),
+    ):
+        assert not are_alike(one, other)
+
+
+def test_a_graph_that_was_learnt_may_be_given():
+    X = np.random.default_rng(0).integers(0, 2, (60, 3))
+    density = BayesianNetworkDensity("learn", conditional="table").fit(X)
+    density.set_params(structure=density.graph_).partial_fit(X)
+    other = [] if density.graph_.edges else [(0, 1)]
+    with pytest.raises(ValueError, match="structure"):
+        density.set_params(structure=other).partial_fit(X)
+
+
+def test_columns_are_listed_in_any_order():
+    X = pd.DataFrame(np.random.default_rng(0).integers(0, 2, (60, 3)), columns=["a", "b", "c"])
+    density = HistogramDensity(bins=3, alpha=1, categorical_features=["a", "b"]).fit(X)
+    for same in (["b", "a"], {"a", "b"}, np.array(["a", "b"])):
+        density.set_params(categorical_features=same).partial_fit(X)
+    with pytest.raises(ValueError, match="categorical_features"):
+        density.set_params(categorical_features=["a"]).partial_fit(X)

@@ -92,9 +92,9 @@ class BayesNetGraphMixin(ContinuationMixin):
         return ROWS_PER_PROBABILITY * n_probabilities <= n_rows
 
     def _is_unchanged(self, name, before, now):
-        if name != "structure" or isinstance(before, str) or isinstance(now, str):
+        if name != "structure" or isinstance(now, str):
             return super()._is_unchanged(name, before, now)
-        # A graph may be given in several forms.
+        # A graph may be given in several forms, also the one that has been learnt.
         labels = [column.label for column in self.schema_.columns_]
         return np.array_equal(adjacency_of(now, labels), self._adjacency)
 

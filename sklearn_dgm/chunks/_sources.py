@@ -110,10 +110,9 @@ def check_in_memory(estimator, X, *, reset, sequences=False):
 
 
 def no_dask(estimator):
-    """Return the error of an estimator that reads rows a chunk at a time, but no collections of Dask."""
+    """Return the error of an estimator that does not read collections of Dask."""
     return TypeError(
-        f"{type(estimator).__name__} takes no collections of Dask; call X.compute(), or hand in an object that gives the "
-        "computed partitions in a loop."
+        f"{type(estimator).__name__} takes no collections of Dask; call X.compute(), if its rows fit into memory."
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_dgm._sklearn import num_samples, safe_indexing
 from sklearn_dgm.chunks._sources import is_dask, reader_of
-from sklearn_dgm.columns import is_frame
+from sklearn_dgm.columns import library_of
 from sklearn_dgm.columns._values import distinct
 
 # A chunk has so many rows at most.
@@ -203,9 +203,9 @@ class Chunks:
                     f"X has {columns} from row {start} on, but {of_first} before; all chunks of a table have the same "
                     "columns in the same order."
                 )
-            of_table = type(table).__module__.partition(".")[0]
+            of_table = library_of(table)
             library = library or of_table
-            if is_frame(table) and of_table != library:
+            if of_table != library:
                 raise ValueError(
                     f"X is a DataFrame of {of_table} from row {start} on, but of {library} before; all chunks of a table are "
                     "of one library."

@@ -10,7 +10,7 @@ from sklearn_dgm.columns._column import (
     ROUNDED,
     Column,
 )
-from sklearn_dgm.columns._frames import check_container, is_frame, like_frame, stacked
+from sklearn_dgm.columns._frames import check_container, is_frame, library_of, like_frame, stacked
 from sklearn_dgm.columns._further import check_possible
 from sklearn_dgm.columns._images import ImageSchema
 from sklearn_dgm.columns._schema import ColumnSchema
@@ -34,6 +34,7 @@ __all__ = [
     "check_possible",
     "is_frame",
     "is_table",
+    "library_of",
     "like_frame",
     "stacked",
 ]

@@ -13,6 +13,11 @@ def is_frame(X):
     return nw.dependencies.is_into_dataframe(X)
 
 
+def library_of(X):
+    """Return the name of the library of a DataFrame; None of what is none."""
+    return nw.from_native(X).implementation.value if is_frame(X) else None
+
+
 def has_sparse_columns(X):
     """Tell whether X is a DataFrame of pandas of which some column is sparse."""
     return is_frame(X) and any(hasattr(dtype, "fill_value") for dtype in X.dtypes)

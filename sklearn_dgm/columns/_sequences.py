@@ -130,9 +130,10 @@ def column_of_sequences(frame):
         return frame
     column = nw.from_native(frame, eager_only=True)[:, 0]
     first = next((cell for cell in column.to_list() if not is_missing(cell)), None)
-    # Where all are missing, numbers and times are steps.
-    is_sequence = not (column.dtype.is_numeric() or column.dtype.is_temporal())
-    holds_sequences = is_sequence if first is None else isinstance(first, str | list | np.ndarray)
+    holds_sequences = isinstance(first, str | list | np.ndarray)
+    if first is None:  # all are missing, and of objects of pandas nothing is known
+        is_known = str(column.to_native().dtype) != "object"
+        holds_sequences = is_known and column.dtype in (nw.String, nw.List, nw.Array)
     return column.to_native() if holds_sequences else frame
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -279,6 +280,7 @@ class DeepBeliefDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseB
         H : ndarray of shape (n_samples, n_components)
             Probabilities given those of the layer below.
         """
+        check_is_fitted(self)
         if self._is_chunked(X):
             return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)

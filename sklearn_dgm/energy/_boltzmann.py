@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -323,6 +324,7 @@ class RestrictedBoltzmannDensity(
         ValueError
             If the missing cells of a row cannot be summed over, or the columns are not those of `fit`.
         """
+        check_is_fitted(self)
         if self._is_chunked(X):
             return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)

@@ -120,7 +120,8 @@ class EnergyDensity(NeuralMixin, BaseTiltedDensity):
     `q` is fitted to all rows, those that validate among them, and so is surer of them than of new ones. That hides a
     gain where `q` overfits, rather than to feign one, and then the model stays `q`.
 
-    **Further rows.** `partial_fit` lets `q` learn from them if it has that method itself, and keeps it otherwise. Then
+    **Further rows.** `partial_fit` lets `q` learn from them if it has that method itself, and keeps it otherwise; it is
+    the one that was fitted, and `estimator` and its parameters stay as they are until `fit` starts anew. Then
     the network trains further, from the weights as they are; unless ``early_stopping=False``, some of the rows
     validate, and weights that do not serve these better are not kept. Whether the network gains is judged only as long
     as the model is `q`. Z is estimated anew. A row that is impossible under `q` is refused.

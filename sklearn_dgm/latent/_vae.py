@@ -401,6 +401,7 @@ class VariationalAutoencoderDensity(
         ValueError
             If the columns are not those of `fit`.
         """
+        check_is_fitted(self)
         if self._is_chunked(X):
             return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)

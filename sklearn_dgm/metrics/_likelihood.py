@@ -218,6 +218,11 @@ def mean_and_std_error(values, sample_weight=None, shared=0.0):
 
 def _bits_per_dim(estimator, X, sample_weight):
     """Return the bits per row and column, and their standard error."""
+    if hasattr(X, "__next__") and not hasattr(last_step(estimator), "n_features_in_"):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which can be read but once, and bits_per_dim reads sequences twice, to score them and "
+            "to count their steps; hand in an object whose __iter__ begins anew with each loop."
+        )
     log_density = _log_density(estimator, X, "bits_per_dim")
     cells = scored_cells(estimator, X, len(log_density))
     unit, weight = cells.mean() * np.log(2), cells / cells.mean()

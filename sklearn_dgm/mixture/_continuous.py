@@ -388,9 +388,9 @@ class ContinuousMixtureDensity(
         H : ndarray of shape (n_samples, n_latents)
             Posterior means; that of all points where a row is impossible.
         """
+        check_is_fitted(self)
         if self._is_chunked(X):
             return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
-        check_is_fitted(self)
         Z, _ = self._encode(X)
         return self._mixture.posterior_means(Z)
 

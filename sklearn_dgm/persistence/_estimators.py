@@ -160,10 +160,10 @@ def load(path: str | os.PathLike[str], *, trusted: Iterable[type] = ()) -> Any:
     >>> np.array_equal(again.score_samples(X), density.score_samples(X))
     True
     """
-    is_list = isinstance(trusted, Iterable) and not isinstance(trusted, str)
-    if not is_list or not all(isinstance(one, type) for one in trusted):
-        raise TypeError(f"trusted should be a list of classes, got {trusted!r}.")
-    path, trusted = Path(path), list(trusted)
+    given, path = trusted, Path(path)
+    trusted = list(given) if isinstance(given, Iterable) else [given]
+    if isinstance(given, type) or not all(isinstance(one, type) for one in trusted):
+        raise TypeError(f"trusted should be a list of classes, got {given!r}.")
     if path.is_dir():
         raise ModelFileError(f"{path} cannot be loaded: it is a directory.")
     data = path.read_bytes()

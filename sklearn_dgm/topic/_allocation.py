@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.special import entr
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dgm._sklearn import Interval, StrOptions, fit_context
 from sklearn_dgm._typing import MatrixLike, RandomState
@@ -439,6 +440,7 @@ class LatentDirichletAllocationDensity(
         ValueError
             As :meth:`score_samples`.
         """
+        check_is_fitted(self)
         if self._is_chunked(X):
             return self._by_chunk(X, self.transform, of_none=np.empty((0, self._n_features_out)))
         Z, _ = self._encode(X)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
 
 from sklearn_dgm import (
     AveragedOneDependenceClassifier,
@@ -78,6 +79,8 @@ def test_transformed_chunks_are_those_of_all_rows(density):
     framed = density.set_output(transform="pandas").transform([counts[:70], counts[70:]])
     assert list(framed.columns) == list(density.get_feature_names_out())
     assert np.allclose(framed, of_rows, atol=1e-6)
+    with pytest.raises(NotFittedError):
+        clone(density).transform([counts])
 
 
 def test_likelihoods_of_chunks():
@@ -89,6 +92,8 @@ def test_likelihoods_of_chunks():
     words = ["ab", "b", "abab", "", "ba"] * 20
     chain = MarkovChainDensity(2).fit(words)
     assert bits_per_dim(chain, Parts(words, 7)) == pytest.approx(bits_per_dim(chain, words))
+    with pytest.raises(TypeError, match="list_iterator, which can be read but once, and bits_per"):
+        bits_per_dim(chain, iter([words]))
 
 
 def test_a_list_of_one_table_is_that_table():

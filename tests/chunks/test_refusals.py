@@ -177,6 +177,11 @@ def test_frames_of_two_libraries():
     with pytest.raises(ValueError, match=message):
         clone(HISTOGRAM).fit(both)
 
+    class Frame(pd.DataFrame):
+        pass
+
+    assert clone(HISTOGRAM).fit([Frame(rows), rows]).total_ == 120
+
 
 def test_places_that_are_no_disk():
     for X in ("s3://bucket/rows.parquet", Path("s3://bucket/rows.parquet")):

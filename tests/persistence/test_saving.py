@@ -446,7 +446,7 @@ def test_densities_of_users_are_loaded_by_who_trusts_them(within, path):
         load(path)
     with pytest.raises(ModelFileError, match=r"tests.persistence.test_saving.Width is no class"):
         load(path, trusted=[Cubes])
-    loaded = load(path, trusted=[Cubes, Width])
+    loaded = load(path, trusted=iter([Cubes, Width]))
     assert_alike(loaded.score_samples(X), density.score_samples(X))
     assert_alike(loaded.sample(5, random_state=0), density.sample(5, random_state=0))
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.base import clone
 
-from sklearn_dgm import MarkovChainDensity
+from sklearn_dgm import HiddenMarkovDensity, MarkovChainDensity
 from sklearn_dgm.chunks import (
     Chunks,
     SequenceChunks,
@@ -274,9 +274,15 @@ def test_questions_about_steps_are_of_sequences_in_memory():
 
 
 def test_a_file_whose_sequences_are_all_missing_is_one_of_sequences(tmp_path):
-    sequences = [["a", "b"], None]
+    sequences = ["ab", None]
     for k, one in enumerate(sequences):
-        table = pa.table({"w": pa.array([one] * 3, pa.list_(pa.string()))})
+        table = pa.table({"w": pa.array([one] * 3, pa.string())})
         pq.write_table(table, tmp_path / f"{k}.parquet")
     with pytest.raises(ValueError, match="row 3 of X is missing"):
         MarkovChainDensity(2).fit(tmp_path)
+
+
+def test_a_file_whose_steps_are_all_missing_is_one_of_steps(tmp_path):
+    for k, one in enumerate([True, None]):
+        pq.write_table(pa.table({"w": pa.array([one] * 30, pa.bool_())}), tmp_path / f"{k}.parquet")
+    assert np.isfinite(HiddenMarkovDensity(2, random_state=0).fit(tmp_path).score(tmp_path))
