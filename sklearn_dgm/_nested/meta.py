@@ -140,7 +140,7 @@ class BaseMetaDensity(
         return [("estimator", self.estimator)]
 
     def _learn_schema(self, X, sample_weight):
-        """Learn what `fit` would learn of the columns."""
+        """Learn what `fit` would learn of the columns; which of several densities tells, a subclass has to say."""
         if len(self._members()) > 1:
             raise NotImplementedError(f"{type(self).__name__} should write _learn_schema.")
         [(_, density)] = self._members()

@@ -236,15 +236,10 @@ def _datasets_of(paths):
     paths = [Path(path) for path in ([paths] if _is_path(paths) else paths)]
     for path in paths:
         if not path.exists():
-            is_remote = re.match(r"\w+:/", str(path))  # a class of paths takes a slash of two away
-            advice = (
-                " Of other places than disks hand in a pyarrow.dataset.Dataset."
-                if is_remote
-                else ""
-            )
-            raise FileNotFoundError(
-                f"X names {str(path)!r}, where there is no file or folder.{advice}"
-            )
+            message = f"X names {str(path)!r}, where there is no file or folder."
+            if re.match(r"\w{2,}:/", str(path)):  # a class of paths takes a slash of two away
+                message += " Of other places than disks hand in a pyarrow.dataset.Dataset."
+            raise FileNotFoundError(message)
     datasets = [dataset for path in paths for dataset in _datasets_at(path)]
     _check_same_columns(datasets)
     return datasets

@@ -37,7 +37,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def refused(path):
-    """A function that tells what is said of the bytes of a file, which are refused."""
+    """A function that asserts that the bytes of a file are refused, by ModelFileError, and tells what is said."""
 
     def message(data):
         path.write_bytes(data)
